@@ -1,0 +1,153 @@
+"""The step that keeps the item tables, a shard a key, and publishes the rows that have changed."""
+
+import math
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import bytewax.operators as op
+from bytewax.operators import KeyedStream, StatefulBatchLogic
+
+from dataflows.records import Outgoing
+from dataflows.steps.versions import first_version
+from models.items.rows import pack_neighbours, pack_trending
+from models.learning.batches import ShardBatch
+from models.learning.item_statistics import ItemRow, ItemStatistics, StatisticsConfig
+from models.learning.trending import Trending, TrendingConfig, TrendingRow
+
+_HEADER = struct.Struct("<qq")
+
+
+@dataclass(frozen=True, slots=True)
+class LearnItemsConfig:
+    """How the item tables are learned and published."""
+
+    statistics: StatisticsConfig
+    trending: TrendingConfig
+    n_shards: int
+    publish_every_s: float
+    """Changes of a row within this time are published once."""
+    max_rows_per_publish: int
+    """Neighbour rows of a shard at a time; the others wait for the next time."""
+
+
+class LearnItemsLogic(StatefulBatchLogic[ShardBatch, Outgoing, bytes]):
+    """One shard.
+
+    Which rows wait to be published is part of the state, so a resumed shard publishes them, at once. At the
+    end of its input it publishes all that wait: rows are absolute, nothing is closed by it.
+    """
+
+    def __init__(self, packed: bytes | None, config: LearnItemsConfig, clock: Callable[[], datetime]) -> None:
+        self._config = config
+        self._clock = clock
+        self._publish_at: datetime | None = None
+        if packed is None:
+            self._shard = 0
+            first = first_version(clock())
+            self._items = ItemStatistics(config.statistics, first)
+            self._trending = Trending(config.trending, first)
+        else:
+            self._shard, n_items = _HEADER.unpack_from(packed)
+            body = packed[_HEADER.size :]
+            self._items = ItemStatistics.unpack(body[:n_items], config.statistics)
+            self._trending = Trending.unpack(body[n_items:], config.trending)
+            if self._has_changes:
+                self._publish_at = clock()
+
+    @property
+    def _has_changes(self) -> bool:
+        return self._items.n_dirty > 0 or self._trending.changed
+
+    def on_batch(self, values: list[ShardBatch]) -> tuple[Iterable[Outgoing], bool]:
+        """Learn; publish later, but at once that something was given up."""
+        gone: list[Outgoing] = []
+        for batch in values:
+            self._shard = batch.shard
+            gone += (_tombstone(f"neighbours/{item_id}") for item_id in self._items.learn(batch))
+            gone += (_tombstone(self._trending_key(name)) for name in self._trending.learn(batch))
+        if self._publish_at is None:
+            self._publish_at = self._next_turn()
+        return gone, self.RETAIN
+
+    def on_notify(self) -> tuple[Iterable[Outgoing], bool]:
+        """Publish what has changed, as much as may go at a time."""
+        rows = self._publish(self._config.max_rows_per_publish)
+        self._publish_at = self._next_turn() if self._has_changes else None
+        return rows, self.RETAIN
+
+    def on_eof(self) -> tuple[Iterable[Outgoing], bool]:
+        """Publish all that has changed."""
+        self._publish_at = None
+        return self._publish(self._items.n), self.RETAIN
+
+    def notify_at(self) -> datetime | None:
+        """Return when to publish next."""
+        return self._publish_at
+
+    def snapshot(self) -> bytes:
+        """Pack the whole shard."""
+        items = self._items.pack()
+        return b"".join((_HEADER.pack(self._shard, len(items)), items, self._trending.pack()))
+
+    def _next_turn(self) -> datetime:
+        """Shards take turns within `publish_every_s`, so that they do not all publish at the same moment."""
+        every = self._config.publish_every_s
+        phase = every * self._shard / self._config.n_shards
+        turn = math.floor((self._clock().timestamp() - phase) / every) + 1
+        return datetime.fromtimestamp(turn * every + phase, UTC)
+
+    def _publish(self, limit: int) -> list[Outgoing]:
+        rows = [_neighbours(row) for row in self._items.take_changed(limit)]
+        rows += (self._trending_row(row) for row in self._trending.take_changed())
+        return rows
+
+    def _trending_key(self, segment: str) -> str:
+        return f"trending/{segment}/{self._shard}"
+
+    def _trending_row(self, row: TrendingRow) -> Outgoing:
+        key = self._trending_key(row.segment)
+        value = pack_trending(
+            row.segment,
+            shard=self._shard,
+            version=row.version,
+            learned_until=row.reference_at,
+            reference_at=row.reference_at,
+            items=row.items,
+            weights=row.weights,
+        )
+        return Outgoing(key, f"{key}@{row.version}", value)
+
+
+def _neighbours(row: ItemRow) -> Outgoing:
+    key = f"neighbours/{row.item_id}"
+    value = pack_neighbours(
+        row.item_id,
+        version=row.version,
+        learned_until=row.reference_at,
+        reference_at=row.reference_at,
+        first_seen_at=row.first_seen_at,
+        popularity=row.popularity,
+        neighbours=row.neighbours,
+        rule_weights=row.rules,
+        covisit_weights=row.covisits,
+    )
+    return Outgoing(key, f"{key}@{row.version}", value)
+
+
+def _tombstone(key: str) -> Outgoing:
+    return Outgoing(key, f"{key}@gone", None)
+
+
+def learn_items(
+    step_id: str, batches: KeyedStream[ShardBatch], config: LearnItemsConfig, clock: Callable[[], datetime]
+) -> KeyedStream[Outgoing]:
+    """Learn the item tables from what was added up.
+
+    Parameters
+    ----------
+    clock : aware, as the engine's notifications are.
+    """
+    rows = op.stateful_batch(step_id, batches, lambda packed: LearnItemsLogic(packed, config, clock))
+    return op.map(f"{step_id}_rows", rows, lambda keyed: (keyed[1].key, keyed[1]))

@@ -1,0 +1,143 @@
+"""The blend: the sources' candidates in one list a query, each with what every source said about it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.arrays import Bytes, Floats, Int8s, Int32s, Int64s
+from models.candidates.protocol import Candidates, CandidateSource
+from models.candidates.scratch import scratch
+from models.candidates.selection import USABLE, select_top
+from models.items import ItemTable
+from models.kernels import kernel
+from models.ranking.batch import SOURCES, QueryBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Blended:
+    """The candidates of each query, best blend first, ties by the item's hash."""
+
+    rows: Int32s
+    """(B, C) -1 where there is no more."""
+    scores: Floats
+    """(B, C) in [0, 1]: the weighted mean of the sources' scores, each over its query's largest."""
+    source_scores: Floats
+    """(B, C, 4) each source's score over its query's largest; 0 where the source did not propose the item."""
+    source_ranks: Floats
+    """(B, C, 4) 1 / rank in the source's list; 0 where the source did not propose the item."""
+    top_source: Int8s
+    """(B, C) the source that contributed most, the first at a tie; -1 none."""
+
+
+def blend(
+    batch: QueryBatch, table: ItemTable, states: Bytes, sources: dict[str, CandidateSource], n: int
+) -> Blended:
+    """Ask the strategy's sources and merge what they say.
+
+    score(j) = sum_s w_s * score_s(j) / max_k score_s(k) / sum_s w_s. Queries with their own candidates keep
+    all of those that are allowed, proposed by a source or not. With a search text, the content source (which
+    then is the search) weighs as much as all others together, so that the match leads.
+    """
+    weights = _weights(batch)
+    found = [
+        sources[name].generate(batch, table, states, n)
+        for s, name in enumerate(SOURCES)
+        if weights[:, s].any()
+    ]
+    columns = np.flatnonzero(weights.any(axis=0))
+    if batch.own:
+        found.append(_given(batch, states, n))
+    shape = (batch.n, n)
+    rows = np.full(shape, -1, np.int32)
+    scores = np.zeros(shape, np.float32)
+    source_scores = np.zeros((*shape, len(SOURCES)), np.float32)
+    source_ranks = np.zeros((*shape, len(SOURCES)), np.float32)
+    _fuse(
+        np.stack([candidates.rows for candidates in found]),
+        np.stack([candidates.scores for candidates in found]),
+        np.append(columns, len(SOURCES)),
+        np.append(weights, np.zeros((batch.n, 1), np.float32), axis=1),
+        table.hashes,
+        scratch(table.n).slots,
+        rows,
+        scores,
+        source_scores,
+        source_ranks,
+    )
+    gains = source_scores * weights[:, None, :]
+    top = np.where(gains.any(axis=2), gains.argmax(axis=2), -1)
+    return Blended(rows, scores, source_scores, source_ranks, top.astype(np.int8))
+
+
+def _weights(batch: QueryBatch) -> Floats:
+    """(B, 4) the blend's weights, each row adding up to 1."""
+    row = np.array([batch.strategy.sources.get(name, 0.0) for name in SOURCES], np.float32)
+    weights = np.tile(row, (batch.n, 1))
+    searches = [b for b, query in enumerate(batch.queries) if query.query]
+    content = SOURCES.index("content")
+    weights[searches, content] = max(row.sum() - row[content], row[content], 1e-6)
+    shares: Floats = weights / weights.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _given(batch: QueryBatch, states: Bytes, n: int) -> Candidates:
+    """List the queries' own candidates, as if a source of no weight had named them."""
+    given = Candidates.empty(batch.n, n)
+    owner = np.repeat(np.arange(batch.n), np.diff(batch.marks.starts))
+    place = np.arange(len(owner)) - batch.marks.starts[owner]
+    given.rows[owner, place] = np.where(states[batch.marks.rows] == USABLE, batch.marks.rows, -1)
+    given.scores[:] = 1
+    return given
+
+
+@kernel
+def _fuse(
+    rows: Int32s,  # (A, B, n) of the sources that were asked
+    scores: Floats,  # (A, B, n)
+    columns: Int64s,  # (A,) where each source stands in arrays with a column a source
+    weights: Floats,  # (B, S + 1) the last is that of the given candidates, 0
+    hashes: Int64s,
+    slots: Int32s,
+    out_rows: Int32s,  # (B, C)
+    out_scores: Floats,  # (B, C)
+    out_source_scores: Floats,  # (B, C, S)
+    out_source_ranks: Floats,  # (B, C, S)
+) -> None:
+    n_asked, n_queries, width = rows.shape
+    n_sources = out_source_scores.shape[2]
+    entered = np.empty(n_asked * width, np.int32)
+    pool_rows = np.empty(n_asked * width, np.int32)
+    pool_scores = np.empty(n_asked * width, np.float32)
+    shares = np.zeros((n_asked * width, n_sources + 1), np.float32)
+    ranks = np.zeros((n_asked * width, n_sources + 1), np.float32)
+    for b in range(n_queries):
+        n = 0
+        for a in range(n_asked):
+            column = columns[a]
+            for p in range(width):
+                row = rows[a, b, p]
+                if row < 0:
+                    continue
+                if slots[row] == 0:
+                    entered[n] = pool_rows[n] = row
+                    pool_scores[n] = 0
+                    n += 1
+                    slots[row] = n
+                entry = slots[row] - 1
+                share = scores[a, b, p] / scores[a, b, 0]
+                shares[entry, column] = share
+                ranks[entry, column] = np.float32(1) / np.float32(p + 1)
+                pool_scores[entry] += weights[b, column] * share
+        kept = select_top(pool_rows, pool_scores, n, out_rows.shape[1], hashes)
+        for c in range(kept):
+            # The selection moved rows and scores; the slots still say where each row's entry is.
+            entry = slots[pool_rows[c]] - 1
+            out_rows[b, c] = pool_rows[c]
+            out_scores[b, c] = min(pool_scores[c], np.float32(1))
+            for s in range(n_sources):
+                out_source_scores[b, c, s] = shares[entry, s]
+                out_source_ranks[b, c, s] = ranks[entry, s]
+        for entry in range(n):
+            slots[entered[entry]] = 0
+            for s in range(n_sources):
+                shares[entry, s] = ranks[entry, s] = 0

@@ -1,0 +1,121 @@
+"""Trending: what people of the user's segments are after now; the floor for a user never seen."""
+
+import numpy as np
+
+from models.arrays import Bytes, Floats, Int32s, Int64s
+from models.candidates.protocol import Candidates
+from models.candidates.scratch import scratch
+from models.candidates.selection import USABLE, mark, select_top, unmark
+from models.items import ItemTable
+from models.kernels import kernel
+from models.ranking.batch import QueryBatch
+from models.strategy import SourceName
+
+STEP = 0.5
+"""What each less specific segment counts, against the one before it."""
+
+
+class Trending:
+    """Decayed popularity in the user's segments, the most specific first.
+
+    score(j) = sum over the segments s = 0, 1, ... of 0.5^s * w_sj / max_k w_sk. A thin segment speaks for few
+    items, and the broader ones fill up behind it.
+    """
+
+    name: SourceName = "trending"
+
+    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, n: int) -> Candidates:
+        """Walk down each query's list, made once for all the users of the same segments."""
+        found = Candidates.empty(batch.n, n)
+        numbers: dict[tuple[int, ...], int] = {}
+        groups = np.array(
+            [numbers.setdefault(query.segments, len(numbers)) for query in batch.queries], np.int32
+        )
+        most_marks = int(np.diff(batch.marks.starts).max())
+        depth = table.n if batch.own else n + most_marks
+        lists = [_blend(segments, table, states, depth) for segments in numbers]
+        starts = np.zeros(len(lists) + 1, np.int64)
+        np.cumsum([len(rows) for rows, _ in lists], out=starts[1:])
+        _walk(
+            groups,
+            starts,
+            np.concatenate([rows for rows, _ in lists]),
+            np.concatenate([scores for _, scores in lists]),
+            batch.marks.starts,
+            batch.marks.rows,
+            batch.wanted,
+            states,
+            found.rows,
+            found.scores,
+        )
+        return found
+
+    def causes(self, batch: QueryBatch, table: ItemTable, rows: Int32s) -> Int64s:  # noqa: ARG002
+        """No single item of the history is the cause."""
+        return np.full(rows.shape, -1, np.int64)
+
+
+def _blend(segments: tuple[int, ...], table: ItemTable, states: Bytes, depth: int) -> tuple[Int32s, Floats]:
+    """Merge the segments' lists: (T,) rows and scores, best first, at most `depth`."""
+    rows, scores = [np.empty(0, np.int32)], [np.empty(0, np.float32)]
+    for s, segment in enumerate(segments):
+        trend_rows, weights = table.trending(segment)
+        if len(weights) and weights[0] > 0:
+            rows.append(trend_rows)
+            scores.append(weights * np.float32(STEP**s / weights[0]))
+    merged, sums = np.concatenate(rows), np.concatenate(scores)
+    kept = _merge(merged, sums, depth, states, table.hashes, scratch(table.n).sums)
+    return merged[:kept], sums[:kept]
+
+
+@kernel
+def _merge(
+    rows: Int32s,  # (T,) overwritten by the merged rows
+    scores: Floats,  # (T,) overwritten by their sums
+    depth: int,
+    states: Bytes,
+    hashes: Int64s,
+    sums: Floats,
+) -> int:
+    """Add up the scores of each row and keep the best `depth`; say how many there are."""
+    n = 0
+    for t in range(len(rows)):
+        row = rows[t]
+        score = scores[t]
+        if score <= 0 or states[row] != USABLE:
+            continue
+        if sums[row] == 0:
+            rows[n] = row
+            n += 1
+        sums[row] += score
+    for p in range(n):
+        scores[p] = sums[rows[p]]
+        sums[rows[p]] = 0
+    return select_top(rows, scores, n, depth, hashes)
+
+
+@kernel
+def _walk(
+    groups: Int32s,  # (B,) which list
+    starts: Int64s,  # (G + 1,)
+    rows: Int32s,
+    scores: Floats,
+    mark_starts: Int64s,
+    mark_rows: Int32s,
+    wanted: int,
+    states: Bytes,
+    out_rows: Int32s,  # (B, n)
+    out_scores: Floats,  # (B, n)
+) -> None:
+    """Take from each query's list what its marks let through, in order."""
+    for b in range(len(groups)):
+        mark(states, mark_rows, mark_starts[b], mark_starts[b + 1])
+        kept = 0
+        for t in range(starts[groups[b]], starts[groups[b] + 1]):
+            if kept == out_rows.shape[1]:
+                break
+            if states[rows[t]] == wanted:
+                out_rows[b, kept] = rows[t]
+                out_scores[b, kept] = scores[t]
+                kept += 1
+        unmark(states, mark_rows, mark_starts[b], mark_starts[b + 1])

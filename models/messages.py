@@ -1,0 +1,160 @@
+"""Every message on every topic, as a frozen dataclass: the public contract.
+
+Times are integer Unix milliseconds. `version` is the version of the message's own schema; a reader refuses a newer one.
+Constraints stand in the types, so the decoder enforces them; those that need settings or the record's own time
+(known event types, a time in the future) are checked by `dataflows.codecs`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, TypeAlias
+
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
+Text: TypeAlias = Annotated[str, Meta(max_length=20_000)]
+Words: TypeAlias = Annotated[str, Meta(max_length=1_000)]
+Millis: TypeAlias = Annotated[int, Meta(ge=0, lt=2**53)]
+Version: TypeAlias = Annotated[int, Meta(ge=1, le=1)]
+Value: TypeAlias = str | int | float | bool | None
+Context: TypeAlias = Annotated[dict[Id, Value], Meta(max_length=64)]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that a user did, or was shown, with an item."""
+
+    event_id: Id
+    user_id: Id
+    item_id: Id
+    event_type: Id
+    timestamp: Millis
+    session_id: Id | None = None
+    value: float | None = None
+    """A rating, a price or seconds, by event type."""
+    recommendation_id: Id | None = None
+    position: Annotated[int, Meta(ge=0, le=10_000)] | None = None
+    context: Context | None = None
+    consent: bool = True
+    version: Version = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A page was opened and wants a slate."""
+
+    request_id: Id
+    user_id: Id
+    timestamp: Millis
+    item_id: Id | None = None
+    """What is on the page; never recommended on it."""
+    n_items: Annotated[int, Meta(ge=1, le=100)] | None = None
+    query: Words | None = None
+    candidates: Annotated[list[Id], Meta(min_length=1, max_length=1_000)] | None = None
+    """Rank only these."""
+    context: Context | None = None
+    consent: bool = True
+    version: Version = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One entry of the catalog."""
+
+    item_id: Id
+    title: Words = ""
+    text: Text = ""
+    categories: Annotated[list[Id], Meta(max_length=64)] = field(default_factory=list)
+    tags: Annotated[list[Id], Meta(max_length=64)] = field(default_factory=list)
+    price: Annotated[float, Meta(ge=0)] | None = None
+    attributes: Context | None = None
+    available: bool = True
+    created_at: Millis = 0
+    requires: Annotated[list[Id], Meta(max_length=64)] = field(default_factory=list)
+    excludes: Annotated[list[Id], Meta(max_length=64)] = field(default_factory=list)
+    version: Version = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A user asks to be forgotten."""
+
+    erasure_id: Id
+    user_id: Id
+    requested_at: Millis
+    version: Version = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SlateItem:
+    """One recommended item, with all that learning from it needs."""
+
+    item_id: str
+    position: int
+    """0 is the top."""
+    score: float
+    source: str
+    """The candidate generator that contributed most."""
+    reason: str
+    propensity: float
+    """Probability that this item was placed here, given the candidates; 1 where the choice was deterministic."""
+    features: NDArray[np.float32] | list[float]
+    """(F,) the ranker's inputs, in the order of the feature set named on the slate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slate:
+    """The ordered list that is sent."""
+
+    recommendation_id: str
+    user_id: str
+    created_at: int
+    """The trigger's own event time."""
+    trigger: Literal["event", "request"]
+    trigger_id: str
+    """`event_id` or `request_id`."""
+    experiment: str | None
+    variant: str | None
+    model_version: str
+    learned_until: int
+    """Event time of the newest event that the item tables had learned."""
+    n_events: int
+    """Distinct events applied to the user so far: an audit sees any loss or double count."""
+    feature_set: str
+    items: list[SlateItem]
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A user's bucket and variant in an experiment, written when it first holds or changes."""
+
+    user_id: str
+    experiment: str
+    variant: str
+    bucket: float
+    """In [0, 1)."""
+    assigned_at: int
+    digest: str
+    """Of the experiment's declaration."""
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that could not be used, with everything needed to mend and replay it."""
+
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    """A short, countable name: `malformed`, `invalid`, `future`, `unknown_event_type`, `late`, `oversized`, ..."""
+    detail: str
+    received_at: int
+    """The source record's own timestamp."""
+    key: str | None
+    """The source record's key, base64."""
+    payload: str
+    """The original bytes, base64."""
+    version: int = 1

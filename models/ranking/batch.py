@@ -1,0 +1,273 @@
+"""A batch of queries as arrays: what the candidate sources, the features and the rules read."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.arrays import Bytes, Doubles, Floats, Hash32s, Int32s, Int64s
+from models.ids import hash_all
+from models.items import ItemTable
+from models.messages import Context, Value
+from models.query import Query
+from models.strategy import SourceName, Strategy
+
+HISTORY = 32
+"""Recent items that a query holds at most."""
+SOURCES: tuple[SourceName, ...] = ("sequential_rules", "covisitation", "trending", "content")
+"""The order of the candidate sources in every array with one column a source."""
+SIGNALS = (
+    "session_length",
+    "n_events",
+    "drift",
+    "n_last_5_min",
+    "idle",
+    "hour_sin",
+    "hour_cos",
+    "is_mobile",
+    "is_request",
+    "is_search",
+)
+"""What is true of the user and the moment, the same for each of the candidates."""
+
+_MOBILE = frozenset({"mobile", "phone", "smartphone", "ios", "android", "app"})
+_HOUR_MS = 3_600_000
+_MINUTE_MS = 60_000
+
+Number = TypeVar("Number", int, float)
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """A list a query, laid end to end: those of query b are [starts[b], starts[b + 1])."""
+
+    starts: Int64s
+    """(B + 1,)"""
+    rows: Int32s
+    """(M,) item rows, all known."""
+    weights: Floats
+    """(M,)"""
+
+    @classmethod
+    def of(cls, n: int, owners: Int64s, rows: Int32s, weights: Floats) -> "Ragged":
+        """Group (M,) rows by their owner in [0, n), leaving out the unknown ones (-1)."""
+        known = np.flatnonzero(rows >= 0)
+        known = known[np.argsort(owners[known], kind="stable")]
+        return cls(_starts(np.bincount(owners[known], minlength=n)), rows[known], weights[known])
+
+
+@dataclass(frozen=True, slots=True)
+class Tastes:
+    """Weights of attributes, a list a query, laid end to end."""
+
+    starts: Int64s
+    """(B + 1,)"""
+    attributes: Hash32s
+    """(M,)"""
+    weights: Floats
+    """(M, W)"""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryBatch:
+    """B queries of one strategy, all of them with candidates of their own or none of them."""
+
+    queries: list[Query]
+    strategy: Strategy
+    own: bool
+    """Whether the queries bring their candidates: then the marked items are the only ones allowed."""
+    at: Int64s
+    """(B,) Unix milliseconds."""
+    current: Int32s
+    """(B,) row of the item that the user is looking at, -1 none."""
+    history: Int32s
+    """(B, 32) rows, newest first and the current item before all, -1 unknown or none."""
+    history_weights: Floats
+    """(B, 32) 0 where there is no item."""
+    n_session: Int32s
+    """(B,) how many of the history belong to the running session."""
+    marks: Ragged
+    """Rows that the rules forbid; with own candidates, the rows that are allowed."""
+    impressions: Ragged
+    """Rows shown without a reaction, and their decayed number."""
+    interests: Tastes
+    """W = 2: the moment, the habit."""
+    preferences: Tastes
+    """W = 1: what the user's own learner says."""
+    mean_price: Floats
+    """(B,) 0 unknown."""
+    signals: Floats
+    """(B, 10) in the order of SIGNALS, bounded."""
+
+    @property
+    def n(self) -> int:
+        """How many queries there are."""
+        return len(self.queries)
+
+    @property
+    def wanted(self) -> int:
+        """State of an item that a query may get (see `models.candidates.selection`): its own are marked."""
+        return 3 if self.own else 1
+
+    @classmethod
+    def from_queries(cls, queries: list[Query], table: ItemTable) -> "QueryBatch":
+        """Turn queries of the same strategy into arrays; their items are looked up in one go."""
+        strategy = queries[0].strategy
+        own = queries[0].candidates is not None
+        n = len(queries)
+        numbers = np.arange(n)
+        current_items = np.array([query.current_item for query in queries], np.int64)
+        lists = [
+            _flat((query.recent_items for query in queries), np.int64),
+            _flat((query.impressions for query in queries), np.int64),
+            _flat((query.owned for query in queries), np.int64),
+            hash_all([item for query in queries for item in query.candidates or ()]),
+        ]
+        sizes = [
+            np.array([len(query.recent_items) for query in queries]),
+            np.array([len(query.impressions) for query in queries]),
+            np.array([len(query.owned) for query in queries]),
+            np.array([len(query.candidates or ()) for query in queries]),
+        ]
+        recent_owner, shown_owner, owned_owner, own_owner = (np.repeat(numbers, size) for size in sizes)
+        rows = table.rows_of(np.concatenate([current_items, *lists]))
+        edges = np.cumsum([n, *(len(items) for items in lists[:-1])])
+        current, recent, shown, owned, candidates = np.split(rows, edges)
+        shown_count = _flat((query.impressions.values() for query in queries), np.float32)
+
+        starts = _starts(sizes[0])
+        newest = np.zeros(n, np.int64)
+        newest[sizes[0] > 0] = lists[0][starts[:-1][sizes[0] > 0]]
+        leads = (current_items != 0) & (newest != current_items)
+        column = np.arange(len(recent)) - starts[recent_owner] + leads[recent_owner]
+        fits = np.flatnonzero(column < HISTORY)
+        history = np.full((n, HISTORY), -1, np.int32)
+        weights = np.zeros((n, HISTORY), np.float32)
+        history[recent_owner[fits], column[fits]] = recent[fits]
+        weights[recent_owner[fits], column[fits]] = _flat(
+            (query.recent_weights for query in queries), np.float32
+        )[fits]
+        history[leads, 0] = current[leads]
+        weights[leads, 0] = 1.0
+
+        if own:
+            allowed = candidates != current[own_owner]
+            mark_owners, mark_rows = own_owner[allowed], candidates[allowed]
+        else:
+            tired = shown_count >= strategy.max_impressions
+            parts = [(numbers, current), (shown_owner[tired], shown[tired])]
+            if not strategy.allow_seen:
+                parts.append((recent_owner, recent))
+            if not strategy.allow_owned:
+                parts.append((owned_owner, owned))
+            mark_owners = np.concatenate([owner for owner, _ in parts])
+            mark_rows = np.concatenate([part for _, part in parts])
+        return cls(
+            queries=queries,
+            strategy=strategy,
+            own=own,
+            at=np.array([query.at for query in queries], np.int64),
+            current=current,
+            history=history,
+            history_weights=weights,
+            n_session=np.array([query.n_in_session for query in queries], np.int32) + leads.astype(np.int32),
+            marks=Ragged.of(n, mark_owners, mark_rows, np.ones(len(mark_rows), np.float32)),
+            impressions=Ragged.of(n, shown_owner, shown, shown_count),
+            interests=_interests(queries, table),
+            preferences=_preferences(queries),
+            mean_price=np.array([query.mean_price for query in queries], np.float32),
+            signals=_signals(queries),
+        )
+
+
+def usable(table: ItemTable) -> Bytes:
+    """Say which items may be shown to anybody, as (N,) states: 1 where available and named, else 0."""
+    states: Bytes = np.logical_and(table.available[: table.n], table.named[: table.n]).view(np.uint8)
+    return states
+
+
+def landmark_scale(at: Int64s, landmark_at: int, half_life_ms: NDArray[np.integer] | int) -> Doubles:
+    """Express a weight of 1 at the moment `at` in landmark units: 2^((at - landmark) / half-life).
+
+    Kept within 2^-60 .. 2^60, so that a clock far off gives no infinities.
+    """
+    scale: Doubles = np.exp2(np.clip((at - landmark_at) / half_life_ms, -60, 60))
+    return scale
+
+
+def moment(context: Context | None, at: int) -> tuple[float, bool]:
+    """Read the hour of the day (the context's own, else UTC's) and whether the device is a mobile one."""
+    hour: Value = None
+    device: Value = None
+    if context:
+        hour = context.get("hour")
+        device = context.get("device")
+    if not isinstance(hour, int | float) or not 0 <= hour < 24:
+        hour = at / _HOUR_MS % 24
+    return float(hour), isinstance(device, str) and device.lower() in _MOBILE
+
+
+def _interests(queries: list[Query], table: ItemTable) -> Tastes:
+    """Lay out the interests; who has none yet is taken to like what they look at."""
+    interests = [
+        query.interests or dict.fromkeys(table.facts(query.current_item)[0], (1.0, 1.0)) for query in queries
+    ]
+    weights = _flat(chain.from_iterable(interest.values() for interest in interests), np.float32)
+    return Tastes(
+        _starts(np.array([len(interest) for interest in interests])),
+        _flat(interests, np.uint32),
+        weights.reshape(-1, 2),
+    )
+
+
+def _preferences(queries: list[Query]) -> Tastes:
+    weights = _flat((query.preferences.values() for query in queries), np.float32)
+    return Tastes(
+        _starts(np.array([len(query.preferences) for query in queries])),
+        _flat((query.preferences for query in queries), np.uint32),
+        weights.reshape(-1, 1),
+    )
+
+
+def _signals(queries: list[Query]) -> Floats:
+    """(B, 10), counts and minutes as log(1 + x) / 10."""
+    moments = [moment(query.context, query.at) for query in queries]
+    told = np.array(
+        [
+            (
+                query.n_in_session,
+                query.n_events,
+                query.drift,
+                query.n_last_5_min,
+                (query.at - query.recent_at[0]) / _MINUTE_MS if query.recent_at else 0.0,
+                hour,
+                0.0,
+                is_mobile,
+                query.trigger == "request",
+                bool(query.query),
+            )
+            for query, (hour, is_mobile) in zip(queries, moments, strict=True)
+        ]
+    )
+    counts = [0, 1, 3, 4]
+    told[:, counts] = np.log1p(np.maximum(told[:, counts], 0)) / 10
+    told[:, 2] = np.clip(told[:, 2], 0, 1)
+    angle = told[:, 5] * (2 * math.pi / 24)
+    told[:, 5], told[:, 6] = np.sin(angle), np.cos(angle)
+    return told.astype(np.float32)
+
+
+def _starts(sizes: NDArray[np.integer]) -> Int64s:
+    starts = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum(sizes, out=starts[1:])
+    return starts
+
+
+def _flat(lists: Iterable[Iterable[Number]], kind: type[Scalar]) -> NDArray[Scalar]:
+    """Lay lists of numbers end to end."""
+    return np.fromiter(chain.from_iterable(lists), kind)

@@ -1,0 +1,93 @@
+"""What a candidate is beside the user's history: how like it, how often met."""
+
+import numpy as np
+
+from models.arrays import Floats, Int8s, Int32s, Int64s
+from models.candidates.scratch import scratch
+from models.items import ItemTable
+from models.kernels import kernel
+from models.ranking.batch import QueryBatch
+from models.ranking.bounds import clip, count_candidates, damp
+
+HISTORY_FEATURES = (
+    "similarity",  # cosine of the item's content and the sum of the last 15 items' contents
+    "n_seen",  # log(1 + times among the recent items) / 10
+    "n_impressions",  # log(1 + decayed impressions without a reaction) / 10
+)
+
+N_SIMILAR = 15
+
+
+def compare_with_history(
+    batch: QueryBatch, table: ItemTable, rows: Int32s, features: Floats, first: int
+) -> None:
+    """Fill 3 features of the (B, C) candidates into (B, C, F), from the column `first` on."""
+    _compare_contents(rows, batch.history, batch.history_weights, table.vectors, features, first)
+    _count_contacts(
+        rows,
+        batch.history,
+        batch.impressions.starts,
+        batch.impressions.rows,
+        batch.impressions.weights,
+        scratch(table.n).sums,
+        features,
+        first,
+    )
+
+
+@kernel
+def _compare_contents(
+    rows: Int32s,  # (B, C)
+    history: Int32s,  # (B, 32)
+    history_weights: Floats,  # (B, 32)
+    vectors: Int8s,  # (N, D)
+    features: Floats,  # (B, C, F) written
+    first: int,
+) -> None:
+    """Compare with the sum of the newest items that were not disliked; in integers, so exact in any order."""
+    content = np.empty(vectors.shape[1], np.int32)
+    for b in range(rows.shape[0]):
+        content[:] = 0
+        for r in range(N_SIMILAR):
+            if history[b, r] >= 0 and history_weights[b, r] >= 0:
+                for d in range(len(content)):
+                    content[d] += vectors[history[b, r], d]
+        squares = 0.0
+        for d in range(len(content)):
+            squares += np.float64(content[d]) * content[d]
+        scale = 1 / (127 * np.sqrt(squares)) if squares > 0 else 0.0
+        for c in range(count_candidates(rows[b])):
+            dot = np.int32(0)
+            for d in range(len(content)):
+                dot += np.int32(vectors[rows[b, c], d]) * content[d]
+            features[b, c, first] = clip(dot * scale)
+
+
+@kernel
+def _count_contacts(
+    rows: Int32s,  # (B, C)
+    history: Int32s,  # (B, 32)
+    shown_starts: Int64s,  # (B + 1,)
+    shown_rows: Int32s,
+    shown_counts: Floats,
+    contacts: Floats,  # scratch
+    features: Floats,  # (B, C, F) written
+    first: int,
+) -> None:
+    """Count how often the user has acted on each, then how often it was shown without a reaction."""
+    for b in range(rows.shape[0]):
+        n = count_candidates(rows[b])
+        for row in history[b]:
+            if row >= 0:
+                contacts[row] += 1
+        for c in range(n):
+            features[b, c, first + 1] = damp(contacts[rows[b, c]])
+        for row in history[b]:
+            if row >= 0:
+                contacts[row] = 0
+        for m in range(shown_starts[b], shown_starts[b + 1]):
+            contacts[shown_rows[m]] = shown_counts[m]
+        for c in range(n):
+            features[b, c, first + 2] = damp(contacts[rows[b, c]])
+        for m in range(shown_starts[b], shown_starts[b + 1]):
+            contacts[shown_rows[m]] = 0

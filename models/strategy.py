@@ -1,0 +1,51 @@
+"""A strategy: which candidates, which ranker, which rules. What the variants of an experiment differ in."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+SourceName = Literal["sequential_rules", "covisitation", "trending", "content"]
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Weight = Annotated[float, Meta(ge=0)]
+
+
+def default_sources() -> dict[SourceName, float]:
+    """Blend weights of the candidate sources."""
+    return {"sequential_rules": 1.0, "covisitation": 0.7, "content": 0.3, "trending": 0.2}
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """How a slate is made, from candidates to the last position.
+
+    Raises
+    ------
+    ValueError : no source has a weight above 0.
+    """
+
+    sources: dict[SourceName, Weight] = field(default_factory=default_sources)
+    """Blend weight of each candidate source, at least one above 0; one that is not named is off."""
+    ranker: Literal["blend", "mlp"] = "mlp"
+    """`blend` keeps the order of the weighted sources; `mlp` scores the logged features by the checkpoint."""
+    n_candidates: Annotated[int, Meta(ge=1, le=500)] = 100
+    n_items: Annotated[int, Meta(ge=1, le=100)] = 10
+    diversity: Share = 0.15
+    """MMR's share of dissimilarity: 0 keeps the ranking, 1 ignores it."""
+    exploration_slots: Annotated[int, Meta(ge=0, le=10)] = 1
+    """Last positions, filled by sampling the other candidates in proportion to exp(score / temperature)."""
+    exploration_temperature: Annotated[float, Meta(gt=0)] = 1.0
+    max_per_category: Annotated[int, Meta(ge=1)] = 5
+    allow_seen: bool = False
+    """Whether items that the user has already acted on may return."""
+    allow_owned: bool = False
+    """Whether items that the user has bought may return."""
+    max_impressions: Annotated[int, Meta(ge=1)] = 5
+    """An item shown this often without a reaction rests until its impressions have decayed."""
+
+    def __post_init__(self) -> None:
+        if not any(weight > 0 for weight in self.sources.values()):
+            raise ValueError(
+                "no source has a weight above 0, so no item could be a candidate: give one a weight"
+            )

@@ -1,0 +1,56 @@
+import pytest
+
+from dataflows.topics import ATTRIBUTION_WINDOW_S, TOPICS, Topic, declare
+from models import messages
+
+
+def by_name(topics: tuple[Topic, ...]) -> dict[str, Topic]:
+    return {topic.name: topic for topic in topics}
+
+
+def test_cleanup_is_that_of_the_public_contract() -> None:
+    assert {topic.name: topic.cleanup for topic in TOPICS} == {
+        "events": "delete",
+        "requests": "delete",
+        "catalog": "compact",
+        "erasures": "delete",
+        "recommendations": "compact,delete",
+        "assignments": "compact,delete",
+        "model-updates": "compact",
+        "experiment-results": "compact",
+        "dead-letters": "delete",
+        "control": "delete",
+    }
+
+
+def test_what_the_platform_writes_and_reads_is_a_message_of_the_core() -> None:
+    public = {"events", "requests", "catalog", "erasures", "recommendations", "assignments", "dead-letters"}
+    assert all(hasattr(messages, topic.value) for topic in TOPICS if topic.name in public)
+
+
+def test_a_prefix_is_put_before_every_name_and_changes_nothing_else() -> None:
+    plain, prefixed = declare(), declare("shop-")
+    assert [topic.name for topic in prefixed] == [f"shop-{topic.name}" for topic in plain]
+    assert [(topic.cleanup, topic.config) for topic in prefixed] == [
+        (topic.cleanup, topic.config) for topic in plain
+    ]
+
+
+@pytest.mark.parametrize("window_s", [1, ATTRIBUTION_WINDOW_S, 90 * 86_400])
+def test_a_slate_is_neither_compacted_nor_deleted_while_feedback_on_it_counts(window_s: int) -> None:
+    topics = by_name(declare("", window_s))
+    for name in ("recommendations", "assignments"):
+        config = topics[name].config
+        assert int(config["min.compaction.lag.ms"]) > 1_000 * window_s
+        assert int(config["max.compaction.lag.ms"]) > int(config["min.compaction.lag.ms"])
+        assert int(config["retention.ms"]) >= int(config["min.compaction.lag.ms"])
+
+
+def test_a_stop_message_reaches_every_process_through_one_partition() -> None:
+    assert [topic.name for topic in TOPICS if topic.partitions is not None] == ["control"]
+    assert by_name(TOPICS)["control"].partitions == 1
+
+
+def test_a_topics_settings_cannot_be_changed_in_passing() -> None:
+    with pytest.raises(TypeError):
+        TOPICS[0].config["retention.ms"] = "1"  # type: ignore[index]

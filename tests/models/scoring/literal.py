@@ -1,0 +1,94 @@
+"""The formulae read literally and slowly, over ids and dicts: the oracle of the kernels."""
+
+import math
+from typing import Any
+
+from models.ids import hash32, hash64
+from models.query import Query
+from tests.models.scoring.builders import AnItem
+
+World = dict[str, AnItem]
+Trends = dict[int, dict[str, float]]
+
+
+def history_of(query: Query) -> list[tuple[int, float]]:
+    """Item hashes and weights, newest first, the current item before all."""
+    history = list(zip(query.recent_items, query.recent_weights, strict=True))
+    if query.current_item and query.current_item not in query.recent_items[:1]:
+        history.insert(0, (query.current_item, 1.0))
+    return history[:32]
+
+
+def allowed(query: Query, item: AnItem) -> bool:
+    """Whether the rules let the item stand on this query's slate."""
+    strategy, name = query.strategy, hash64(item.item_id)
+    if not (item.available and item.named) or name == query.current_item:
+        return False
+    if query.candidates is not None:
+        return item.item_id in query.candidates
+    return not (
+        (not strategy.allow_seen and name in query.recent_items)
+        or (not strategy.allow_owned and name in query.owned)
+        or query.impressions.get(name, 0) >= strategy.max_impressions
+    )
+
+
+def sequential_rules(query: Query, world: World, _: Trends) -> dict[str, float]:
+    by_hash = {hash64(item_id): item for item_id, item in world.items()}
+    history = history_of(query)
+    n_session = query.n_in_session + (
+        len(history) > len(query.recent_items[:31]) and bool(query.current_item)
+    )
+    scores: dict[str, float] = {}
+    for r, (name, weight) in enumerate(history[:3]):
+        item = by_hash.get(name)
+        if item is None or weight < 0 or r >= max(1, n_session):
+            continue
+        total = sum(item.rules.values())
+        for other, rule in item.rules.items():
+            scores[other] = scores.get(other, 0) + 1 / (r + 1) * rule / total
+    return scores
+
+
+def covisitation(query: Query, world: World, _: Trends) -> dict[str, float]:
+    by_hash = {hash64(item_id): item for item_id, item in world.items()}
+    scores: dict[str, float] = {}
+    for r, (name, weight) in enumerate(history_of(query)[:15]):
+        item = by_hash.get(name)
+        if item is None or weight < 0:
+            continue
+        for other, count in item.covisits.items():
+            damped = count / math.sqrt((item.popularity[1] + 5) * (world[other].popularity[1] + 5))
+            scores[other] = scores.get(other, 0) + math.exp(-r / 5) * damped
+    return scores
+
+
+def trending(query: Query, _: World, trends: Trends) -> dict[str, float]:
+    scores: dict[str, float] = {}
+    for s, segment in enumerate(query.segments):
+        weights = trends.get(segment, {})
+        for item, weight in weights.items():
+            scores[item] = scores.get(item, 0) + 0.5**s * weight / max(weights.values())
+    return scores
+
+
+def content(query: Query, world: World, _: Trends) -> dict[str, float]:
+    """Of a world small enough for every item to stand in each of its attributes' lists."""
+    interests: dict[int, Any] = dict(query.interests)
+    if not interests:
+        looked_at = [item for item in world.values() if hash64(item.item_id) == query.current_item]
+        interests = {hash32(name): (1.0, 1.0) for item in looked_at for name in item.attributes}
+    moment = max((abs(pair[0]) for pair in interests.values()), default=0)
+    habit = max((abs(pair[1]) for pair in interests.values()), default=0)
+    tastes = {}
+    for attribute, (short, long) in interests.items():
+        carriers = sum(attribute in map(hash32, item.attributes) for item in world.values())
+        if carriers:
+            idf = math.log((1 + len(world)) / (1 + carriers))
+            tastes[attribute] = ((short / moment if moment else 0) + (long / habit if habit else 0)) * idf
+    strongest = sorted((a for a in tastes if tastes[a] > 0), key=lambda a: (-tastes[a], a))[:8]
+    scores = {
+        item.item_id: sum(tastes[a] for a in strongest if a in map(hash32, item.attributes))
+        for item in world.values()
+    }
+    return {item: score for item, score in scores.items() if score > 0}

@@ -1,0 +1,158 @@
+"""One contract for every candidate source, and each against the literal reading of its formula."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.candidates.content import Content
+from models.candidates.covisitation import Covisitation
+from models.candidates.protocol import CandidateSource
+from models.candidates.scratch import scratch
+from models.candidates.sequential_rules import SequentialRules
+from models.candidates.trending import Trending
+from models.ids import hash64
+from models.items import ItemTable
+from models.query import Query
+from models.ranking.batch import usable
+from tests.models.scoring import literal
+from tests.models.scoring.builders import (
+    a_batch,
+    a_query,
+    a_random_query,
+    a_random_world,
+    a_strategy,
+    a_table,
+    rows_by_id,
+)
+
+SOURCES: list[tuple[CandidateSource, Callable[..., dict[str, float]]]] = [
+    (SequentialRules(), literal.sequential_rules),
+    (Covisitation(), literal.covisitation),
+    (Trending(), literal.trending),
+    (Content(), literal.content),
+]
+EVERY_SOURCE = pytest.mark.parametrize("source", [source for source, _ in SOURCES], ids=lambda s: s.name)
+
+
+def proposals(
+    source: CandidateSource, table: ItemTable, *queries: Query, n: int = 100
+) -> list[dict[str, float]]:
+    found = source.generate(a_batch(table, *queries), table, usable(table), n)
+    return [
+        {table.ids[row]: float(score) for row, score in zip(rows, scores, strict=True) if row >= 0}
+        for rows, scores in zip(found.rows, found.scores, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("source", "formula"), SOURCES, ids=[source.name for source, _ in SOURCES])
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), own=st.booleans())
+def test_the_kernel_scores_as_the_formula_reads(source: CandidateSource, formula: Any, seed: int, own: bool):
+    items, trends = a_random_world(seed % 7)
+    world = {item.item_id: item for item in items}
+    table = a_table(items, trends)
+    own_items = [f"i-{i}" for i in range(0, 60, 1 + seed % 4)] + ["nowhere"]
+    strategy = a_strategy(allow_seen=seed % 2 == 0, allow_owned=seed % 3 == 0, max_impressions=1 + seed % 6)
+    candidates = own_items if own else None
+    queries = [a_random_query(seed + i, candidates=candidates, strategy=strategy) for i in range(3)]
+
+    for query, found in zip(queries, proposals(source, table, *queries), strict=True):
+        expected = formula(query, world, trends)
+        expected = {i: s for i, s in expected.items() if s > 0 and literal.allowed(query, world[i])}
+        assert found == pytest.approx(expected, rel=1e-4)
+
+
+@EVERY_SOURCE
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), n=st.integers(1, 30))
+def test_candidates_are_sorted_distinct_padded_and_as_many_as_there_are(
+    source: CandidateSource, seed: int, n: int
+):
+    items, trends = a_random_world(seed % 7)
+    table = a_table(items, trends)
+    batch = a_batch(table, *(a_random_query(seed + i) for i in range(4)))
+    found = source.generate(batch, table, usable(table), n)
+    everything = source.generate(batch, table, usable(table), 200)
+
+    assert found.rows.shape == found.scores.shape == (4, n)
+    for b in range(4):
+        kept = int((found.rows[b] >= 0).sum())
+        rows, scores = found.rows[b, :kept], found.scores[b, :kept]
+        order = [(-score, table.hashes[row]) for row, score in zip(rows, scores, strict=True)]
+        assert order == sorted(order)
+        assert len(set(rows.tolist())) == kept == min(n, int((everything.rows[b] >= 0).sum()))
+        assert (found.rows[b, kept:] == -1).all()
+        assert (found.scores[b, kept:] == 0).all()
+        assert (scores > 0).all()
+        assert rows.tolist() == everything.rows[b, :kept].tolist()
+
+
+@EVERY_SOURCE
+def test_generating_leaves_nothing_behind(source: CandidateSource):
+    items, trends = a_random_world(1)
+    table = a_table(items, trends)
+    batch = a_batch(table, *(a_random_query(seed) for seed in range(20)))
+    states = usable(table)
+
+    first = source.generate(batch, table, states, 10)
+    second = source.generate(batch, table, states, 10)
+
+    assert np.array_equal(first.rows, second.rows)
+    assert np.array_equal(first.scores, second.scores)
+    assert np.array_equal(states, usable(table))
+    assert not scratch(table.n).sums.any()
+    assert not scratch(table.n).slots.any()
+
+
+@EVERY_SOURCE
+def test_other_row_numbers_give_the_same_candidates_in_the_same_order(source: CandidateSource):
+    items, trends = a_random_world(2)
+    queries = [a_random_query(seed) for seed in range(20)]
+    answers = []
+    for shuffle in (None, 1, 2):
+        table = a_table(items, trends, shuffle)
+        found = source.generate(a_batch(table, *queries), table, usable(table), 15)
+        answers.append(([rows_by_id(table, rows) for rows in found.rows], found.scores.tolist()))
+
+    assert answers[0] == answers[1] == answers[2]
+
+
+@EVERY_SOURCE
+def test_unknown_items_unknown_segments_and_users_without_a_past_are_survived(source: CandidateSource):
+    items, trends = a_random_world(3)
+    table = a_table(items, trends)
+    strangers = [
+        a_query(segments=()),
+        a_query(
+            ["nowhere", "nothing"], current="never", interests={"tag=unheard": (1.0, 1.0)}, segments=(12345,)
+        ),
+    ]
+    assert proposals(source, table, *strangers) == [{}, {}]
+
+
+@EVERY_SOURCE
+def test_an_empty_table_has_no_candidates(source: CandidateSource):
+    assert proposals(source, a_table([]), a_query(["a"], current="b")) == [{}]
+
+
+@EVERY_SOURCE
+def test_a_cause_is_named_only_for_the_rows_that_are_asked_for(source: CandidateSource):
+    items, trends = a_random_world(4)
+    table = a_table(items, trends)
+    batch = a_batch(table, *(a_random_query(seed) for seed in range(5)))
+    assert (source.causes(batch, table, np.full((5, 3), -1, np.int32)) == -1).all()
+
+
+def test_trending_of_the_users_segment_comes_before_what_is_popular_everywhere():
+    items, _ = a_random_world(5)
+    mobile, everyone = hash64("device=mobile"), hash64("all")
+    open_items = [item.item_id for item in items if item.available and item.named][:3]
+    a, b, c = open_items
+    table = a_table(items, {mobile: {a: 4.0, b: 2.0}, everyone: {c: 900.0, b: 450.0}})
+
+    [on_mobile] = proposals(Trending(), table, a_query(segments=(mobile, everyone)))
+    assert on_mobile == pytest.approx({a: 1.0, b: 0.5 + 0.5 * 0.5, c: 0.5})

@@ -1,12 +1,22 @@
 """All settings, frozen. Only `load` reads the environment; everything else is given what it needs."""
 
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableError
 
 from dataflows.errors import EddyError
 from models.strategy import Strategy
@@ -38,6 +48,10 @@ class KafkaSettings(Section):
     ssl_certificate_location: Path | None = None
     ssl_key_location: Path | None = None
     ssl_key_password: SecretStr | None = None
+    start: Literal["earliest", "latest"] = "earliest"
+    """Where a flow without a snapshot begins to read."""
+    lost_offsets: Literal["fail", "earliest"] = "fail"
+    """What a flow does where the log no longer holds the offset at which it has to go on."""
     options: dict[str, Option] = Field(default_factory=dict)
     """Any other librdkafka option, for every client."""
     consumer_options: dict[str, Option] = Field(default_factory=dict)
@@ -50,6 +64,7 @@ class KafkaSettings(Section):
         config: dict[str, Option] = {
             "bootstrap.servers": self.bootstrap_servers,
             "security.protocol": self.security_protocol,
+            "log.connection.close": False,
         }
         optional = {
             "sasl.mechanism": self.sasl_mechanism,
@@ -173,10 +188,15 @@ class LearnSettings(Section):
 
 
 class Settings(BaseSettings):
-    """Everything that can be set, by `EDDY_<SECTION>__<NAME>` in the environment."""
+    """Everything that can be set, by `EDDY_<SECTION>__<NAME>` in the environment; empty means the default."""
 
     model_config = SettingsConfigDict(
-        env_prefix="EDDY_", env_nested_delimiter="__", frozen=True, extra="forbid", use_attribute_docstrings=True
+        env_prefix="EDDY_",
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
     )
 
     kafka: KafkaSettings = KafkaSettings()
@@ -193,8 +213,6 @@ class Settings(BaseSettings):
     """YAML or JSON file of experiments."""
     checkpoint: Path | None = None
     """The ranker's checkpoint; none: the one that ships with the package."""
-    conflation_offsets: int = Field(default=0, ge=0)
-    """Of a user's triggers within a block of so many offsets only the last makes a slate; 0 makes one for each."""
     delivery: Literal["transactional", "idempotent"] = "transactional"
     """`transactional` fences a second copy of a flow; `idempotent` saves some milliseconds and does not."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -202,7 +220,16 @@ class Settings(BaseSettings):
     @field_validator("strategy", mode="before")
     @classmethod
     def _read_strategy(cls, value: object) -> object:
-        return msgspec.convert(value, Strategy, strict=False) if isinstance(value, dict) else value
+        if not isinstance(value, dict):
+            return value
+        if unknown := sorted(value.keys() - {field.name for field in fields(Strategy)}):
+            raise ValueError(f"a strategy has no {', '.join(unknown)}")
+        # The environment gives text, and only a section of pydantic's own would have its JSON read.
+        given = {
+            name: msgspec.json.decode(part) if isinstance(part, str) and part.startswith("{") else part
+            for name, part in value.items()
+        }
+        return msgspec.convert(given, Strategy, strict=False)
 
 
 def load(**overrides: object) -> Settings:
@@ -216,13 +243,15 @@ def load(**overrides: object) -> Settings:
         settings = Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
         lines = [
-            f"EDDY_{'__'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}" for problem in error.errors()
+            f"EDDY_{'__'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+            for problem in error.errors()
         ]
         raise SettingsError("; ".join(lines)) from None
+    except UnreadableError as error:
+        # The value stays out of the text, since it may be a secret.
+        raise SettingsError(f'{error}: give it as JSON, as in EDDY_KAFKA__OPTIONS=\'{{"client.rack": "a"}}\'') from None
     known = {f"EDDY_{name.upper()}" for name in Settings.model_fields}
-    unknown = sorted(
-        name for name in os.environ if name.startswith("EDDY_") and name.partition("__")[0] not in known
-    )
+    unknown = sorted(name for name in os.environ if name.startswith("EDDY_") and name.partition("__")[0] not in known)
     if unknown:
         raise SettingsError(f"unknown setting {', '.join(unknown)}: see `eddy doctor --settings` for all names")
     return settings

@@ -27,7 +27,7 @@ class Strategy:
 
     sources: dict[SourceName, Weight] = field(default_factory=default_sources)
     """Blend weight of each candidate source, at least one above 0; one that is not named is off."""
-    ranker: Literal["blend", "mlp"] = "mlp"
+    ranker: Literal["blend", "mlp"] = "blend"
     """`blend` keeps the order of the weighted sources; `mlp` scores the logged features by the checkpoint."""
     n_candidates: Annotated[int, Meta(ge=1, le=500)] = 100
     n_items: Annotated[int, Meta(ge=1, le=100)] = 10

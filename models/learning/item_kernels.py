@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from models.arrays import Bools, Floats, Int32s, Int64s
 from models.kernels import inline, kernel
-from models.learning.hashmap import find_place
+from models.hashmap import find_place
 
 MAX_HALF_LIVES = 60
 """How far events may run ahead of the landmark before it moves on; float32 overflows at 127."""

@@ -9,7 +9,7 @@ import numpy as np
 from models.arrays import Floats, Int64s
 from models.ids import hash_all
 from models.learning.batches import EVENT, PAIR, ShardBatch
-from models.learning.hashmap import places_for
+from models.hashmap import places_for
 from models.learning.item_kernels import (
     ITEM,
     MAX_HALF_LIVES,

@@ -1,0 +1,48 @@
+# Each target makes .venv where it is missing or out of date, and reuses it otherwise.
+#   make demo | test | test-kafka | lint | bench | clean
+# Variables:
+#   PYTHON=python3.12      the Python to make .venv with: 3.11 or 3.12
+#   TORCH_INDEX=https://...  the package index to take torch from, such as PyTorch's for CPUs
+#   KAFKA_HOME=...           a folder whose libs/ holds Apache Kafka: the tests and the demo run on it
+
+FIND_PYTHON = for name in python3.11 python3.12 python3; do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
+	&& { echo "$$name"; break; }; done
+PYTHON ?= $(shell $(FIND_PYTHON))
+TORCH_INDEX ?=
+
+BIN := .venv/bin
+READY := .venv/.installed
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+.PHONY: demo test test-kafka lint bench clean
+
+demo: $(READY)
+	$(BIN)/eddy demo
+
+test: $(READY)
+	$(BIN)/pytest
+
+test-kafka: $(READY)
+	$(BIN)/pytest tests/kafka -v
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m tests.benchmarks.flow
+
+$(READY): pyproject.toml constraints.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null || { \
+		echo "Eddy needs Python 3.11 or 3.12, and $(if $(PYTHON),$(PYTHON) is neither,none is on the PATH): install one, or name it: make PYTHON=/path/to/python3.12" >&2; \
+		exit 1; }
+	"$(PYTHON)" -m venv .venv
+	$(if $(TORCH_INDEX),$(BIN)/pip install --quiet --no-deps --index-url "$(TORCH_INDEX)" "$(TORCH)")
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv .eddy build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,37 @@
+"""The command `eddy`: one sub-command a module of `dataflows.commands`."""
+
+import sys
+
+import typer
+
+from dataflows.commands import broker, doctor, run, topics
+from dataflows.errors import mendable
+
+HELP = """
+Real-time recommendation on streams: behaviour events in, recommendation slates out.
+
+Everything is set by EDDY_ variables in the environment: `eddy doctor --settings` lists them all.
+
+Without a cluster at hand, `eddy broker` runs a Kafka broker on this machine; then `eddy topics create` makes
+the topics, and `eddy doctor` says whether all is well.
+"""
+
+app = typer.Typer(
+    name="eddy", help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown"
+)
+app.add_typer(topics.app)
+app.command("broker")(broker.serve)
+app.command("run")(run.run)
+app.command("doctor")(doctor.examine)
+
+
+def main() -> None:
+    """Run the command line; an error that its reader can mend ends it with the text alone and exit code 1."""
+    try:
+        app()
+    except Exception as error:
+        known = mendable(error)
+        if known is None:
+            raise
+        sys.stderr.write(f"eddy: {known}\n")
+        sys.exit(1)

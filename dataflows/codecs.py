@@ -1,0 +1,133 @@
+"""How each message is read, validated and written. What cannot be used becomes a dead letter with its reason."""
+
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import msgspec
+import orjson
+
+from dataflows.records import Record
+from dataflows.settings import EventSettings
+from models.messages import Assignment, DeadLetter, Event, Item, Request, Slate
+
+M = TypeVar("M")
+
+Check = Callable[[M, Record], tuple[str, str] | None]
+"""Finds what is wrong with a message that decodes: a reason and a detail, or None."""
+
+_VALUE_FAULTS = ("of length", "matching", ">=", "<=", "> ", "< ", "multiple")
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder(Generic[M]):
+    """Reads one topic's messages, in batches: as many results as records, in their order."""
+
+    topic: str
+    kind: type[M]
+    check: Check[M]
+    max_bytes: int
+
+    def __call__(self, records: list[Record]) -> list[M | DeadLetter]:
+        """Decode a batch; each record gives a message or a dead letter."""
+        decode = msgspec.json.Decoder(self.kind).decode
+        decoded: list[M | DeadLetter] = []
+        for record in records:
+            value = record.value
+            if value is None:
+                decoded.append(self._letter(record, "empty", "the message has no value"))
+                continue
+            if len(value) > self.max_bytes:
+                detail = f"{len(value)} bytes; at most {self.max_bytes} are read"
+                decoded.append(self._letter(record, "oversized", detail))
+                continue
+            try:
+                message = decode(value)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                decoded.append(self._letter(record, _reason(error), str(error)))
+                continue
+            wrong = self.check(message, record)
+            decoded.append(message if wrong is None else self._letter(record, *wrong))
+        return decoded
+
+    def _letter(self, record: Record, reason: str, detail: str) -> DeadLetter:
+        return dead_letter(self.topic, record, reason, detail)
+
+
+def dead_letter(topic: str, record: Record, reason: str, detail: str) -> DeadLetter:
+    """Wrap a record that cannot be used, with its position and original bytes."""
+    return DeadLetter(
+        topic=topic,
+        partition=record.partition,
+        offset=record.offset,
+        reason=reason,
+        detail=detail,
+        received_at=record.timestamp,
+        key=None if record.key is None else b64encode(record.key).decode(),
+        payload=b64encode(record.value or b"").decode(),
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Name what the decoder found, so that letters can be counted by it."""
+    text = str(error)
+    if "truncated" in text:
+        return "truncated"
+    if not isinstance(error, msgspec.ValidationError):
+        return "malformed"
+    if "missing required field" in text:
+        return "missing_field"
+    return "invalid_value" if any(fault in text for fault in _VALUE_FAULTS) else "wrong_type"
+
+
+def event_decoder(settings: EventSettings, topic: str = "events") -> Decoder[Event]:
+    """Read events; refuse unknown event types and times far in the future."""
+    weights, max_future_ms = settings.weights, 1_000 * settings.max_future_s
+
+    def check(event: Event, record: Record) -> tuple[str, str] | None:
+        if event.event_type not in weights:
+            known = ", ".join(sorted(weights))
+            return "unknown_event_type", f"event_type is none of {known}; name it in EDDY_EVENTS__WEIGHTS"
+        return _future(event.timestamp, record, max_future_ms)
+
+    return Decoder(topic, Event, check, settings.max_bytes)
+
+
+def request_decoder(settings: EventSettings, topic: str = "requests") -> Decoder[Request]:
+    """Read requests; refuse times far in the future."""
+    max_future_ms = 1_000 * settings.max_future_s
+    return Decoder(
+        topic, Request, lambda request, record: _future(request.timestamp, record, max_future_ms), settings.max_bytes
+    )
+
+
+def _future(timestamp: int, record: Record, max_future_ms: int) -> tuple[str, str] | None:
+    ahead = timestamp - record.timestamp
+    if ahead <= max_future_ms:
+        return None
+    return "future", f"timestamp lies {ahead} ms after the record's own; at most {max_future_ms} are allowed"
+
+
+def catalog_decoder(
+    settings: EventSettings, topic: str = "catalog"
+) -> Callable[[list[Record]], list[tuple[str, Item | None] | DeadLetter]]:
+    """Read catalog entries by item id; an entry without a value removes the item named by its key."""
+    decode: Decoder[Item] = Decoder(topic, Item, lambda _item, _record: None, settings.max_bytes)
+
+    def entries(records: list[Record]) -> list[tuple[str, Item | None] | DeadLetter]:
+        decoded: list[tuple[str, Item | None] | DeadLetter] = []
+        for record in records:
+            if record.value is None and record.key:
+                decoded.append((record.key.decode(errors="replace"), None))
+                continue
+            item = decode([record])[0]
+            decoded.append(item if isinstance(item, DeadLetter) else (item.item_id, item))
+        return decoded
+
+    return entries
+
+
+def encode(message: Slate | Assignment | DeadLetter | Event | Request | Item) -> bytes:
+    """Write a message as JSON."""
+    return orjson.dumps(message, option=orjson.OPT_SERIALIZE_NUMPY)

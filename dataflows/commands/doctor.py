@@ -1,0 +1,55 @@
+"""`eddy doctor`: what is wrong with this installation, and how to mend it."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dataflows.commands.examinations import Finding, examine_all
+from dataflows.commands.setting_list import all_settings
+from dataflows.settings import SettingsError, load
+
+STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
+
+List = Annotated[bool, typer.Option("--settings", help="List every setting with its default instead.")]
+
+
+def examine(settings: List = False) -> None:
+    """Look at settings, broker, topics, recovery folder, experiments and checkpoint.
+
+    Every problem comes with its remedy, and nothing is changed. The exit code is 1 where there is an error;
+    a warning can wait.
+    """
+    if settings:
+        _list_settings()
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", "what", "finding"):
+        table.add_column(heading, overflow="fold")
+    worst = "ok"
+    for finding in _findings():
+        table.add_row(Text(finding.state, STYLES[finding.state]), finding.subject, Text(finding.text))
+        worst = finding.state if finding.state == "error" else worst
+    Console().print(table)
+    if worst == "error":
+        raise typer.Exit(1)
+
+
+def _findings() -> Iterator[Finding]:
+    try:
+        settings = load()
+    except SettingsError as error:
+        yield Finding("settings", "error", str(error))
+        return
+    yield Finding("settings", "ok", "all are known and in range")
+    yield from examine_all(settings)
+
+
+def _list_settings() -> None:
+    for setting in all_settings():
+        typer.secho(f"{setting.variable}={setting.default}", bold=True)
+        if setting.text:
+            typer.echo(f"    {setting.text}")

@@ -1,0 +1,130 @@
+"""The flow that makes slates: events and requests in, recommendations and assignments out.
+
+    events ───► decode ─┬─► profile ─┬─► score ──► recommendations
+    requests ─► decode ─┘ (a user a  └─► assign ─► assignments
+                   │        key)  │
+                   └──────────────┴──────────────► dead-letters
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+from bytewax.inputs import Source
+from bytewax.outputs import Sink
+
+from dataflows.codecs import encode, event_decoder, request_decoder
+from dataflows.connectors.tables import Tables
+from dataflows.records import Outgoing, Record
+from dataflows.settings import Settings
+from dataflows.steps.assign import assign
+from dataflows.steps.decode import by_user, decode
+from dataflows.steps.profile import ProfileStep, profile
+from dataflows.steps.score import score
+from dataflows.steps.write_letters import write_letters
+from models.experiments.assignment import Experiments
+from models.profile import ProfileConfig
+from models.recommender import Recommender
+
+
+@dataclass(frozen=True, slots=True)
+class RecommendInputs:
+    """Where the flow reads; every source emits `Record`."""
+
+    events: Source[Record]
+    requests: Source[Record]
+
+
+@dataclass(frozen=True, slots=True)
+class RecommendOutputs:
+    """Where the flow writes; every sink takes `(key, Outgoing)`."""
+
+    recommendations: Sink[tuple[str, Outgoing]]
+    assignments: Sink[tuple[str, Outgoing]]
+    dead_letters: Sink[tuple[str, Outgoing]]
+
+
+def build(
+    inputs: RecommendInputs,
+    outputs: RecommendOutputs,
+    settings: Settings,
+    experiments: Experiments,
+    recommender: Recommender,
+    tables: Tables,
+    clock: Callable[[], datetime],
+    counts: Counter[str],
+) -> Dataflow:
+    """Lay out the flow.
+
+    Parameters
+    ----------
+    clock : aware; what decides when an idle user is forgotten.
+    counts : applied, duplicate, late and bot events are added to, by name.
+
+    Raises
+    ------
+    ValueError : a strategy asks for a ranker that is not loaded.
+    """
+    for strategy in (settings.strategy, *(v.strategy for e in experiments.declared for v in e.variants)):
+        recommender.require(strategy)
+    step = profile_step(settings, experiments, tables, clock, counts)
+
+    flow = Dataflow("recommend")
+
+    events = op.input("events", flow, inputs.events)  # Record
+    requests = op.input("requests", flow, inputs.requests)  # Record
+    decoded = op.merge(
+        "received",
+        decode("decode_events", events, event_decoder(settings.events)),
+        decode("decode_requests", requests, request_decoder(settings.events)),
+    )  # (user, Received) | DeadLetter
+    users = by_user("by_user", decoded)  # (user, Received)
+
+    due = profile("profile", users, step)  # (user, Query | Assignment | DeadLetter)
+
+    slates = score("score", due, recommender, tables)  # (user, Outgoing)
+    assigned = assign("assign", due)  # (user, Outgoing)
+    late = op.map("late", due, lambda entry: entry[1])  # Query | Assignment | DeadLetter
+    letters = write_letters("write_letters", op.merge("unusable", decoded, late), encode)  # (letter key, Outgoing)
+
+    op.output("recommendations", slates, outputs.recommendations)
+    op.output("assignments", assigned, outputs.assignments)
+    op.output("dead_letters", letters, outputs.dead_letters)
+    return flow
+
+
+def profile_step(
+    settings: Settings,
+    experiments: Experiments,
+    tables: Tables,
+    clock: Callable[[], datetime],
+    counts: Counter[str],
+) -> ProfileStep:
+    """Gather from the settings what the profile step needs."""
+    events, profiles = settings.events, settings.profile
+    triggers = events.triggers
+    if triggers is None:
+        triggers = frozenset(name for name in events.weights if name != "impression")
+    return ProfileStep(
+        tables.table,
+        experiments,
+        settings.strategy,
+        ProfileConfig(
+            event_weights=events.weights,
+            owning_types=events.owning_types,
+            session_gap_ms=1_000 * profiles.session_gap_s,
+            lateness_ms=1_000 * profiles.lateness_s,
+            half_life_moment_ms=1_000 * profiles.half_life_moment_s,
+            half_life_habit_ms=1_000 * profiles.half_life_habit_s,
+            expire_after_ms=1_000 * profiles.expire_after_s,
+            max_events_per_5_min=profiles.max_events_per_5_min,
+        ),
+        triggers,
+        events.segment_fields,
+        "events",
+        clock,
+        counts,
+    )

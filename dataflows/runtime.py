@@ -1,0 +1,164 @@
+"""What a running flow has beside its graph: signals, a drain, health and metrics, the recovery store."""
+
+import gc
+import logging
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from types import FrameType
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from bytewax.dataflow import Dataflow
+from bytewax.recovery import RecoveryConfig, init_db_dir
+from bytewax.run import cli_main
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.core import CounterMetricFamily
+
+from dataflows.errors import EddyError, mendable
+from dataflows.settings import HttpSettings, Settings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Stop:
+    """Whether the flow is to drain: every source looks at it."""
+
+    requested: bool = False
+    on_request: list[Callable[[], None]] = field(default_factory=list)
+
+    def __call__(self) -> bool:
+        """Return whether a stop was requested."""
+        return self.requested
+
+    def request(self) -> None:
+        """Drain: sources end, state is snapshot, sinks flush, the process exits 0."""
+        if not self.requested:
+            self.requested = True
+            for call in self.on_request:
+                call()
+
+    def follow(self) -> None:
+        """Drain because another process of the cluster does."""
+        self.requested = True
+
+    def on_signals(self) -> None:
+        """Drain on SIGTERM and SIGINT."""
+
+        def handle(number: int, _frame: FrameType | None) -> None:
+            log.info("%s: draining", signal.Signals(number).name)
+            # Telling the cluster talks to the broker; a signal handler may not wait for that.
+            threading.Thread(target=self.request, daemon=True).start()
+
+        signal.signal(signal.SIGTERM, handle)
+        signal.signal(signal.SIGINT, handle)
+
+
+@dataclass
+class Health:
+    """What the probes see."""
+
+    ready: bool = False
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+class _Counts:
+    """Exports the flow's counts as Prometheus metrics."""
+
+    def __init__(self, flow: str, counts: Counter[str]) -> None:
+        self._flow = flow
+        self._counts = counts
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        family = CounterMetricFamily("eddy_messages", "Messages by what became of them.", labels=["flow", "outcome"])
+        for outcome, n in sorted(self._counts.items()):
+            family.add_metric([self._flow, outcome], n)
+        yield family
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Probes are not news."""
+
+
+@contextmanager
+def serve_health(settings: HttpSettings, flow: str, health: Health) -> Iterator[int]:
+    """Serve `/healthz`, `/readyz` and `/metrics`; gives the port."""
+    if not settings.enabled:
+        yield 0
+        return
+    registry = CollectorRegistry()
+    registry.register(_Counts(flow, health.counts))  # type: ignore[arg-type]
+    metrics = make_wsgi_app(registry)
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        path = environ["PATH_INFO"]
+        if path == "/metrics":
+            return metrics(environ, start_response)
+        good = path == "/healthz" or (path == "/readyz" and health.ready)
+        known = path in ("/healthz", "/readyz")
+        status = "200 OK" if good else "503 Service Unavailable" if known else "404 Not Found"
+        start_response(status, [("Content-Type", "text/plain")])
+        return [status[4:].encode()]
+
+    try:
+        server = make_server(settings.host, settings.port, app, server_class=_Server, handler_class=_Quiet)
+    except OSError as error:
+        raise EddyError(
+            f"the health endpoint cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
+            "choose another EDDY_HTTP__PORT (0 takes a free one), or EDDY_HTTP__ENABLED=false"
+        ) from None
+    threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def recovery_store(settings: Settings, flow: str) -> RecoveryConfig | None:
+    """Open the flow's recovery store, made at the first start by process 0; None where recovery is off."""
+    if settings.recovery.folder is None:
+        return None
+    folder = Path(settings.recovery.folder) / flow
+    folder.mkdir(parents=True, exist_ok=True)
+    if settings.cluster.process_id == 0 and not any(folder.glob("part-*.sqlite3")):
+        init_db_dir(folder, settings.recovery.partitions)
+    return RecoveryConfig(str(folder))
+
+
+def run_flow(dataflow: Dataflow, settings: Settings, flow: str) -> None:
+    """Run a flow until its sources end.
+
+    Raises
+    ------
+    EddyError : what stopped the flow, where a person can mend it.
+    """
+    seconds = settings.recovery.learn_epoch_interval_s if flow == "learn" else settings.recovery.epoch_interval_s
+    recovery = recovery_store(settings, flow)
+    members = settings.cluster.members
+    gc.freeze()  # what start-up made lives as long as the process: the collector need not look at it again
+    try:
+        cli_main(
+            dataflow,
+            process_id=settings.cluster.process_id if members else None,
+            addresses=members or None,
+            epoch_interval=timedelta(seconds=seconds) if recovery else None,
+            recovery_config=recovery,
+        )
+    except BaseException as error:
+        known = mendable(error)
+        if known is None:
+            raise
+        raise known from None

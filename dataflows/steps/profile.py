@@ -1,0 +1,148 @@
+"""The step that keeps each user's interest profile and says which slates are due."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import bytewax.operators as op
+from bytewax.operators import KeyedStream, StatefulBatchLogic
+
+from dataflows.codecs import dead_letter
+from dataflows.steps.decode import Received
+from models.experiments.assignment import Experiments
+from models.ids import hash64
+from models.items import ItemTable
+from models.learning.transitions import segments_of
+from models.messages import Assignment, DeadLetter, Event, Request
+from models.profile import Outcome, Profile, ProfileConfig
+from models.profile_codec import pack, unpack
+from models.query import Query
+from models.strategy import Strategy
+
+Output = Query | Assignment | DeadLetter
+State = tuple[bytes, str, tuple[int, ...]]
+"""The packed profile, the digest of the experiment last assigned, and the newest requests' hashes."""
+
+EVERYBODY = hash64("all")
+MAX_REQUESTS = 32
+
+
+@dataclass(frozen=True)
+class ProfileStep:
+    """What every user's logic shares."""
+
+    table: ItemTable
+    experiments: Experiments
+    strategy: Strategy
+    config: ProfileConfig
+    triggers: frozenset[str]
+    segment_fields: tuple[str, ...]
+    events_topic: str
+    clock: Callable[[], datetime]
+    """Aware; decides when an idle user is forgotten."""
+    counts: Counter[str]
+
+
+class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
+    """One user."""
+
+    def __init__(self, state: State | None, step: ProfileStep) -> None:
+        self._step = step
+        self._assigned = ""
+        self._requests: tuple[int, ...] = ()
+        if state is None:
+            self._profile = Profile(step.config)
+        else:
+            packed, self._assigned, self._requests = state
+            self._profile = unpack(packed, step.config)
+        self._rest = timedelta(milliseconds=step.config.expire_after_ms)
+        self._active_at = step.clock()
+        self._notify_at = self._active_at + self._rest
+
+    def on_batch(self, values: list[Received]) -> tuple[Iterable[Output], bool]:
+        """Apply each message; emit the slates that are due, new assignments and late events."""
+        self._active_at = self._step.clock()
+        emitted: list[Output] = []
+        for message, record in values:
+            if isinstance(message, Event):
+                outcome = self._apply(message)
+                if outcome is Outcome.LATE:
+                    newest = "older than the user's newest event by more than the allowed lateness"
+                    emitted.append(dead_letter(self._step.events_topic, record, "late", newest))
+                elif outcome is Outcome.APPLIED and message.event_type in self._step.triggers:
+                    emitted += self._due(message)
+            elif self._is_new(message):
+                emitted += self._due(message)
+        return emitted, self.RETAIN
+
+    def _apply(self, event: Event) -> Outcome | None:
+        """Apply an event; None where the user does not consent."""
+        step = self._step
+        if not event.consent:
+            step.counts["no_consent"] += 1
+            return None
+        facts = step.table.facts
+        attributes, price = facts(hash64(event.item_id))
+        outcome = self._profile.apply(event, attributes, price, facts(self._negative(event))[0])
+        step.counts[outcome.name.lower()] += 1
+        return outcome
+
+    def _negative(self, event: Event) -> int:
+        """Draw a popular item by the event's id: what the user is taken to like less."""
+        rows, _ = self._step.table.trending(EVERYBODY)
+        return int(self._step.table.hashes[rows[hash64(event.event_id) % len(rows)]]) if len(rows) else 0
+
+    def _is_new(self, request: Request) -> bool:
+        name = hash64(request.request_id)
+        if name in self._requests:
+            self._step.counts["duplicate"] += 1
+            return False
+        self._requests = (*self._requests[1 - MAX_REQUESTS :], name)
+        return True
+
+    def _due(self, message: Event | Request) -> Iterable[Output]:
+        step = self._step
+        assigned = step.experiments.assign(message.user_id)
+        if assigned is not None and assigned.digest != self._assigned:
+            self._assigned = assigned.digest
+            yield Assignment(
+                message.user_id, assigned.experiment, assigned.variant, assigned.bucket, message.timestamp,
+                assigned.digest,
+            )  # fmt: skip
+        is_request = isinstance(message, Request)
+        context = message.context or {}
+        named = segments_of(step.segment_fields, tuple(context.get(name) for name in step.segment_fields))
+        yield self._profile.query(
+            trigger="request" if is_request else "event",
+            trigger_id=message.request_id if isinstance(message, Request) else message.event_id,
+            user_id=message.user_id,
+            at=message.timestamp,
+            strategy=assigned.strategy if assigned else step.strategy,
+            experiment=assigned.experiment if assigned else None,
+            variant=assigned.variant if assigned else None,
+            current_item=hash64(message.item_id) if message.item_id else 0,
+            segments=tuple(hash64(name) for name in named),
+            context=message.context,
+            candidates=message.candidates if isinstance(message, Request) else None,
+            query=message.query if isinstance(message, Request) else None,
+            n_items=message.n_items if isinstance(message, Request) else None,
+        )
+
+    def on_notify(self) -> tuple[Iterable[Output], bool]:
+        """Forget a user who has rested since; the notification may be older than the last message."""
+        self._notify_at = self._active_at + self._rest
+        return (), self.DISCARD if self._notify_at <= self._step.clock() else self.RETAIN
+
+    def notify_at(self) -> datetime:
+        """Return when to look again whether the user has gone."""
+        return self._notify_at
+
+    def snapshot(self) -> State:
+        """Pack the user."""
+        return pack(self._profile), self._assigned, self._requests
+
+
+def profile(step_id: str, received: KeyedStream[Received], step: ProfileStep) -> KeyedStream[Output]:
+    """Keep one profile a user; emit what is due."""
+    return op.stateful_batch(step_id, received, lambda state: ProfileLogic(state, step))

@@ -1,0 +1,88 @@
+"""What an item is, from its words: attributes for profiles, and a vector for likeness."""
+
+import math
+import re
+from collections import Counter
+
+import numpy as np
+import xxhash
+
+from models.arrays import Int8s
+from models.items.columns import N_ATTRIBUTES, N_DIMENSIONS
+from models.messages import Item
+
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_STOP = frozenset(
+    "a an and are as at be by for from has have in is it its of on or that the their this to was were will with your".split()
+)
+_MIN_LENGTH = 4
+_WEIGHTS = {"category": 3.0, "tag": 2.0, "price": 0.5, "word": 1.0, "pair": 0.7, "gram": 0.3}
+"""Say of each kind of feature in the content vector."""
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in _WORD.findall(text.lower()) if word not in _STOP]
+
+
+def _price_band(price: float | None) -> list[str]:
+    return [f"price={math.floor(math.log2(price))}"] if price else []
+
+
+def attributes_of(item: Item) -> list[str]:
+    """Name what a profile learns of an item.
+
+    Returns
+    -------
+    At most 8 names such as `category=Drama`, `tag=1990s`, `price=7` (the power of two below it) and `word=lantern`, most
+    telling first; longer words before shorter ones, since they are rarer.
+    """
+    names = [f"category={name}" for name in item.categories]
+    names += [f"tag={name}" for name in item.tags]
+    names += _price_band(item.price)
+    words = {word for word in _words(item.title) if len(word) >= _MIN_LENGTH}
+    names += [f"word={word}" for word in sorted(words, key=lambda word: (-len(word), word))]
+    return list(dict.fromkeys(names))[:N_ATTRIBUTES]
+
+
+def content_vector(item: Item) -> Int8s:
+    """Hash an item's words, categories, tags and price into a vector of length 127.
+
+    Signed feature hashing (Weinberger et al., 2009) of words, pairs of words and character trigrams, with sublinear term
+    frequencies.
+
+    Returns
+    -------
+    (64,) int8; all zero for an item without words.
+    """
+    features = _text_features(f"{item.title} {item.text}")
+    for kind, names in (("category", item.categories), ("tag", item.tags), ("price", _price_band(item.price))):
+        features.update((kind, name.lower()) for name in names)
+        for name in names:
+            if kind != "price":
+                features.update(("word", word) for word in _words(name))
+    return _hashed(features)
+
+
+def text_vector(text: str) -> Int8s:
+    """Hash a search text into the space of `content_vector`: (64,) int8."""
+    features = _text_features(text)
+    features.update(("category", word) for word in _words(text))
+    return _hashed(features)
+
+
+def _text_features(text: str) -> Counter[tuple[str, str]]:
+    words = _words(text)
+    features = Counter(("word", word) for word in words)
+    features.update(("pair", f"{one} {two}") for one, two in zip(words, words[1:], strict=False))
+    features.update(("gram", f" {word} "[at : at + 3]) for word in words for at in range(len(word)))
+    return features
+
+
+def _hashed(features: Counter[tuple[str, str]]) -> Int8s:
+    vector = np.zeros(N_DIMENSIONS)
+    for (kind, name), count in features.items():
+        hashed = xxhash.xxh32_intdigest(f"{kind}={name}".encode())
+        sign = 1.0 if hashed >> 31 else -1.0
+        vector[hashed % N_DIMENSIONS] += sign * _WEIGHTS[kind] * (1.0 + math.log(count))
+    length = np.linalg.norm(vector)
+    return np.rint(vector / length * 127).astype(np.int8) if length else vector.astype(np.int8)

@@ -1,0 +1,110 @@
+"""The item table's arrays, one a column, which grow together."""
+
+from typing import Any
+
+import numpy as np
+
+from models.arrays import Bools, Floats, Hash32s, Int8s, Int32s, Int64s
+from models.hashmap import find_place, index
+from models.kernels import kernel
+
+N_ATTRIBUTES = 8
+N_DIMENSIONS = 64
+
+
+class Columns:
+    """Struct of arrays over dense rows; (N, ...) with N the capacity, of which `n` rows are in use.
+
+    Parameters
+    ----------
+    capacity : rows to begin with; doubled when they are used up.
+    n_neighbours : K, neighbours kept of an item.
+    """
+
+    hashes: Int64s
+    attributes: Hash32s
+    category: Hash32s
+    price: Floats
+    created_at: Int64s
+    first_seen_at: Int64s
+    available: Bools
+    named: Bools
+    in_catalog: Bools
+    vectors: Int8s
+    neighbours: Int32s
+    rule_weights: Floats
+    covisit_weights: Floats
+    popularity: Floats
+    versions: Int64s
+    """(N, 2) of the neighbours row and of the content row."""
+
+    def __init__(self, capacity: int, n_neighbours: int) -> None:
+        self.n = 0
+        self._capacity = max(1, capacity)
+        k = n_neighbours
+        self._layout: dict[str, tuple[type[Any], tuple[int, ...], Any]] = {
+            "hashes": (np.int64, (), 0),
+            "attributes": (np.uint32, (N_ATTRIBUTES,), 0),
+            "category": (np.uint32, (), 0),
+            "price": (np.float32, (), np.nan),
+            "created_at": (np.int64, (), 0),
+            "first_seen_at": (np.int64, (), 0),
+            "available": (np.bool_, (), True),
+            "named": (np.bool_, (), False),
+            "in_catalog": (np.bool_, (), False),
+            "vectors": (np.int8, (N_DIMENSIONS,), 0),
+            "neighbours": (np.int32, (k,), -1),
+            "rule_weights": (np.float32, (k,), 0),
+            "covisit_weights": (np.float32, (k,), 0),
+            "popularity": (np.float32, (2,), 0),
+            "versions": (np.int64, (2,), 0),
+        }
+        for name, (dtype, shape, fill) in self._layout.items():
+            setattr(self, name, np.full((self._capacity, *shape), fill, dtype))
+        self._index()
+
+    def _index(self) -> None:
+        self.places = np.empty(1 << (2 * self._capacity - 1).bit_length(), np.int32)
+        index(self.places, self.hashes[: self.n])
+
+    def rows_of(self, hashes: Int64s) -> Int32s:
+        """Look up (M,) item hashes: (M,) rows, -1 where an item is unknown."""
+        rows = np.empty(len(hashes), np.int32)
+        _look_up(self.places, self.hashes, hashes, rows)
+        return rows
+
+    def ensure(self, hashes: Int64s) -> Int32s:
+        """Look up (M,) item hashes, giving a row to each that has none; returns (M,) rows."""
+        rows = self.rows_of(hashes)
+        missing = rows < 0
+        if not missing.any():
+            return rows
+        new = np.unique(hashes[missing])
+        if self.n + len(new) > self._capacity:
+            self._grow(self.n + len(new))
+        self.hashes[self.n : self.n + len(new)] = new
+        _insert(self.places, self.hashes, self.n, self.n + len(new))
+        self.n += len(new)
+        return self.rows_of(hashes)
+
+    def _grow(self, needed: int) -> None:
+        while self._capacity < needed:
+            self._capacity *= 2
+        for name, (dtype, shape, fill) in self._layout.items():
+            grown = np.full((self._capacity, *shape), fill, dtype)
+            old = getattr(self, name)
+            grown[: len(old)] = old
+            setattr(self, name, grown)
+        self._index()
+
+
+@kernel
+def _look_up(places: Int32s, keys: Int64s, hashes: Int64s, rows: Int32s) -> None:
+    for m in range(len(hashes)):
+        rows[m] = places[find_place(places, keys, hashes[m])]
+
+
+@kernel
+def _insert(places: Int32s, keys: Int64s, first: int, end: int) -> None:
+    for row in range(first, end):
+        places[find_place(places, keys, keys[row])] = row

@@ -1,0 +1,114 @@
+"""Rows of `model-updates`: packed tightly, since a million of them have to load in seconds.
+
+A row is a whole number of 8-byte words, little endian, so that many rows joined can be read as one array:
+
+====  =======================================================================================
+word  content
+====  =======================================================================================
+0     table code | format << 8 | n << 16
+1     hash of the item, or of the trending segment
+2     row version, rising
+3     event time of the newest event learned, Unix ms
+4     the moment to which decayed weights refer, Unix ms
+5     event time at which the item was first seen; the shard of a trending row
+6     two float32: popularity at the short and at the long half-life
+7     0
+====  =======================================================================================
+
+Then the body: n hashes and n packed pairs of weights (neighbours), n signed bytes (content), or n hashes and n float32
+weights (trending), padded to a whole word.
+"""
+
+import numpy as np
+
+from models.arrays import Floats, Hash32s, Int8s, Int64s
+from models.ids import hash64
+
+FORMAT = 1
+NEIGHBOURS, CONTENT, TRENDING = 1, 2, 3
+HEADER_WORDS = 8
+
+
+def _header(code: int, n: int, name: int, version: int, learned_until: int, reference_at: int, extra: int) -> Int64s:
+    words = np.zeros(HEADER_WORDS, np.int64)
+    words[:6] = (code | FORMAT << 8 | n << 16, name, version, learned_until, reference_at, extra)
+    return words
+
+
+def _padded(body: bytes) -> bytes:
+    return body + bytes(-len(body) % 8)
+
+
+def to_bf16(weights: Floats) -> Hash32s:
+    """Round float32 weights to their upper 16 bits, to nearest."""
+    bits = np.ascontiguousarray(weights, np.float32).view(np.uint32).astype(np.uint64)
+    return ((bits + 0x8000) >> 16).astype(np.uint32)
+
+
+def pack_neighbours(
+    item_id: str,
+    *,
+    version: int,
+    learned_until: int,
+    reference_at: int,
+    first_seen_at: int,
+    popularity: tuple[float, float],
+    neighbours: Int64s,
+    rule_weights: Floats,
+    covisit_weights: Floats,
+) -> bytes:
+    """Pack an item's popularity and its (n,) neighbours with both weights, 12 bytes each."""
+    header = _header(
+        NEIGHBOURS, len(neighbours), hash64(item_id), version, learned_until, reference_at, first_seen_at
+    )
+    header[6:7].view(np.float32)[:] = popularity
+    pairs = to_bf16(rule_weights) << np.uint32(16) | to_bf16(covisit_weights)
+    return header.tobytes() + np.asarray(neighbours, np.int64).tobytes() + _padded(pairs.tobytes())
+
+
+def pack_content(item_id: str, version: int, vector: Int8s) -> bytes:
+    """Pack an item's (n,) content vector, one signed byte a dimension."""
+    return _header(CONTENT, len(vector), hash64(item_id), version, 0, 0, 0).tobytes() + _padded(vector.tobytes())
+
+
+def pack_trending(
+    segment: str,
+    *,
+    shard: int,
+    version: int,
+    learned_until: int,
+    reference_at: int,
+    items: Int64s,
+    weights: Floats,
+) -> bytes:
+    """Pack what trends in a segment, as far as one shard of the items knows: (n,) hashes and weights."""
+    header = _header(TRENDING, len(items), hash64(segment), version, learned_until, reference_at, shard)
+    body = np.asarray(weights, np.float32).tobytes()
+    return header.tobytes() + np.asarray(items, np.int64).tobytes() + _padded(body)
+
+
+def n_words(code: int, n: int) -> int:
+    """Count the words of a row with `n` entries; -1 where there is no such table."""
+    if code == CONTENT:
+        return HEADER_WORDS + (n + 7) // 8
+    if code in (NEIGHBOURS, TRENDING):
+        return HEADER_WORDS + n + (n + 1) // 2
+    return -1
+
+
+def check(key: str, value: bytes) -> int:
+    """Return the table code of a row.
+
+    Raises
+    ------
+    ValueError : the bytes are no row of this format; the text names the key.
+    """
+    if len(value) < 8 * HEADER_WORDS or len(value) % 8:
+        raise ValueError(f"{key}: {len(value)} bytes are no packed row")
+    head = int.from_bytes(value[:8], "little")
+    code, version, n = head & 0xFF, head >> 8 & 0xFF, head >> 16
+    if version != FORMAT:
+        raise ValueError(f"{key}: a row of format {version}, this release reads format {FORMAT}: upgrade it first")
+    if n_words(code, n) * 8 != len(value):
+        raise ValueError(f"{key}: {len(value)} bytes are no row of table {code} with {n} entries")
+    return code

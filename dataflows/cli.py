@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from dataflows.commands import broker, doctor, run, topics
+from dataflows.commands import broker, demo, doctor, run, topics
 from dataflows.errors import mendable
 
 HELP = """
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(topics.app)
 app.command("broker")(broker.serve)
+app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("doctor")(doctor.examine)
 

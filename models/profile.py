@@ -4,10 +4,9 @@ from bisect import insort
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from math import sqrt
 from typing import Literal
 
-from models.decay import DecayedSums, strongest
+from models.decay import DecayedSums, cosine_distance, strongest
 from models.ids import hash64
 from models.messages import Context, Event
 from models.preferences import shared_preferences
@@ -23,6 +22,8 @@ BELOW_MEAN = -0.5
 """Factor of the weight of a rating that is not above the user's mean: poor, yet less clear than a dislike."""
 SURPRISE_FADING = 0.1
 """Share of the newest surprise in its running mean."""
+MAX_ID_FACTOR = 16
+"""The ids within the lateness may reach so many times `max_event_ids`; only a bot's do, and may count twice."""
 _WEIGHT, _PRICE = 0, 1
 
 
@@ -127,9 +128,7 @@ class Profile:
         """Whether the user has been idle for too long at `now_ms`."""
         return now_ms >= self.expires_at
 
-    def apply(
-        self, event: Event, attributes: tuple[int, ...], price: float, negative: tuple[int, ...]
-    ) -> Outcome:
+    def apply(self, event: Event, attributes: tuple[int, ...], price: float, negative: tuple[int, ...]) -> Outcome:
         """Apply one event, in any order within the lateness.
 
         Parameters
@@ -213,7 +212,7 @@ class Profile:
             n_events=self.n_events,
             n_last_5_min=self.minutes.count(at),
             n_last_hour=self.hour.count(at),
-            drift=_parting(self.moment.scaled, self.habit.scaled),
+            drift=cosine_distance(self.moment.scaled, self.habit.scaled),
             mean_price=self.prices.scaled[_PRICE] / weight if weight > 0 else 0.0,
             segments=segments,
             context=context,
@@ -226,9 +225,10 @@ class Profile:
         ids = self.event_ids
         ids[event_hash] = at
         late_before = self.sessions.newest_at - self.config.lateness_ms
-        while len(ids) > self.config.max_event_ids:
+        limit = self.config.max_event_ids
+        while len(ids) > limit:
             oldest = next(iter(ids))
-            if ids[oldest] >= late_before:
+            if ids[oldest] >= late_before and len(ids) <= MAX_ID_FACTOR * limit:
                 break
             del ids[oldest]
 
@@ -282,9 +282,7 @@ class Profile:
         """Keep the attributes that are strongest in both half-lives together."""
         moment, habit, at = self.moment, self.habit, self.sessions.newest_at
         now, ever = moment.factor(at), habit.factor(at)
-        strengths = {
-            key: abs(moment.scaled[key]) * now + abs(value) * ever for key, value in habit.scaled.items()
-        }
+        strengths = {key: abs(moment.scaled[key]) * now + abs(value) * ever for key, value in habit.scaled.items()}
         kept = strongest(strengths, self.config.max_interests)
         moment.scaled = {key: moment.scaled[key] for key in kept}
         habit.scaled = {key: habit.scaled[key] for key in kept}
@@ -294,12 +292,3 @@ class Profile:
         if session is None or at - session.last_at > self.config.session_gap_ms:
             return 0
         return sum(-minus_at >= session.started_at for minus_at, _, _ in self.recent)
-
-
-def _parting(moment: dict[int, float], habit: dict[int, float]) -> float:
-    """Return 1 - cosine of two vectors with the same keys, at most 1; 0 where either is empty or 0."""
-    dot = sum([value * habit[key] for key, value in moment.items()])
-    square = sum([value * value for value in moment.values()]) * sum(
-        [value * value for value in habit.values()]
-    )
-    return min(max(1.0 - dot / sqrt(square), 0.0), 1.0) if square > 0 else 0.0

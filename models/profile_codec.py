@@ -54,7 +54,8 @@ def pack(profile: Profile) -> bytes:
     late_before = newest_at - lateness_ms
     decayed = (profile.moment, profile.habit, profile.impressions, profile.prices)
     moment, habit, impressions, prices = [sums.scaled for sums in decayed]
-    floats = [weight for _, _, weight in profile.recent]
+    minus_ats, items, weights = zip(*profile.recent, strict=True) if profile.recent else ((), (), ())
+    floats = list(weights)
     for values in (moment, habit, profile.preferences, impressions):
         floats += values.values()
     floats.append(profile.surprise)
@@ -69,8 +70,8 @@ def pack(profile: Profile) -> bytes:
         profile.hour.pack(),
         list(profile.event_ids),
         [newest_at - at + 1 if at >= late_before else 0 for at in profile.event_ids.values()],
-        [item for _, item, _ in profile.recent],
-        [newest_at + minus_at for minus_at, _, _ in profile.recent],
+        list(items),
+        [newest_at + minus_at for minus_at in minus_ats],
         list(habit),
         list(profile.preferences),
         list(impressions),
@@ -91,7 +92,7 @@ def unpack(data: bytes, config: ProfileConfig) -> Profile:
         raise SnapshotError(f"a profile of version {data[:1].hex() or 'none'}: this release reads {VERSION}")
     try:
         return _restore(_decode(memoryview(data)[1:]), config)
-    except (msgspec.DecodeError, struct.error, ValueError, IndexError) as error:
+    except (msgspec.DecodeError, struct.error, ValueError, IndexError, ArithmeticError) as error:
         raise SnapshotError(f"a damaged profile: {error}") from error
 
 

@@ -1,0 +1,5 @@
+"""`python -m dataflows`: the command line without its script."""
+
+from dataflows.cli import main
+
+main()

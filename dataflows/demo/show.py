@@ -1,0 +1,172 @@
+"""Runs the demo: a broker, the flows, a stream of real ratings, a live view, and a summary."""
+
+import tempfile
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+
+from dataflows.codecs import encode
+from dataflows.connectors.broker import choose_broker
+from dataflows.connectors.kafka_admin import create_topics
+from dataflows.connectors.kafka_reader import KafkaReader
+from dataflows.connectors.kafka_writer import KafkaWriter
+from dataflows.demo.judge import Judge, decode_slate
+from dataflows.demo.processes import FlowProcess, running_flows
+from dataflows.demo.screen import live_view, variants
+from dataflows.demo.world import World, load_world
+from dataflows.settings import KafkaSettings, Settings
+from dataflows.topics import declare
+from models.messages import Event
+
+FRAME_S = 0.25
+SETTLE_S = 10.0
+"""How long the last slates may take."""
+NOTICE = (
+    "MovieLens ratings; each user keeps their order, long gaps are cut short, users are laid side by side, times are now"
+)
+
+
+def show(n_events: int, rate: float, settings: Settings, kafka_home: str | None, real: bool, console: Console, *,
+         live: bool) -> dict[str, Any]:  # fmt: skip
+    """Run the demo to its end; returns its report.
+
+    Parameters
+    ----------
+    rate : events a second.
+    real : whether the settings name a cluster to use, instead of a broker of the demo's own.
+    live : draw the live view; otherwise only what happens is said.
+    """
+    servers = settings.kafka.bootstrap_servers if real else None
+    with tempfile.TemporaryDirectory(prefix="eddy-demo-") as folder, choose_broker(servers, kafka_home) as broker:
+        console.print(f"broker: {broker.description}", highlight=False)
+        with console.status("reading MovieLens"):
+            world = load_world(n_events, rate)
+        kafka = KafkaSettings(**{**dict(settings.kafka), "bootstrap_servers": broker.bootstrap_servers})
+        demo = _Demo(world, kafka.client(), f"demo-{int(time.time())}-")
+        environment = {
+            "EDDY_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers,
+            "EDDY_TOPICS__PREFIX": demo.prefix,
+            "EDDY_EXPERIMENTS_FILE": str(files("dataflows.demo") / "experiments.yaml"),
+        }
+        with console.status("writing the catalog, and what other users rated before"):
+            demo.prepare()
+        with running_flows(("learn",), environment, Path(folder)) as learning:
+            with console.status("learning the item tables from it"):
+                learning[0].wait_until_ready()
+                demo.wait_until_learned(learning[0])
+            with running_flows(("recommend",), environment | {"EDDY_KAFKA__START": "latest"}, Path(folder)) as serving:
+                with console.status("loading the tables and compiling the kernels (the first time takes longer)"):
+                    serving[0].wait_until_ready()
+                return demo.stream([*learning, *serving], console, live=live)
+
+
+class _Demo:
+    """The platform's side: writes what people do, reads what Eddy recommends."""
+
+    def __init__(self, world: World, client: dict[str, Any], prefix: str) -> None:
+        self._world = world
+        self._client = client
+        self.prefix = prefix
+        self.judge = Judge(len(world.items))
+        self._recent: dict[str, deque[Event]] = defaultdict(lambda: deque(maxlen=6))
+        self._shown: Event | None = None
+
+    def prepare(self) -> None:
+        """Make the topics, then write the catalog and the history, which ends now."""
+        create_topics(self._client, declare(self.prefix), 4)
+        catalog = KafkaWriter(self._client, f"{self.prefix}catalog")
+        for item in self._world.items:
+            catalog.write(item.item_id, encode(item))
+        catalog.flush()
+        events = KafkaWriter(self._client, f"{self.prefix}events")
+        history = self._world.history
+        shift = int(time.time() * 1_000) - history[-1].timestamp - 1_000
+        for event in history:
+            events.write(event.user_id, encode(replace(event, timestamp=event.timestamp + shift)))
+        events.flush()
+
+    def wait_until_learned(self, learning: FlowProcess, quiet_s: float = 2.5, deadline_s: float = 60.0) -> None:
+        """Wait until the tables have come and stay quiet."""
+        reader = KafkaReader(self._client, [f"{self.prefix}model-updates"])
+        deadline, quiet_since, seen = time.monotonic() + deadline_s, time.monotonic(), 0
+        try:
+            while time.monotonic() < deadline and (not seen or time.monotonic() - quiet_since < quiet_s):
+                learning.check()
+                if n := len(reader.poll(0.2)):
+                    seen, quiet_since = seen + n, time.monotonic()
+        finally:
+            reader.close()
+
+    def stream(self, flows: list[FlowProcess], console: Console, *, live: bool) -> dict[str, Any]:
+        """Write the stream at its pace, judge what comes back, draw it; returns the report."""
+        reader = KafkaReader(
+            self._client, [self.prefix + name for name in ("recommendations", "assignments", "dead-letters")]
+        )
+        writer = KafkaWriter(self._client, f"{self.prefix}events")
+        titles, n_events = self._world.titles, len(self._world.stream)
+        started = time.time()
+        try:
+            with Live(console=console, refresh_per_second=4, transient=True) if live else console.status("") as view:
+
+                def draw() -> None:
+                    for flow in flows:
+                        flow.check()
+                    seconds = time.time() - started
+                    if isinstance(view, Live):
+                        recent = list(self._recent[self._shown.user_id]) if self._shown else []
+                        view.update(live_view(self.judge, n_events, seconds, titles, recent, NOTICE))
+                    else:
+                        done = f"{self.judge.n_events} of {n_events} events, {self.judge.n_slates} slates"
+                        view.update(f"{NOTICE}: {done}")
+
+                self._write_all(writer, reader, started, draw)
+                writer.flush()
+                seconds = time.time() - started
+                self._settle(reader, draw)
+        finally:
+            reader.close()
+        console.print(variants(self.judge))
+        return self.judge.report(seconds)
+
+    def _write_all(
+        self, writer: KafkaWriter, reader: KafkaReader, started: float, draw: Callable[[], None]
+    ) -> None:
+        next_frame = 0.0
+        for event in self._world.stream:
+            due = started + event.timestamp / 1_000
+            while (wait := due - time.time()) > 0:
+                self._receive(reader, min(wait, 0.005))
+            self._receive(reader, 0)
+            self._write(writer, replace(event, timestamp=int(due * 1_000)))
+            if time.time() >= next_frame:
+                next_frame = time.time() + FRAME_S
+                draw()
+
+    def _write(self, writer: KafkaWriter, event: Event) -> None:
+        foreseen = self.judge.write(event, time.time() * 1_000)
+        self._recent[event.user_id].appendleft(event)
+        if foreseen is not None or self._shown is None:
+            self._shown = event
+        writer.write(event.user_id, encode(event))
+
+    def _receive(self, reader: KafkaReader, timeout_s: float) -> None:
+        for topic, record in reader.poll(timeout_s):
+            if topic.endswith("recommendations"):
+                self.judge.receive(decode_slate(record.value or b""), time.time() * 1_000)
+            elif topic.endswith("assignments"):
+                self.judge.n_assignments += 1
+            else:
+                self.judge.n_dead_letters += 1
+
+    def _settle(self, reader: KafkaReader, draw: Callable[[], None]) -> None:
+        deadline = time.monotonic() + SETTLE_S
+        while self.judge.n_slates < self.judge.n_events and time.monotonic() < deadline:
+            self._receive(reader, 0.1)
+            draw()

@@ -1,0 +1,36 @@
+"""What happens in the demo: real people's ratings, laid side by side."""
+
+from dataclasses import dataclass
+
+from models.datasets import movielens, side_by_side, split_users
+from models.messages import Event, Item
+
+SEED = 11
+STREAM_SHARE = 0.5
+MAX_GAP_S = 6 * 3_600
+N_HISTORY = 20_000
+"""Ratings of other users that the item tables learn before the stream begins."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The demo's data."""
+
+    items: list[Item]
+    history: list[Event]
+    """In time order, of users who are not in the stream."""
+    stream: list[Event]
+    """In time order; timestamps are offsets from the stream's beginning, in milliseconds."""
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Titles by item id."""
+        return {item.item_id: item.title for item in self.items}
+
+
+def load_world(n_events: int, rate: float) -> World:
+    """Read MovieLens and lay out `n_events` of a stream at `rate` events a second, the same each time."""
+    events, items = movielens()
+    others, streamed = split_users(events, STREAM_SHARE, "demo")
+    history = side_by_side(others, min(N_HISTORY, len(others)), 0, 1_000.0, SEED, MAX_GAP_S)
+    return World(items, history, side_by_side(streamed, min(n_events, len(streamed)), 0, rate, SEED, MAX_GAP_S))

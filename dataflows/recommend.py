@@ -1,9 +1,9 @@
 """The flow that makes slates: events and requests in, recommendations and assignments out.
 
-    events ───► decode ─┬─► profile ─┬─► score ──► recommendations
-    requests ─► decode ─┘ (a user a  └─► assign ─► assignments
-                   │        key)  │
-                   └──────────────┴──────────────► dead-letters
+events ───► decode ─┬─► profile ─┬─► score ──► recommendations
+requests ─► decode ─┘ (a user a  └─► assign ─► assignments
+               │        key)  │
+               └──────────────┴──────────────► dead-letters
 """
 
 from collections import Counter

@@ -15,7 +15,7 @@ class Record(NamedTuple):
 
 
 class Outgoing(NamedTuple):
-    """One message for a sink, which takes a stream of `(key, Outgoing)`: the engine routes by the first, a sink sees the second."""
+    """One message for a sink of `(key, Outgoing)`: the engine routes by the first, a sink sees the second."""
 
     key: str
     """The message's key."""

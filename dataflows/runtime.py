@@ -99,7 +99,7 @@ def serve_health(settings: HttpSettings, flow: str, health: Health) -> Iterator[
         yield 0
         return
     registry = CollectorRegistry()
-    registry.register(_Counts(flow, health.counts))  # type: ignore[arg-type]
+    registry.register(_Counts(flow, health.counts))
     metrics = make_wsgi_app(registry)
 
     def app(environ: dict[str, Any], start_response: Any) -> Any:
@@ -134,8 +134,8 @@ def recovery_store(settings: Settings, flow: str) -> RecoveryConfig | None:
     folder = Path(settings.recovery.folder) / flow
     folder.mkdir(parents=True, exist_ok=True)
     if settings.cluster.process_id == 0 and not any(folder.glob("part-*.sqlite3")):
-        init_db_dir(folder, settings.recovery.partitions)
-    return RecoveryConfig(str(folder))
+        init_db_dir(folder, settings.recovery.partitions)  # type: ignore[no-untyped-call]
+    return RecoveryConfig(str(folder))  # type: ignore[no-untyped-call]
 
 
 def run_flow(dataflow: Dataflow, settings: Settings, flow: str) -> None:
@@ -150,7 +150,7 @@ def run_flow(dataflow: Dataflow, settings: Settings, flow: str) -> None:
     members = settings.cluster.members
     gc.freeze()  # what start-up made lives as long as the process: the collector need not look at it again
     try:
-        cli_main(
+        cli_main(  # type: ignore[no-untyped-call]
             dataflow,
             process_id=settings.cluster.process_id if members else None,
             addresses=members or None,

@@ -79,9 +79,7 @@ MODEL_UPDATES = Topic(
 EXPERIMENT_RESULTS = Topic("experiment-results", "experiment", "ExperimentResult", "evaluate", "compact")
 DEAD_LETTERS = Topic("dead-letters", "topic/partition/offset", "DeadLetter", "eddy", "delete", MONTH)
 # One partition, since every process of a cluster has to see the same stop.
-CONTROL = Topic(
-    "control", "flow", "stop message", "eddy", "delete", {"retention.ms": str(HOUR_MS)}, partitions=1
-)
+CONTROL = Topic("control", "flow", "stop message", "eddy", "delete", {"retention.ms": str(HOUR_MS)}, partitions=1)
 
 TOPICS = (
     EVENTS,

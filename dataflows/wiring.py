@@ -75,9 +75,7 @@ def _source(settings: Settings, topic: str, flow: str, stop: Callable[[], bool])
 def _sink(settings: Settings, topic: str, flow: str) -> KafkaSink:
     client = settings.kafka.client() | settings.kafka.producer_options
     prefix = settings.topics.prefix
-    return KafkaSink(
-        client, prefix + topic, f"{prefix}{flow}", settings.delivery, read_back=topic != "model-updates"
-    )
+    return KafkaSink(client, prefix + topic, f"{prefix}{flow}", settings.delivery, read_back=topic != "model-updates")
 
 
 @contextmanager
@@ -112,9 +110,7 @@ def _recommend(settings: Settings, stop: Stop, health: Health) -> Iterator[Dataf
             _sink(settings, "dead-letters", "recommend"),
         )
         try:
-            yield recommend.build(
-                inputs, outputs, settings, experiments, recommender, tables, now, health.counts
-            )
+            yield recommend.build(inputs, outputs, settings, experiments, recommender, tables, now, health.counts)
         except ValueError as error:
             raise EddyError(str(error)) from error
     finally:
@@ -134,9 +130,7 @@ def _checkpoint(settings: Settings) -> Checkpoint | None:
 def _learn(settings: Settings, stop: Stop, health: Health) -> Iterator[Dataflow]:
     with Console(stderr=True).status("loading the kernels"):
         warm_up()
-    inputs = learn.LearnInputs(
-        _source(settings, "events", "learn", stop), _source(settings, "catalog", "learn", stop)
-    )
+    inputs = learn.LearnInputs(_source(settings, "events", "learn", stop), _source(settings, "catalog", "learn", stop))
     outputs = learn.LearnOutputs(_sink(settings, "model-updates", "learn"), _sink(settings, "dead-letters", "learn"))
     codecs = learn.LearnCodecs(event_decoder(settings.events), catalog_decoder(settings.events), encode)
     yield learn.build(inputs, outputs, codecs, settings, now, health.counts)

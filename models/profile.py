@@ -246,8 +246,8 @@ class Profile:
             del self.owned[next(iter(self.owned))]
 
     def _rate(self, value: float) -> float:
-        """Return a rating's factor: 1 above the mean of the ratings before it, and for the first."""
-        factor = 1.0 if not self.n_ratings or value > self.rating_mean else BELOW_MEAN
+        """Return a rating's factor: 1 from the mean of the ratings before it on, and for the first."""
+        factor = 1.0 if not self.n_ratings or value >= self.rating_mean else BELOW_MEAN
         self.n_ratings += 1
         self.rating_mean += (value - self.rating_mean) / self.n_ratings
         return factor

@@ -62,9 +62,7 @@ class Recommender:
     model_version: str
     """Written on each slate; the caller sets it when the table or the checkpoint changes."""
 
-    def __init__(
-        self, table: ItemTable, checkpoint: Checkpoint | None = None, flow: str = "recommend"
-    ) -> None:
+    def __init__(self, table: ItemTable, checkpoint: Checkpoint | None = None, flow: str = "recommend") -> None:
         self.table = table
         self.flow = flow
         self.model_version = checkpoint.version if checkpoint else "blend"
@@ -84,9 +82,7 @@ class Recommender:
             Where the strategy asks for a ranker that is not loaded.
         """
         if strategy.ranker not in self._rankers:
-            raise ValueError(
-                f"the strategy asks for the ranker {strategy.ranker!r}, but no checkpoint is loaded"
-            )
+            raise ValueError(f"the strategy asks for the ranker {strategy.ranker!r}, but no checkpoint is loaded")
 
     def recommend(self, queries: list[Query]) -> list[Slate]:
         """Make one slate a query, in the same order.
@@ -128,8 +124,7 @@ class Recommender:
     def _slates(self, ranked: Ranked) -> list[Slate]:
         batch = ranked.batch
         names = [
-            recommendation_id(self.flow, query.user_id, query.trigger, query.trigger_id)
-            for query in batch.queries
+            recommendation_id(self.flow, query.user_id, query.trigger, query.trigger_id) for query in batch.queries
         ]
         reranked = rerank(
             ranked.blended.rows,

@@ -22,9 +22,7 @@ def recommendation_id(flow: str, user_id: str, trigger: str, trigger_id: str) ->
 
     The same cause gives the same id in every process, so a replay recognises its own slates.
     """
-    parts = (
-        f"{len(flow)}:{flow}{len(user_id)}:{user_id}{len(trigger)}:{trigger}{len(trigger_id)}:{trigger_id}"
-    )
+    parts = f"{len(flow)}:{flow}{len(user_id)}:{user_id}{len(trigger)}:{trigger}{len(trigger_id)}:{trigger_id}"
     return xxhash.xxh3_128_hexdigest(parts.encode())
 
 

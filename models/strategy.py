@@ -46,6 +46,4 @@ class Strategy:
 
     def __post_init__(self) -> None:
         if not any(weight > 0 for weight in self.sources.values()):
-            raise ValueError(
-                "no source has a weight above 0, so no item could be a candidate: give one a weight"
-            )
+            raise ValueError("no source has a weight above 0, so no item could be a candidate: give one a weight")

@@ -60,9 +60,7 @@ class SessionWindows:
 
     def __init__(self, gap_ms: int, lateness_ms: int) -> None:
         if gap_ms < 1 or lateness_ms < 0:
-            raise ValueError(
-                f"a gap of {gap_ms} ms and a lateness of {lateness_ms} ms: need at least 1 and 0"
-            )
+            raise ValueError(f"a gap of {gap_ms} ms and a lateness of {lateness_ms} ms: need at least 1 and 0")
         self.gap_ms = gap_ms
         self.lateness_ms = lateness_ms
         self.newest_at = 0

@@ -22,16 +22,14 @@ class Flow(StrEnum):
 def run(flow: Annotated[Flow, typer.Argument(help="Which flow to run.")]) -> None:
     """Run a flow until SIGTERM or Ctrl-C, which drain it: state is kept, nothing is lost, exit code 0.
 
-    [bold]recommend[/bold] reads events and requests and writes slates and assignments; [bold]learn[/bold] reads events and
-    the catalog and writes the item tables that recommend follows. Run both.
+    `recommend` reads events and requests and writes slates and assignments; `learn` reads events and the
+    catalog and writes the item tables that recommend follows. Run both.
 
-    Settings come from the environment: EDDY_KAFKA__BOOTSTRAP_SERVERS says where Kafka is, EDDY_RECOVERY__FOLDER where state
-    survives a crash. `eddy doctor --settings` lists them all.
+    Settings come from the environment: EDDY_KAFKA__BOOTSTRAP_SERVERS says where Kafka is, EDDY_RECOVERY__FOLDER where
+    state survives a crash. `eddy doctor --settings` lists them all.
     """
     settings = configuration.load()
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     stop, health = Stop(), Health()
     stop.on_signals()
     console = Console(stderr=True)
@@ -40,9 +38,7 @@ def run(flow: Annotated[Flow, typer.Argument(help="Which flow to run.")]) -> Non
         on_kafka(flow, settings, stop, health) as dataflow,
     ):
         where = f"; health on http://{settings.http.host}:{port}/healthz" if port else ""
-        console.print(
-            f"[bold]{flow}[/bold] runs on {settings.kafka.bootstrap_servers}{where}", highlight=False
-        )
+        console.print(f"[bold]{flow}[/bold] runs on {settings.kafka.bootstrap_servers}{where}", highlight=False)
         run_flow(dataflow, settings, flow)
     counts = ", ".join(f"{n} {name}" for name, n in sorted(health.counts.items())) or "nothing arrived"
     console.print(f"[bold]{flow}[/bold] has drained and stopped: {counts}", highlight=False)

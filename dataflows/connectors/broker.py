@@ -108,9 +108,7 @@ class KraftBroker(BrokerProcess):
             raise NoBrokerError(f"KAFKA_HOME: {self._libs} holds no Kafka jars. {HELP}")
         java = shutil.which(self._java)
         if java is None:
-            raise NoBrokerError(
-                f"Apache Kafka needs Java 17 or newer, and `{self._java}` was not found. {HELP}"
-            )
+            raise NoBrokerError(f"Apache Kafka needs Java 17 or newer, and `{self._java}` was not found. {HELP}")
         settings, logging = self.folder / "server.properties", self.folder / "log4j2.properties"
         data = self.folder / "data"
         settings.write_text(

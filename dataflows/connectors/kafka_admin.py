@@ -163,8 +163,7 @@ def create_topics(
     _wait_until_led(admin, {topic.name for topic in topics}, timeout_s)
     sizes = admin.sizes(timeout_s)
     return [
-        Creation(topic.name, "created" if topic.name in created else "exists", sizes[topic.name])
-        for topic in topics
+        Creation(topic.name, "created" if topic.name in created else "exists", sizes[topic.name]) for topic in topics
     ]
 
 

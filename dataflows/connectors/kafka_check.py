@@ -26,9 +26,7 @@ class Problem:
     """What is wrong, and how to mend it."""
 
 
-def check_topics(
-    client: Client, topics: Iterable[Topic], partitions: int, timeout_s: float = 10.0
-) -> list[Problem]:
+def check_topics(client: Client, topics: Iterable[Topic], partitions: int, timeout_s: float = 10.0) -> list[Problem]:
     """Say what is wrong with a cluster's topics, and how to mend it; an empty list is a clean bill.
 
     Parameters
@@ -43,9 +41,7 @@ def check_topics(
     problems: list[Problem] = []
     for topic in topics:
         if topic.name not in sizes:
-            problems.append(
-                Problem(topic.name, "error", f"{topic.name} is missing: run `eddy topics create`")
-            )
+            problems.append(Problem(topic.name, "error", f"{topic.name} is missing: run `eddy topics create`"))
         else:
             problems += _size_problems(topic, sizes[topic.name], partitions)
             problems += _config_problems(topic, admin, timeout_s)

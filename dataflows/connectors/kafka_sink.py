@@ -1,8 +1,8 @@
 """A partitioned Kafka sink with one fenced writer a partition: no message is lost, none is written twice.
 
-The snapshot of a partition is its end offset. A resumed writer first fences its predecessor, then reads its own partition
-back from that offset and drops whatever the flow is about to emit again. Transactions commit beside the flow, as many
-messages at a time as have gathered while the one before committed.
+The snapshot of a partition is its end offset. A resumed writer first fences its predecessor, then reads its own
+partition back from that offset and drops whatever the flow is about to emit again. Transactions commit beside the
+flow, as many messages at a time as have gathered while the one before committed.
 """
 
 import logging
@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 from zlib import crc32
 
 import xxhash
@@ -138,8 +138,8 @@ class _Writer(threading.Thread):
     def _explained(self, error: KafkaError) -> EddyError:
         if error.code() in FENCED:
             return FencedError(
-                f"{self._where}: fenced. Another copy of the flow {self._sink.flow!r} has started and writes from now on; "
-                "this one stops. Nothing was written twice and nothing is lost. Run one copy a flow, "
+                f"{self._where}: fenced. Another copy of the flow {self._sink.flow!r} has started and writes "
+                "from now on; this one stops. Nothing was written twice and nothing is lost. Run one copy a flow, "
                 "or let the copies share the users as one cluster (EDDY_CLUSTER__ADDRESSES)"
             )
         return DeliveryError(
@@ -283,10 +283,10 @@ def _read_back(sink: KafkaSink, partition: int, resume_at: int | None) -> tuple[
                 if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
                     return written, max(end, message.offset() or 0)
                 if error is not None:
-                    raise KafkaException(error)
+                    _refuse(error)
                 deadline = time.monotonic() + sink.timeout_s
                 end = (message.offset() or 0) + 1
-                written.update(record_hash(_text(value)) for name, value in message.headers() or () if name == ID_HEADER)
+                written.add(record_hash(_id_of(message)))
     except KafkaException as failure:
         raise DeliveryError(f"{sink.topic}/{partition}: cannot be read back: {failure.args[0].str()}") from failure
     finally:
@@ -294,5 +294,11 @@ def _read_back(sink: KafkaSink, partition: int, resume_at: int | None) -> tuple[
     raise DeliveryError(f"{sink.topic}/{partition}: reading back made no progress for {sink.timeout_s:.0f} s")
 
 
-def _text(value: bytes | str | None) -> str:
-    return value.decode() if isinstance(value, bytes) else value or ""
+def _refuse(error: KafkaError) -> None:
+    raise KafkaException(error)
+
+
+def _id_of(message: Message) -> str:
+    """Return the id in a message's header; empty for a message that is not Eddy's."""
+    headers = cast("list[tuple[str, bytes]]", message.headers() or [])
+    return next((value.decode() for name, value in headers if name == ID_HEADER), "")

@@ -105,7 +105,7 @@ class KafkaSourcePartition(StatefulSourcePartition[Record, int]):
                 ended |= self._is_end(message)
                 continue
             records.append(
-                Record(partition, message.offset(), message.timestamp()[1], message.key(), message.value())
+                Record(partition, message.offset() or 0, message.timestamp()[1], message.key(), message.value())
             )
         if records:
             self._next = records[-1].offset + 1

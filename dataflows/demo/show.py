@@ -28,9 +28,7 @@ from models.messages import Event
 FRAME_S = 0.25
 SETTLE_S = 10.0
 """How long the last slates may take."""
-NOTICE = (
-    "MovieLens ratings; each user keeps their order, long gaps are cut short, users are laid side by side, times are now"
-)
+NOTICE = "MovieLens ratings; each user keeps their order, long gaps are cut short, users side by side, times are now"
 
 
 def show(n_events: int, rate: float, settings: Settings, kafka_home: str | None, real: bool, console: Console, *,
@@ -135,9 +133,7 @@ class _Demo:
         console.print(variants(self.judge))
         return self.judge.report(seconds)
 
-    def _write_all(
-        self, writer: KafkaWriter, reader: KafkaReader, started: float, draw: Callable[[], None]
-    ) -> None:
+    def _write_all(self, writer: KafkaWriter, reader: KafkaReader, started: float, draw: Callable[[], None]) -> None:
         next_frame = 0.0
         for event in self._world.stream:
             due = started + event.timestamp / 1_000

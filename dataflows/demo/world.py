@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from models.datasets import movielens, side_by_side, split_users
+
 from models.messages import Event, Item
 
 SEED = 11

@@ -32,9 +32,7 @@ def decode(
     return op.flat_map_batch(step_id, records, mapper)
 
 
-def by_user(
-    step_id: str, decoded: Stream[tuple[str, Received] | DeadLetter]
-) -> KeyedStream[Received]:
+def by_user(step_id: str, decoded: Stream[tuple[str, Received] | DeadLetter]) -> KeyedStream[Received]:
     """Leave the dead letters out."""
     return op.flat_map_batch(
         step_id, decoded, lambda batch: [entry for entry in batch if not isinstance(entry, DeadLetter)]

@@ -11,9 +11,7 @@ from models.query import Query
 from models.recommender import Recommender
 
 
-def score(
-    step_id: str, due: KeyedStream[Output], recommender: Recommender, tables: Tables
-) -> KeyedStream[Outgoing]:
+def score(step_id: str, due: KeyedStream[Output], recommender: Recommender, tables: Tables) -> KeyedStream[Outgoing]:
     """Make one slate a query: (user_id, Outgoing). Item tables change between two batches, never within one."""
     ranker = recommender.model_version
 

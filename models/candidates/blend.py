@@ -29,9 +29,7 @@ class Blended:
     """(B, C) the source that contributed most, the first at a tie; -1 none."""
 
 
-def blend(
-    batch: QueryBatch, table: ItemTable, states: Bytes, sources: dict[str, CandidateSource], n: int
-) -> Blended:
+def blend(batch: QueryBatch, table: ItemTable, states: Bytes, sources: dict[str, CandidateSource], n: int) -> Blended:
     """Ask the strategy's sources and merge what they say.
 
     score(j) = sum_s w_s * score_s(j) / max_k score_s(k) / sum_s w_s. Queries with their own candidates keep
@@ -39,11 +37,7 @@ def blend(
     then is the search) weighs as much as all others together, so that the match leads.
     """
     weights = _weights(batch)
-    found = [
-        sources[name].generate(batch, table, states, n)
-        for s, name in enumerate(SOURCES)
-        if weights[:, s].any()
-    ]
+    found = [sources[name].generate(batch, table, states, n) for s, name in enumerate(SOURCES) if weights[:, s].any()]
     columns = np.flatnonzero(weights.any(axis=0))
     if batch.own:
         found.append(_given(batch, states, n))

@@ -87,9 +87,7 @@ def _strongest(batch: QueryBatch, table: ItemTable) -> _Strongest:
     interests = batch.interests
     postings = table.posting_of(interests.attributes)
     shape = (batch.n, N_STRONGEST)
-    strongest = _Strongest(
-        np.zeros(shape, np.uint32), np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
-    )
+    strongest = _Strongest(np.zeros(shape, np.uint32), np.full(shape, -1, np.int32), np.zeros(shape, np.float32))
     _pick_strongest(
         interests.starts,
         interests.attributes,

@@ -53,9 +53,7 @@ class Covisitation:
     def causes(self, batch: QueryBatch, table: ItemTable, rows: Int32s) -> Int64s:
         """Name the item of the history that goes best with each."""
         causes = np.full(rows.shape, -1, np.int64)
-        strongest_cause(
-            batch.history, _factors(batch, table), table.neighbours, table.covisit_weights, rows, causes
-        )
+        strongest_cause(batch.history, _factors(batch, table), table.neighbours, table.covisit_weights, rows, causes)
         return causes
 
 

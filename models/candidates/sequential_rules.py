@@ -49,18 +49,14 @@ class SequentialRules:
     def causes(self, batch: QueryBatch, table: ItemTable, rows: Int32s) -> Int64s:
         """Name the item whose rule weighed most."""
         causes = np.full(rows.shape, -1, np.int64)
-        strongest_cause(
-            batch.history, _factors(batch, table), table.neighbours, table.rule_weights, rows, causes
-        )
+        strongest_cause(batch.history, _factors(batch, table), table.neighbours, table.rule_weights, rows, causes)
         return causes
 
 
 def _factors(batch: QueryBatch, table: ItemTable) -> Floats:
     """(B, 3) recency over the sum of the item's rules; 0 where the item does not count."""
     factors = np.zeros((batch.n, N_LAST), np.float32)
-    _weigh(
-        batch.history, batch.history_weights, batch.n_session, table.neighbours, table.rule_weights, factors
-    )
+    _weigh(batch.history, batch.history_weights, batch.n_session, table.neighbours, table.rule_weights, factors)
     return factors
 
 

@@ -28,9 +28,7 @@ class Trending:
         """Walk down each query's list, made once for all the users of the same segments."""
         found = Candidates.empty(batch.n, n)
         numbers: dict[tuple[int, ...], int] = {}
-        groups = np.array(
-            [numbers.setdefault(query.segments, len(numbers)) for query in batch.queries], np.int32
-        )
+        groups = np.array([numbers.setdefault(query.segments, len(numbers)) for query in batch.queries], np.int32)
         most_marks = int(np.diff(batch.marks.starts).max())
         depth = table.n if batch.own else n + most_marks
         lists = [_blend(segments, table, states, depth) for segments in numbers]

@@ -54,9 +54,7 @@ class Namespace:
 
     def __post_init__(self) -> None:
         if self.start >= self.end:
-            raise DeclarationError(
-                f"no user is in [{self.start}, {self.end}): let start be below end", ["end"]
-            )
+            raise DeclarationError(f"no user is in [{self.start}, {self.end}): let start be below end", ["end"])
 
     def overlaps(self, other: "Namespace") -> bool:
         """Tell whether a user can be in both."""
@@ -121,9 +119,7 @@ def check_together(experiments: Sequence[Experiment]) -> None:
         repeated = _first_repeated(getattr(experiment, field) for experiment in experiments)
         if repeated is not None:
             shared = getattr(experiments[repeated], field)
-            raise DeclarationError(
-                f"two experiments have the {field} {shared!r}: give each its own", [repeated, field]
-            )
+            raise DeclarationError(f"two experiments have the {field} {shared!r}: give each its own", [repeated, field])
     for (_, first), (place, second) in combinations(enumerate(experiments), 2):
         if first.namespace and second.namespace and first.namespace.overlaps(second.namespace):
             raise DeclarationError(

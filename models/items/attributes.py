@@ -3,6 +3,7 @@
 import math
 import re
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import xxhash
@@ -13,7 +14,37 @@ from models.messages import Item
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _STOP = frozenset(
-    "a an and are as at be by for from has have in is it its of on or that the their this to was were will with your".split()
+    {
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "be",
+        "by",
+        "for",
+        "from",
+        "has",
+        "have",
+        "in",
+        "is",
+        "it",
+        "its",
+        "of",
+        "on",
+        "or",
+        "that",
+        "the",
+        "their",
+        "this",
+        "to",
+        "was",
+        "were",
+        "will",
+        "with",
+        "your",
+    }
 )
 _MIN_LENGTH = 4
 _WEIGHTS = {"category": 3.0, "tag": 2.0, "price": 0.5, "word": 1.0, "pair": 0.7, "gram": 0.3}
@@ -33,8 +64,8 @@ def attributes_of(item: Item) -> list[str]:
 
     Returns
     -------
-    At most 8 names such as `category=Drama`, `tag=1990s`, `price=7` (the power of two below it) and `word=lantern`, most
-    telling first; longer words before shorter ones, since they are rarer.
+    At most 8 names such as `category=Drama`, `tag=1990s`, `price=7` (the power of two below it) and `word=lantern`,
+    most telling first; longer words before shorter ones, since they are rarer.
     """
     names = [f"category={name}" for name in item.categories]
     names += [f"tag={name}" for name in item.tags]
@@ -47,8 +78,8 @@ def attributes_of(item: Item) -> list[str]:
 def content_vector(item: Item) -> Int8s:
     """Hash an item's words, categories, tags and price into a vector of length 127.
 
-    Signed feature hashing (Weinberger et al., 2009) of words, pairs of words and character trigrams, with sublinear term
-    frequencies.
+    Signed feature hashing (Weinberger et al., 2009) of words, pairs of words and character trigrams, with sublinear
+    term frequencies.
 
     Returns
     -------
@@ -73,7 +104,7 @@ def text_vector(text: str) -> Int8s:
 def _text_features(text: str) -> Counter[tuple[str, str]]:
     words = _words(text)
     features = Counter(("word", word) for word in words)
-    features.update(("pair", f"{one} {two}") for one, two in zip(words, words[1:], strict=False))
+    features.update(("pair", f"{one} {two}") for one, two in pairwise(words))
     features.update(("gram", f" {word} "[at : at + 3]) for word in words for at in range(len(word)))
     return features
 

@@ -96,9 +96,7 @@ def _offer_newest(posted: Int32s, row: int, created_at: Int64s, hashes: Int64s) 
         ):
             oldest = p
     worst = posted[oldest]
-    if created_at[row] > created_at[worst] or (
-        created_at[row] == created_at[worst] and hashes[row] < hashes[worst]
-    ):
+    if created_at[row] > created_at[worst] or (created_at[row] == created_at[worst] and hashes[row] < hashes[worst]):
         posted[oldest] = row
 
 

@@ -58,9 +58,7 @@ def pack_neighbours(
     covisit_weights: Floats,
 ) -> bytes:
     """Pack an item's popularity and its (n,) neighbours with both weights, 12 bytes each."""
-    header = _header(
-        NEIGHBOURS, len(neighbours), hash64(item_id), version, learned_until, reference_at, first_seen_at
-    )
+    header = _header(NEIGHBOURS, len(neighbours), hash64(item_id), version, learned_until, reference_at, first_seen_at)
     header[6:7].view(np.float32)[:] = popularity
     pairs = to_bf16(rule_weights) << np.uint32(16) | to_bf16(covisit_weights)
     return header.tobytes() + np.asarray(neighbours, np.int64).tobytes() + _padded(pairs.tobytes())

@@ -1,8 +1,8 @@
 """The replicated item table: rows of `model-updates` and entries of `catalog`, as arrays that scoring reads.
 
-Decayed weights are kept in landmark units (forward decay; Cormode, Shkapenyuk, Srivastava and Xu, 2009): a weight w as of
-time t is stored as w * 2^((t - landmark) / half-life), so that weights of different times compare and nothing has to be
-decayed again.
+Decayed weights are kept in landmark units (forward decay; Cormode, Shkapenyuk, Srivastava and Xu, 2009): a weight w as
+of time t is stored as w * 2^((t - landmark) / half-life), so that weights of different times compare and nothing has to
+be decayed again.
 """
 
 import numpy as np
@@ -354,5 +354,3 @@ def _apply(
             else:
                 neighbours[row, p] = -1
                 rule_weights[row, p] = covisit_weights[row, p] = 0.0
-
-

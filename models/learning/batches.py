@@ -17,9 +17,7 @@ from models.kernels import inline, kernel
 from models.learning.transitions import Contribution
 
 EVENT = np.dtype([("item", "i8"), ("user", "i8"), ("at", "i8"), ("weight", "f8")])
-PAIR = np.dtype(
-    [("item", "i8"), ("neighbour", "i8"), ("at", "i8"), ("n", "i8"), ("rule", "f8"), ("covisit", "f8")]
-)
+PAIR = np.dtype([("item", "i8"), ("neighbour", "i8"), ("at", "i8"), ("n", "i8"), ("rule", "f8"), ("covisit", "f8")])
 """`at` is the newest event that added to the pair, `n` how often one did; weights hold for the reference."""
 NO_SEGMENT = -1
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import Bools, Floats, Int32s, Int64s
-from models.kernels import inline, kernel
 from models.hashmap import find_place
+from models.kernels import inline, kernel
 
 MAX_HALF_LIVES = 60
 """How far events may run ahead of the landmark before it moves on; float32 overflows at 127."""
@@ -169,10 +169,7 @@ def best_neighbours(
             place = n
             while place > 0 and (
                 weights[place - 1] < weight
-                or (
-                    weights[place - 1] == weight
-                    and neighbours[rows[r], slots[place - 1]]["item"] > candidate["item"]
-                )
+                or (weights[place - 1] == weight and neighbours[rows[r], slots[place - 1]]["item"] > candidate["item"])
             ):
                 if place < n_best:
                     weights[place] = weights[place - 1]

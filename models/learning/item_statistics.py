@@ -7,9 +7,9 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from models.arrays import Floats, Int64s
+from models.hashmap import places_for
 from models.ids import hash_all
 from models.learning.batches import EVENT, PAIR, ShardBatch
-from models.hashmap import places_for
 from models.learning.item_kernels import (
     ITEM,
     MAX_HALF_LIVES,
@@ -247,8 +247,8 @@ class ItemStatistics:
         ValueError
             When the bytes are of a newer format.
         """
-        version, n, n_used, short_ms, long_ms, first_version, landmark_at, swept_at, cursor = (
-            _HEADER.unpack_from(packed)
+        version, n, n_used, short_ms, long_ms, first_version, landmark_at, swept_at, cursor = _HEADER.unpack_from(
+            packed
         )
         if version != FORMAT:
             raise ValueError(f"item statistics of format {version}: this release reads format {FORMAT}")

@@ -97,9 +97,7 @@ def act_of(event: Event, weights: Mapping[str, float], segment_fields: tuple[str
         event.timestamp,
         weight,
         hash64(event.session_id) if event.session_id else 0,
-        segments_of(segment_fields, tuple([context.get(name) for name in segment_fields]))
-        if context
-        else (EVERYBODY,),
+        segments_of(segment_fields, tuple([context.get(name) for name in segment_fields])) if context else (EVERYBODY,),
     )
 
 
@@ -216,8 +214,7 @@ class UserTransitions:
         user.newest_at = newest_at
         fields = iter(words)
         user._recent = [
-            (newest_at - age, item, session)
-            for age, item, session in zip(fields, fields, fields, strict=True)
+            (newest_at - age, item, session) for age, item, session in zip(fields, fields, fields, strict=True)
         ]
         ages = rest[n_seen : 2 * n_seen]
         user._seen = {event: newest_at - age for event, age in zip(rest[:n_seen], ages, strict=True)}

@@ -261,6 +261,4 @@ def _count_user(users: Int64s, n: int, user: int) -> int:
 def warm_up() -> None:
     """Compile the kernel, so that no batch waits for it."""
     trending = Trending(TrendingConfig())
-    trending.learn(
-        ShardBatch(0, 1, np.ones(1, EVENT), ("",), ("all",), np.zeros((1, 1), np.int32), np.empty(0, PAIR))
-    )
+    trending.learn(ShardBatch(0, 1, np.ones(1, EVENT), ("",), ("all",), np.zeros((1, 1), np.int32), np.empty(0, PAIR)))

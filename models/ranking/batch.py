@@ -149,9 +149,7 @@ class QueryBatch:
         history = np.full((n, HISTORY), -1, np.int32)
         weights = np.zeros((n, HISTORY), np.float32)
         history[recent_owner[fits], column[fits]] = recent[fits]
-        weights[recent_owner[fits], column[fits]] = _flat(
-            (query.recent_weights for query in queries), np.float32
-        )[fits]
+        weights[recent_owner[fits], column[fits]] = _flat((query.recent_weights for query in queries), np.float32)[fits]
         history[leads, 0] = current[leads]
         weights[leads, 0] = 1.0
 
@@ -214,9 +212,7 @@ def moment(context: Context | None, at: int) -> tuple[float, bool]:
 
 def _interests(queries: list[Query], table: ItemTable) -> Tastes:
     """Lay out the interests; who has none yet is taken to like what they look at."""
-    interests = [
-        query.interests or dict.fromkeys(table.facts(query.current_item)[0], (1.0, 1.0)) for query in queries
-    ]
+    interests = [query.interests or dict.fromkeys(table.facts(query.current_item)[0], (1.0, 1.0)) for query in queries]
     weights = _flat(chain.from_iterable(interest.values() for interest in interests), np.float32)
     return Tastes(
         _starts(np.array([len(interest) for interest in interests])),

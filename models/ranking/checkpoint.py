@@ -81,14 +81,10 @@ def _require_features(path: Path, feature_set: str, features: list[str]) -> None
     only_there = [name for name in features if name not in FEATURES]
     only_here = [name for name in FEATURES if name not in features]
     if only_there or only_here:
-        difference = (
-            f"it has {only_there or 'nothing'} that is unknown here and lacks {only_here or 'nothing'}"
-        )
+        difference = f"it has {only_there or 'nothing'} that is unknown here and lacks {only_here or 'nothing'}"
     else:
         moved = [name for name, own in zip(features, FEATURES, strict=True) if name != own]
-        difference = (
-            f"the order differs at {moved}" if moved else "the names are the same, their meaning is not"
-        )
+        difference = f"the order differs at {moved}" if moved else "the names are the same, their meaning is not"
     raise CheckpointError(
         f"{path} was trained on feature set {feature_set!r}, this release has {FEATURE_SET!r}: {difference}. "
         "Train it again, or run the release that it was trained for."

@@ -18,9 +18,7 @@ HISTORY_FEATURES = (
 N_SIMILAR = 15
 
 
-def compare_with_history(
-    batch: QueryBatch, table: ItemTable, rows: Int32s, features: Floats, first: int
-) -> None:
+def compare_with_history(batch: QueryBatch, table: ItemTable, rows: Int32s, features: Floats, first: int) -> None:
     """Fill 3 features of the (B, C) candidates into (B, C, F), from the column `first` on."""
     _compare_contents(rows, batch.history, batch.history_weights, table.vectors, features, first)
     _count_contacts(

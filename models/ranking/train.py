@@ -77,9 +77,7 @@ def fit(
         torch.manual_seed(config.seed)
         model = MLP(MLPConfig(n_features=features.shape[2]))
         model.standardise(x[train][here[train]])
-        optimizer = torch.optim.Adam(
-            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
+        optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
         best, best_loss, waited = copy.deepcopy(model), float("inf"), 0
         for epoch in range(1, config.max_epochs + 1):
             train_loss = _train_epoch(model, optimizer, (x[train], y[train], here[train]), config.batch_size)

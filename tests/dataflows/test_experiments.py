@@ -93,9 +93,7 @@ def test_json_and_a_list_of_values_declare_the_same_as_yaml(tmp_path: Path):
 
 
 def test_no_experiment_may_be_declared(tmp_path: Path):
-    assert (
-        load_experiments(a_file(tmp_path, "experiments: []")).declared == experiments_from([]).declared == ()
-    )
+    assert load_experiments(a_file(tmp_path, "experiments: []")).declared == experiments_from([]).declared == ()
 
 
 MISTAKES = [

@@ -31,9 +31,7 @@ def test_what_the_platform_writes_and_reads_is_a_message_of_the_core() -> None:
 def test_a_prefix_is_put_before_every_name_and_changes_nothing_else() -> None:
     plain, prefixed = declare(), declare("shop-")
     assert [topic.name for topic in prefixed] == [f"shop-{topic.name}" for topic in plain]
-    assert [(topic.cleanup, topic.config) for topic in prefixed] == [
-        (topic.cleanup, topic.config) for topic in plain
-    ]
+    assert [(topic.cleanup, topic.config) for topic in prefixed] == [(topic.cleanup, topic.config) for topic in plain]
 
 
 @pytest.mark.parametrize("window_s", [1, ATTRIBUTION_WINDOW_S, 90 * 86_400])

@@ -18,9 +18,7 @@ def services() -> dict[str, Document]:
 
 def the_published_schema() -> Draft202012Validator:
     # The Compose Specification's own schema, as check-jsonschema ships it.
-    path = distribution("check-jsonschema").locate_file(
-        "check_jsonschema/builtin_schemas/vendor/compose-spec.json"
-    )
+    path = distribution("check-jsonschema").locate_file("check_jsonschema/builtin_schemas/vendor/compose-spec.json")
     schema: Any = json.loads(path.read_text())
     return Draft202012Validator(schema)
 
@@ -78,24 +76,18 @@ def test_a_flow_can_write_to_its_volume_and_its_temporary_folder_alone() -> None
 
 
 @pytest.mark.parametrize("name", ["topics", *FLOWS])
-def test_the_settings_are_understood_and_lead_to_the_broker(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_settings_are_understood_and_lead_to_the_broker(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_in(image_environment() | services()[name]["environment"], monkeypatch)
 
     advertised = services()["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
-    assert settings.kafka.bootstrap_servers in [
-        listener.split("://")[1] for listener in advertised.split(",")
-    ]
+    assert settings.kafka.bootstrap_servers in [listener.split("://")[1] for listener in advertised.split(",")]
     assert settings.topics.replication == 1
 
 
 def test_the_experiments_are_where_the_settings_say() -> None:
     recommend = services()["recommend"]
 
-    assert [config["target"] for config in recommend["configs"]] == [
-        recommend["environment"]["EDDY_EXPERIMENTS_FILE"]
-    ]
+    assert [config["target"] for config in recommend["configs"]] == [recommend["environment"]["EDDY_EXPERIMENTS_FILE"]]
 
 
 def test_nothing_is_published_beyond_this_machine_and_no_port_twice() -> None:

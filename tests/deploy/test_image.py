@@ -159,9 +159,7 @@ def health_check(port: int) -> int:
     command = json.loads(only("HEALTHCHECK").partition("CMD ")[2])
     program = [part.replace("127.0.0.1:8080", f"127.0.0.1:{port}") for part in command[1:]]
     environment = {"http_proxy": "http://127.0.0.1:9"}
-    run = subprocess.run(
-        [sys.executable, *program], env=environment, capture_output=True, timeout=60, check=False
-    )
+    run = subprocess.run([sys.executable, *program], env=environment, capture_output=True, timeout=60, check=False)
     return run.returncode
 
 

@@ -131,9 +131,7 @@ def test_only_a_flows_own_pods_may_join_its_cluster(built: list[Document]) -> No
 
         assert open_ports == ["http"]
         assert [port["port"] for rule in guarded for port in rule["ports"]] == ["cluster"]
-        assert guarded[0]["from"] == [
-            {"podSelector": {"matchLabels": pods(built)[name]["metadata"]["labels"]}}
-        ]
+        assert guarded[0]["from"] == [{"podSelector": {"matchLabels": pods(built)[name]["metadata"]["labels"]}}]
 
 
 @BUILDS
@@ -143,9 +141,7 @@ def test_every_process_has_its_own_place_in_the_list_of_addresses(
     for name, flow in of_kind("StatefulSet", built).items():
         replicas = flow["spec"]["replicas"]
         service = flow["spec"]["serviceName"]
-        port = next(p for p in container_of(pods(built)[name])["ports"] if p["name"] == "cluster")[
-            "containerPort"
-        ]
+        port = next(p for p in container_of(pods(built)[name])["ports"] if p["name"] == "cluster")["containerPort"]
         for ordinal in range(replicas):
             cluster = settings_in(pod_environment(pods(built)[name], built, ordinal), monkeypatch).cluster
 
@@ -154,9 +150,7 @@ def test_every_process_has_its_own_place_in_the_list_of_addresses(
 
 
 @BUILDS
-def test_the_settings_of_every_pod_are_understood(
-    built: list[Document], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_settings_of_every_pod_are_understood(built: list[Document], monkeypatch: pytest.MonkeyPatch) -> None:
     for pod in pods(built).values():
         settings = settings_in(pod_environment(pod, built, 0), monkeypatch)
 
@@ -167,9 +161,7 @@ def test_the_settings_of_every_pod_are_understood(
 def test_the_secret_that_is_an_example_makes_an_encrypted_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     credentials, certificates = (document["stringData"] for document in documents(SECRETS))
     kafka = settings_in(credentials, monkeypatch).kafka
-    mounts = {
-        m["name"]: m["mountPath"] for m in container_of(pods(kustomized(BASE))["recommend"])["volumeMounts"]
-    }
+    mounts = {m["name"]: m["mountPath"] for m in container_of(pods(kustomized(BASE))["recommend"])["volumeMounts"]}
 
     assert kafka.security_protocol == "sasl_ssl"
     assert kafka.sasl_password is not None

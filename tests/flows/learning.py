@@ -93,9 +93,7 @@ class Run:
 
     def flow(self) -> Any:
         return build(
-            LearnInputs(
-                TestingSource(self.events, self.batch_size), TestingSource(self.catalog, self.batch_size)
-            ),
+            LearnInputs(TestingSource(self.events, self.batch_size), TestingSource(self.catalog, self.batch_size)),
             LearnOutputs(TestingSink(self.written), TestingSink(self.letters)),
             CODECS,
             self.settings,
@@ -114,9 +112,7 @@ class Run:
         return {key: outgoing.value for key, outgoing in self.written}
 
     def versions(self, key: str) -> list[int]:
-        return [
-            version_of(outgoing.value) for name, outgoing in self.written if name == key and outgoing.value
-        ]
+        return [version_of(outgoing.value) for name, outgoing in self.written if name == key and outgoing.value]
 
 
 def version_of(value: bytes) -> int:

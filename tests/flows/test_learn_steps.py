@@ -10,9 +10,7 @@ from models.learning.trending import TrendingConfig
 from tests.models.learning.builders import DAY, NOW, a_contribution, an_act
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-CONFIG = LearnItemsConfig(
-    StatisticsConfig(), TrendingConfig(), n_shards=4, publish_every_s=2.0, max_rows_per_publish=2
-)
+CONFIG = LearnItemsConfig(StatisticsConfig(), TrendingConfig(), n_shards=4, publish_every_s=2.0, max_rows_per_publish=2)
 
 
 class Clock:

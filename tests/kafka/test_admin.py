@@ -32,9 +32,7 @@ def prefix(fresh_prefix: Callable[[], str]) -> str:
 
 
 def a_topic(prefix: str, **changes: object) -> Topic:
-    topic = Topic(
-        f"{prefix}slates", "user_id", "Slate", "recommend", "compact,delete", {"retention.ms": str(DAY_MS)}
-    )
+    topic = Topic(f"{prefix}slates", "user_id", "Slate", "recommend", "compact,delete", {"retention.ms": str(DAY_MS)})
     return replace(topic, **changes)  # type: ignore[arg-type]
 
 
@@ -83,9 +81,7 @@ def test_what_the_cluster_refuses_is_said_in_its_words(cluster: dict[str, str], 
 def test_asking_about_a_missing_topic_does_not_make_it(cluster: dict[str, str], prefix: str) -> None:
     with pytest.raises(TopicError, match="eddy topics create"):
         partitions_of(cluster, f"{prefix}slates")
-    assert texts(cluster, a_topic(prefix)) == [
-        ("error", f"{prefix}slates is missing: run `eddy topics create`")
-    ]
+    assert texts(cluster, a_topic(prefix)) == [("error", f"{prefix}slates is missing: run `eddy topics create`")]
     assert f"{prefix}slates" not in list_topics(cluster)
 
 

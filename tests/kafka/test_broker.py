@@ -159,9 +159,7 @@ def test_a_taken_port_is_named(own_broker: StartBroker, tmp_path: Path) -> None:
 
 
 def test_a_broker_dies_with_an_owner_that_is_killed(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", OWNER, tmp_path], stdout=subprocess.PIPE, text=True
-    ) as owner:
+    with subprocess.Popen([sys.executable, "-c", OWNER, tmp_path], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
         port = int(owner.stdout.readline())
         wait_until(lambda: not is_free(port))
@@ -172,8 +170,7 @@ def test_a_broker_dies_with_an_owner_that_is_killed(tmp_path: Path) -> None:
 
 def test_a_program_that_ignores_sigterm_is_killed_after_its_grace() -> None:
     stubborn = (
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
-        "print('up', flush=True); time.sleep(600)"
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
     )
     with subprocess.Popen(
         [sys.executable, guard.__file__, "0.1", sys.executable, "-c", stubborn],

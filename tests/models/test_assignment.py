@@ -110,9 +110,7 @@ def test_the_hash_is_fnv_1a_of_its_authors_test_suite(text: str, digest: int):
     [case[1:] for case in BUCKET_RANGE_CASES],
     ids=[case[0] for case in BUCKET_RANGE_CASES],
 )
-def test_bucket_ranges_are_those_that_growthbook_publishes(
-    weights: list[float], coverage: float, ranges: list[Range]
-):
+def test_bucket_ranges_are_those_that_growthbook_publishes(weights: list[float], coverage: float, ranges: list[Range]):
     assert bucket_ranges(weights, coverage) == [pytest.approx(bounds) for bounds in ranges]
 
 

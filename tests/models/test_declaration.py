@@ -42,9 +42,7 @@ def test_a_namespace_without_users_is_refused(start: float, end: float):
 @pytest.mark.parametrize("field", ["name", "salt"])
 def test_two_experiments_with_one_name_or_salt_are_refused(field: str):
     experiments = [an_experiment("a", salt="x"), an_experiment("b", salt="y")]
-    experiments.append(
-        replace(experiments[0], **{"name": "c", "salt": "z", field: getattr(experiments[0], field)})
-    )
+    experiments.append(replace(experiments[0], **{"name": "c", "salt": "z", field: getattr(experiments[0], field)}))
     with pytest.raises(DeclarationError, match=f"the {field}") as caught:
         check_together(experiments)
     assert caught.value.path == (2, field)

@@ -120,7 +120,7 @@ def test_drift_rises_when_the_moment_parts_from_the_habit():
     assert asked(profile, later).drift > 0.5
 
 
-def test_a_rating_counts_against_the_item_unless_it_is_above_the_mean_of_those_before():
+def test_a_rating_counts_against_the_item_unless_it_reaches_the_mean_of_those_before():
     profile = a_profile()
     for i, value in enumerate((3.0, 5.0, 4.0, 1.0)):
         apply(profile, an_event(f"e{i}", i, event_type="rating", value=value))

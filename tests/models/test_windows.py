@@ -203,9 +203,7 @@ def test_a_packed_window_fits_a_shorter_length_and_a_longer_lateness():
     assert SlidingWindow.unpack(packed, 60, 20, 100).count(1020) == 3
 
 
-@pytest.mark.parametrize(
-    ("length_ms", "slide_ms", "lateness_ms"), [(50, 20, 0), (0, 20, 0), (60, 0, 0), (60, 20, -1)]
-)
+@pytest.mark.parametrize(("length_ms", "slide_ms", "lateness_ms"), [(50, 20, 0), (0, 20, 0), (60, 0, 0), (60, 20, -1)])
 def test_a_length_that_the_slide_does_not_divide_and_negative_times_are_refused(
     length_ms: int, slide_ms: int, lateness_ms: int
 ):

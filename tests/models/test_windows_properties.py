@@ -86,16 +86,13 @@ def bytewax_windows(
     run_main(flow)
     n_of = {(user, window): n for user, (window, n) in counts}
     found = [
-        (user, to_ms(meta.open_time), to_ms(meta.close_time), n_of[user, window])
-        for user, (window, meta) in metas
+        (user, to_ms(meta.open_time), to_ms(meta.close_time), n_of[user, window]) for user, (window, meta) in metas
     ]
     assert len(n_of) == len(counts) == len(metas)
     return sorted(found), {i for _, (_, (i, _)) in lates}
 
 
-def our_sessions(
-    stream: Stream, gap_ms: int, lateness_ms: int
-) -> tuple[list[tuple[str, int, int, int]], set[int]]:
+def our_sessions(stream: Stream, gap_ms: int, lateness_ms: int) -> tuple[list[tuple[str, int, int, int]], set[int]]:
     users: dict[str, SessionWindows] = defaultdict(lambda: SessionWindows(gap_ms, lateness_ms))
     found, late = [], set()
     for i, (user, at) in enumerate(stream):
@@ -106,9 +103,7 @@ def our_sessions(
     return sorted((user, s.started_at, s.last_at, s.n) for user, s in found), late
 
 
-def our_sliding(
-    stream: Stream, length_ms: int, slide_ms: int, lateness_ms: int
-) -> list[tuple[str, int, int, int]]:
+def our_sliding(stream: Stream, length_ms: int, slide_ms: int, lateness_ms: int) -> list[tuple[str, int, int, int]]:
     users: dict[str, SlidingWindow] = defaultdict(lambda: SlidingWindow(length_ms, slide_ms, lateness_ms))
     found: dict[tuple[str, int], int] = {}
     for user, at in stream:
@@ -183,9 +178,7 @@ def test_packing_or_closing_between_two_events_changes_nothing(
 
 
 @given(times(), gaps, latenesses, st.lists(st.integers(1, 20), min_size=40, max_size=40))
-def test_the_open_sessions_are_ordered_and_bounded(
-    drawn: list[int], gap_ms: int, lateness_ms: int, hashes: list[int]
-):
+def test_the_open_sessions_are_ordered_and_bounded(drawn: list[int], gap_ms: int, lateness_ms: int, hashes: list[int]):
     windows = SessionWindows(gap_ms, lateness_ms)
     for at, session_hash in zip(drawn, hashes, strict=False):
         windows.place(at, session_hash if session_hash > 10 else 0)

@@ -74,7 +74,5 @@ def test_nothing_adds_up_to_nothing():
 
 
 def test_what_is_long_past_adds_nothing_and_harms_nothing():
-    [batch] = add_up(
-        [a_contribution("b", "a", at=1), a_contribution("b", "a", at=NOW)], 1, half_life_ms=SECOND
-    )
+    [batch] = add_up([a_contribution("b", "a", at=1), a_contribution("b", "a", at=NOW)], 1, half_life_ms=SECOND)
     assert pairs_of(batch)[hash64("a"), hash64("b")] == pytest.approx((2, 1.0, 1.0))

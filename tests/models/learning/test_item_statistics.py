@@ -34,9 +34,7 @@ def rows_of(statistics: ItemStatistics) -> dict[str, ItemRow]:
 def neighbours_of(row: ItemRow) -> dict[int, tuple[float, float]]:
     return {
         item: (rule, covisit)
-        for item, rule, covisit in zip(
-            row.neighbours.tolist(), row.rules.tolist(), row.covisits.tolist(), strict=True
-        )
+        for item, rule, covisit in zip(row.neighbours.tolist(), row.rules.tolist(), row.covisits.tolist(), strict=True)
     }
 
 
@@ -48,9 +46,7 @@ def comparable(statistics: ItemStatistics) -> dict[str, tuple[object, ...]]:
 
 
 def test_a_view_a_day_ago_counts_half_at_a_half_life_of_a_day():
-    statistics = learned(
-        a_contribution("a", at=NOW, weight=1.0), a_contribution("a", at=NOW + DAY, weight=5.0)
-    )
+    statistics = learned(a_contribution("a", at=NOW, weight=1.0), a_contribution("a", at=NOW + DAY, weight=5.0))
     row = rows_of(statistics)["a"]
     assert row.reference_at == NOW + DAY
     assert row.popularity == pytest.approx((5.5, 5.0 + 2 ** (-1 / 14)))
@@ -67,9 +63,7 @@ def test_a_row_holds_what_comes_after_and_what_goes_along():
 
 
 contributions = st.builds(
-    lambda item, previous, days, weight: a_contribution(
-        item, *previous, at=NOW + int(days * DAY), weight=weight
-    ),
+    lambda item, previous, days, weight: a_contribution(item, *previous, at=NOW + int(days * DAY), weight=weight),
     st.sampled_from(ITEMS),
     st.lists(st.sampled_from(ITEMS), max_size=10),
     st.floats(0, 100),
@@ -171,9 +165,7 @@ def test_no_neighbour_is_published_heavier_than_it_was_seen():
 
 
 def test_an_item_that_nobody_touches_is_forgotten_and_comes_back_above_its_old_version():
-    statistics = learned(
-        *[a_contribution("old", at=NOW)] * 3, a_contribution("loved", at=NOW, weight=2_000.0)
-    )
+    statistics = learned(*[a_contribution("old", at=NOW)] * 3, a_contribution("loved", at=NOW, weight=2_000.0))
     before = rows_of(statistics)["old"].version
     assert learn(statistics, a_contribution("new", at=NOW + 200 * DAY)) == ["old"]
     assert statistics.ids == ["loved", "new"]
@@ -203,9 +195,7 @@ def test_many_items_grow_the_table():
     assert neighbours_of(rows["i-7"]).keys() == {hash64("i-6"), hash64("i-8")}
 
 
-@given(
-    st.lists(contributions, max_size=30), st.lists(contributions, min_size=1, max_size=30), st.integers(0, 12)
-)
+@given(st.lists(contributions, max_size=30), st.lists(contributions, min_size=1, max_size=30), st.integers(0, 12))
 def test_a_packed_shard_goes_on_as_if_nothing_had_happened(
     before: list[Contribution], after: list[Contribution], taken: int
 ):

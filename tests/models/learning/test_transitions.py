@@ -152,9 +152,7 @@ def test_a_user_at_rest_packs_small():
     ),
     st.integers(0, 40),
 )
-def test_a_packed_user_goes_on_as_if_nothing_had_happened(
-    events: list[tuple[str, int, str | None]], cut: int
-):
+def test_a_packed_user_goes_on_as_if_nothing_had_happened(events: list[tuple[str, int, str | None]], cut: int):
     config = TransitionConfig(max_events_per_5_min=6)
     whole, packed = UserTransitions(config), UserTransitions(config)
     for number, (item, at, session) in enumerate(events):

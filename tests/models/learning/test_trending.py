@@ -66,9 +66,7 @@ def test_what_fewer_than_k_users_did_is_not_published():
 
 
 def test_users_of_another_segment_do_not_open_the_gate():
-    trending = learned(
-        a_contribution("a", user="u-1", segments=TV), a_contribution("a", user="u-2"), min_users=2
-    )
+    trending = learned(a_contribution("a", user="u-1", segments=TV), a_contribution("a", user="u-2"), min_users=2)
     rows = rows_of(trending)
     assert weights_of(rows["device=tv"]) == {}
     assert weights_of(rows["all"]) == {hash64("a"): 2.0}
@@ -105,9 +103,7 @@ def test_only_changed_segments_are_taken():
 
 
 events = st.builds(
-    lambda item, days, user, segments: a_contribution(
-        item, at=NOW + int(days * DAY), user=user, segments=segments
-    ),
+    lambda item, days, user, segments: a_contribution(item, at=NOW + int(days * DAY), user=user, segments=segments),
     st.sampled_from("abcde"),
     st.floats(0, 100),
     st.sampled_from(["u-1", "u-2", "u-3"]),
@@ -116,9 +112,7 @@ events = st.builds(
 
 
 @given(st.lists(events, min_size=1, max_size=40), st.integers(1, 40), st.integers(1, 3))
-def test_in_any_batches_the_rows_equal_a_literal_reading(
-    given_events: list[Contribution], size: int, min_users: int
-):
+def test_in_any_batches_the_rows_equal_a_literal_reading(given_events: list[Contribution], size: int, min_users: int):
     trending = Trending(TrendingConfig(DAY, min_users))
     for start in range(0, len(given_events), size):
         learn(trending, *given_events[start : start + size])
@@ -134,9 +128,7 @@ def test_in_any_batches_the_rows_equal_a_literal_reading(
         assert weights_of(row) == pytest.approx(expected, rel=1e-4)
 
 
-@given(
-    st.lists(events, min_size=1, max_size=30), st.lists(events, min_size=1, max_size=30), st.integers(1, 3)
-)
+@given(st.lists(events, min_size=1, max_size=30), st.lists(events, min_size=1, max_size=30), st.integers(1, 3))
 def test_a_packed_shard_goes_on_as_if_nothing_had_happened(
     before: list[Contribution], after: list[Contribution], min_users: int
 ):

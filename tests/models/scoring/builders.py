@@ -248,9 +248,7 @@ def a_random_query(seed: int, n_known: int = 60, **others: Any) -> Query:
     given: dict[str, Any] = {
         "user_id": f"u-{seed}",
         "current": rng.choice(["", rng.choice(ids), *recent[:1]]),
-        "interests": {
-            f"category=c{c}": (rng.uniform(-1, 2), rng.uniform(-1, 9)) for c in rng.sample(range(7), 4)
-        }
+        "interests": {f"category=c{c}": (rng.uniform(-1, 2), rng.uniform(-1, 9)) for c in rng.sample(range(7), 4)}
         if rng.random() < 0.7
         else {},
         "preferences": {f"category=c{c}": rng.uniform(-2, 2) for c in rng.sample(range(7), 3)},

@@ -36,9 +36,7 @@ def allowed(query: Query, item: AnItem) -> bool:
 def sequential_rules(query: Query, world: World, _: Trends) -> dict[str, float]:
     by_hash = {hash64(item_id): item for item_id, item in world.items()}
     history = history_of(query)
-    n_session = query.n_in_session + (
-        len(history) > len(query.recent_items[:31]) and bool(query.current_item)
-    )
+    n_session = query.n_in_session + (len(history) > len(query.recent_items[:31]) and bool(query.current_item))
     scores: dict[str, float] = {}
     for r, (name, weight) in enumerate(history[:3]):
         item = by_hash.get(name)
@@ -88,7 +86,6 @@ def content(query: Query, world: World, _: Trends) -> dict[str, float]:
             tastes[attribute] = ((short / moment if moment else 0) + (long / habit if habit else 0)) * idf
     strongest = sorted((a for a in tastes if tastes[a] > 0), key=lambda a: (-tastes[a], a))[:8]
     scores = {
-        item.item_id: sum(tastes[a] for a in strongest if a in map(hash32, item.attributes))
-        for item in world.values()
+        item.item_id: sum(tastes[a] for a in strongest if a in map(hash32, item.attributes)) for item in world.values()
     }
     return {item: score for item, score in scores.items() if score > 0}

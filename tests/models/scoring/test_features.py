@@ -54,9 +54,7 @@ def test_what_the_sources_said_is_kept():
         shares=[0.1, 0.2, 0.3, 0.4],
         ranks=[1, 0.5, 0.25, 0.2],
     )
-    assert [features[name] for name in FEATURES[:9]] == pytest.approx(
-        [0.1, 0.2, 0.3, 0.4, 1, 0.5, 0.25, 0.2, 0.5]
-    )
+    assert [features[name] for name in FEATURES[:9]] == pytest.approx([0.1, 0.2, 0.3, 0.4, 1, 0.5, 0.25, 0.2, 0.5])
 
 
 def test_popularity_has_decayed_to_the_querys_own_moment():
@@ -72,9 +70,7 @@ def test_popularity_has_decayed_to_the_querys_own_moment():
 def test_an_item_that_is_more_wanted_now_than_by_habit_trends_up():
     # rates a long half-life: 30 * 2 now, 60 by habit
     def trend(short: float, long: float) -> float:
-        return features_of(a_table([AnItem("a", popularity=(short, long))]), "a", a_query())[
-            "popularity_trend"
-        ]
+        return features_of(a_table([AnItem("a", popularity=(short, long))]), "a", a_query())["popularity_trend"]
 
     assert trend(2.0, 60.0) == pytest.approx(0)
     assert trend(2.0, 0.0) == pytest.approx(60 / 61)
@@ -101,9 +97,7 @@ def test_interests_count_as_shares_of_the_users_whole_interest():
 
 
 def test_similarity_is_the_cosine_with_what_the_user_did_lately_and_did_not_dislike():
-    table = a_table(
-        [AnItem("a", vector=(1, 0)), AnItem("b", vector=(0, 1)), AnItem("c", vector=(1, 0)), AnItem("d")]
-    )
+    table = a_table([AnItem("a", vector=(1, 0)), AnItem("b", vector=(0, 1)), AnItem("c", vector=(1, 0)), AnItem("d")])
     assert features_of(table, "c", a_query(["a"]))["similarity"] == pytest.approx(1)
     assert features_of(table, "c", a_query(["a", "b"]))["similarity"] == pytest.approx(math.sqrt(0.5))
     assert features_of(table, "c", a_query(["a", "b"], weights=[-1.0, 1.0]))["similarity"] == 0

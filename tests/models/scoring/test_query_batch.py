@@ -59,9 +59,7 @@ def test_a_full_history_makes_room_for_the_current_item():
 )
 def test_the_rules_mark_what_may_not_be_shown(rules: dict[str, int], marked: set[str]):
     table = a_table([*ABC, AnItem("tired")])
-    query = a_query(
-        ["b"], current="a", owned=("c",), impressions={"tired": 2.0}, strategy=a_strategy(**rules)
-    )
+    query = a_query(["b"], current="a", owned=("c",), impressions={"tired": 2.0}, strategy=a_strategy(**rules))
     assert set(rows_by_id(table, a_batch(table, query).marks.rows)) == marked
 
 
@@ -75,9 +73,7 @@ def test_own_candidates_are_what_is_marked_but_for_unknown_ones_and_the_current_
 
 def test_marks_and_impressions_stay_with_their_query():
     table = a_table(ABC)
-    batch = a_batch(
-        table, a_query(["a"]), a_query([], impressions={"c": 9.0, "b": 1.0}), a_query([], owned=("b",))
-    )
+    batch = a_batch(table, a_query(["a"]), a_query([], impressions={"c": 9.0, "b": 1.0}), a_query([], owned=("b",)))
     starts = batch.marks.starts
     assert [rows_by_id(table, batch.marks.rows[i:j]) for i, j in pairwise(starts)] == [
         ["a"],

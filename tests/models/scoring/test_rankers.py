@@ -111,9 +111,7 @@ def rewritten(path: Path, weights: dict[str, torch.Tensor] | None = None, **meta
         ([FEATURES[1], FEATURES[0], *FEATURES[2:]], "order differs at.*covisitation.*sequential_rules"),
     ],
 )
-def test_a_checkpoint_for_other_features_is_refused_and_told_which(
-    tmp_path: Path, features: list[str], said: str
-):
+def test_a_checkpoint_for_other_features_is_refused_and_told_which(tmp_path: Path, features: list[str], said: str):
     path = rewritten(tmp_path / "r.safetensors", features=json.dumps(features))
     with pytest.raises(CheckpointError, match=said):
         load_checkpoint(path)
@@ -192,9 +190,7 @@ def test_training_stops_when_the_newest_lists_get_no_better():
     assert len(reports) < 50
     assert min(reports) == reports[-3]
     with torch.inference_mode():
-        scores = model(torch.from_numpy(features[160:])).masked_fill(
-            ~torch.from_numpy(present[160:]), -torch.inf
-        )
+        scores = model(torch.from_numpy(features[160:])).masked_fill(~torch.from_numpy(present[160:]), -torch.inf)
         loss = torch.nn.functional.cross_entropy(scores, torch.from_numpy(label[160:]))
     assert float(loss) == pytest.approx(min(reports), rel=1e-5)
 

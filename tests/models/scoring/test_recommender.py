@@ -82,10 +82,7 @@ def test_every_rule_holds_on_every_slate(seed: int):
 
 
 def test_one_slate_a_query_in_the_order_of_the_queries():
-    queries = [
-        a_query(user_id=f"u{i}", n_items=1 + i % 3, candidates=["a", "b"] if i % 2 else None)
-        for i in range(9)
-    ]
+    queries = [a_query(user_id=f"u{i}", n_items=1 + i % 3, candidates=["a", "b"] if i % 2 else None) for i in range(9)]
     slates = recommend(a_table(FOUR, TRENDS), *queries)
     assert [slate.user_id for slate in slates] == [f"u{i}" for i in range(9)]
     assert Recommender(a_table(FOUR, TRENDS)).recommend([]) == []
@@ -299,9 +296,7 @@ print([name for name, n in compiled().items() if n != before.get(name)])
 def test_after_warming_up_on_an_empty_table_no_slate_compiles_anything():
     code = "import sys, tests; tests.__path__ = [sys.argv[1]]\n" + COMPILED_LATE
     root = Path(__file__).parents[2]
-    result = subprocess.run(
-        [sys.executable, "-c", code, str(root)], capture_output=True, text=True, check=True
-    )
+    result = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 
 

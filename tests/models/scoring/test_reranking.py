@@ -72,9 +72,7 @@ def test_equal_scores_go_by_hash_whatever_the_row():
 
 
 def test_a_twin_gives_way_to_something_else():
-    table = a_table(
-        [AnItem("a", vector=(1, 0)), AnItem("twin", vector=(1, 0)), AnItem("other", vector=(0, 1))]
-    )
+    table = a_table([AnItem("a", vector=(1, 0)), AnItem("twin", vector=(1, 0)), AnItem("other", vector=(0, 1))])
     scores = {
         "a": 1.0,
         "twin": 0.9,
@@ -102,9 +100,7 @@ def test_diversity_is_maximal_marginal_relevance(seed: int, n: int, diversity: f
     cap=st.integers(1, 5),
     slots=st.integers(0, 4),
 )
-def test_caps_lengths_and_distinctness_hold_whatever_comes_in(
-    seed: int, n: int, n_items: int, cap: int, slots: int
-):
+def test_caps_lengths_and_distinctness_hold_whatever_comes_in(seed: int, n: int, n_items: int, cap: int, slots: int):
     rng = np.random.default_rng(seed)
     categories = {f"i{i}": str(rng.choice(["", "a", "b", "c"])) for i in range(n)}
     table = a_table([AnItem(i, category=category, vector=(1, 2)) for i, category in categories.items()])
@@ -125,9 +121,7 @@ def test_caps_lengths_and_distinctness_hold_whatever_comes_in(
 
 
 def test_a_capped_category_lets_candidates_from_beyond_the_best_in():
-    table = a_table(
-        [*(AnItem(f"drama{i}", category="Drama") for i in range(60)), AnItem("last", category="News")]
-    )
+    table = a_table([*(AnItem(f"drama{i}", category="Drama") for i in range(60)), AnItem("last", category="News")])
     scores = {f"drama{i}": 100.0 - i for i in range(60)} | {"last": 0.0}
     assert reranked(table, scores, 10, max_per_category=2)[0] == ["drama0", "drama1", "last"]
 

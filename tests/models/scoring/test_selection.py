@@ -6,9 +6,7 @@ from hypothesis import strategies as st
 
 from models.candidates.selection import select_top
 
-SCORES = st.one_of(
-    st.integers(-2, 2).map(float), st.floats(-(2.0**99), 2.0**99, width=32).map(lambda x: x + 0.0)
-)
+SCORES = st.one_of(st.integers(-2, 2).map(float), st.floats(-(2.0**99), 2.0**99, width=32).map(lambda x: x + 0.0))
 
 
 def top(scores: list[float], limit: int, hashes: list[int] | None = None) -> list[int]:

@@ -38,9 +38,7 @@ SOURCES: list[tuple[CandidateSource, Callable[..., dict[str, float]]]] = [
 EVERY_SOURCE = pytest.mark.parametrize("source", [source for source, _ in SOURCES], ids=lambda s: s.name)
 
 
-def proposals(
-    source: CandidateSource, table: ItemTable, *queries: Query, n: int = 100
-) -> list[dict[str, float]]:
+def proposals(source: CandidateSource, table: ItemTable, *queries: Query, n: int = 100) -> list[dict[str, float]]:
     found = source.generate(a_batch(table, *queries), table, usable(table), n)
     return [
         {table.ids[row]: float(score) for row, score in zip(rows, scores, strict=True) if row >= 0}
@@ -69,9 +67,7 @@ def test_the_kernel_scores_as_the_formula_reads(source: CandidateSource, formula
 @EVERY_SOURCE
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000), n=st.integers(1, 30))
-def test_candidates_are_sorted_distinct_padded_and_as_many_as_there_are(
-    source: CandidateSource, seed: int, n: int
-):
+def test_candidates_are_sorted_distinct_padded_and_as_many_as_there_are(source: CandidateSource, seed: int, n: int):
     items, trends = a_random_world(seed % 7)
     table = a_table(items, trends)
     batch = a_batch(table, *(a_random_query(seed + i) for i in range(4)))
@@ -127,9 +123,7 @@ def test_unknown_items_unknown_segments_and_users_without_a_past_are_survived(so
     table = a_table(items, trends)
     strangers = [
         a_query(segments=()),
-        a_query(
-            ["nowhere", "nothing"], current="never", interests={"tag=unheard": (1.0, 1.0)}, segments=(12345,)
-        ),
+        a_query(["nowhere", "nothing"], current="never", interests={"tag=unheard": (1.0, 1.0)}, segments=(12345,)),
     ]
     assert proposals(source, table, *strangers) == [{}, {}]
 

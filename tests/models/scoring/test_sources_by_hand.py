@@ -97,13 +97,9 @@ FILMS = [
 
 def test_content_finds_items_nobody_has_seen_by_the_users_interests():
     # idf: Drama ln(5 / 3), slow ln(5 / 2); tastes: Drama (2/2 + 4/4) * idf, slow (1/2 + 0) * idf
-    query = a_query(
-        interests={"category=Drama": (2.0, 4.0), "tag=slow": (1.0, 0.0), "category=Comedy": (-1.0, 0.0)}
-    )
+    query = a_query(interests={"category=Drama": (2.0, 4.0), "tag=slow": (1.0, 0.0), "category=Comedy": (-1.0, 0.0)})
     drama, slow = 2 * math.log(5 / 3), 0.5 * math.log(5 / 2)
-    assert scores(Content(), a_table(FILMS), query) == pytest.approx(
-        {"old drama": drama + slow, "new drama": drama}
-    )
+    assert scores(Content(), a_table(FILMS), query) == pytest.approx({"old drama": drama + slow, "new drama": drama})
 
 
 def test_content_names_the_attribute_that_the_user_likes_most():

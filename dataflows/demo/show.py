@@ -26,6 +26,8 @@ from dataflows.topics import declare
 from models.messages import Event
 
 FRAME_S = 0.25
+N_PARTITIONS = 1
+"""One: the embedded broker answers an empty fetch at once, so each partition that is followed costs CPU while idle."""
 SETTLE_S = 10.0
 """How long the last slates may take."""
 NOTICE = "MovieLens ratings; each user keeps their order, long gaps are cut short, users side by side, times are now"
@@ -78,7 +80,7 @@ class _Demo:
 
     def prepare(self) -> None:
         """Make the topics, then write the catalog and the history, which ends now."""
-        create_topics(self._client, declare(self.prefix), 4)
+        create_topics(self._client, declare(self.prefix), N_PARTITIONS)
         catalog = KafkaWriter(self._client, f"{self.prefix}catalog")
         for item in self._world.items:
             catalog.write(item.item_id, encode(item))

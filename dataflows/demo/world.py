@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
-from models.datasets import movielens, side_by_side, split_users
+from dataflows.errors import EddyError
+from models.datasets import DatasetError, movielens, side_by_side, split_users
 
 from models.messages import Event, Item
 
 SEED = 11
 STREAM_SHARE = 0.5
-MAX_GAP_S = 6 * 3_600
+MAX_GAP_S = 120
 N_HISTORY = 20_000
 """Ratings of other users that the item tables learn before the stream begins."""
 
@@ -31,7 +32,10 @@ class World:
 
 def load_world(n_events: int, rate: float) -> World:
     """Read MovieLens and lay out `n_events` of a stream at `rate` events a second, the same each time."""
-    events, items = movielens()
+    try:
+        events, items = movielens()
+    except DatasetError as error:
+        raise EddyError(str(error)) from error
     others, streamed = split_users(events, STREAM_SHARE, "demo")
     history = side_by_side(others, min(N_HISTORY, len(others)), 0, 1_000.0, SEED, MAX_GAP_S)
     return World(items, history, side_by_side(streamed, min(n_events, len(streamed)), 0, rate, SEED, MAX_GAP_S))

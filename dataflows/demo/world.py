@@ -1,5 +1,6 @@
 """What happens in the demo: real people's ratings, laid side by side."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 from dataflows.errors import EddyError
@@ -10,6 +11,8 @@ from models.messages import Event, Item
 SEED = 11
 STREAM_SHARE = 0.5
 MAX_GAP_S = 120
+MAX_RATINGS = 40
+"""A user's first so many ratings are streamed: many users at once, none of them fast enough to be taken for a bot."""
 N_HISTORY = 20_000
 """Ratings of other users that the item tables learn before the stream begins."""
 
@@ -38,4 +41,15 @@ def load_world(n_events: int, rate: float) -> World:
         raise EddyError(str(error)) from error
     others, streamed = split_users(events, STREAM_SHARE, "demo")
     history = side_by_side(others, min(N_HISTORY, len(others)), 0, 1_000.0, SEED, MAX_GAP_S)
-    return World(items, history, side_by_side(streamed, min(n_events, len(streamed)), 0, rate, SEED, MAX_GAP_S))
+    return World(items, history, side_by_side(_first(streamed), n_events, 0, rate, SEED, MAX_GAP_S))
+
+
+def _first(events: list[Event]) -> list[Event]:
+    """Keep each user's first ratings."""
+    seen: Counter[str] = Counter()
+    kept = []
+    for event in events:
+        seen[event.user_id] += 1
+        if seen[event.user_id] <= MAX_RATINGS:
+            kept.append(event)
+    return kept

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from dataflows.errors import EddyError
 from models.datasets import DatasetError, movielens, side_by_side, split_users
-
 from models.messages import Event, Item
 
 SEED = 11

@@ -125,7 +125,7 @@ def test_a_rating_counts_against_the_item_unless_it_reaches_the_mean_of_those_be
     for i, value in enumerate((3.0, 5.0, 4.0, 1.0)):
         apply(profile, an_event(f"e{i}", i, event_type="rating", value=value))
     # Means before: none, 3, 4, 4.
-    assert asked(profile).recent_weights[::-1] == [1.0, 1.0, -0.5, -0.5]
+    assert asked(profile).recent_weights[::-1] == [1.0, 1.0, 1.0, -0.5]
 
 
 def test_a_dislike_teaches_the_opposite_of_a_like():

@@ -23,13 +23,14 @@ from dataflows.demo.screen import live_view, variants
 from dataflows.demo.world import World, load_world
 from dataflows.settings import KafkaSettings, Settings
 from dataflows.topics import declare
-from models.messages import Event
+from models.messages import Event, Request
 
 FRAME_S = 0.25
 N_PARTITIONS = 1
 """One: the embedded broker answers an empty fetch at once, so each partition that is followed costs CPU while idle."""
 SETTLE_S = 10.0
 """How long the last slates may take."""
+FIRST = "first-slate"
 NOTICE = "MovieLens ratings; each user keeps their order, long gaps are cut short, users side by side, times are now"
 
 
@@ -111,6 +112,7 @@ class _Demo:
         )
         writer = KafkaWriter(self._client, f"{self.prefix}events")
         titles, n_events = self._world.titles, len(self._world.stream)
+        self._await_first_slate(reader)
         started = time.time()
         try:
             with Live(console=console, refresh_per_second=4, transient=True) if live else console.status("") as view:
@@ -134,6 +136,18 @@ class _Demo:
             reader.close()
         console.print(variants(self.judge))
         return self.judge.report(seconds)
+
+    def _await_first_slate(self, reader: KafkaReader) -> None:
+        """Ask for one slate before the stream begins: writers are made at the first message of each partition."""
+        requests = KafkaWriter(self._client, f"{self.prefix}requests")
+        requests.write(FIRST, encode(Request(FIRST, FIRST, int(time.time() * 1_000))))
+        requests.flush()
+        deadline = time.monotonic() + SETTLE_S
+        while time.monotonic() < deadline:
+            if any(topic.endswith("recommendations") for topic, _ in reader.poll(0.1)):
+                break
+        while reader.poll(0.5):
+            pass
 
     def _write_all(self, writer: KafkaWriter, reader: KafkaReader, started: float, draw: Callable[[], None]) -> None:
         next_frame = 0.0

@@ -119,6 +119,7 @@ class _Writer(threading.Thread):
         self._n_pending = 0
         self._closing = False
         self._failure: EddyError | None = None
+        self._raised = False
         self.end_offset = 0
         options: dict[str, Option] = {"enable.idempotence": True, "linger.ms": 0, "acks": "all"}
         if sink.delivery == "transactional":
@@ -165,11 +166,14 @@ class _Writer(threading.Thread):
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
+            self._raised = True
             raise self._failure
 
     def close(self) -> None:
         try:
-            self.drain()
+            # The engine closes partitions while it unwinds: to raise a second time would abort the process.
+            if not self._raised:
+                self.drain()
         finally:
             with self._changed:
                 self._closing = True

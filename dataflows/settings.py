@@ -212,7 +212,7 @@ class Settings(BaseSettings):
     experiments_file: Path | None = None
     """YAML or JSON file of experiments."""
     checkpoint: Path | None = None
-    """The ranker's checkpoint; none: the one that ships with the package."""
+    """Checkpoint of the ranker `mlp`; none: only the ranker `blend` can be used."""
     delivery: Literal["transactional", "idempotent"] = "transactional"
     """`transactional` fences a second copy of a flow; `idempotent` saves some milliseconds and does not."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

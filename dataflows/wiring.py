@@ -122,7 +122,7 @@ def _checkpoint(settings: Settings) -> Checkpoint | None:
         return None
     try:
         return load_checkpoint(settings.checkpoint)
-    except CheckpointError as error:
+    except (OSError, CheckpointError) as error:
         raise EddyError(f"EDDY_CHECKPOINT: {error}") from error
 
 

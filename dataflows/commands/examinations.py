@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
@@ -87,14 +86,11 @@ def _experiments(path: Path | None) -> Finding:
 def _checkpoint(path: Path | None) -> Finding:
     from models.ranking.checkpoint import CheckpointError, load_checkpoint  # noqa: PLC0415  # torch loads for seconds
 
-    shipped = sorted(Path(str(files("models.ranking"))).glob("checkpoints/*.safetensors"))
-    if path is None and not shipped:
-        text = "none ships with this installation: install it anew, or name one in EDDY_CHECKPOINT"
-        return Finding("checkpoint", "error", text)
-    path = path or shipped[-1]
+    if path is None:
+        return Finding("checkpoint", "ok", "none: strategies may use the ranker `blend` only")
     try:
         checkpoint = load_checkpoint(path)
     except (OSError, CheckpointError) as error:
-        text = f"{error}: name a ranker's checkpoint in EDDY_CHECKPOINT, or none for the one that ships"
+        text = f"{error}: name a ranker's checkpoint in EDDY_CHECKPOINT, or none to rank by the blend"
         return Finding("checkpoint", "error", text)
     return Finding("checkpoint", "ok", f"version {checkpoint.version} from {path}")

@@ -33,7 +33,7 @@ def test_a_flow_that_is_killed_at_random_moments_loses_no_slate_and_writes_none_
     prefix = topics(2)
     platform = Platform(broker, prefix)
     flow = FlowUnderTest(broker, prefix, tmp_path / "store")
-    rng = random.Random(7)
+    rng = random.Random(7)  # noqa: S311 - no secret is made of it
     try:
         for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
             flow.start()
@@ -109,9 +109,7 @@ def test_two_processes_share_the_users_stop_together_and_go_on_as_one(
     addresses = f"127.0.0.1:{free_port()};127.0.0.1:{free_port()}"
     store = tmp_path / "store"
     pair = [
-        FlowUnderTest(
-            broker, prefix, store, EDDY_CLUSTER__ADDRESSES=addresses, EDDY_CLUSTER__PROCESS_ID=str(number)
-        )
+        FlowUnderTest(broker, prefix, store, EDDY_CLUSTER__ADDRESSES=addresses, EDDY_CLUSTER__PROCESS_ID=str(number))
         for number in range(2)
     ]
     alone = FlowUnderTest(broker, prefix, store)

@@ -1,0 +1,176 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.ids import hash32, hash64
+from models.items import ItemTable
+from models.items.rows import pack_content, pack_neighbours, pack_trending
+from models.messages import Item
+
+NOW = 1_700_000_000_000
+DAY_MS = 86_400_000
+
+
+def a_row(item: str, version: int = 1, neighbours: tuple[str, ...] = (), weight: float = 1.0, at: int = NOW) -> bytes:
+    n = len(neighbours)
+    return pack_neighbours(
+        item,
+        version=version,
+        learned_until=at,
+        reference_at=at,
+        first_seen_at=NOW - DAY_MS,
+        popularity=(weight, 2 * weight),
+        neighbours=np.array([hash64(name) for name in neighbours], np.int64),
+        rule_weights=np.full(n, weight, np.float32),
+        covisit_weights=np.full(n, weight / 2, np.float32),
+    )
+
+
+def apply(table: ItemTable, item: str, value: bytes | None, kind: str = "neighbours") -> int:
+    return table.apply_rows([f"{kind}/{item}".encode()], [value])
+
+
+def row_of(table: ItemTable, item: str) -> int:
+    return int(table.rows_of(np.array([hash64(item)], np.int64))[0])
+
+
+def neighbours_of(table: ItemTable, item: str) -> dict[str, tuple[float, float]]:
+    row = row_of(table, item)
+    names = {hash64(name): name for name in "abcdefgh"}
+    return {
+        names[int(table.hashes[other])]: (float(table.rule_weights[row, p]), float(table.covisit_weights[row, p]))
+        for p, other in enumerate(table.neighbours[row])
+        if other >= 0
+    }
+
+
+def test_a_row_gives_an_item_its_neighbours_and_its_popularity():
+    table = ItemTable(NOW)
+    assert apply(table, "a", a_row("a", neighbours=("b", "c"), weight=0.5)) == 1
+    assert neighbours_of(table, "a") == {"b": (0.5, 0.25), "c": (0.5, 0.25)}
+    assert table.popularity[row_of(table, "a")].tolist() == [0.5, 1.0]
+    assert table.learned_until == NOW
+
+
+def test_an_older_or_repeated_version_changes_nothing():
+    table = ItemTable(NOW)
+    apply(table, "a", a_row("a", version=5, neighbours=("b",)))
+    assert apply(table, "a", a_row("a", version=5, neighbours=("c",))) == 0
+    assert apply(table, "a", a_row("a", version=4, neighbours=("c",))) == 0
+    assert list(neighbours_of(table, "a")) == ["b"]
+
+
+def test_after_a_tombstone_any_version_is_taken():
+    table = ItemTable(NOW)
+    apply(table, "a", a_row("a", version=5, neighbours=("b",)))
+    apply(table, "a", None)
+    assert neighbours_of(table, "a") == {}
+    assert apply(table, "a", a_row("a", version=1, neighbours=("c",))) == 1
+
+
+def test_weights_of_different_times_are_kept_in_units_of_one_landmark():
+    table = ItemTable(NOW, half_life_long_ms=DAY_MS)
+    apply(table, "a", a_row("a", neighbours=("b",), weight=1.0, at=NOW - DAY_MS))
+    # A day is one half-life of the long popularity: what was 2 a day ago is 1 now.
+    assert table.popularity[row_of(table, "a"), 1] == pytest.approx(1.0)
+    assert neighbours_of(table, "a")["b"][0] == pytest.approx(0.5)
+
+
+def test_a_neighbour_is_unnamed_until_its_own_row_or_its_catalog_entry_comes():
+    table = ItemTable(NOW)
+    apply(table, "a", a_row("a", neighbours=("b", "c")))
+    assert not table.named[row_of(table, "b")]
+    apply(table, "b", a_row("b"))
+    table.apply_items([Item("c", title="A lantern")], [])
+    assert table.named[[row_of(table, "b"), row_of(table, "c")]].all()
+    assert table.ids[row_of(table, "b")] == "b"
+    assert table.titles[row_of(table, "c")] == "A lantern"
+
+
+def test_growing_keeps_every_row():
+    table = ItemTable(NOW, capacity=1)
+    names = [f"i-{number}" for number in range(100)]
+    table.apply_rows(
+        [f"neighbours/{name}".encode() for name in names], [a_row(name, neighbours=("a",)) for name in names]
+    )
+    assert [table.ids[row_of(table, name)] for name in names] == names
+    assert all(table.neighbours[row_of(table, name), 0] == row_of(table, "a") for name in names)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 5), st.sampled_from(["d", "e", "f"])), max_size=12),
+    st.integers(1, 5),
+)
+def test_rows_in_any_chunks_end_as_the_first_of_the_newest_versions(rows: list[tuple[str, int, str]], size: int):
+    table = ItemTable(NOW, capacity=2)
+    newest: dict[str, tuple[int, str]] = {}
+    for item, version, other in rows:
+        if version > newest.get(item, (0, ""))[0]:
+            newest[item] = (version, other)
+    for start in range(0, len(rows), size):
+        chunk = rows[start : start + size]
+        table.apply_rows(
+            [f"neighbours/{item}".encode() for item, _, _ in chunk],
+            [a_row(item, version, (other,)) for item, version, other in chunk],
+        )
+    assert {item: list(neighbours_of(table, item)) for item in newest} == {
+        item: [other] for item, (_, other) in newest.items()
+    }
+
+
+def test_trends_are_merged_over_the_shards_best_first():
+    table = ItemTable(NOW)
+    for shard, (item, weight) in enumerate([("a", 1.0), ("b", 3.0), ("c", 2.0)]):
+        value = pack_trending(
+            "all", shard=shard, version=1, learned_until=NOW, reference_at=NOW,
+            items=np.array([hash64(item)], np.int64), weights=np.array([weight], np.float32),
+        )  # fmt: skip
+        apply(table, f"all/{shard}", value, "trending")
+    rows, weights = table.trending(hash64("all"))
+    assert table.hashes[rows].tolist() == [hash64(name) for name in "bca"]
+    assert weights.tolist() == [3.0, 2.0, 1.0]
+
+
+def test_a_catalog_entry_that_changes_changes_the_facts_and_the_postings():
+    table = ItemTable(NOW)
+    table.apply_items([Item("a", categories=["Drama"], price=4.0)], [])
+    assert table.facts(hash64("a")) == ((hash32("category=Drama"), hash32("price=2")), 4.0)
+    table.apply_items([Item("a", categories=["Comedy"])], [])
+    assert table.facts(hash64("a")) == ((hash32("category=Comedy"),), 0.0)
+    drama, comedy = table.posting_of(np.array([hash32("category=Drama"), hash32("category=Comedy")], np.uint32))
+    assert table.posting_n[[drama, comedy]].tolist() == [0, 1]
+    assert row_of(table, "a") in table.posting_new[comedy]
+    assert row_of(table, "a") not in table.posting_new[drama]
+
+
+def test_a_removed_item_stays_known_but_is_not_available():
+    table = ItemTable(NOW)
+    table.apply_items([Item("a", categories=["Drama"])], [])
+    table.apply_items([], ["a", "unknown"])
+    assert not table.available[row_of(table, "a")]
+    assert table.facts(hash64("a")) == ((), 0.0)
+
+
+def test_the_popular_list_of_an_attribute_keeps_the_32_most_popular():
+    table = ItemTable(NOW)
+    names = [f"i-{number}" for number in range(40)]
+    table.apply_items([Item(name, categories=["Drama"]) for name in names], [])
+    for number, name in enumerate(names):
+        apply(table, name, a_row(name, weight=float(number + 1)))
+    posting = table.posting_of(np.array([hash32("category=Drama")], np.uint32))[0]
+    posted = {table.ids[row] for row in table.posting_popular[posting]}
+    assert posted == set(names[8:])
+
+
+def test_a_content_row_sets_the_vector():
+    table = ItemTable(NOW)
+    vector = np.arange(64, dtype=np.int8)
+    apply(table, "a", pack_content("a", 1, vector), "content")
+    assert table.vectors[row_of(table, "a")].tolist() == vector.tolist()
+
+
+@pytest.mark.parametrize("value", [b"", b"short", bytes(64), a_row("a", neighbours=("b",))[:-8]])
+def test_a_malformed_row_is_refused_by_its_key(value: bytes):
+    with pytest.raises(ValueError, match="neighbours/a"):
+        apply(ItemTable(NOW), "a", value)

@@ -44,7 +44,8 @@ class Decoder(Generic[M]):
                 continue
             try:
                 message = decode(value)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            # Deep nesting, even in a field that is not read, is valid JSON but more than the decoder's stack takes.
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 decoded.append(self._letter(record, _reason(error), str(error)))
                 continue
             wrong = self.check(message, record)

@@ -59,19 +59,23 @@ class Postings:
 @inline
 def _offer_popular(posted: Int32s, row: int, popularity: Floats, hashes: Int64s) -> None:
     """Put `row` in place of the least popular one, ties by hash, unless it is there or less popular."""
-    least = 0
+    least, empty = 0, -1
     for p in range(len(posted)):
         other = posted[p]
         if other == row:
             return
         if other < 0:
-            posted[p] = row
-            return
+            empty = p
+        if empty >= 0:
+            continue
         worst = posted[least]
         if popularity[other, 1] < popularity[worst, 1] or (
             popularity[other, 1] == popularity[worst, 1] and hashes[other] > hashes[worst]
         ):
             least = p
+    if empty >= 0:
+        posted[empty] = row
+        return
     worst = posted[least]
     if popularity[row, 1] > popularity[worst, 1] or (
         popularity[row, 1] == popularity[worst, 1] and hashes[row] < hashes[worst]
@@ -82,19 +86,23 @@ def _offer_popular(posted: Int32s, row: int, popularity: Floats, hashes: Int64s)
 @inline
 def _offer_newest(posted: Int32s, row: int, created_at: Int64s, hashes: Int64s) -> None:
     """Put `row` in place of the oldest one, ties by hash, unless it is there or older."""
-    oldest = 0
+    oldest, empty = 0, -1
     for p in range(len(posted)):
         other = posted[p]
         if other == row:
             return
         if other < 0:
-            posted[p] = row
-            return
+            empty = p
+        if empty >= 0:
+            continue
         worst = posted[oldest]
         if created_at[other] < created_at[worst] or (
             created_at[other] == created_at[worst] and hashes[other] > hashes[worst]
         ):
             oldest = p
+    if empty >= 0:
+        posted[empty] = row
+        return
     worst = posted[oldest]
     if created_at[row] > created_at[worst] or (created_at[row] == created_at[worst] and hashes[row] < hashes[worst]):
         posted[oldest] = row

@@ -147,9 +147,7 @@ class ItemTable:
 
     def trending(self, segment: int) -> tuple[Int32s, Floats]:
         """Return what trends in a segment: (T,) rows and weights, best first, T at most 500."""
-        rows, weights = self._trends.best(segment, self.columns)
-        self._lengthen()
-        return rows, weights
+        return self._trends.best(segment, self.columns)
 
     def attribute_name(self, attribute: int) -> str:
         """Return an attribute's value as a person would say it: `Drama`; empty for an unknown one."""
@@ -231,8 +229,12 @@ class ItemTable:
         weights = words[HEADER_WORDS + n :].view(np.float32)[:n]
         scale = 2.0 ** ((reference_at - self.landmark_at) / self.half_life_short_ms)
         scaled = (weights * scale).astype(np.float32)
-        if not self._trends.put(segment, shard, version, words[HEADER_WORDS : HEADER_WORDS + n], scaled):
+        items = words[HEADER_WORDS : HEADER_WORDS + n]
+        if not self._trends.put(segment, shard, version, items, scaled):
             return 0
+        # Now, and not when they are asked for: scoring holds arrays of the table, which must not grow meanwhile.
+        self.columns.ensure(items)
+        self._lengthen()
         self.learned_until = max(self.learned_until, learned_until)
         return 1
 

@@ -42,5 +42,5 @@ class Trends:
         hashes = np.concatenate([items for _, items, _ in shards])
         weights = np.concatenate([weight for _, _, weight in shards])
         order = np.lexsort((hashes, -weights))[:MAX_TRENDING]
-        rows = columns.ensure(hashes[order])
+        rows = columns.rows_of(hashes[order])
         return rows, weights[order]

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from confluent_kafka import Consumer, TopicPartition
 
 from dataflows.connectors.broker_process import free_port
+from dataflows.connectors.kafka_admin import partitions_of
 from dataflows.connectors.kafka_reader import KafkaReader
 from dataflows.connectors.kafka_writer import KafkaWriter
 
@@ -22,7 +24,6 @@ class FlowUnderTest:
     """`eddy run recommend` over one recovery store, as often as a test starts it."""
 
     def __init__(self, broker: str, prefix: str, store: Path, **settings: str) -> None:
-        self._store = store
         self._settings = {
             "EDDY_KAFKA__BOOTSTRAP_SERVERS": broker,
             "EDDY_TOPICS__PREFIX": prefix,
@@ -44,6 +45,10 @@ class FlowUnderTest:
             )
         return self
 
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def end(self, number: int) -> int:
         """Send a signal; return the exit code."""
         assert self.process is not None
@@ -55,7 +60,7 @@ class FlowUnderTest:
         return self.process.wait(DEADLINE_S)
 
     def close(self) -> None:
-        if self.process is not None and self.process.poll() is None:
+        if self.is_running:
             self.end(signal.SIGKILL)
 
 
@@ -68,7 +73,7 @@ class Platform:
         self._events = KafkaWriter(self._client, f"{prefix}events")
         self.n_written = 0
 
-    def write(self, n: int, n_users: int = 20) -> None:
+    def write(self, n: int, n_users: int = 100) -> None:
         """Write the next n events, the users in turn."""
         for number in range(self.n_written, self.n_written + n):
             user = f"u-{number % n_users}"
@@ -87,17 +92,41 @@ class Platform:
         self._events.write("u-0", value)
         self._events.flush()
 
+    def wait_for(self, topic: str, n: int) -> None:
+        """Wait until a topic holds n messages."""
+        self._read(topic, n, to_rest=False)
+
     def read(self, topic: str, n: int) -> list[dict[str, Any]]:
-        """Read a topic from its beginning until n messages have come, then as long as any arrive."""
+        """Read a topic from its beginning until n messages have come, then as long as any arrive.
+
+        The messages of one partition, and so of one user, come in the order in which they were written.
+        """
+        return [json.loads(value) for value in self._read(topic, n, to_rest=True)]
+
+    def _read(self, topic: str, n: int, *, to_rest: bool) -> list[bytes]:
         reader = KafkaReader(self._client, [self._prefix + topic])
-        read: list[dict[str, Any]] = []
+        read: list[bytes] = []
         deadline = time.monotonic() + DEADLINE_S
         try:
             while time.monotonic() < deadline:
-                batch = reader.poll(1.0)
-                read += [json.loads(record.value or b"{}") for _, record in batch]
-                if len(read) >= n and not batch:
+                batch = reader.poll(1.0 if to_rest else 0.1)
+                read += [record.value or b"{}" for _, record in batch]
+                if len(read) >= n and not (to_rest and batch):
                     break
         finally:
             reader.close()
         return read
+
+    def lag(self, topic: str, group: str) -> int:
+        """Count the messages of a topic that lie after the group's committed offsets."""
+        name = self._prefix + topic
+        consumer = Consumer(self._client | {"group.id": group, "enable.auto.commit": False})
+        try:
+            parts = [TopicPartition(name, number) for number in range(partitions_of(self._client, name))]
+            lag = 0
+            for part in consumer.committed(parts, timeout=DEADLINE_S):
+                first, end = consumer.get_watermark_offsets(part, timeout=DEADLINE_S)
+                lag += end - max(first, part.offset)  # without a commit the offset is negative
+            return lag
+        finally:
+            consumer.close()

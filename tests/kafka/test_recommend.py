@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.kafka.flows import FlowUnderTest, Platform
+from dataflows.connectors.broker_process import free_port
+from tests.kafka.flows import DEADLINE_S, FlowUnderTest, Platform
 
 pytestmark = pytest.mark.kafka
 
@@ -24,27 +25,30 @@ def assert_each_event_has_one_slate(slates: list[dict[str, Any]], n_events: int)
     for slate in slates:
         counts[slate["user_id"]].append(slate["n_events"])
     for user, n_events_of_user in counts.items():
-        assert sorted(n_events_of_user) == list(range(1, len(n_events_of_user) + 1)), user
+        assert n_events_of_user == list(range(1, len(n_events_of_user) + 1)), user
 
 
 def test_a_flow_that_is_killed_at_random_moments_loses_no_slate_and_writes_none_twice(
     broker: str, topics: Callable[..., str], tmp_path: Path
-):
+) -> None:
     prefix = topics(2)
     platform = Platform(broker, prefix)
     flow = FlowUnderTest(broker, prefix, tmp_path / "store")
     rng = random.Random(7)  # noqa: S311 - no secret is made of it
     try:
-        for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+        for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM):
             flow.start()
-            platform.read("recommendations", platform.n_written)
-            for _ in range(4):
+            platform.write(200)
+            # A flow that answers has started: before, SIGTERM would end it as it ends any process.
+            platform.wait_for("recommendations", platform.n_written)
+            for _ in range(rng.randrange(1, 6)):
                 platform.write(100)
-                time.sleep(rng.uniform(0, 0.6))
+                time.sleep(rng.uniform(0, 0.4))
             code = flow.end(number)
             assert code == (0 if number == signal.SIGTERM else -signal.SIGKILL), flow.log.read_text()
+            platform.write(200)
         flow.start()
-        platform.write(100)
+        platform.write(4_000 - platform.n_written)
         slates = platform.read("recommendations", platform.n_written)
         assert flow.end(signal.SIGTERM) == 0, flow.log.read_text()
     finally:
@@ -52,23 +56,28 @@ def test_a_flow_that_is_killed_at_random_moments_loses_no_slate_and_writes_none_
     assert_each_event_has_one_slate(slates, platform.n_written)
 
 
+@pytest.mark.parametrize("store_of_second", ["of_its_own", "first"])
 def test_a_second_copy_fences_the_first_and_nothing_is_lost_or_written_twice(
-    broker: str, topics: Callable[..., str], tmp_path: Path
-):
-    prefix = topics(1)
+    broker: str, topics: Callable[..., str], tmp_path: Path, store_of_second: str
+) -> None:
+    prefix = topics(2)
     platform = Platform(broker, prefix)
     first = FlowUnderTest(broker, prefix, tmp_path / "first").start()
-    second = FlowUnderTest(broker, prefix, tmp_path / "second")
+    second = FlowUnderTest(broker, prefix, tmp_path / store_of_second)
     try:
         platform.write(200)
-        platform.read("recommendations", 200)
+        platform.wait_for("recommendations", 200)
         second.start()
-        deadline = time.monotonic() + 60
-        while first.process is not None and first.process.poll() is None and time.monotonic() < deadline:
+        deadline = time.monotonic() + DEADLINE_S
+        while first.is_running and time.monotonic() < deadline:
             platform.write(20)
             time.sleep(0.2)
         assert first.wait() == 1, first.log.read_text()
         assert "fenced" in first.log.read_text()
+        platform.wait_for("recommendations", platform.n_written)
+        assert second.end(signal.SIGTERM) == 0, second.log.read_text()
+        second.start()
+        platform.write(200)
         slates = platform.read("recommendations", platform.n_written)
         assert second.end(signal.SIGTERM) == 0, second.log.read_text()
     finally:
@@ -79,19 +88,21 @@ def test_a_second_copy_fences_the_first_and_nothing_is_lost_or_written_twice(
 
 def test_five_kinds_of_bad_input_leave_five_dead_letters_with_five_reasons_and_slates_go_on(
     broker: str, topics: Callable[..., str], tmp_path: Path
-):
+) -> None:
     prefix = topics(2)
     platform = Platform(broker, prefix)
     flow = FlowUnderTest(broker, prefix, tmp_path / "store").start()
     good = '{"event_id":"x","user_id":"%s","item_id":"i","event_type":"view","timestamp":%s}'
+    year_2300 = 10_413_792_000_000
     try:
         platform.write(20)
-        for bad in (b"\xff\xfe", b'{"event_id":', good % ("u", '"soon"'), good % ("", 1), good % ("u", 10413792000000)):
+        for bad in (b"\xff\xfe", b'{"event_id":', good % ("u", '"soon"'), good % ("", 1), good % ("u", year_2300)):
             platform.write_raw(bad if isinstance(bad, bytes) else bad.encode())
         platform.write(20)
+        platform.wait_for("recommendations", 40)
+        assert flow.end(signal.SIGTERM) == 0, flow.log.read_text()
         slates = platform.read("recommendations", 40)
         letters = platform.read("dead-letters", 5)
-        assert flow.end(signal.SIGTERM) == 0, flow.log.read_text()
     finally:
         flow.close()
     assert_each_event_has_one_slate(slates, 40)
@@ -101,9 +112,7 @@ def test_five_kinds_of_bad_input_leave_five_dead_letters_with_five_reasons_and_s
 
 def test_two_processes_share_the_users_stop_together_and_go_on_as_one(
     broker: str, topics: Callable[..., str], tmp_path: Path
-):
-    from dataflows.connectors.broker_process import free_port  # noqa: PLC0415
-
+) -> None:
     prefix = topics(4)
     platform = Platform(broker, prefix)
     addresses = f"127.0.0.1:{free_port()};127.0.0.1:{free_port()}"
@@ -114,20 +123,35 @@ def test_two_processes_share_the_users_stop_together_and_go_on_as_one(
     ]
     alone = FlowUnderTest(broker, prefix, store)
     try:
-        pair[0].start()
-        while not list(store.glob("recommend/part-*")):
-            time.sleep(0.1)
-        time.sleep(1)
-        pair[1].start()
-        platform.write(200)
-        platform.read("recommendations", 200)
+        for flow in pair:
+            flow.start()
+        platform.write(400)
+        platform.wait_for("recommendations", 400)
         assert pair[1].end(signal.SIGTERM) == 0, pair[1].log.read_text()
         assert pair[0].wait() == 0, pair[0].log.read_text()
+        logs = [flow.log.read_text() for flow in pair]
+        assert all(" applied" in log for log in logs), logs
         alone.start()
-        platform.write(100)
-        slates = platform.read("recommendations", 300)
+        platform.write(200)
+        slates = platform.read("recommendations", 600)
         assert alone.end(signal.SIGTERM) == 0, alone.log.read_text()
     finally:
         for flow in (*pair, alone):
             flow.close()
-    assert_each_event_has_one_slate(slates, 300)
+    assert_each_event_has_one_slate(slates, 600)
+
+
+def test_after_a_clean_stop_the_consumer_group_stands_at_the_end_of_the_log(
+    broker: str, topics: Callable[..., str], tmp_path: Path
+) -> None:
+    prefix = topics(2)
+    platform = Platform(broker, prefix)
+    flow = FlowUnderTest(broker, prefix, tmp_path / "store").start()
+    try:
+        platform.write(300)
+        assert platform.lag("events", f"group-of-no-one-{prefix}") == 300
+        platform.wait_for("recommendations", 300)
+        assert flow.end(signal.SIGTERM) == 0, flow.log.read_text()
+    finally:
+        flow.close()
+    assert platform.lag("events", "eddy-recommend") == 0

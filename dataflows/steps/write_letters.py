@@ -21,10 +21,12 @@ def write_letters(
     The same bad message gives the same record_id, so it is written once.
     """
 
-    def mapper(letter: X | DeadLetter) -> tuple[str, Outgoing] | None:
-        if not isinstance(letter, DeadLetter):
-            return None
-        key = f"{letter.topic}/{letter.partition}/{letter.offset}"
-        return key, Outgoing(key, key, encode(letter))
+    def mapper(batch: list[X | DeadLetter]) -> list[tuple[str, Outgoing]]:
+        return [_outgoing(letter, encode) for letter in batch if isinstance(letter, DeadLetter)]
 
-    return op.filter_map(step_id, decoded, mapper)
+    return op.flat_map_batch(step_id, decoded, mapper)
+
+
+def _outgoing(letter: DeadLetter, encode: Callable[[DeadLetter], bytes]) -> tuple[str, Outgoing]:
+    key = f"{letter.topic}/{letter.partition}/{letter.offset}"
+    return key, Outgoing(key, key, encode(letter))

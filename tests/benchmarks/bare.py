@@ -1,0 +1,156 @@
+"""The same core functions as in the recommend flow, called in a plain loop: what the engine adds is measured by it."""
+
+import pickle
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from dataflows.codecs import encode, event_decoder
+from dataflows.connectors.tables import FixedTables
+from dataflows.recommend import profile_step
+from dataflows.records import Record
+from dataflows.settings import Settings
+from dataflows.steps.profile import EVERYBODY
+from models.candidates.blend import blend
+from models.experiments.assignment import Experiments
+from models.ids import hash64
+from models.learning.transitions import segments_of
+from models.messages import DeadLetter, Event
+from models.profile import Outcome, Profile
+from models.profile_codec import pack, unpack
+from models.query import Query
+from models.ranking.batch import QueryBatch, usable
+from models.ranking.features import featurise
+from models.recommender import MOST_AT_ONCE, Recommender
+from tests.benchmarks.engine import batches
+from tests.benchmarks.world import World, clock
+
+
+@dataclass(slots=True)
+class Lap:
+    """One pass over the timed events."""
+
+    seconds: float
+    n_slates: int
+    stages: dict[str, float]
+    """Seconds of each stage."""
+
+
+class BareLoop:
+    """Every user's profile after the past, and the loop over the present, which may be run again and again.
+
+    Parameters
+    ----------
+    past : the packed profiles, where another loop has already made them.
+    """
+
+    def __init__(self, world: World, settings: Settings, past: dict[str, bytes] | None = None) -> None:
+        self._world = world
+        self._decode = event_decoder(settings.events)
+        self._step = profile_step(settings, Experiments(), FixedTables(world.table), clock, Counter())
+        self.past = past or self._live_through(world.past)
+
+    def bytes_per_user(self) -> float:
+        """Return the mean size of a user's snapshot, as the recovery store keeps it."""
+        return float(np.mean([len(pickle.dumps((packed, "", ()))) for packed in self.past.values()]))
+
+    def run(self, recommender: Recommender) -> Lap:
+        """Answer the present from the profiles of the past."""
+        profiles = self._fresh()
+        for user, packed in self.past.items():
+            profiles[user] = unpack(packed, self._step.config)
+        stages: defaultdict[str, float] = defaultdict(float)
+        n_slates = 0
+        began = perf_counter()
+        for batch in batches(self._world.present):
+            start = perf_counter()
+            events = self._events(batch)
+            stages["decode"] += perf_counter() - start
+            queries = []
+            for event in events:
+                start = perf_counter()
+                profile = profiles[event.user_id]
+                outcome = self._apply(profile, event)
+                applied = perf_counter()
+                stages["profile"] += applied - start
+                if outcome is Outcome.APPLIED and event.event_type in self._step.triggers:
+                    queries.append(self._query(profile, event))
+                    stages["query"] += perf_counter() - applied
+            start = perf_counter()
+            slates = recommender.recommend(queries)
+            made = perf_counter()
+            n_slates += len([encode(slate) for slate in slates])
+            stages["recommend"] += made - start
+            stages["encode"] += perf_counter() - made
+        return Lap(perf_counter() - began, n_slates, stages)
+
+    def queries(self) -> list[Query]:
+        """Return a full batch of queries, for timing what recommending is made of."""
+        profiles = {user: unpack(packed, self._step.config) for user, packed in self.past.items()}
+        events = self._events(self._world.present[: 4 * MOST_AT_ONCE])
+        return [self._query(profiles[e.user_id], e) for e in events if e.event_type in self._step.triggers]
+
+    def _live_through(self, records: list[Record]) -> dict[str, bytes]:
+        profiles = self._fresh()
+        for batch in batches(records):
+            for event in self._events(batch):
+                self._apply(profiles[event.user_id], event)
+        return {user: pack(profile) for user, profile in profiles.items()}
+
+    def _fresh(self) -> defaultdict[str, Profile]:
+        return defaultdict(lambda: Profile(self._step.config))
+
+    def _events(self, batch: list[Record]) -> list[Event]:
+        return [event for event in self._decode(batch) if not isinstance(event, DeadLetter)]
+
+    def _apply(self, profile: Profile, event: Event) -> Outcome:
+        table = self._step.table
+        attributes, price = table.facts(hash64(event.item_id))
+        rows, _ = table.trending(EVERYBODY)
+        negative = int(table.hashes[rows[hash64(event.event_id) % len(rows)]])
+        return profile.apply(event, attributes, price, table.facts(negative)[0])
+
+    def _query(self, profile: Profile, event: Event) -> Query:
+        fields, context = self._step.segment_fields, event.context or {}
+        segments = segments_of(fields, tuple(context.get(name) for name in fields))
+        return profile.query(
+            trigger="event",
+            trigger_id=event.event_id,
+            user_id=event.user_id,
+            at=event.timestamp,
+            strategy=self._step.strategy,
+            experiment=None,
+            variant=None,
+            current_item=hash64(event.item_id),
+            segments=tuple(hash64(name) for name in segments),
+            context=event.context,
+        )
+
+
+def time_recommending(recommender: Recommender, queries: list[Query], repeats: int = 20) -> dict[str, float]:
+    """Split recommending into its parts: microseconds a query, the median of some repeats."""
+    laps: defaultdict[str, list[float]] = defaultdict(list)
+    table, strategy = recommender.table, queries[0].strategy
+
+    def lap(name: str, since: float) -> float:
+        now = perf_counter()
+        laps[name].append(1e6 * (now - since) / len(queries))
+        return perf_counter()
+
+    for _ in range(repeats):
+        at = perf_counter()
+        batch = QueryBatch.from_queries(queries, table)
+        at = lap("gather", at)
+        blended = blend(batch, table, usable(table), recommender._sources, strategy.n_candidates)
+        at = lap("candidates", at)
+        features = featurise(batch, table, blended)
+        at = lap("features", at)
+        recommender._rankers[strategy.ranker].score(features)
+        lap("rank", at)
+        ranked = recommender.rank(queries)
+        at = perf_counter()
+        recommender._slates(ranked)
+        lap("rerank_and_build", at)
+    return {name: float(np.median(values)) for name, values in laps.items()}

@@ -1,0 +1,154 @@
+"""The flows over records in memory, with a stopwatch on what crosses their edges."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from bytewax.outputs import DynamicSink, StatelessSinkPartition
+from bytewax.recovery import RecoveryConfig, init_db_dir
+from bytewax.testing import TestingSource, run_main
+
+from dataflows import learn, recommend
+from dataflows.codecs import catalog_decoder, encode, event_decoder
+from dataflows.connectors.tables import FixedTables
+from dataflows.records import Outgoing, Record
+from dataflows.settings import EventSettings, Settings
+from models.experiments.assignment import Experiments
+from models.recommender import Recommender
+from models.strategy import Strategy
+from tests.benchmarks.world import TRIGGER, World, clock
+
+BATCH = 1_000
+"""Records of a batch, as the Kafka source reads at most."""
+EPOCH = timedelta(seconds=1)
+PARTITIONS = 64
+
+
+@dataclass
+class Stopwatch:
+    """From the first timed record that is read to the last one and to the last message that is written."""
+
+    started: float = 0.0
+    all_read: float = 0.0
+    last_written: float = 0.0
+    n_written: int = 0
+
+
+class _Feed(StatefulSourcePartition[Record, int]):
+    def __init__(self, source: "Feed", start: int) -> None:
+        self._source = source
+        self._at = start
+
+    def next_batch(self) -> list[Record]:
+        source, at = self._source, self._at
+        if at >= len(source.past) and not source.watch.started:
+            source.watch.started = perf_counter()
+        if at >= source.n:
+            source.watch.all_read = perf_counter()
+            raise StopIteration
+        self._at += BATCH
+        if at < len(source.past):
+            self._at = min(self._at, len(source.past))
+            return source.past[at : self._at]
+        return source.present[at - len(source.past) : self._at - len(source.past)]
+
+    def snapshot(self) -> int:
+        return self._at
+
+
+@dataclass
+class Feed(FixedPartitionedSource[Record, int]):
+    """First the past, then the present, on whose first batch the stopwatch starts."""
+
+    past: list[Record]
+    present: list[Record]
+    watch: Stopwatch
+
+    @property
+    def n(self) -> int:
+        """Records in all."""
+        return len(self.past) + len(self.present)
+
+    def list_parts(self) -> list[str]:
+        return ["0"]
+
+    def build_part(self, _step_id: str, _for_part: str, resume_state: int | None) -> _Feed:
+        return _Feed(self, resume_state or 0)
+
+
+@dataclass
+class Count(DynamicSink[tuple[str, Outgoing]], StatelessSinkPartition[tuple[str, Outgoing]]):
+    """Counts what is written, and keeps nothing."""
+
+    watch: Stopwatch = field(default_factory=Stopwatch)
+
+    def build(self, _step_id: str, _worker_index: int, _worker_count: int) -> "Count":
+        return self
+
+    def write_batch(self, items: list[tuple[str, Outgoing]]) -> None:
+        self.watch.n_written += len(items)
+        self.watch.last_written = perf_counter()
+
+
+def settings_for(ranker: str) -> Settings:
+    """Make the benchmark's settings: clicks make slates, 100 candidates."""
+    return Settings(
+        events=EventSettings(triggers=frozenset({TRIGGER})),
+        strategy=Strategy(ranker="mlp" if ranker == "mlp" else "blend", n_candidates=100),
+    )
+
+
+def time_recommend(world: World, recommender: Recommender, settings: Settings, *, recovery: bool) -> Stopwatch:
+    """Run the recommend flow; a slate a trigger is written."""
+    watch = Stopwatch()
+    feed = Feed(world.past, world.present, watch)
+    flow = recommend.build(
+        recommend.RecommendInputs(feed, TestingSource([])),
+        recommend.RecommendOutputs(Count(watch), Count(), Count()),
+        settings,
+        Experiments(),
+        recommender,
+        FixedTables(world.table),
+        clock,
+        Counter(),
+    )
+    _run(flow, recovery=recovery)
+    return watch
+
+
+def time_learn(world: World, settings: Settings) -> Stopwatch:
+    """Run the learn flow; as many events as are timed go first, so that its shards hold something."""
+    watch = Stopwatch()
+    feed = Feed(world.past[-len(world.present) :], world.present, watch)
+    flow = learn.build(
+        learn.LearnInputs(feed, TestingSource([])),
+        learn.LearnOutputs(Count(watch), Count()),
+        learn.LearnCodecs(event_decoder(settings.events), catalog_decoder(settings.events), encode),
+        settings,
+        clock,
+        Counter(),
+    )
+    _run(flow, recovery=False)
+    return watch
+
+
+def _run(flow: Any, *, recovery: bool) -> None:
+    if not recovery:
+        # With the engine's own epoch, as `run_flow` does.
+        run_main(flow)  # type: ignore[no-untyped-call]
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        init_db_dir(Path(folder), PARTITIONS)  # type: ignore[no-untyped-call]
+        store = RecoveryConfig(folder)  # type: ignore[no-untyped-call]
+        run_main(flow, epoch_interval=EPOCH, recovery_config=store)  # type: ignore[no-untyped-call]
+
+
+def batches(records: list[Record]) -> Iterable[list[Record]]:
+    """Part records as the feed does."""
+    return (records[at : at + BATCH] for at in range(0, len(records), BATCH))

@@ -1,7 +1,6 @@
 """Exponentially decayed sums that do not depend on the order of arrival."""
 
 from collections.abc import Iterable
-from math import sqrt
 
 MAX_HALF_LIVES = 32
 """Half-lives that a weight may lie ahead of the landmark before all are renormalised: far from overflow."""
@@ -74,10 +73,3 @@ def strongest(strengths: dict[int, float], limit: int) -> list[int]:
     """
     by_strength = sorted(strengths, key=lambda key: abs(strengths[key]), reverse=True)
     return by_strength[: max(limit * 3 // 4, 1)]
-
-
-def cosine_distance(left: dict[int, float], right: dict[int, float]) -> float:
-    """Return 1 - cosine of two vectors with the same keys, at most 1; 0 where either has no length."""
-    dot = sum([value * right[key] for key, value in left.items()])
-    square = sum([value * value for value in left.values()]) * sum([value * value for value in right.values()])
-    return min(max(1.0 - dot / sqrt(square), 0.0), 1.0) if square > 0 else 0.0

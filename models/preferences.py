@@ -1,68 +1,80 @@
 """What one user prefers among item attributes, learned online by River."""
 
-from collections.abc import Iterable
 from functools import cache
+from math import exp
 from typing import Any
 
+import numpy as np
 from river import linear_model, optim
 from river.utils import VectorDict
 
-from models.decay import strongest
+from models.arrays import Hash32s
+from models.profile_state import States, keep, take
+
+MOST_ATTRIBUTES = 64
+"""Of two items together."""
 
 
 class Preferences:
     """A pairwise logistic regression over attributes, shared by all users.
 
-    Each user's weights are a plain dict that is lent to one River model while it learns: a model for each
-    user would cost kilobytes, its weights cost some hundred bytes. Learning is Bayesian personalised ranking:
-    the model is told that the difference of a preferred item and another one is positive.
+    A user's weights stand in the user's record; those that an action concerns are lent to one River model while it
+    learns, and then written back. A model for each user would cost kilobytes, its weights cost some hundred bytes.
+    Learning is Bayesian personalised ranking: the model is told that the difference of a preferred item and another one
+    is positive.
 
     References
     ----------
-    S. Rendle, C. Freudenthaler, Z. Gantner, L. Schmidt-Thieme. BPR: Bayesian personalized ranking from
-    implicit feedback. UAI 2009.
+    S. Rendle, C. Freudenthaler, Z. Gantner, L. Schmidt-Thieme. BPR: Bayesian personalized ranking from implicit
+    feedback. UAI 2009.
 
     Parameters
     ----------
     learning_rate : step of the gradient descent, above 0.
-    max_weights : attributes kept for a user; the weakest make room.
     """
 
-    __slots__ = ("_max_weights", "_model")
+    __slots__ = ("_known", "_model", "_pair", "_signs")
 
-    def __init__(self, learning_rate: float, max_weights: int) -> None:
+    def __init__(self, learning_rate: float) -> None:
         # An intercept would be shared by all users, and cancels in a difference.
         self._model: Any = linear_model.LogisticRegression(optim.SGD(learning_rate), intercept_lr=0)
-        self._max_weights = max_weights
+        self._pair = np.zeros(MOST_ATTRIBUTES, np.uint32)
+        self._signs = np.zeros(MOST_ATTRIBUTES)
+        self._known = np.zeros(MOST_ATTRIBUTES)
 
-    def learn(self, weights: dict[int, float], positive: Iterable[int], negative: Iterable[int]) -> float:
-        """Learn in place that an item with the attributes `positive` is preferred to one with `negative`.
+    def learn(
+        self, state: States, item: int, at: int, weight: float, price: float, attributes: Hash32s, negative: Hash32s
+    ) -> float:
+        """Take an action into a user's record, and learn from it that its item is preferred to another one.
 
-        Attributes of both say nothing and are left out. Without a difference nothing is learned.
+        Attributes of both say nothing and are left out. A weight below 0 turns the two round. Without a difference
+        nothing is learned.
+
+        Parameters
+        ----------
+        state : (1,) record, changed in place.
+        attributes, negative : at most 32 each, of the item and of one that was not chosen.
 
         Returns
         -------
         The surprise: the probability, in [0, 1], that the weights gave to the opposite; 0.5 knows nothing.
         """
-        difference = dict.fromkeys(positive, 1.0)
-        for attribute in negative:
-            if difference.pop(attribute, None) is None:
-                difference[attribute] = -1.0
-        if not difference:
+        n = take(state, item, at, weight, price, attributes, negative, self._pair, self._signs, self._known)
+        if n == 0:
             return 0.5
-        model = self._model
-        # VectorDict wraps the dict, it does not copy: the model's step writes to the user's own weights.
-        model._weights = VectorDict(weights)  # noqa: SLF001
-        surprise = float(model.predict_proba_one(difference)[False])
-        model.learn_one(difference, y=True)
-        if len(weights) > self._max_weights:
-            kept = {key: weights[key] for key in strongest(weights, self._max_weights)}
-            weights.clear()
-            weights.update(kept)
-        return surprise
+        names = self._pair[:n].tolist()
+        weights = dict(zip(names, self._known[:n].tolist(), strict=True))
+        difference = dict(zip(names, self._signs[:n].tolist(), strict=True))
+        logit = sum([weights[name] * sign for name, sign in difference.items()])
+        # VectorDict wraps the dict, it does not copy: the model's step writes to the weights that were lent.
+        self._model._weights = VectorDict(weights)  # noqa: SLF001
+        self._model.learn_one(difference, y=True)
+        self._known[:n] = list(weights.values())
+        keep(state, at, self._pair, n, self._known)
+        return 1.0 / (1.0 + exp(min(logit, 700.0)))
 
 
 @cache
-def shared_preferences(learning_rate: float, max_weights: int) -> Preferences:
-    """Return the process's one learner with these parameters."""
-    return Preferences(learning_rate, max_weights)
+def shared_preferences(learning_rate: float) -> Preferences:
+    """Return the process's one learner with this step."""
+    return Preferences(learning_rate)

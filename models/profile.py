@@ -1,15 +1,16 @@
 """A user's interest profile: what each event changes, and what a slate is told of its user."""
 
-from bisect import insort
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
-from models.decay import DecayedSums, cosine_distance, strongest
+from models.arrays import Hash32s
+from models.decay import DecayedSums, strongest
 from models.ids import hash64
 from models.messages import Context, Event
 from models.preferences import shared_preferences
+from models.profile_state import new_state
 from models.query import Query
 from models.strategy import Strategy
 from models.windows import SessionWindows, SlidingWindow
@@ -22,9 +23,6 @@ BELOW_MEAN = -0.5
 """Factor of the weight of a rating that is not above the user's mean: poor, yet less clear than a dislike."""
 SURPRISE_FADING = 0.1
 """Share of the newest surprise in its running mean."""
-MAX_ID_FACTOR = 16
-"""The ids within the lateness may reach so many times `max_event_ids`; only a bot's do, and may count twice."""
-_WEIGHT, _PRICE = 0, 1
 
 
 def default_event_weights() -> dict[str, float]:
@@ -57,16 +55,12 @@ class ProfileConfig:
     """A user idle for so long is forgotten."""
     max_events_per_5_min: int = 300
     """Whoever acts faster is a bot."""
-    max_recent: int = 32
-    """Recent items kept."""
-    max_interests: int = 48
-    """Attributes kept, of interests and of preferences each."""
     max_impressions: int = 64
     """Items whose impressions are kept."""
     max_owned: int = 256
     """Owned items kept, the last bought."""
-    max_event_ids: int = 256
-    """Event ids kept for telling duplicates; more only while they lie within the lateness."""
+    max_event_ids: int = 1_024
+    """Event ids kept to tell duplicates while within the lateness; only a bot has more, and its may count twice."""
     learning_rate: float = 0.1
     """Step of the preference learner."""
 
@@ -89,8 +83,8 @@ class Profile:
     """
 
     __slots__ = (
-        "config", "event_ids", "habit", "hour", "impressions", "minutes", "moment", "n_events", "n_ratings",
-        "owned", "preferences", "prices", "rating_mean", "recent", "sessions", "surprise",
+        "config", "event_ids", "hour", "impressions", "minutes", "n_events", "n_ratings", "owned", "rating_mean",
+        "sessions", "state", "surprise",
     )  # fmt: skip
 
     def __init__(self, config: ProfileConfig) -> None:
@@ -103,19 +97,13 @@ class Profile:
         self.minutes = SlidingWindow(5 * MINUTE_MS, MINUTE_MS, config.lateness_ms)
         """Actions by 5 minutes; an impression is none."""
         self.hour = SlidingWindow(HOUR_MS, 5 * MINUTE_MS, config.lateness_ms)
-        self.recent: list[tuple[int, int, float]] = []
-        """(minus event time, item, weight), sorted: newest first, whatever the order of arrival."""
-        self.moment = DecayedSums(config.half_life_moment_ms)
-        self.habit = DecayedSums(config.half_life_habit_ms)
-        """Interests; both half-lives hold the same attributes, in the same order."""
-        self.prices = DecayedSums(config.half_life_habit_ms)
-        """The sum of weights and that of weighted prices: their ratio is the mean, at any time."""
+        self.state = new_state(config.half_life_moment_ms, config.half_life_habit_ms)
+        """(1,) recent items, interests, preferences and prices."""
         self.impressions = DecayedSums(config.half_life_impressions_ms)
         self.owned: dict[int, None] = {}
         """An ordered set, the last bought at its end."""
         self.n_ratings = 0
         self.rating_mean = 0.0
-        self.preferences: dict[int, float] = {}
         self.surprise = 0.5
         """Running mean of how improbable the preferences found what the user did; 0.5 knows nothing."""
 
@@ -128,7 +116,7 @@ class Profile:
         """Whether the user has been idle for too long at `now_ms`."""
         return now_ms >= self.expires_at
 
-    def apply(self, event: Event, attributes: tuple[int, ...], price: float, negative: tuple[int, ...]) -> Outcome:
+    def apply(self, event: Event, attributes: Hash32s, price: float, negative: Hash32s) -> Outcome:
         """Apply one event, in any order within the lateness.
 
         Parameters
@@ -165,7 +153,9 @@ class Profile:
         if event.event_type == "rating" and event.value is not None:
             weight *= self._rate(event.value)
         if weight:
-            self._learn(item, at, weight, attributes, price, negative)
+            learner = shared_preferences(config.learning_rate)
+            surprise = learner.learn(self.state, item, at, weight, price, attributes, negative)
+            self.surprise += SURPRISE_FADING * (surprise - self.surprise)
         return Outcome.APPLIED
 
     def query(
@@ -189,31 +179,25 @@ class Profile:
 
         Nothing decays backwards: for an `at` before the newest event, the sums read as of that event.
         """
-        decayed_at = max(at, self.sessions.newest_at)
-        moment, habit = self.moment.at(decayed_at), self.habit.at(decayed_at)
-        weight = self.prices.scaled.get(_WEIGHT, 0.0)
+        session = self.sessions.current
+        alive = session is not None and at - session.last_at <= self.config.session_gap_ms
+        impressions = self.impressions
         return Query(
             user_id=user_id,
             trigger=trigger,
             trigger_id=trigger_id,
             at=at,
             strategy=strategy,
+            state=self.state.tobytes(),
             experiment=experiment,
             variant=variant,
             current_item=current_item,
-            recent_items=[item for _, item, _ in self.recent],
-            recent_at=[-minus_at for minus_at, _, _ in self.recent],
-            recent_weights=[weight for _, _, weight in self.recent],
-            n_in_session=self._n_in_session(at),
-            interests=dict(zip(habit, zip(moment.values(), habit.values(), strict=True), strict=True)),
-            preferences=self.preferences.copy(),
-            impressions=self.impressions.at(decayed_at),
-            owned=set(self.owned),
+            session_started_at=session.started_at if session is not None and alive else None,
+            impressions=impressions.at(max(at, self.sessions.newest_at)) if impressions.scaled else {},
+            owned=tuple(self.owned),
             n_events=self.n_events,
             n_last_5_min=self.minutes.count(at),
             n_last_hour=self.hour.count(at),
-            drift=cosine_distance(self.moment.scaled, self.habit.scaled),
-            mean_price=self.prices.scaled[_PRICE] / weight if weight > 0 else 0.0,
             segments=segments,
             context=context,
             candidates=candidates,
@@ -222,15 +206,14 @@ class Profile:
         )
 
     def _remember(self, event_hash: int, at: int) -> None:
+        """Keep an event's id as long as the event could come again without being late."""
         ids = self.event_ids
         ids[event_hash] = at
         late_before = self.sessions.newest_at - self.config.lateness_ms
-        limit = self.config.max_event_ids
-        while len(ids) > limit:
-            oldest = next(iter(ids))
-            if ids[oldest] >= late_before and len(ids) <= MAX_ID_FACTOR * limit:
-                break
+        oldest = next(iter(ids))
+        while ids[oldest] < late_before or len(ids) > self.config.max_event_ids:
             del ids[oldest]
+            oldest = next(iter(ids))
 
     def _show(self, item: int, at: int) -> None:
         impressions = self.impressions
@@ -251,44 +234,3 @@ class Profile:
         self.n_ratings += 1
         self.rating_mean += (value - self.rating_mean) / self.n_ratings
         return factor
-
-    def _learn(
-        self,
-        item: int,
-        at: int,
-        weight: float,
-        attributes: tuple[int, ...],
-        price: float,
-        negative: tuple[int, ...],
-    ) -> None:
-        config = self.config
-        insort(self.recent, (-at, item, weight))
-        del self.recent[config.max_recent :]
-        if price > 0 and weight > 0:
-            self.prices.add((_WEIGHT,), weight, at)
-            self.prices.add((_PRICE,), weight * price, at)
-        if not attributes:
-            return
-        self.moment.add(attributes, weight, at)
-        self.habit.add(attributes, weight, at)
-        if len(self.habit.scaled) > config.max_interests:
-            self._drop_interests()
-        better, worse = (attributes, negative) if weight > 0 else (negative, attributes)
-        learner = shared_preferences(config.learning_rate, config.max_interests)
-        surprise = learner.learn(self.preferences, better, worse)
-        self.surprise += SURPRISE_FADING * (surprise - self.surprise)
-
-    def _drop_interests(self) -> None:
-        """Keep the attributes that are strongest in both half-lives together."""
-        moment, habit, at = self.moment, self.habit, self.sessions.newest_at
-        now, ever = moment.factor(at), habit.factor(at)
-        strengths = {key: abs(moment.scaled[key]) * now + abs(value) * ever for key, value in habit.scaled.items()}
-        kept = strongest(strengths, self.config.max_interests)
-        moment.scaled = {key: moment.scaled[key] for key in kept}
-        habit.scaled = {key: habit.scaled[key] for key in kept}
-
-    def _n_in_session(self, at: int) -> int:
-        session = self.sessions.current
-        if session is None or at - session.last_at > self.config.session_gap_ms:
-            return 0
-        return sum(-minus_at >= session.started_at for minus_at, _, _ in self.recent)

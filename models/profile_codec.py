@@ -1,84 +1,71 @@
 """Profiles as bytes, for the recovery store."""
 
 import struct
-from collections.abc import Iterator
-from itertools import islice
 
 import msgspec
+import numpy as np
 
+from models.decay import DecayedSums
 from models.profile import HOUR_MS, MINUTE_MS, Profile, ProfileConfig
+from models.profile_state import N_INTERESTS, N_RECENT, STATE, States
 from models.windows import SessionWindows, SlidingWindow
 
 VERSION = 1
 """First byte of a snapshot."""
 _VERSION_BYTE = bytes([VERSION])
+_BODY = 1 + STATE.itemsize
 
 
 class SnapshotError(ValueError):
     """A snapshot cannot be read; the text says why."""
 
 
-class _Snapshot(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
-    """The body: MessagePack, fields in order. Integers are as short as their values."""
+class _Rest(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """What is not in the record: MessagePack, fields in order. Integers are as short as their values."""
 
     n_events: int
     n_ratings: int
     rating_mean: float
-    decays: tuple[tuple[int, int], ...]
-    """Half-life, and the landmark's age, both ms: of moment, habit, impressions and prices."""
-    prices: list[float]
-    """Doubles: a price may be beyond what a float32 holds."""
+    surprise: float
     sessions: tuple[int, ...]
     minutes: tuple[int, ...]
     hour: tuple[int, ...]
     event_ids: list[int]
     event_ages: list[int]
     """1 + milliseconds behind the newest event; 0 where it is beyond the lateness."""
-    recent_items: list[int]
-    recent_ages: list[int]
-    interests: list[int]
-    preferences: list[int]
     impressions: list[int]
+    impression_counts: bytes
+    """Little-endian float32."""
+    impressions_decay: tuple[int, int] | None
+    """Half-life and the landmark's age, both ms."""
     owned: list[int]
-    floats: bytes
-    """Little-endian float32: recent weights, moment, habit, preferences, impressions, surprise."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Snapshot).decode
+_decode = msgspec.msgpack.Decoder(_Rest).decode
 
 
 def pack(profile: Profile) -> bytes:
-    """Pack a profile: the version byte, then the state; sums and weights are rounded to float32."""
-    newest_at, lateness_ms = profile.sessions.newest_at, profile.config.lateness_ms
-    late_before = newest_at - lateness_ms
-    decayed = (profile.moment, profile.habit, profile.impressions, profile.prices)
-    moment, habit, impressions, prices = [sums.scaled for sums in decayed]
-    minus_ats, items, weights = zip(*profile.recent, strict=True) if profile.recent else ((), (), ())
-    floats = list(weights)
-    for values in (moment, habit, profile.preferences, impressions):
-        floats += values.values()
-    floats.append(profile.surprise)
-    body = _Snapshot(
+    """Pack a profile: the version byte, the record as it is, then the rest."""
+    newest_at = profile.sessions.newest_at
+    late_before = newest_at - profile.config.lateness_ms
+    shown = profile.impressions
+    rest = _Rest(
         profile.n_events,
         profile.n_ratings,
         profile.rating_mean,
-        tuple([(sums.half_life_ms, newest_at - sums.landmark) for sums in decayed]),
-        list(prices.values()),
+        profile.surprise,
         profile.sessions.pack(),
         profile.minutes.pack(),
         profile.hour.pack(),
         list(profile.event_ids),
         [newest_at - at + 1 if at >= late_before else 0 for at in profile.event_ids.values()],
-        list(items),
-        [newest_at + minus_at for minus_at in minus_ats],
-        list(habit),
-        list(profile.preferences),
-        list(impressions),
+        list(shown.scaled),
+        struct.pack(f"<{len(shown.scaled)}f", *shown.scaled.values()),
+        (shown.half_life_ms, newest_at - shown.landmark) if shown.scaled else None,
         list(profile.owned),
-        struct.pack(f"<{len(floats)}f", *floats),
     )
-    return _VERSION_BYTE + _encode(body)
+    return _VERSION_BYTE + profile.state.tobytes() + _encode(rest)
 
 
 def unpack(data: bytes, config: ProfileConfig) -> Profile:
@@ -90,39 +77,49 @@ def unpack(data: bytes, config: ProfileConfig) -> Profile:
     """
     if data[:1] != _VERSION_BYTE:
         raise SnapshotError(f"a profile of version {data[:1].hex() or 'none'}: this release reads {VERSION}")
+    if len(data) < _BODY:
+        raise SnapshotError(f"a damaged profile: {len(data)} bytes")
     try:
-        return _restore(_decode(memoryview(data)[1:]), config)
+        rest = _decode(memoryview(data)[_BODY:])
+        return _restore(np.frombuffer(bytearray(data[1:_BODY]), STATE), rest, config)
     except (msgspec.DecodeError, struct.error, ValueError, IndexError, ArithmeticError) as error:
         raise SnapshotError(f"a damaged profile: {error}") from error
 
 
-def _restore(body: _Snapshot, config: ProfileConfig) -> Profile:
+def _restore(state: States, rest: _Rest, config: ProfileConfig) -> Profile:
+    if not (0 <= state["n_recent"][0] <= N_RECENT and 0 <= state["n_interests"][0] <= N_INTERESTS):
+        raise ValueError("its counts are out of range")
     profile = Profile(config)
-    profile.n_events, profile.n_ratings, profile.rating_mean = body.n_events, body.n_ratings, body.rating_mean
-    profile.sessions = SessionWindows.unpack(body.sessions, config.session_gap_ms, config.lateness_ms)
-    profile.minutes = SlidingWindow.unpack(body.minutes, 5 * MINUTE_MS, MINUTE_MS, config.lateness_ms)
-    profile.hour = SlidingWindow.unpack(body.hour, HOUR_MS, 5 * MINUTE_MS, config.lateness_ms)
+    profile.n_events, profile.n_ratings = rest.n_events, rest.n_ratings
+    profile.rating_mean, profile.surprise = rest.rating_mean, rest.surprise
+    profile.sessions = SessionWindows.unpack(rest.sessions, config.session_gap_ms, config.lateness_ms)
+    profile.minutes = SlidingWindow.unpack(rest.minutes, 5 * MINUTE_MS, MINUTE_MS, config.lateness_ms)
+    profile.hour = SlidingWindow.unpack(rest.hour, HOUR_MS, 5 * MINUTE_MS, config.lateness_ms)
     newest_at = profile.sessions.newest_at
     late_at = newest_at - config.lateness_ms - 1
-    ages = zip(body.event_ids, body.event_ages, strict=True)
+    ages = zip(rest.event_ids, rest.event_ages, strict=True)
     profile.event_ids = {key: newest_at - age + 1 if age else late_at for key, age in ages}
-    floats = iter(struct.unpack(f"<{len(body.floats) // 4}f", body.floats))
-    weights = _take(body.recent_items, floats)
-    recent = zip(body.recent_ages, body.recent_items, weights, strict=True)
-    profile.recent = [(age - newest_at, item, weight) for age, item, weight in recent]
-    moment = dict(zip(body.interests, _take(body.interests, floats), strict=True))
-    habit = dict(zip(body.interests, _take(body.interests, floats), strict=True))
-    profile.preferences = dict(zip(body.preferences, _take(body.preferences, floats), strict=True))
-    impressions = dict(zip(body.impressions, _take(body.impressions, floats), strict=True))
-    decayed = (profile.moment, profile.habit, profile.impressions, profile.prices)
-    scaled = (moment, habit, impressions, dict(enumerate(body.prices)))
-    for sums, values, (half_life_ms, age) in zip(decayed, scaled, body.decays, strict=True):
-        sums.restore(values, newest_at - age, half_life_ms, newest_at)
-    profile.owned = dict.fromkeys(body.owned)
-    (profile.surprise,) = floats
+    profile.owned = dict.fromkeys(rest.owned)
+    if rest.impressions_decay is not None:
+        half_life_ms, age = rest.impressions_decay
+        counts = struct.unpack(f"<{len(rest.impressions)}f", rest.impression_counts)
+        shown = DecayedSums(config.half_life_impressions_ms)
+        shown.restore(dict(zip(rest.impressions, counts, strict=True)), newest_at - age, half_life_ms, newest_at)
+        profile.impressions = shown
+    profile.state = _with_half_lives(state, newest_at, config)
     return profile
 
 
-def _take(keys: list[int], floats: Iterator[float]) -> list[float]:
-    """Return the next floats, one a key."""
-    return list(islice(floats, len(keys)))
+def _with_half_lives(state: States, at: int, config: ProfileConfig) -> States:
+    """Express a record in the config's half-lives: its sums read the same at `at`, and decay anew from there."""
+    user = state[0]
+    for landmark, half_life, own_ms, sums in (
+        ("moment_at", "half_life_moment_ms", config.half_life_moment_ms, ("moment",)),
+        ("habit_at", "half_life_habit_ms", config.half_life_habit_ms, ("habit", "price_weight", "price_sum")),
+    ):
+        if user[half_life] != own_ms:
+            factor = 2.0 ** (float(user[landmark] - at) / float(user[half_life]))
+            for name in sums:
+                user[name] = user[name] * factor
+            user[landmark], user[half_life] = at, own_ms
+    return state

@@ -1,9 +1,11 @@
 """What the profile step hands to scoring: all that a slate needs to know about its user, at one moment."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from models.messages import Context
+from models.profile_state import NOBODY
 from models.strategy import Strategy
 
 
@@ -17,32 +19,21 @@ class Query:
     at: int
     """Event time of the trigger, Unix milliseconds."""
     strategy: Strategy
+    state: bytes = NOBODY
+    """The user's record (`models.profile_state.STATE`) as it was: recent items, interests, preferences, prices."""
     experiment: str | None = None
     variant: str | None = None
     current_item: int = 0
     """What the user is looking at; 0 is none."""
-    recent_items: list[int] = field(default_factory=list)
-    """At most 32, newest first; repeats stay."""
-    recent_at: list[int] = field(default_factory=list)
-    recent_weights: list[float] = field(default_factory=list)
-    """The event type's weight, times the sign of the feedback (below 0: disliked)."""
-    n_in_session: int = 0
-    """How many of the recent items belong to the running session (they come first)."""
-    interests: dict[int, tuple[float, float]] = field(default_factory=dict)
-    """Attribute to decayed interest: (the moment, the habit), both already decayed to `at`."""
-    preferences: dict[int, float] = field(default_factory=dict)
-    """Attribute to the weight that the user's own River learner gives it."""
-    impressions: dict[int, float] = field(default_factory=dict)
+    session_started_at: int | None = None
+    """When the running session began; None where the last one is over."""
+    impressions: Mapping[int, float] = field(default_factory=dict)
     """Item to decayed impressions without a reaction."""
-    owned: frozenset[int] | set[int] = frozenset()
+    owned: Collection[int] = ()
     """Items bought; at most 256."""
     n_events: int = 0
     n_last_5_min: int = 0
     n_last_hour: int = 0
-    drift: float = 0.0
-    """How far the moment has parted from the habit: 1 - cosine of the two, in [0, 1]."""
-    mean_price: float = 0.0
-    """Decayed mean price of what the user acted on; 0 is unknown."""
     segments: tuple[int, ...] = ()
     """Hashes of the trending segments that the user falls in, most specific first, ending with "all"."""
     context: Context | None = None

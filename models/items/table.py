@@ -19,6 +19,7 @@ from models.kernels import kernel
 from models.messages import Item
 
 DAY_MS = 86_400_000
+NO_ATTRIBUTES: Hash32s = np.empty(0, np.uint32)
 
 
 class ItemTable:
@@ -55,7 +56,7 @@ class ItemTable:
         self._postings = Postings()
         self._trends = Trends()
         self._names: dict[int, str] = {}
-        self._facts: dict[int, tuple[tuple[int, ...], float]] = {}
+        self._facts: dict[int, tuple[Hash32s, float]] = {}
 
     @property
     def n(self) -> int:
@@ -153,14 +154,14 @@ class ItemTable:
         """Return an attribute's value as a person would say it: `Drama`; empty for an unknown one."""
         return self._names.get(attribute, "").partition("=")[2]
 
-    def facts(self, item: int) -> tuple[tuple[int, ...], float]:
-        """Return an item's attribute hashes and its price (0 unknown); nothing for an unknown item."""
+    def facts(self, item: int) -> tuple[Hash32s, float]:
+        """Return an item's (M,) attribute hashes, M at most 8, and its price (0 unknown); none for an unknown item."""
         facts = self._facts.get(item)
         if facts is None:
             row = int(self.rows_of(np.array([item], np.int64))[0])
             if row < 0:
-                return (), 0.0
-            attributes = tuple(a for a in self.attributes[row].tolist() if a)
+                return NO_ATTRIBUTES, 0.0
+            attributes = self.attributes[row][self.attributes[row] != 0]
             facts = self._facts[item] = (attributes, float(np.nan_to_num(self.price[row])))
         return facts
 

@@ -9,14 +9,15 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrays import Bytes, Doubles, Floats, Hash32s, Int32s, Int64s
+from models.arrays import Bools, Bytes, Doubles, Floats, Hash32s, Int32s, Int64s
 from models.ids import hash_all
 from models.items import ItemTable
 from models.messages import Context, Value
+from models.profile_state import N_INTERESTS, N_RECENT, STATE, States
 from models.query import Query
 from models.strategy import SourceName, Strategy
 
-HISTORY = 32
+HISTORY = N_RECENT
 """Recent items that a query holds at most."""
 SOURCES: tuple[SourceName, ...] = ("sequential_rules", "covisitation", "trending", "content")
 """The order of the candidate sources in every array with one column a source."""
@@ -121,37 +122,41 @@ class QueryBatch:
         own = queries[0].candidates is not None
         n = len(queries)
         numbers = np.arange(n)
+        at = np.array([query.at for query in queries], np.int64)
+        states: States = np.frombuffer(b"".join([query.state for query in queries]), STATE)
+        n_recent = states["n_recent"]
+        remembered = np.arange(N_RECENT) < n_recent[:, None]  # (B, 32)
+        recent_owner, place = np.nonzero(remembered)
         current_items = np.array([query.current_item for query in queries], np.int64)
         lists = [
-            _flat((query.recent_items for query in queries), np.int64),
+            states["recent_items"][remembered],
             _flat((query.impressions for query in queries), np.int64),
             _flat((query.owned for query in queries), np.int64),
             hash_all([item for query in queries for item in query.candidates or ()]),
         ]
-        sizes = [
-            np.array([len(query.recent_items) for query in queries]),
-            np.array([len(query.impressions) for query in queries]),
-            np.array([len(query.owned) for query in queries]),
-            np.array([len(query.candidates or ()) for query in queries]),
-        ]
-        recent_owner, shown_owner, owned_owner, own_owner = (np.repeat(numbers, size) for size in sizes)
+        shown_owner, owned_owner, own_owner = (
+            np.repeat(numbers, np.array(sizes))
+            for sizes in (
+                [len(query.impressions) for query in queries],
+                [len(query.owned) for query in queries],
+                [len(query.candidates or ()) for query in queries],
+            )
+        )
         rows = table.rows_of(np.concatenate([current_items, *lists]))
         edges = np.cumsum([n, *(len(items) for items in lists[:-1])])
         current, recent, shown, owned, candidates = np.split(rows, edges)
         shown_count = _flat((query.impressions.values() for query in queries), np.float32)
 
-        starts = _starts(sizes[0])
-        newest = np.zeros(n, np.int64)
-        newest[sizes[0] > 0] = lists[0][starts[:-1][sizes[0] > 0]]
-        leads = (current_items != 0) & (newest != current_items)
-        column = np.arange(len(recent)) - starts[recent_owner] + leads[recent_owner]
+        leads = (current_items != 0) & ((n_recent == 0) | (states["recent_items"][:, 0] != current_items))
+        column = place + leads[recent_owner]
         fits = np.flatnonzero(column < HISTORY)
         history = np.full((n, HISTORY), -1, np.int32)
         weights = np.zeros((n, HISTORY), np.float32)
         history[recent_owner[fits], column[fits]] = recent[fits]
-        weights[recent_owner[fits], column[fits]] = _flat((query.recent_weights for query in queries), np.float32)[fits]
+        weights[recent_owner[fits], column[fits]] = states["recent_weights"][remembered][fits]
         history[leads, 0] = current[leads]
         weights[leads, 0] = 1.0
+        n_session = _n_in_session(queries, states, remembered)
 
         if own:
             allowed = candidates != current[own_owner]
@@ -169,17 +174,17 @@ class QueryBatch:
             queries=queries,
             strategy=strategy,
             own=own,
-            at=np.array([query.at for query in queries], np.int64),
+            at=at,
             current=current,
             history=history,
             history_weights=weights,
-            n_session=np.array([query.n_in_session for query in queries], np.int32) + leads.astype(np.int32),
+            n_session=n_session + leads.astype(np.int32),
             marks=Ragged.of(n, mark_owners, mark_rows, np.ones(len(mark_rows), np.float32)),
             impressions=Ragged.of(n, shown_owner, shown, shown_count),
-            interests=_interests(queries, table),
-            preferences=_preferences(queries),
-            mean_price=np.array([query.mean_price for query in queries], np.float32),
-            signals=_signals(queries),
+            interests=_interests(states, at, current, table),
+            preferences=_preferences(states),
+            mean_price=_mean_price(states),
+            signals=_signals(queries, at, states, n_session),
         )
 
 
@@ -210,51 +215,74 @@ def moment(context: Context | None, at: int) -> tuple[float, bool]:
     return float(hour), isinstance(device, str) and device.lower() in _MOBILE
 
 
-def _interests(queries: list[Query], table: ItemTable) -> Tastes:
-    """Lay out the interests; who has none yet is taken to like what they look at."""
-    interests = [query.interests or dict.fromkeys(table.facts(query.current_item)[0], (1.0, 1.0)) for query in queries]
-    weights = _flat(chain.from_iterable(interest.values() for interest in interests), np.float32)
-    return Tastes(
-        _starts(np.array([len(interest) for interest in interests])),
-        _flat(interests, np.uint32),
-        weights.reshape(-1, 2),
+def _n_in_session(queries: list[Query], states: States, remembered: Bools) -> Int32s:
+    """Count the recent items that belong to the running session."""
+    never = np.iinfo(np.int64).max
+    started = np.array(
+        [never if query.session_started_at is None else query.session_started_at for query in queries], np.int64
     )
+    counted: Int32s = ((states["recent_at"] >= started[:, None]) & remembered).sum(1, dtype=np.int32)
+    return counted
 
 
-def _preferences(queries: list[Query]) -> Tastes:
-    weights = _flat((query.preferences.values() for query in queries), np.float32)
-    return Tastes(
-        _starts(np.array([len(query.preferences) for query in queries])),
-        _flat((query.preferences for query in queries), np.uint32),
-        weights.reshape(-1, 1),
-    )
-
-
-def _signals(queries: list[Query]) -> Floats:
-    """(B, 10), counts and minutes as log(1 + x) / 10."""
-    moments = [moment(query.context, query.at) for query in queries]
-    told = np.array(
+def _interests(states: States, at: Int64s, current: Int32s, table: ItemTable) -> Tastes:
+    """Lay out the interests, decayed to `at`; who has none yet is taken to like what they look at."""
+    moment, habit = states["moment"], states["habit"]
+    held = (np.arange(N_INTERESTS) < states["n_interests"][:, None]) & ((moment != 0) | (habit != 0))
+    # Nothing decays backwards: for a trigger from the past, interests read as of the newest action.
+    read_at = np.maximum(at, np.where(states["n_recent"] > 0, states["recent_at"][:, 0], at))
+    weights = np.stack(
         [
-            (
-                query.n_in_session,
-                query.n_events,
-                query.drift,
-                query.n_last_5_min,
-                (query.at - query.recent_at[0]) / _MINUTE_MS if query.recent_at else 0.0,
-                hour,
-                0.0,
-                is_mobile,
-                query.trigger == "request",
-                bool(query.query),
-            )
-            for query, (hour, is_mobile) in zip(queries, moments, strict=True)
-        ]
-    )
+            (moment * np.exp2((states["moment_at"] - read_at) / states["half_life_moment_ms"])[:, None])[held],
+            (habit * np.exp2((states["habit_at"] - read_at) / states["half_life_habit_ms"])[:, None])[held],
+        ],
+        axis=1,
+    ).astype(np.float32)
+    owners = np.nonzero(held)[0]
+    attributes = states["attributes"][held]
+    nobody = np.flatnonzero(~held.any(1) & (current >= 0))
+    if len(nobody):
+        looked_at = table.attributes[current[nobody]]  # (M, 8)
+        carried = looked_at != 0
+        owners = np.concatenate([owners, np.repeat(nobody, carried.sum(1))])
+        attributes = np.concatenate([attributes, looked_at[carried]])
+        weights = np.concatenate([weights, np.ones((carried.sum(), 2), np.float32)])
+        order = np.argsort(owners, kind="stable")
+        owners, attributes, weights = owners[order], attributes[order], weights[order]
+    return Tastes(_starts(np.bincount(owners, minlength=len(states))), attributes, weights)
+
+
+def _preferences(states: States) -> Tastes:
+    held = (np.arange(N_INTERESTS) < states["n_interests"][:, None]) & (states["preferences"] != 0)
+    weights = states["preferences"][held].reshape(-1, 1)
+    return Tastes(_starts(held.sum(1)), states["attributes"][held], weights)
+
+
+def _mean_price(states: States) -> Floats:
+    """(B,) decayed mean price of what each user acted on; 0 unknown."""
+    weight = states["price_weight"]
+    mean = np.divide(states["price_sum"], weight, out=np.zeros(len(states)), where=weight > 0)
+    bounded: Floats = np.minimum(mean, np.finfo(np.float32).max).astype(np.float32)
+    return bounded
+
+
+def _signals(queries: list[Query], at: Int64s, states: States, n_session: Int32s) -> Floats:
+    """(B, 10), counts and minutes as log(1 + x) / 10."""
+    told = np.zeros((len(queries), len(SIGNALS)))
+    moments = [moment(query.context, query.at) for query in queries]
+    angle = np.array([hour for hour, _ in moments]) * (2 * math.pi / 24)
+    idle_ms = np.where(states["n_recent"] > 0, at - states["recent_at"][:, 0], 0)
+    told[:, 0] = n_session
+    told[:, 1] = [query.n_events for query in queries]
+    told[:, 2] = np.clip(states["drift"], 0, 1)
+    told[:, 3] = [query.n_last_5_min for query in queries]
+    told[:, 4] = idle_ms / _MINUTE_MS
     counts = [0, 1, 3, 4]
     told[:, counts] = np.log1p(np.maximum(told[:, counts], 0)) / 10
-    told[:, 2] = np.clip(told[:, 2], 0, 1)
-    angle = told[:, 5] * (2 * math.pi / 24)
     told[:, 5], told[:, 6] = np.sin(angle), np.cos(angle)
+    told[:, 7] = [is_mobile for _, is_mobile in moments]
+    told[:, 8] = [query.trigger == "request" for query in queries]
+    told[:, 9] = [bool(query.query) for query in queries]
     return told.astype(np.float32)
 
 

@@ -14,6 +14,7 @@ from models.items import ItemTable
 from models.query import Query
 from models.ranking.batch import QueryBatch
 from models.strategy import Strategy
+from tests.states import a_state
 
 NOW = 1_700_000_000_000
 DAY_MS = 86_400_000
@@ -179,21 +180,23 @@ def a_query(
 ) -> Query:
     """Build a query of readable ids; the strategy ranks by the blend unless told otherwise."""
     recent = recent or []
-    defaults: dict[str, Any] = {
-        "trigger": "event",
-        "trigger_id": f"e-{user_id}",
-        "at": NOW,
-        "n_in_session": len(recent),
-        "recent_at": [NOW - 60_000 * back for back in range(len(recent))],
-    }
+    recent_at = others.pop("recent_at", [NOW - 60_000 * back for back in range(len(recent))])
+    n_in_session = others.pop("n_in_session", len(recent))
+    defaults: dict[str, Any] = {"trigger": "event", "trigger_id": f"e-{user_id}", "at": NOW}
+    state = a_state(
+        others.get("at", NOW),
+        list(zip(map(hash64, recent), recent_at, weights or [1.0] * len(recent), strict=True)),
+        {hash32(name): pair for name, pair in (interests or {}).items()},
+        {hash32(name): weight for name, weight in (preferences or {}).items()},
+        others.pop("drift", 0.0),
+        others.pop("mean_price", 0.0),
+    )
     return Query(
         user_id=user_id,
         strategy=strategy or a_strategy(),
         current_item=hash64(current) if current else 0,
-        recent_items=[hash64(item) for item in recent],
-        recent_weights=weights or [1.0] * len(recent),
-        interests={hash32(name): pair for name, pair in (interests or {}).items()},
-        preferences={hash32(name): weight for name, weight in (preferences or {}).items()},
+        state=state,
+        session_started_at=recent_at[n_in_session - 1] if n_in_session else None,
         impressions={hash64(item): count for item, count in (impressions or {}).items()},
         owned=frozenset(hash64(item) for item in owned),
         segments=segments,

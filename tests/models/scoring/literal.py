@@ -6,6 +6,7 @@ from typing import Any
 from models.ids import hash32, hash64
 from models.query import Query
 from tests.models.scoring.builders import AnItem
+from tests.states import told_by
 
 World = dict[str, AnItem]
 Trends = dict[int, dict[str, float]]
@@ -13,8 +14,9 @@ Trends = dict[int, dict[str, float]]
 
 def history_of(query: Query) -> list[tuple[int, float]]:
     """Item hashes and weights, newest first, the current item before all."""
-    history = list(zip(query.recent_items, query.recent_weights, strict=True))
-    if query.current_item and query.current_item not in query.recent_items[:1]:
+    told = told_by(query)
+    history = list(zip(told.recent_items, told.recent_weights, strict=True))
+    if query.current_item and query.current_item not in told.recent_items[:1]:
         history.insert(0, (query.current_item, 1.0))
     return history[:32]
 
@@ -27,7 +29,7 @@ def allowed(query: Query, item: AnItem) -> bool:
     if query.candidates is not None:
         return item.item_id in query.candidates
     return not (
-        (not strategy.allow_seen and name in query.recent_items)
+        (not strategy.allow_seen and name in told_by(query).recent_items)
         or (not strategy.allow_owned and name in query.owned)
         or query.impressions.get(name, 0) >= strategy.max_impressions
     )
@@ -36,7 +38,9 @@ def allowed(query: Query, item: AnItem) -> bool:
 def sequential_rules(query: Query, world: World, _: Trends) -> dict[str, float]:
     by_hash = {hash64(item_id): item for item_id, item in world.items()}
     history = history_of(query)
-    n_session = query.n_in_session + (len(history) > len(query.recent_items[:31]) and bool(query.current_item))
+    told, started_at = told_by(query), query.session_started_at
+    n_session = sum(at >= started_at for at in told.recent_at) if started_at is not None else 0
+    n_session += len(history) > len(told.recent_items[:31]) and bool(query.current_item)
     scores: dict[str, float] = {}
     for r, (name, weight) in enumerate(history[:3]):
         item = by_hash.get(name)
@@ -72,7 +76,7 @@ def trending(query: Query, _: World, trends: Trends) -> dict[str, float]:
 
 def content(query: Query, world: World, _: Trends) -> dict[str, float]:
     """Of a world small enough for every item to stand in each of its attributes' lists."""
-    interests: dict[int, Any] = dict(query.interests)
+    interests: dict[int, Any] = dict(told_by(query).interests)
     if not interests:
         looked_at = [item for item in world.values() if hash64(item.item_id) == query.current_item]
         interests = {hash32(name): (1.0, 1.0) for item in looked_at for name in item.attributes}

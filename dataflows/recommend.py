@@ -87,12 +87,12 @@ def build(
 
     slates = score("score", due, recommender, tables)  # (user, Outgoing)
     assigned = assign("assign", due)  # (user, Outgoing)
-    late = op.map("late", due, lambda entry: entry[1])  # Query | Assignment | DeadLetter
-    letters = write_letters("write_letters", op.merge("unusable", decoded, late), encode)  # (letter key, Outgoing)
+    unreadable = write_letters("write_letters", decoded, encode)  # (letter key, Outgoing)
+    late = write_letters("write_late", op.key_rm("late", due), encode)  # (letter key, Outgoing)
 
     op.output("recommendations", slates, outputs.recommendations)
     op.output("assignments", assigned, outputs.assignments)
-    op.output("dead_letters", letters, outputs.dead_letters)
+    op.output("dead_letters", op.merge("letters", unreadable, late), outputs.dead_letters)
     return flow
 
 

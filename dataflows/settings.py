@@ -213,9 +213,16 @@ class Settings(BaseSettings):
     """YAML or JSON file of experiments."""
     checkpoint: Path | None = None
     """Checkpoint of the ranker `mlp`; none: only the ranker `blend` can be used."""
+    threads: int = Field(default=0, ge=0, le=64)
+    """Threads that answer a large batch together; 0: one a core, at most 4."""
     delivery: Literal["transactional", "idempotent"] = "transactional"
     """`transactional` fences a second copy of a flow; `idempotent` saves some milliseconds and does not."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def n_threads(self) -> int:
+        """Threads that answer a large batch together."""
+        return self.threads or min(os.cpu_count() or 1, 4)
 
     @field_validator("strategy", mode="before")
     @classmethod

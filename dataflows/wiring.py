@@ -97,7 +97,7 @@ def _recommend(settings: Settings, stop: Stop, health: Health) -> Iterator[Dataf
         health.counts,
     )
     try:
-        recommender = Recommender(tables.table, checkpoint)
+        recommender = Recommender(tables.table, checkpoint, n_threads=settings.n_threads)
         with Console(stderr=True).status("loading the item tables and the kernels"):
             tables.load()
             recommender.warm_up()

@@ -9,10 +9,7 @@ from river import linear_model, optim
 from river.utils import VectorDict
 
 from models.arrays import Hash32s
-from models.profile_state import States, keep, take
-
-MOST_ATTRIBUTES = 64
-"""Of two items together."""
+from models.profile_state import N_COMPARED, States, keep, take
 
 
 class Preferences:
@@ -38,9 +35,9 @@ class Preferences:
     def __init__(self, learning_rate: float) -> None:
         # An intercept would be shared by all users, and cancels in a difference.
         self._model: Any = linear_model.LogisticRegression(optim.SGD(learning_rate), intercept_lr=0)
-        self._pair = np.zeros(MOST_ATTRIBUTES, np.uint32)
-        self._signs = np.zeros(MOST_ATTRIBUTES)
-        self._known = np.zeros(MOST_ATTRIBUTES)
+        self._pair = np.zeros(2 * N_COMPARED, np.uint32)
+        self._signs = np.zeros(2 * N_COMPARED)
+        self._known = np.zeros(2 * N_COMPARED)
 
     def learn(
         self, state: States, item: int, at: int, weight: float, price: float, attributes: Hash32s, negative: Hash32s
@@ -53,7 +50,7 @@ class Preferences:
         Parameters
         ----------
         state : (1,) record, changed in place.
-        attributes, negative : at most 32 each, of the item and of one that was not chosen.
+        attributes, negative : of the item and of one that was not chosen, the most telling ones first.
 
         Returns
         -------

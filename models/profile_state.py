@@ -23,6 +23,8 @@ N_RECENT = 32
 """Recent items kept."""
 N_INTERESTS = 48
 """Attributes kept, with their interests and preference."""
+N_COMPARED = 4
+"""Attributes of an item, the most telling ones, that the preference learner compares with another item's."""
 MAX_HALF_LIVES = 32.0
 """Half-lives that a weight may lie ahead of its landmark before all are renormalised: far from overflow."""
 
@@ -90,7 +92,7 @@ def take(
 
     Returns
     -------
-    How many attributes the two differ in; 0 where there is nothing to learn.
+    How many attributes the two differ in, of the four most telling ones of each; 0 where there is nothing to learn.
     """
     user = state[0]
     _remember(user, item, at, weight)
@@ -107,6 +109,7 @@ def take(
         user.moment[slot] += weight * moment_scale
         user.habit[slot] += weight * habit_scale
     user.drift = _drift(user)
+    attributes, negative = attributes[:N_COMPARED], negative[:N_COMPARED]
     return _pair_up(user, weight > 0, attributes, negative, pair, signs, known)
 
 

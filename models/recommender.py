@@ -1,5 +1,6 @@
 """From queries to slates: candidates, features, ranking, re-ranking, each one pass over the batch."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -57,12 +58,17 @@ class Recommender:
         The trained ranker, for strategies whose ranker is `mlp`.
     flow
         Part of each recommendation's id.
+    n_threads
+        Parts of a large batch that are answered at once: kernels and tensors run beside each other, without the
+        interpreter's lock.
     """
 
     model_version: str
     """Written on each slate; the caller sets it when the table or the checkpoint changes."""
 
-    def __init__(self, table: ItemTable, checkpoint: Checkpoint | None = None, flow: str = "recommend") -> None:
+    def __init__(
+        self, table: ItemTable, checkpoint: Checkpoint | None = None, flow: str = "recommend", n_threads: int = 1
+    ) -> None:
         self.table = table
         self.flow = flow
         self.model_version = checkpoint.version if checkpoint else "blend"
@@ -70,6 +76,7 @@ class Recommender:
             source.name: source for source in (SequentialRules(), Covisitation(), Trending(), Content())
         }
         self._rankers: dict[str, Ranker] = {"blend": BlendRanker()}
+        self._threads = ThreadPoolExecutor(n_threads, "recommend") if n_threads > 1 else None
         if checkpoint is not None:
             self._rankers["mlp"] = MLPRanker(checkpoint.model)
 
@@ -93,9 +100,11 @@ class Recommender:
             Where a strategy cannot be served (see `require`).
         """
         slates: list[Slate | None] = [None] * len(queries)
-        for members in _groups(queries):
-            group = [queries[m] for m in members]
-            for m, slate in zip(members, self._slates(self.rank(group)), strict=True):
+        groups = _groups(queries)
+        run = map if self._threads is None or len(groups) == 1 else self._threads.map
+        made = run(lambda members: self._slates(self.rank([queries[m] for m in members])), groups)
+        for members, group in zip(groups, made, strict=True):
+            for m, slate in zip(members, group, strict=True):
                 slates[m] = slate
         return [slate for slate in slates if slate is not None]
 

@@ -85,7 +85,7 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
         facts = step.table.facts
         attributes, price = facts(hash64(event.item_id))
         outcome = self._profile.apply(event, attributes, price, facts(self._negative(event))[0])
-        step.counts[outcome.name.lower()] += 1
+        step.counts[outcome.value] += 1
         return outcome
 
     def _negative(self, event: Event) -> int:

@@ -48,7 +48,7 @@ def measure(n_events: int, n_rounds: int) -> dict[str, Any]:
     """Measure everything, each round in turn, so that a slow moment of the machine falls on all alike."""
     with console.status("the shop") as status:
         world = make_world(n_events)
-        recommender = Recommender(world.table, untrained())
+        recommender = Recommender(world.table, untrained(), n_threads=settings_for("blend").n_threads)
         recommender.warm_up()
         bare = BareLoop(world, settings_for("blend"))
         loops = {"blend": bare, "mlp": BareLoop(world, settings_for("mlp"), bare.past)}

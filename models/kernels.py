@@ -1,9 +1,14 @@
 """The one door to numba: typed, cached, and released from the GIL."""
 
+import inspect
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar, cast
+from types import FunctionType
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
+import numpy as np
+from numba.core.caching import FunctionCache
+from numba.core.dispatcher import Dispatcher
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -15,9 +20,46 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     A kernel reads and writes arrays only, so it runs without the GIL; a caller warms it up at start, since its
     first call compiles (seconds) or loads the cache (a tenth).
     """
-    return cast("Callable[P, R]", numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+    return _compiled(function)
 
 
 def inline(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a small helper that kernels call."""
-    return cast("Callable[P, R]", numba.njit(cache=True, nogil=True, error_model="numpy", inline="never")(function))
+    return _compiled(function, inline="never")
+
+
+def _compiled(function: Callable[P, R], **options: Any) -> Callable[P, R]:
+    dispatcher = numba.njit(nogil=True, error_model="numpy", **options)(function)
+    # What `cache=True` does with numba's own cache.
+    dispatcher._cache = _Cache(function)  # type: ignore[no-untyped-call]  # noqa: SLF001
+    return cast("Callable[P, R]", dispatcher)
+
+
+class _Cache(FunctionCache):
+    """Numba's cache on disk, of which a kernel is part together with all that is compiled into it.
+
+    By itself numba takes a kernel from the cache as long as the kernel's own file is the same, although helpers and
+    constants of other files have become part of its machine code.
+    """
+
+    def _index_key(self, *args: Any) -> tuple[Any, ...]:
+        return (*super()._index_key(*args), _ingredients(self._py_func))  # type: ignore[no-untyped-call]
+
+
+def _ingredients(function: FunctionType) -> tuple[tuple[str, str], ...]:
+    """Name the helpers and constants that a function takes, and its helpers take: their sources and values."""
+    found: dict[str, str] = {}
+    waiting = [function]
+    while waiting:
+        taker = waiting.pop()
+        for name in taker.__code__.co_names:
+            value = taker.__globals__.get(name)
+            known = f"{taker.__module__}.{name}"
+            if known in found:
+                continue
+            if isinstance(value, Dispatcher):
+                found[known] = inspect.getsource(value.py_func)
+                waiting.append(value.py_func)
+            elif isinstance(value, int | float | str | tuple | np.generic):
+                found[known] = repr(value)
+    return tuple(sorted(found.items()))

@@ -47,6 +47,9 @@ _STOP = frozenset(
     }
 )
 _MIN_LENGTH = 4
+_MAX_TEXT = 64
+"""A longer text is a description, not an attribute."""
+LARGEST_PRICE = float(np.finfo(np.float32).max)
 _WEIGHTS = {"category": 3.0, "tag": 2.0, "price": 0.5, "word": 1.0, "pair": 0.7, "gram": 0.3}
 """Say of each kind of feature in the content vector."""
 
@@ -56,7 +59,13 @@ def _words(text: str) -> list[str]:
 
 
 def _price_band(price: float | None) -> list[str]:
-    return [f"price={math.floor(math.log2(price))}"] if price else []
+    return [f"price={math.floor(math.log2(min(price, LARGEST_PRICE)))}"] if price else []
+
+
+def _short_texts(item: Item) -> dict[str, str]:
+    """Pick the item's own attributes that are short texts, such as its brand."""
+    own = (item.attributes or {}).items()
+    return {name: text for name, text in own if isinstance(text, str) and 0 < len(text) <= _MAX_TEXT}
 
 
 def attributes_of(item: Item) -> list[str]:
@@ -64,19 +73,21 @@ def attributes_of(item: Item) -> list[str]:
 
     Returns
     -------
-    At most 8 names such as `category=Drama`, `tag=1990s`, `price=7` (the power of two below it) and `word=lantern`,
-    most telling first; longer words before shorter ones, since they are rarer.
+    At most 8 names such as `category=Drama`, `tag=1990s`, `brand=Lamy` (an attribute of the item's own that is a
+    text), `price=7` (the power of two below it) and `word=lantern`, most telling first; longer words before shorter
+    ones, since they are rarer.
     """
     names = [f"category={name}" for name in item.categories]
     names += [f"tag={name}" for name in item.tags]
+    names += [f"{name}={text}" for name, text in _short_texts(item).items()]
     names += _price_band(item.price)
-    words = {word for word in _words(item.title) if len(word) >= _MIN_LENGTH}
-    names += [f"word={word}" for word in sorted(words, key=lambda word: (-len(word), word))]
+    words = sorted({word for word in _words(item.title) if len(word) >= _MIN_LENGTH})
+    names += [f"word={word}" for word in sorted(words, key=len, reverse=True)]
     return list(dict.fromkeys(names))[:N_ATTRIBUTES]
 
 
 def content_vector(item: Item) -> Int8s:
-    """Hash an item's words, categories, tags and price into a vector of length 127.
+    """Hash an item's words, categories, tags, attributes that are short texts, and price into a vector of length 127.
 
     Signed feature hashing (Weinberger et al., 2009) of words, pairs of words and character trigrams, with sublinear
     term frequencies.
@@ -86,7 +97,8 @@ def content_vector(item: Item) -> Int8s:
     (64,) int8; all zero for an item without words.
     """
     features = _text_features(f"{item.title} {item.text}")
-    for kind, names in (("category", item.categories), ("tag", item.tags), ("price", _price_band(item.price))):
+    tags = [*item.tags, *_short_texts(item).values()]
+    for kind, names in (("category", item.categories), ("tag", tags), ("price", _price_band(item.price))):
         features.update((kind, name.lower()) for name in names)
         for name in names:
             if kind != "price":

@@ -37,6 +37,8 @@ class Columns:
     popularity: Floats
     versions: Int64s
     """(N, 2) of the neighbours row and of the content row."""
+    posted: Int32s
+    """(N, 8) the posting lists that offer the item, by number; -1 where there are fewer."""
 
     def __init__(self, capacity: int, n_neighbours: int) -> None:
         self.n = 0
@@ -58,6 +60,7 @@ class Columns:
             "covisit_weights": (np.float32, (k,), 0),
             "popularity": (np.float32, (2,), 0),
             "versions": (np.int64, (2,), 0),
+            "posted": (np.int32, (N_ATTRIBUTES,), -1),
         }
         for name, (dtype, shape, fill) in self._layout.items():
             setattr(self, name, np.full((self._capacity, *shape), fill, dtype))
@@ -85,7 +88,8 @@ class Columns:
         self.hashes[self.n : self.n + len(new)] = new
         _insert(self.places, self.hashes, self.n, self.n + len(new))
         self.n += len(new)
-        return self.rows_of(hashes)
+        rows[missing] = self.rows_of(hashes[missing])
+        return rows
 
     def _grow(self, needed: int) -> None:
         while self._capacity < needed:

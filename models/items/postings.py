@@ -1,116 +1,187 @@
-"""Items by attribute: of each attribute the newest items and the most popular ones."""
+"""Available items by attribute: of each attribute the newest items and the most popular ones."""
 
 import numpy as np
 
-from models.arrays import Floats, Hash32s, Int32s, Int64s
+from models.arrays import Bools, Floats, Hash32s, Int32s, Int64s
+from models.items.columns import Columns
 from models.kernels import inline, kernel
 
 N_POSTED = 32
 
 
 class Postings:
-    """Bounded posting lists; attribute hashes have numbers that never leave the process."""
+    """Bounded posting lists, exact whenever nothing is being applied.
 
-    def __init__(self) -> None:
+    Attributes have numbers that never leave the process; the column `posted` says which lists an item is offered to.
+
+    Parameters
+    ----------
+    columns : dates, popularities and hashes of the items: a list is ordered by date or by the popularity at the long
+        half-life, ties by the hash.
+    """
+
+    def __init__(self, columns: Columns) -> None:
+        self._columns = columns
         self._numbers: dict[int, int] = {}
         self.newest = np.full((16, N_POSTED), -1, np.int32)
-        """(P, 32) item rows in no order, -1 where empty."""
+        """(P, 32) item rows, best first, -1 where there are fewer."""
         self.popular = np.full((16, N_POSTED), -1, np.int32)
         self.n_items = np.zeros(16, np.int32)
-        """(P,) items that carry the attribute."""
+        """(P,) items that are offered to the attribute's lists."""
+        self._short = np.zeros(16, np.bool_)
+        """(P,) lists that miss an item which they have no room for: they lost one, or one of theirs has fallen."""
 
     def numbers_of(self, attributes: Hash32s) -> Int32s:
-        """Look up (M,) attributes: (M,) posting numbers, -1 where no item carries one."""
+        """Look up (M,) attributes: (M,) posting numbers, -1 where no item ever carried one."""
         get = self._numbers.get
         return np.fromiter((get(a, -1) for a in attributes.tolist()), np.int32, len(attributes))
 
-    def add(self, row: int, attributes: list[int], created_at: Int64s, hashes: Int64s, popularity: Floats) -> None:
-        """Post an item under its attributes."""
-        for attribute in attributes:
-            number = self._number(attribute)
-            self.n_items[number] += 1
-            _offer_newest(self.newest[number], row, created_at, hashes)
-            _offer_popular(self.popular[number], row, popularity, hashes)
-
-    def remove(self, row: int, attributes: list[int]) -> None:
-        """Take an item out of its attributes' lists."""
-        for attribute in attributes:
-            number = self._numbers[attribute]
-            self.n_items[number] -= 1
-            self.newest[number][self.newest[number] == row] = -1
-            self.popular[number][self.popular[number] == row] = -1
-
-    def raise_popular(self, rows: Int32s, attributes: Hash32s, popularity: Floats, hashes: Int64s) -> None:
-        """Offer (M,) rows, whose popularity has grown, to the popular lists of their attributes."""
-        wanted = np.ascontiguousarray(attributes[rows])  # (M, 8)
-        numbers = self.numbers_of(wanted.ravel()).reshape(wanted.shape)
-        _offer_all(self.popular, rows, numbers, popularity, hashes)
+    def number(self, attributes: Hash32s) -> Int32s:
+        """Look up (M, 8) attributes, giving a number to each that has none: (M, 8), -1 for attribute 0."""
+        known, places = np.unique(attributes, return_inverse=True)
+        numbers = np.array([self._number(attribute) for attribute in known.tolist()], np.int32)
+        return numbers[places].reshape(attributes.shape)
 
     def _number(self, attribute: int) -> int:
+        if not attribute:
+            return -1
         number = self._numbers.setdefault(attribute, len(self._numbers))
         if number == len(self.n_items):
             empty = np.full_like(self.newest, -1)
             self.newest = np.concatenate([self.newest, empty])
             self.popular = np.concatenate([self.popular, empty])
             self.n_items = np.concatenate([self.n_items, np.zeros_like(self.n_items)])
+            self._short = np.concatenate([self._short, np.zeros_like(self._short)])
         return number
 
+    def withdraw(self, rows: Int32s) -> None:
+        """Take (M,) items out of their lists: they are offered to none."""
+        _withdraw(rows, self._columns.posted, self.newest, self.popular, self.n_items, self._short)
+
+    def post(self, rows: Int32s, numbers: Int32s) -> None:
+        """Offer (M,) items that are offered to no list to those of (M, 8) numbers, -1 for none."""
+        self._columns.posted[rows] = numbers
+        np.add.at(self.n_items, numbers[numbers >= 0], 1)
+        self.offer(rows)
+
+    def offer(self, rows: Int32s) -> None:
+        """Offer (M,) items, all different, whose date or popularity may have risen, to their lists again."""
+        columns = self._columns
+        _offer_all(
+            rows, columns.posted, self.newest, self.popular, columns.created_at, columns.popularity, columns.hashes
+        )
+
+    def lower(self, rows: Int32s) -> None:
+        """Say, before they are offered, that the popularity of (M,) items has fallen: others may earn their places."""
+        _lower(rows, self._columns.posted, self.popular, self.n_items, self._short)
+
+    def reorder(self) -> None:
+        """Remember that all popularities have changed alike, by which some may have become equal."""
+        self._short[:] = True
+
+    def refill(self) -> None:
+        """Make lists that lost an item whole again, by one pass over all items."""
+        if self._short.any():
+            columns = self._columns
+            self.newest[self._short] = self.popular[self._short] = -1
+            _refill(
+                columns.n, self._short, columns.posted, self.newest, self.popular,
+                columns.created_at, columns.popularity, columns.hashes,
+            )  # fmt: skip
+            self._short[:] = False
+
 
 @inline
-def _offer_popular(posted: Int32s, row: int, popularity: Floats, hashes: Int64s) -> None:
-    """Put `row` in place of the least popular one, ties by hash, unless it is there or less popular."""
-    least, empty = 0, -1
-    for p in range(len(posted)):
-        other = posted[p]
-        if other == row:
-            return
-        if other < 0:
-            empty = p
-        if empty >= 0:
-            continue
-        worst = posted[least]
-        if popularity[other, 1] < popularity[worst, 1] or (
-            popularity[other, 1] == popularity[worst, 1] and hashes[other] > hashes[worst]
-        ):
-            least = p
-    if empty >= 0:
-        posted[empty] = row
-        return
-    worst = posted[least]
-    if popularity[row, 1] > popularity[worst, 1] or (
-        popularity[row, 1] == popularity[worst, 1] and hashes[row] < hashes[worst]
-    ):
-        posted[least] = row
+def _insert(posted: Int32s, row: int, ranks: Int64s | Floats, hashes: Int64s) -> None:
+    """Put `row`, which is not in the list, at its place; what has no room falls out."""
+    p = len(posted)
+    while p > 0:
+        other = posted[p - 1]
+        if other >= 0 and (ranks[other] > ranks[row] or (ranks[other] == ranks[row] and hashes[other] < hashes[row])):
+            break
+        p -= 1
+        if p + 1 < len(posted):
+            posted[p + 1] = other
+    if p < len(posted):
+        posted[p] = row
 
 
 @inline
-def _offer_newest(posted: Int32s, row: int, created_at: Int64s, hashes: Int64s) -> None:
-    """Put `row` in place of the oldest one, ties by hash, unless it is there or older."""
-    oldest, empty = 0, -1
+def _take_out(posted: Int32s, row: int) -> bool:
+    """Take `row` out of a list and close the gap; says whether it was there."""
+    found = False
     for p in range(len(posted)):
-        other = posted[p]
-        if other == row:
-            return
-        if other < 0:
-            empty = p
-        if empty >= 0:
-            continue
-        worst = posted[oldest]
-        if created_at[other] < created_at[worst] or (
-            created_at[other] == created_at[worst] and hashes[other] > hashes[worst]
-        ):
-            oldest = p
-    if empty >= 0:
-        posted[empty] = row
-        return
-    worst = posted[oldest]
-    if created_at[row] > created_at[worst] or (created_at[row] == created_at[worst] and hashes[row] < hashes[worst]):
-        posted[oldest] = row
+        if found:
+            posted[p - 1] = posted[p]
+        elif posted[p] == row:
+            found = True
+    if found:
+        posted[-1] = -1
+    return found
 
 
 @kernel
-def _offer_all(popular: Int32s, rows: Int32s, numbers: Int32s, popularity: Floats, hashes: Int64s) -> None:
-    for m in range(len(rows)):
-        for a in range(numbers.shape[1]):
-            if numbers[m, a] >= 0:
-                _offer_popular(popular[numbers[m, a]], rows[m], popularity, hashes)
+def _offer_all(
+    rows: Int32s,
+    posted: Int32s,
+    newest: Int32s,
+    popular: Int32s,
+    created_at: Int64s,
+    popularity: Floats,
+    hashes: Int64s,
+) -> None:
+    """Take out the rows whose rank has risen, so that what is left is in order; then put all at their places."""
+    for row in rows:
+        for number in posted[row]:
+            if number >= 0:
+                _take_out(newest[number], row)
+                _take_out(popular[number], row)
+    for row in rows:
+        for number in posted[row]:
+            if number >= 0:
+                _insert(newest[number], row, created_at, hashes)
+                _insert(popular[number], row, popularity[:, 1], hashes)
+
+
+@kernel
+def _withdraw(rows: Int32s, posted: Int32s, newest: Int32s, popular: Int32s, n_items: Int32s, short: Bools) -> None:
+    for row in rows:
+        for a in range(posted.shape[1]):
+            number = posted[row, a]
+            if number < 0:
+                continue
+            posted[row, a] = -1
+            n_items[number] -= 1
+            was_new = _take_out(newest[number], row)
+            was_popular = _take_out(popular[number], row)
+            # With fewer than that, all others stand in both lists.
+            if (was_new or was_popular) and n_items[number] >= newest.shape[1]:
+                short[number] = True
+
+
+@kernel
+def _lower(rows: Int32s, posted: Int32s, popular: Int32s, n_items: Int32s, short: Bools) -> None:
+    for row in rows:
+        for number in posted[row]:
+            if number >= 0 and n_items[number] > popular.shape[1]:
+                for other in popular[number]:
+                    if other == row:
+                        short[number] = True
+
+
+@kernel
+def _refill(
+    n: int,
+    short: Bools,
+    posted: Int32s,
+    newest: Int32s,
+    popular: Int32s,
+    created_at: Int64s,
+    popularity: Floats,
+    hashes: Int64s,
+) -> None:
+    for row in range(n):
+        for number in posted[row]:
+            if number >= 0 and short[number]:
+                _insert(newest[number], row, created_at, hashes)
+                _insert(popular[number], row, popularity[:, 1], hashes)

@@ -19,14 +19,23 @@ Then the body: n hashes and n packed pairs of weights (neighbours), n signed byt
 weights (trending), padded to a whole word.
 """
 
+import struct
+from typing import NamedTuple
+
 import numpy as np
 
 from models.arrays import Floats, Hash32s, Int8s, Int64s
 from models.ids import hash64
+from models.items.columns import N_DIMENSIONS
 
 FORMAT = 1
 NEIGHBOURS, CONTENT, TRENDING = 1, 2, 3
+TABLES = {"neighbours": NEIGHBOURS, "content": CONTENT, "trending": TRENDING}
 HEADER_WORDS = 8
+END_OF_TIME = 1 << 53
+"""Unix ms beyond which no message has a time."""
+
+_HEAD = struct.Struct("<6q")
 
 
 def _header(code: int, n: int, name: int, version: int, learned_until: int, reference_at: int, extra: int) -> Int64s:
@@ -40,9 +49,9 @@ def _padded(body: bytes) -> bytes:
 
 
 def to_bf16(weights: Floats) -> Hash32s:
-    """Round float32 weights to their upper 16 bits, to nearest."""
+    """Round float32 weights to bfloat16, their upper 16 bits: to nearest, ties to even."""
     bits = np.ascontiguousarray(weights, np.float32).view(np.uint32).astype(np.uint64)
-    return ((bits + 0x8000) >> 16).astype(np.uint32)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint32)
 
 
 def pack_neighbours(
@@ -86,27 +95,66 @@ def pack_trending(
 
 
 def n_words(code: int, n: int) -> int:
-    """Count the words of a row with `n` entries; -1 where there is no such table."""
+    """Count the words of a row with `n` entries."""
     if code == CONTENT:
         return HEADER_WORDS + (n + 7) // 8
-    if code in (NEIGHBOURS, TRENDING):
-        return HEADER_WORDS + n + (n + 1) // 2
-    return -1
+    return HEADER_WORDS + n + (n + 1) // 2
 
 
-def check(key: str, value: bytes) -> int:
-    """Return the table code of a row.
+class RowKey(NamedTuple):
+    """Which row of which table."""
 
-    Raises
-    ------
-    ValueError : the bytes are no row of this format; the text names the key.
-    """
-    if len(value) < 8 * HEADER_WORDS or len(value) % 8:
-        raise ValueError(f"{key}: {len(value)} bytes are no packed row")
-    head = int.from_bytes(value[:8], "little")
-    code, version, n = head & 0xFF, head >> 8 & 0xFF, head >> 16
-    if version != FORMAT:
-        raise ValueError(f"{key}: a row of format {version}, this release reads format {FORMAT}: upgrade it first")
-    if n_words(code, n) * 8 != len(value):
-        raise ValueError(f"{key}: {len(value)} bytes are no row of table {code} with {n} entries")
-    return code
+    raw: bytes
+    code: int
+    """Of the table."""
+    name: str
+    """The item's id, or the trending segment."""
+    shard: int
+    """Of a trending row; 0 for the others."""
+
+    @classmethod
+    def parse(cls, raw: bytes) -> "RowKey":
+        """Read a key.
+
+        Raises
+        ------
+        ValueError : no row has such a key.
+        """
+        try:
+            table, _, name = raw.decode().partition("/")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{raw!r}: a key that is no UTF-8") from error
+        code = TABLES.get(table, 0)
+        shard = "0"
+        if code == TRENDING:
+            name, _, shard = name.rpartition("/")
+        if not code or not name or not shard.isdecimal():
+            raise ValueError(
+                f"{raw!r}: no key of a row (neighbours/<item>, content/<item>, trending/<segment>/<shard>)"
+            )
+        return cls(raw, code, name, int(shard))
+
+    def check(self, value: bytes) -> None:
+        """Check that the bytes are a row of this format, and this key's.
+
+        Raises
+        ------
+        ValueError : they are not; the text names the key.
+        """
+        if len(value) < 8 * HEADER_WORDS:
+            raise self.error(f"{len(value)} bytes are no packed row")
+        head, name, version, learned_until, reference_at, extra = _HEAD.unpack_from(value)
+        n, form = head >> 16, head >> 8 & 0xFF
+        if form != FORMAT:
+            raise self.error(f"a row of format {form}, this release reads format {FORMAT}: upgrade it first")
+        if head & 0xFF != self.code or name != hash64(self.name) or (self.code == TRENDING and extra != self.shard):
+            raise self.error("a row of another key")
+        if n < 0 or n_words(self.code, n) * 8 != len(value) or (self.code == CONTENT and n != N_DIMENSIONS):
+            raise self.error(f"{len(value)} bytes are no row of {n} entries")
+        in_time = 0 <= learned_until < END_OF_TIME and 0 <= reference_at < END_OF_TIME and 0 <= extra < END_OF_TIME
+        if version < 0 or not in_time:
+            raise self.error("a version or a time that no row has")
+
+    def error(self, reason: str) -> ValueError:
+        """Make the error that names the key."""
+        return ValueError(f"{self.raw.decode(errors='replace')}: {reason}")

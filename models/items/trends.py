@@ -1,5 +1,7 @@
 """What trends in each segment, merged over the shards that published it."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from models.arrays import Floats, Int32s, Int64s
@@ -8,29 +10,50 @@ from models.items.columns import Columns
 MAX_TRENDING = 500
 
 
-class Trends:
-    """Trending rows as they came, and their merged lists as they are asked for."""
+class Shard(NamedTuple):
+    """What one shard of the items knows of a segment."""
 
-    def __init__(self) -> None:
-        self._shards: dict[int, dict[int, tuple[int, Int64s, Floats]]] = {}
+    version: int
+    reference_at: int
+    """The moment that the weights refer to, Unix ms."""
+    items: Int64s
+    """(n,) hashes."""
+    weights: Floats
+    """(n,)"""
+
+
+class Trends:
+    """Trending rows as they came, and their merged lists as they are asked for.
+
+    Parameters
+    ----------
+    half_life_ms : of the weights.
+    """
+
+    def __init__(self, half_life_ms: int) -> None:
+        self._half_life_ms = half_life_ms
+        self._shards: dict[int, dict[int, Shard]] = {}
         self._merged: dict[int, tuple[Int32s, Floats]] = {}
 
-    def put(self, segment: int, shard: int, version: int, items: Int64s, weights: Floats) -> bool:
+    def put(self, segment: int, number: int, shard: Shard) -> bool:
         """Take one shard's row of a segment; an older or repeated version changes nothing."""
         shards = self._shards.setdefault(segment, {})
-        if shard in shards and version <= shards[shard][0]:
+        if number in shards and shard.version <= shards[number].version:
             return False
-        shards[shard] = (version, items, weights)
+        shards[number] = shard
         self._merged.pop(segment, None)
         return True
 
-    def drop(self, segment: int, shard: int) -> None:
-        """Take a shard's row away."""
-        self._shards.get(segment, {}).pop(shard, None)
+    def drop(self, segment: int, number: int) -> bool:
+        """Take a shard's row away; says whether there was one."""
         self._merged.pop(segment, None)
+        return self._shards.get(segment, {}).pop(number, None) is not None
 
     def best(self, segment: int, columns: Columns) -> tuple[Int32s, Floats]:
-        """Merge a segment's shards: (T,) rows and weights, best first, ties by the item's hash, T at most 500."""
+        """Merge a segment's shards: (T,) rows and weights, best first, ties by the item's hash, T at most 500.
+
+        The weights are those of the moment that the newest shard refers to.
+        """
         if segment not in self._merged:
             self._merged[segment] = self._merge(segment, columns)
         return self._merged[segment]
@@ -39,8 +62,11 @@ class Trends:
         shards = list(self._shards.get(segment, {}).values())
         if not shards:
             return np.empty(0, np.int32), np.empty(0, np.float32)
-        hashes = np.concatenate([items for _, items, _ in shards])
-        weights = np.concatenate([weight for _, _, weight in shards])
+        newest_at = max(shard.reference_at for shard in shards)
+        hashes = np.concatenate([shard.items for shard in shards])
+        weights = np.concatenate(
+            [shard.weights * 2.0 ** ((shard.reference_at - newest_at) / self._half_life_ms) for shard in shards]
+        ).astype(np.float32)
         order = np.lexsort((hashes, -weights))[:MAX_TRENDING]
         rows = columns.rows_of(hashes[order])
         return rows, weights[order]

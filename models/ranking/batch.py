@@ -189,8 +189,15 @@ class QueryBatch:
 
 
 def usable(table: ItemTable) -> Bytes:
-    """Say which items may be shown to anybody, as (N,) states: 1 where available and named, else 0."""
-    states: Bytes = np.logical_and(table.available[: table.n], table.named[: table.n]).view(np.uint8)
+    """Say which items may be shown to anybody, as (N,) states: 1 or 0.
+
+    Those are the available ones whose id is known; once there is a catalog, only those that are in it: what it no
+    longer holds was removed, though rows about it may still stand.
+    """
+    shown = np.logical_and(table.available[: table.n], table.named[: table.n])
+    if table.has_catalog:
+        shown &= table.in_catalog[: table.n]
+    states: Bytes = shown.view(np.uint8)
     return states
 
 

@@ -5,34 +5,9 @@ from hypothesis import strategies as st
 
 from models.ids import hash32, hash64
 from models.items import ItemTable
-from models.items.rows import pack_content, pack_neighbours, pack_trending
+from models.items.rows import pack_content
 from models.messages import Item
-
-NOW = 1_700_000_000_000
-DAY_MS = 86_400_000
-
-
-def a_row(item: str, version: int = 1, neighbours: tuple[str, ...] = (), weight: float = 1.0, at: int = NOW) -> bytes:
-    n = len(neighbours)
-    return pack_neighbours(
-        item,
-        version=version,
-        learned_until=at,
-        reference_at=at,
-        first_seen_at=NOW - DAY_MS,
-        popularity=(weight, 2 * weight),
-        neighbours=np.array([hash64(name) for name in neighbours], np.int64),
-        rule_weights=np.full(n, weight, np.float32),
-        covisit_weights=np.full(n, weight / 2, np.float32),
-    )
-
-
-def apply(table: ItemTable, item: str, value: bytes | None, kind: str = "neighbours") -> int:
-    return table.apply_rows([f"{kind}/{item}".encode()], [value])
-
-
-def row_of(table: ItemTable, item: str) -> int:
-    return int(table.rows_of(np.array([hash64(item)], np.int64))[0])
+from tests.models.items.builders import DAY_MS, NOW, a_row, a_trend, apply, row_of
 
 
 def facts_of(table: ItemTable, item: str) -> tuple[list[int], float]:
@@ -127,10 +102,7 @@ def test_rows_in_any_chunks_end_as_the_first_of_the_newest_versions(rows: list[t
 def test_trends_are_merged_over_the_shards_best_first():
     table = ItemTable(NOW)
     for shard, (item, weight) in enumerate([("a", 1.0), ("b", 3.0), ("c", 2.0)]):
-        value = pack_trending(
-            "all", shard=shard, version=1, learned_until=NOW, reference_at=NOW,
-            items=np.array([hash64(item)], np.int64), weights=np.array([weight], np.float32),
-        )  # fmt: skip
+        value = a_trend("all", {item: weight}, shard=shard)
         apply(table, f"all/{shard}", value, "trending")
     rows, weights = table.trending(hash64("all"))
     assert table.hashes[rows].tolist() == [hash64(name) for name in "bca"]

@@ -1,20 +1,14 @@
-import numpy as np
-
 from models.ids import hash64
 from models.items import ItemTable
-from models.items.rows import pack_trending
+from tests.models.items.builders import NOW, a_trend
 
-NOW = 1_700_000_000_000
 IDS = [f"i-{n}" for n in range(20)]
 
 
 def a_table_told_what_trends() -> ItemTable:
     """Of one row to begin with, so that the items that trend do not fit."""
     table = ItemTable(NOW, capacity=1)
-    row = pack_trending(
-        "all", shard=0, version=1, learned_until=NOW, reference_at=NOW,
-        items=np.array([hash64(name) for name in IDS]), weights=np.arange(20, 0, -1).astype(np.float32),
-    )  # fmt: skip
+    row = a_trend("all", dict(zip(IDS, range(20, 0, -1), strict=True)))
     assert table.apply_rows([b"trending/all/0"], [row]) == 1
     return table
 

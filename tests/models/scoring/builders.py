@@ -62,6 +62,7 @@ class ArrayTable:
     postings: dict[int, int] = field(default_factory=dict)
     segments: dict[int, tuple[Any, Any]] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
+    has_catalog: bool = False
     landmark_at: int = NOW
     half_life_short_ms: int = DAY_MS
     half_life_long_ms: int = 30 * DAY_MS

@@ -1,0 +1,57 @@
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from models.ids import hash64
+from models.items import ItemTable
+from models.items.rows import pack_content, pack_neighbours, to_bf16
+from tests.models.items.builders import NOW, apply, row_of
+
+BF16_ERROR = 2.0**-8
+"""Largest relative error of rounding to 8 significant bits."""
+weights = st.floats(2.0**-60, 2.0**60, width=32)
+
+
+@given(arrays(np.float32, 20, elements=st.floats(allow_nan=False, width=32)))
+def test_weights_are_rounded_to_the_nearest_bfloat16_as_torch_rounds_them(values: np.ndarray):
+    rounded = torch.from_numpy(values).to(torch.bfloat16).to(torch.float32).numpy()
+    assert (to_bf16(values) << np.uint32(16)).tolist() == rounded.view(np.uint32).tolist()
+
+
+def test_a_weight_halfway_between_two_is_rounded_to_the_even_one():
+    halfway = np.array([1 + 1 / 256, 1 + 3 / 256], np.float32)
+    assert (to_bf16(halfway) << np.uint32(16)).view(np.float32).tolist() == [1.0, 1 + 4 / 256]
+
+
+@given(st.lists(st.tuples(weights, weights), max_size=7), st.tuples(weights, weights))
+def test_what_is_packed_is_what_a_table_holds_of_as_many_neighbours_as_it_keeps(
+    pairs: list[tuple[float, float]], popularity: tuple[float, float]
+):
+    table = ItemTable(NOW, capacity=1, n_neighbours=5)
+    others = [f"other-{n}" for n in range(len(pairs))]
+    rules, covisits = np.array(pairs, np.float32).reshape(-1, 2).T
+    packed = pack_neighbours(
+        "a", version=1, learned_until=NOW, reference_at=NOW, first_seen_at=NOW - 5, popularity=popularity,
+        neighbours=np.array([hash64(other) for other in others], np.int64),
+        rule_weights=rules, covisit_weights=covisits,
+    )  # fmt: skip
+    assert len(packed) % 8 == 0
+    apply(table, "a", packed)
+    row, n = row_of(table, "a"), min(len(pairs), 5)
+    assert table.hashes[table.neighbours[row, :n]].tolist() == [hash64(other) for other in others[:n]]
+    assert (table.neighbours[row, n:] == -1).all()
+    np.testing.assert_allclose(table.rule_weights[row, :n], rules[:n], rtol=BF16_ERROR)
+    np.testing.assert_allclose(table.covisit_weights[row, :n], covisits[:n], rtol=BF16_ERROR)
+    assert table.popularity[row].tolist() == list(popularity)
+    assert table.created_at[row] == NOW - 5
+
+
+@given(arrays(np.int8, 64))
+def test_a_vector_arrives_as_it_was_packed_and_leaves_with_a_tombstone(vector: np.ndarray):
+    table = ItemTable(NOW)
+    apply(table, "a", pack_content("a", 1, vector), "content")
+    assert table.vectors[row_of(table, "a")].tolist() == vector.tolist()
+    apply(table, "a", None, "content")
+    assert not table.vectors.any()

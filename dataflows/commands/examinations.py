@@ -84,13 +84,11 @@ def _experiments(path: Path | None) -> Finding:
 
 
 def _checkpoint(path: Path | None) -> Finding:
-    from models.ranking.checkpoint import CheckpointError, load_checkpoint  # noqa: PLC0415  # torch loads for seconds
+    from models.ranking.checkpoint import SHIPPED, CheckpointError, load_checkpoint  # noqa: PLC0415  # torch is slow
 
-    if path is None:
-        return Finding("checkpoint", "ok", "none: strategies may use the ranker `blend` only")
     try:
-        checkpoint = load_checkpoint(path)
+        checkpoint = load_checkpoint(path or SHIPPED)
     except (OSError, CheckpointError) as error:
-        text = f"{error}: name a ranker's checkpoint in EDDY_CHECKPOINT, or none to rank by the blend"
+        text = f"{error}: name a ranker's checkpoint in EDDY_CHECKPOINT, or none to use the shipped one"
         return Finding("checkpoint", "error", text)
-    return Finding("checkpoint", "ok", f"version {checkpoint.version} from {path}")
+    return Finding("checkpoint", "ok", f"version {checkpoint.version} from {path or 'this release'}")

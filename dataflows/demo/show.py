@@ -20,6 +20,7 @@ from dataflows.connectors.kafka_writer import KafkaWriter
 from dataflows.demo.judge import Judge, decode_slate
 from dataflows.demo.processes import FlowProcess, running_flows
 from dataflows.demo.screen import live_view, variants
+from dataflows.demo.training import trained_ranker
 from dataflows.demo.world import World, load_world
 from dataflows.settings import KafkaSettings, Settings
 from dataflows.topics import declare
@@ -49,11 +50,13 @@ def show(n_events: int, rate: float, settings: Settings, kafka_home: str | None,
         console.print(f"broker: {broker.description}", highlight=False)
         with console.status("reading MovieLens"):
             world = load_world(n_events, rate)
+        checkpoint = trained_ranker(world, Path(".eddy"), console)
         kafka = KafkaSettings(**{**dict(settings.kafka), "bootstrap_servers": broker.bootstrap_servers})
         demo = _Demo(world, kafka.client(), f"demo-{int(time.time())}-")
         environment = {
             "EDDY_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers,
             "EDDY_TOPICS__PREFIX": demo.prefix,
+            "EDDY_CHECKPOINT": str(checkpoint.absolute()),
             "EDDY_EXPERIMENTS_FILE": str(files("dataflows.demo") / "experiments.yaml"),
         }
         with console.status("writing the catalog, and what other users rated before"):

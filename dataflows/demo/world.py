@@ -23,6 +23,8 @@ class World:
     items: list[Item]
     history: list[Event]
     """In time order, of users who are not in the stream."""
+    practice: list[Event]
+    """The history, then a stream like the real one, of users who are in neither: what a ranker is trained on."""
     stream: list[Event]
     """In time order; timestamps are offsets from the stream's beginning, in milliseconds."""
 
@@ -40,7 +42,10 @@ def load_world(n_events: int, rate: float) -> World:
         raise EddyError(str(error)) from error
     others, streamed = split_users(events, STREAM_SHARE, "demo")
     history = side_by_side(others, min(N_HISTORY, len(others)), 0, 1_000.0, SEED, MAX_GAP_S)
-    return World(items, history, side_by_side(_first(streamed), n_events, 0, rate, SEED, MAX_GAP_S))
+    told = {event.user_id for event in history}
+    rest = _first([event for event in others if event.user_id not in told])
+    practice = side_by_side(rest, len(rest), history[-1].timestamp + 1_000, rate, SEED, MAX_GAP_S)
+    return World(items, history, history + practice, side_by_side(_first(streamed), n_events, 0, rate, SEED, MAX_GAP_S))
 
 
 def _first(events: list[Event]) -> list[Event]:

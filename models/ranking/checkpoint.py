@@ -2,8 +2,10 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -11,6 +13,9 @@ from safetensors.torch import save
 
 from models.ranking.features import FEATURE_SET, FEATURES
 from models.ranking.mlp import MLP, MLPConfig
+
+SHIPPED = Path(__file__).with_name("checkpoints") / "default.safetensors"
+"""The checkpoint that comes with this release; `models/README.md` says what it was trained on."""
 
 
 class CheckpointError(ValueError):
@@ -26,18 +31,21 @@ class Checkpoint:
     """What the slates name."""
     digest: str
     """SHA-256 of the weights."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """What it was trained on, how, and what came of it, in values of JSON."""
 
 
-def save_checkpoint(model: MLP, path: Path, version: str) -> Checkpoint:
+def save_checkpoint(model: MLP, path: Path, version: str, provenance: Mapping[str, Any] | None = None) -> Checkpoint:
     """Write a model and say what was written; an existing file is replaced in one step."""
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    checkpoint = Checkpoint(model, version, _digest(model))
+    checkpoint = Checkpoint(model, version, weights_digest(model), provenance or {})
     metadata = {
         "version": version,
         "digest": checkpoint.digest,
         "feature_set": FEATURE_SET,
         "features": json.dumps(FEATURES),
         "config": json.dumps(asdict(model.config)),
+        "provenance": json.dumps(checkpoint.provenance),
     }
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(save(weights, metadata))
@@ -70,9 +78,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(f"{path} does not hold the weights of its own config: {error}") from error
-    if _digest(model) != metadata["digest"]:
+    if weights_digest(model) != metadata["digest"]:
         raise CheckpointError(f"{path} is damaged: its weights have another digest than when it was written")
-    return Checkpoint(model.eval(), metadata["version"], metadata["digest"])
+    return Checkpoint(
+        model.eval(), metadata["version"], metadata["digest"], json.loads(metadata.get("provenance", "{}"))
+    )
 
 
 def _require_features(path: Path, feature_set: str, features: list[str]) -> None:
@@ -91,7 +101,8 @@ def _require_features(path: Path, feature_set: str, features: list[str]) -> None
     )
 
 
-def _digest(model: MLP) -> str:
+def weights_digest(model: MLP) -> str:
+    """Digest a model's weights: SHA-256 over their names and bytes."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())

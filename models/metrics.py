@@ -1,0 +1,55 @@
+"""How well a ranker foresaw what users did: hit rate and mean reciprocal rank, over all that was judged."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.arrays import Bools, Floats, Int64s
+
+
+def ranks_of(scores: Floats, present: Bools, label_index: Int64s) -> Int64s:
+    """Rank each list's label among its candidates; ties count against it.
+
+    Parameters
+    ----------
+    scores
+        (B, C)
+    present
+        (B, C) False where a list has no candidate.
+    label_index
+        (B,) which candidate it was, -1 for none of them.
+
+    Returns
+    -------
+    (B,) ranks from 1, 0 where the label is none of the candidates.
+    """
+    own = np.take_along_axis(scores, np.maximum(label_index, 0)[:, None], axis=1)  # (B, 1)
+    ranks: Int64s = ((scores >= own) & present).sum(axis=1)
+    return np.where(label_index >= 0, ranks, 0)
+
+
+@dataclass(slots=True)
+class Accuracy:
+    """Adds up ranks: the share within the first k, and the mean of 1 / rank, a missed label counting as 0."""
+
+    k: int = 10
+    n: int = 0
+    hits: int = 0
+    reciprocals: float = 0.0
+
+    def add(self, ranks: Int64s) -> None:
+        """Add (B,) ranks from 1, 0 for a label that was no candidate."""
+        found = ranks[ranks > 0]
+        self.n += len(ranks)
+        self.hits += int((found <= self.k).sum())
+        self.reciprocals += float((1 / found).sum())
+
+    @property
+    def hit_rate(self) -> float:
+        """HR@k."""
+        return self.hits / self.n if self.n else 0.0
+
+    @property
+    def mrr(self) -> float:
+        """Mean reciprocal rank over all candidates."""
+        return self.reciprocals / self.n if self.n else 0.0

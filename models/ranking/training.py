@@ -1,0 +1,191 @@
+"""From a past to a checkpoint: examples of its first part, weights, and what they are worth on the rest."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.arrays import Bools, Floats, Int64s
+from models.messages import Event, Item
+from models.metrics import Accuracy, ranks_of
+from models.ranking.blend import BlendRanker
+from models.ranking.checkpoint import Checkpoint, save_checkpoint, weights_digest
+from models.ranking.examples import Examples, Progress, WalkConfig, walk
+from models.ranking.mlp import MLP, MLPRanker
+from models.ranking.train import TrainConfig, fit
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """What to train on, and how."""
+
+    walk: WalkConfig = field(default_factory=WalkConfig)
+    fit: TrainConfig = field(default_factory=TrainConfig)
+    train_share: float = 0.8
+    """Of the time from the first event to the last; what lies behind it only judges."""
+    max_examples: int = 20_000
+    """At most about so many are kept, drawn at random over the whole time; 12 KB each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What two rankers earned on the same slates of one strategy, all of them later than the examples."""
+
+    blend: Accuracy = field(default_factory=Accuracy)
+    mlp: Accuracy = field(default_factory=Accuracy)
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a training came to."""
+
+    checkpoint: Checkpoint
+    n_examples: int
+    valid_loss: float
+    """The best epoch's, on the newest fifth of the examples."""
+    verdicts: tuple[Verdict, ...]
+    """One a strategy of the walk."""
+
+
+def train(
+    events: Sequence[Event],
+    items: Sequence[Item],
+    data_set: str,
+    path: Path,
+    config: TrainingConfig | None = None,
+    progress: Progress | None = None,
+    on_epoch: Callable[[int, float, float], object] | None = None,
+) -> Training:
+    """Train a ranker on the first part of a past, judge it on the rest, and save it with what it came from.
+
+    Parameters
+    ----------
+    events
+        In time order.
+    items
+        The catalog.
+    data_set
+        What the events are; part of the checkpoint's version.
+    path
+        The file to write.
+    progress
+        Called while it walks through the events; the fitting lies on the way.
+    on_epoch
+        Called after each epoch of the fitting with its number, the training and the validation loss.
+
+    Returns
+    -------
+    The same for the same events, items and configuration.
+
+    Raises
+    ------
+    ValueError
+        Where the first part makes fewer than 2 examples, or nobody did anything after it.
+    """
+    config = config or TrainingConfig()
+    until_at = _until(events, config.train_share)
+    n_slates = len(config.walk.strategies) * sum(event.timestamp <= until_at for event in events)
+    gathered = _Gathered(config.max_examples / max(n_slates, 1), config.fit.seed)
+    verdicts = tuple(Verdict() for _ in config.walk.strategies)
+    model, ranker, valid_loss = None, None, float("inf")
+    for examples in walk(events, items, config.walk, progress):
+        later = examples.made_at > until_at
+        if ranker is None:
+            gathered.add(examples[examples.answered_at <= until_at])
+            if not later.any():
+                continue
+            model, valid_loss = _fit(gathered, config.fit, on_epoch)
+            ranker = MLPRanker(model)
+        _judge(ranker, examples[later], verdicts[examples.strategy])
+    if model is None:
+        raise ValueError("nobody did anything after the part to train on, so nothing could judge the ranker")
+    provenance = {
+        "data_set": data_set,
+        "trained_from": _day(events[0].timestamp),
+        "trained_until": _day(until_at),
+        "judged_until": _day(events[-1].timestamp),
+        "n_examples": gathered.n,
+        "seed": config.fit.seed,
+        "valid_loss": round(valid_loss, 4),
+        "verdicts": [
+            {"strategy": asdict(strategy)} | _figures(verdict)
+            for strategy, verdict in zip(config.walk.strategies, verdicts, strict=True)
+        ],
+    }
+    version = f"{data_set}-{weights_digest(model)[:8]}"
+    return Training(save_checkpoint(model, path, version, provenance), gathered.n, valid_loss, verdicts)
+
+
+class _Gathered:
+    """Keeps a share of the examples that a ranker can learn from, drawn at random."""
+
+    def __init__(self, share: float, seed: int) -> None:
+        self._share = share
+        self._rng = np.random.default_rng(seed)
+        self._parts: list[Examples] = []
+
+    @property
+    def n(self) -> int:
+        """How many were kept."""
+        return sum(part.n for part in self._parts)
+
+    def add(self, examples: Examples) -> None:
+        """Keep some."""
+        self._parts.append(examples[examples.answered & (self._rng.random(examples.n) < self._share)])
+
+    def lists(self) -> tuple[Floats, Int64s, Bools]:
+        """Lay all that was kept end to end, with as many candidates as the longest list has."""
+        n_candidates = max((part.present.shape[1] for part in self._parts), default=0)
+
+        def padded(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            missing = n_candidates - array.shape[1]
+            return np.pad(array, ((0, 0), (0, missing), *((0, 0),) * (array.ndim - 2))) if missing else array
+
+        return (
+            np.concatenate([padded(part.features) for part in self._parts]),
+            np.concatenate([part.label_index for part in self._parts]),
+            np.concatenate([padded(part.present) for part in self._parts]),
+        )
+
+
+def _until(events: Sequence[Event], share: float) -> int:
+    first_at, last_at = events[0].timestamp, events[-1].timestamp
+    return first_at + round((last_at - first_at) * share)
+
+
+def _fit(
+    gathered: _Gathered, config: TrainConfig, on_epoch: Callable[[int, float, float], object] | None
+) -> tuple[MLP, float]:
+    if not gathered.n:
+        raise ValueError("no act was among its candidates in the part to train on: there is no example to learn from")
+    losses: list[float] = []
+    features, label_index, present = gathered.lists()
+
+    def report(epoch: int, train_loss: float, valid_loss: float) -> None:
+        losses.append(valid_loss)
+        if on_epoch is not None:
+            on_epoch(epoch, train_loss, valid_loss)
+
+    model = fit(features, label_index, present, config, report)
+    return model, min(losses)
+
+
+def _judge(ranker: MLPRanker, examples: Examples, verdict: Verdict) -> None:
+    blend, mlp = BlendRanker().score(examples.features), ranker.score(examples.features)
+    verdict.blend.add(ranks_of(blend, examples.present, examples.label_index))
+    verdict.mlp.add(ranks_of(mlp, examples.present, examples.label_index))
+
+
+def _figures(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "n_judged": verdict.mlp.n,
+        "blend": {"hr@10": round(verdict.blend.hit_rate, 4), "mrr": round(verdict.blend.mrr, 4)},
+        "mlp": {"hr@10": round(verdict.mlp.hit_rate, 4), "mrr": round(verdict.mlp.mrr, 4)},
+    }
+
+
+def _day(at: int) -> str:
+    return datetime.fromtimestamp(at / 1_000, UTC).date().isoformat()

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from dataflows.commands import broker, demo, doctor, run, topics
+from dataflows.commands import broker, demo, doctor, replay, run, topics, train
 from dataflows.errors import mendable
 
 HELP = """
@@ -23,6 +23,8 @@ app.add_typer(topics.app)
 app.command("broker")(broker.serve)
 app.command("demo")(demo.demo)
 app.command("run")(run.run)
+app.command("replay")(replay.replay_messages)
+app.command("train")(train.train)
 app.command("doctor")(doctor.examine)
 
 

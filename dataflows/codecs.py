@@ -10,7 +10,7 @@ import orjson
 
 from dataflows.records import Record
 from dataflows.settings import EventSettings
-from models.messages import Assignment, DeadLetter, Event, Item, Request, Slate
+from models.messages import Assignment, DeadLetter, Erasure, Event, Item, Request, Slate
 
 M = TypeVar("M")
 
@@ -103,6 +103,14 @@ def request_decoder(settings: EventSettings, topic: str = "requests") -> Decoder
     )
 
 
+def erasure_decoder(settings: EventSettings, topic: str = "erasures") -> Decoder[Erasure]:
+    """Read erasures; refuse times far in the future."""
+    max_future_ms = 1_000 * settings.max_future_s
+    return Decoder(
+        topic, Erasure, lambda erasure, record: _future(erasure.requested_at, record, max_future_ms), settings.max_bytes
+    )
+
+
 def _future(timestamp: int, record: Record, max_future_ms: int) -> tuple[str, str] | None:
     ahead = timestamp - record.timestamp
     if ahead <= max_future_ms:
@@ -129,6 +137,6 @@ def catalog_decoder(
     return entries
 
 
-def encode(message: Slate | Assignment | DeadLetter | Event | Request | Item) -> bytes:
+def encode(message: Slate | Assignment | DeadLetter | Event | Request | Item | Erasure) -> bytes:
     """Write a message as JSON."""
     return orjson.dumps(message, option=orjson.OPT_SERIALIZE_NUMPY)

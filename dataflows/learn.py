@@ -117,6 +117,16 @@ def build(
     return flow
 
 
+def flow() -> Dataflow:
+    """Lay out the flow as the environment says, for a plain Bytewax worker.
+
+    `python -m bytewax.run "dataflows.learn:flow()"` runs it, with Bytewax's own flags for recovery and processes.
+    """
+    from dataflows.worker import plain_worker  # noqa: PLC0415 - it imports this module
+
+    return plain_worker("learn")
+
+
 def entry_of(decoded: CatalogEntry | DeadLetter) -> CatalogEntry | None:
     """Return a catalog entry, None for a dead letter."""
     return None if isinstance(decoded, DeadLetter) else decoded

@@ -1,9 +1,11 @@
 """The flow that makes slates: events and requests in, recommendations and assignments out.
 
-events ───► decode ─┬─► profile ─┬─► score ──► recommendations
-requests ─► decode ─┘ (a user a  └─► assign ─► assignments
-               │        key)  │
-               └──────────────┴──────────────► dead-letters
+events ────► decode ─┬─► profile ─┬─► score ──► recommendations
+requests ──► decode ─┤ (a user a  └─► assign ─► assignments
+erasures ──► decode ─┘   key)  │
+                └──────────────┴──────────────► dead-letters
+
+An erasure drops its user's state, and leaves a tombstone on both topics that are keyed by user.
 """
 
 from collections import Counter
@@ -16,7 +18,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
-from dataflows.codecs import encode, event_decoder, request_decoder
+from dataflows.codecs import encode, erasure_decoder, event_decoder, request_decoder
 from dataflows.connectors.tables import Tables
 from dataflows.records import Outgoing, Record
 from dataflows.settings import Settings
@@ -36,6 +38,7 @@ class RecommendInputs:
 
     events: Source[Record]
     requests: Source[Record]
+    erasures: Source[Record]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +79,16 @@ def build(
 
     events = op.input("events", flow, inputs.events)  # Record
     requests = op.input("requests", flow, inputs.requests)  # Record
+    erasures = op.input("erasures", flow, inputs.erasures)  # Record
     decoded = op.merge(
         "received",
         decode("decode_events", events, event_decoder(settings.events)),
         decode("decode_requests", requests, request_decoder(settings.events)),
+        decode("decode_erasures", erasures, erasure_decoder(settings.events)),
     )  # (user, Received) | DeadLetter
     users = by_user("by_user", decoded)  # (user, Received)
 
-    due = profile("profile", users, step)  # (user, Query | Assignment | DeadLetter)
+    due = profile("profile", users, step)  # (user, Query | Assignment | DeadLetter | Erasure)
 
     slates = score("score", due, recommender, tables)  # (user, Outgoing)
     assigned = assign("assign", due)  # (user, Outgoing)
@@ -94,6 +99,16 @@ def build(
     op.output("assignments", assigned, outputs.assignments)
     op.output("dead_letters", op.merge("letters", unreadable, late), outputs.dead_letters)
     return flow
+
+
+def flow() -> Dataflow:
+    """Lay out the flow as the environment says, for a plain Bytewax worker.
+
+    `python -m bytewax.run "dataflows.recommend:flow()"` runs it, with Bytewax's own flags for recovery and processes.
+    """
+    from dataflows.worker import plain_worker  # noqa: PLC0415 - it imports this module
+
+    return plain_worker("recommend")
 
 
 def profile_step(

@@ -23,7 +23,7 @@ class ReplayError(EddyError):
 class Message:
     """One message to write."""
 
-    key: str
+    key: str | bytes | None
     value: bytes | None
     """None is a tombstone."""
     at_ms: int | None = None
@@ -128,7 +128,7 @@ class SpeedUp:
 class Writer(Protocol):
     """Where messages go: a `KafkaWriter`, or a list in a test."""
 
-    def write(self, key: str | None, value: bytes | None) -> None:
+    def write(self, key: str | bytes | None, value: bytes | None) -> None:
         """Hand a message over; raises when an earlier one was not delivered."""
 
     def flush(self) -> None:

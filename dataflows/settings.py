@@ -212,7 +212,7 @@ class Settings(BaseSettings):
     experiments_file: Path | None = None
     """YAML or JSON file of experiments."""
     checkpoint: Path | None = None
-    """Checkpoint of the ranker `mlp`; none: only the ranker `blend` can be used."""
+    """Checkpoint of the ranker `mlp`; none: the one that comes with this release."""
     threads: int = Field(default=0, ge=0, le=64)
     """Threads that answer a large batch together; 0: one a core, at most 4."""
     delivery: Literal["transactional", "idempotent"] = "transactional"

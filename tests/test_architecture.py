@@ -6,7 +6,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOWS = {"dataflows/recommend.py", "dataflows/learn.py", "dataflows/evaluate.py"}
-RUNTIME = {"dataflows/runtime.py", "dataflows/wiring.py"}  # wiring joins each flow with its topics
+RUNTIME = {"dataflows/runtime.py", "dataflows/wiring.py", "dataflows/worker.py"}  # they give a flow to the engine
 
 
 def modules(package: str) -> list[str]:

@@ -1,6 +1,5 @@
 """`eddy run`: one process of one flow."""
 
-import logging
 from enum import StrEnum
 from typing import Annotated
 
@@ -8,8 +7,8 @@ import typer
 from rich.console import Console
 
 from dataflows import settings as configuration
-from dataflows.runtime import Health, Stop, run_flow, serve_health
-from dataflows.wiring import on_kafka
+from dataflows.runtime import run_flow, store_folder
+from dataflows.worker import at_work
 
 
 class Flow(StrEnum):
@@ -29,16 +28,8 @@ def run(flow: Annotated[Flow, typer.Argument(help="Which flow to run.")]) -> Non
     state survives a crash. `eddy doctor --settings` lists them all.
     """
     settings = configuration.load()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    stop, health = Stop(), Health()
-    stop.on_signals()
+    with at_work(flow, settings, store_folder(settings, flow)) as work:
+        run_flow(work.dataflow, settings, flow)
+    counts = ", ".join(f"{n} {name}" for name, n in sorted(work.health.counts.items())) or "nothing arrived"
     console = Console(stderr=True)
-    with (
-        serve_health(settings.http, flow, health) as port,
-        on_kafka(flow, settings, stop, health) as dataflow,
-    ):
-        where = f"; health on http://{settings.http.host}:{port}/healthz" if port else ""
-        console.print(f"[bold]{flow}[/bold] runs on {settings.kafka.bootstrap_servers}{where}", highlight=False)
-        run_flow(dataflow, settings, flow)
-    counts = ", ".join(f"{n} {name}" for name, n in sorted(health.counts.items())) or "nothing arrived"
     console.print(f"[bold]{flow}[/bold] has drained and stopped: {counts}", highlight=False)

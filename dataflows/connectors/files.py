@@ -2,12 +2,15 @@
 
 A topic is read from `<topic>.jsonl`, `<topic>.jsonl.gz` or all such files in `<topic>/`, a message
 a line, and written to `<topic>/00000.jsonl` and so on, a file a partition. A removed key is the line
-`{"key":"...","deleted":true}`.
+`{"key":"...","deleted":true}`. Messages that are no text, such as the rows of `model-updates`, are packed into lines
+`{"key":"...","value":"<base64>"}`.
 """
 
+import binascii
 import gzip
 import io
 import os
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -34,6 +37,10 @@ def never() -> bool:
     return False
 
 
+def nothing() -> None:
+    """Let every snapshot be written."""
+
+
 @dataclass(frozen=True)
 class FileSource(FixedPartitionedSource[Record, tuple[int, int]]):
     """All files of one topic, each read once to its end.
@@ -46,8 +53,12 @@ class FileSource(FixedPartitionedSource[Record, tuple[int, int]]):
     topic: str
     stop: Callable[[], bool] = never
     """Once true, every file ends early and the flow drains."""
+    before_snapshot: Callable[[], None] = nothing
+    """Called before each snapshot, which it prevents by raising."""
     optional: bool = False
     """Take a topic without any file as an empty one."""
+    packed: bool = False
+    """Whether the values are any bytes, packed into lines with their keys."""
     batch_size: int = 1_000
 
     def files(self) -> list[Path]:
@@ -113,14 +124,22 @@ class FileSourcePartition(StatefulSourcePartition[Record, tuple[int, int]]):
         self._line += len(lines)
         self._position += sum(map(len, lines))
         partition, timestamp = self._partition, self._timestamp
+        read = self._read_packed if self._source.packed else read_line
         return [
-            Record(partition, number, timestamp, *read_line(line))
+            Record(partition, number, timestamp, *read(line))
             for number, line in enumerate(lines, first)
             if not line.isspace()
         ]
 
+    def _read_packed(self, line: bytes) -> tuple[bytes, bytes | None]:
+        try:
+            return unpack_line(line)
+        except ValueError as error:
+            raise FileTopicError(f"{self._path}: a line is not a packed message: {error}") from error
+
     def snapshot(self) -> tuple[int, int]:
         """Return the next line and the byte, uncompressed, at which it begins."""
+        self._source.before_snapshot()
         return self._line, self._position
 
     def close(self) -> None:
@@ -158,6 +177,32 @@ def write_line(message: Outgoing) -> bytes:
     return message.value + b"\n"
 
 
+def unpack_line(line: bytes) -> tuple[bytes, bytes | None]:
+    """Split a packed line into key and value.
+
+    Raises
+    ------
+    ValueError : it is none.
+    """
+    match orjson.loads(line):
+        case {"key": str(key), "deleted": True}:
+            return key.encode(), None
+        case {"key": str(key), "value": str(value)}:
+            try:
+                return key.encode(), b64decode(value, validate=True)
+            except binascii.Error as error:
+                raise ValueError(f"the value of {key} is not base64: {error}") from error
+    raise ValueError("it has no text in key and value")
+
+
+def pack_line(message: Outgoing) -> bytes:
+    """Return the packed line of one message: any bytes, and the key with them."""
+    if message.value is None:
+        return write_line(message)
+    packed = {"key": message.key, "value": b64encode(message.value).decode()}
+    return orjson.dumps(packed, option=orjson.OPT_APPEND_NEWLINE)
+
+
 @dataclass(frozen=True)
 class FileSink(FixedPartitionedSink[Outgoing, int]):
     """All files of one topic; the state of each is its length.
@@ -169,6 +214,8 @@ class FileSink(FixedPartitionedSink[Outgoing, int]):
     folder: Path
     topic: str
     partitions: int = 1
+    packed: bool = False
+    """Whether the values are any bytes, to be packed into lines with their keys."""
 
     def list_parts(self) -> list[str]:
         """Name the partitions; zero-padded, since the engine orders names as text.
@@ -193,13 +240,14 @@ class FileSink(FixedPartitionedSink[Outgoing, int]):
 
     def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> "FileSinkPartition":  # noqa: ARG002
         """Open one file, cut back to its snapshot."""
-        return FileSinkPartition(self.folder / self.topic / f"{for_part}.jsonl", resume_state or 0)
+        line_of = pack_line if self.packed else write_line
+        return FileSinkPartition(self.folder / self.topic / f"{for_part}.jsonl", resume_state or 0, line_of)
 
 
 class FileSinkPartition(StatefulSinkPartition[Outgoing, int]):
     """Appends to one file."""
 
-    def __init__(self, path: Path, length: int) -> None:
+    def __init__(self, path: Path, length: int, line_of: Callable[[Outgoing], bytes]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         if path.stat().st_size < length:
@@ -209,11 +257,12 @@ class FileSinkPartition(StatefulSinkPartition[Outgoing, int]):
             )
         os.truncate(path, length)
         self._length = self._safe = length
+        self._line_of = line_of
         self._file = path.open("ab")
 
     def write_batch(self, values: list[Outgoing]) -> None:
         """Append a line a message, at once visible to readers."""
-        lines = b"".join(map(write_line, values))
+        lines = b"".join(map(self._line_of, values))
         self._file.write(lines)
         self._file.flush()
         self._length += len(lines)

@@ -34,7 +34,7 @@ class KafkaWriter:
         }
         self._producer = Producer(safe | client)
 
-    def write(self, key: str | None, value: bytes | None) -> None:
+    def write(self, key: str | bytes | None, value: bytes | None) -> None:
         """Hand a message over, and wait while the queue is full. A message without a value is a tombstone.
 
         Raises
@@ -45,7 +45,7 @@ class KafkaWriter:
             self._producer.poll(0.1)
         self._producer.poll(0)
 
-    def _handed_over(self, key: str | None, value: bytes | None) -> bool:
+    def _handed_over(self, key: str | bytes | None, value: bytes | None) -> bool:
         self._raise_failure()
         try:
             self._producer.produce(self._topic, value, key, on_delivery=self._delivered)

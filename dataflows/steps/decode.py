@@ -8,18 +8,18 @@ from bytewax.operators import KeyedStream
 
 from dataflows.codecs import Decoder
 from dataflows.records import Record
-from models.messages import DeadLetter, Event, Request
+from models.messages import DeadLetter, Erasure, Event, Request
 
 
 class Received(NamedTuple):
     """A message and the record that it came in: a late one goes to the dead letters with its original bytes."""
 
-    message: Event | Request
+    message: Event | Request | Erasure
     record: Record
 
 
 def decode(
-    step_id: str, records: Stream[Record], decoder: Decoder[Event] | Decoder[Request]
+    step_id: str, records: Stream[Record], decoder: Decoder[Event] | Decoder[Request] | Decoder[Erasure]
 ) -> Stream[tuple[str, Received] | DeadLetter]:
     """Decode records into (user_id, Received) or a dead letter."""
 

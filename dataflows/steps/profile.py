@@ -14,13 +14,13 @@ from models.experiments.assignment import Experiments
 from models.ids import hash64
 from models.items import ItemTable
 from models.learning.transitions import segments_of
-from models.messages import Assignment, DeadLetter, Event, Request
+from models.messages import Assignment, DeadLetter, Erasure, Event, Request
 from models.profile import Outcome, Profile, ProfileConfig
 from models.profile_codec import pack, unpack
 from models.query import Query
 from models.strategy import Strategy
 
-Output = Query | Assignment | DeadLetter
+Output = Query | Assignment | DeadLetter | Erasure
 State = tuple[bytes, str, tuple[int, ...]]
 """The packed profile, the digest of the experiment last assigned, and the newest requests' hashes."""
 
@@ -61,11 +61,14 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
         self._notify_at = self._active_at + self._rest
 
     def on_batch(self, values: list[Received]) -> tuple[Iterable[Output], bool]:
-        """Apply each message; emit the slates that are due, new assignments and late events."""
+        """Apply each message; emit the slates that are due, new assignments, late events and erasures."""
         self._active_at = self._step.clock()
         emitted: list[Output] = []
         for message, record in values:
-            if isinstance(message, Event):
+            if isinstance(message, Erasure):
+                self._forget()
+                emitted.append(message)
+            elif isinstance(message, Event):
                 outcome = self._apply(message)
                 if outcome is Outcome.LATE:
                     newest = "older than the user's newest event by more than the allowed lateness"
@@ -74,7 +77,13 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
                     emitted += self._due(message)
             elif self._is_new(message):
                 emitted += self._due(message)
-        return emitted, self.RETAIN
+        return emitted, self.DISCARD if isinstance(values[-1].message, Erasure) else self.RETAIN
+
+    def _forget(self) -> None:
+        self._profile = Profile(self._step.config)
+        self._assigned = ""
+        self._requests = ()
+        self._step.counts["erased"] += 1
 
     def _apply(self, event: Event) -> Outcome | None:
         """Apply an event; None where the user does not consent."""

@@ -6,24 +6,33 @@ from bytewax.operators import KeyedStream
 from dataflows.codecs import encode
 from dataflows.connectors.tables import Tables
 from dataflows.records import Outgoing
+from dataflows.steps.erase import tombstone
 from dataflows.steps.profile import Output
+from models.messages import Erasure, Slate
 from models.query import Query
 from models.recommender import Recommender
 
 
 def score(step_id: str, due: KeyedStream[Output], recommender: Recommender, tables: Tables) -> KeyedStream[Outgoing]:
-    """Make one slate a query: (user_id, Outgoing). Item tables change between two batches, never within one."""
+    """Make one slate a query, and a tombstone an erasure: (user_id, Outgoing).
+
+    Item tables change between two batches, never within one.
+    """
     ranker = recommender.model_version
 
     def mapper(batch: list[tuple[str, Output]]) -> list[tuple[str, Outgoing]]:
         tables.refresh()
-        queries = [query for _, query in batch if isinstance(query, Query)]
-        if not queries:
-            return []
         recommender.model_version = f"{ranker}@{tables.version}"
+        slates = iter(recommender.recommend([query for _, query in batch if isinstance(query, Query)]))
+        # In the batch's own order: a user's slates from before an erasure lie before its tombstone.
         return [
-            (slate.user_id, Outgoing(slate.user_id, slate.recommendation_id, encode(slate)))
-            for slate in recommender.recommend(queries)
+            (user_id, tombstone(output) if isinstance(output, Erasure) else _outgoing(next(slates)))
+            for user_id, output in batch
+            if isinstance(output, Query | Erasure)
         ]
 
     return op.flat_map_batch(step_id, due, mapper)
+
+
+def _outgoing(slate: Slate) -> Outgoing:
+    return Outgoing(slate.user_id, slate.recommendation_id, encode(slate))

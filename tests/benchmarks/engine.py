@@ -109,7 +109,7 @@ def time_recommend(world: World, recommender: Recommender, settings: Settings, *
     watch = Stopwatch()
     feed = Feed(world.past, world.present, watch)
     flow = recommend.build(
-        recommend.RecommendInputs(feed, TestingSource([])),
+        recommend.RecommendInputs(feed, TestingSource([]), TestingSource([])),
         recommend.RecommendOutputs(Count(watch), Count(), Count()),
         settings,
         Experiments(),

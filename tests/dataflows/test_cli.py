@@ -55,6 +55,8 @@ def row(result: Result, subject: str) -> str:
         ("topics", "check"),
         ("broker",),
         ("doctor",),
+        ("replay",),
+        ("run",),
     ],
 )
 def test_every_command_explains_itself(command: tuple[str, ...]) -> None:

@@ -299,3 +299,25 @@ def test_a_resumed_flow_reads_on_from_its_snapshot(tmp_path: Path) -> None:
     run(a_flow(tmp_path, crash=note), store)
     assert 0 < seen[0] <= 640
     assert seen == list(range(seen[0], N_EVENTS))
+
+
+# --- any bytes
+
+
+def test_any_bytes_survive_their_lines(tmp_path: Path) -> None:
+    messages = [Outgoing("row/ä", "1", bytes(range(256))), Outgoing("gone", "2", None), Outgoing("empty", "3", b"")]
+    sink = FileSink(tmp_path, "rows", packed=True)
+    with closing(sink.build_part("out", "00000", None)) as part:
+        part.write_batch(messages)
+    records = read_all(FileSource(tmp_path, "rows", packed=True))
+    assert [(record.key, record.value) for record in records] == [
+        (message.key.encode(), message.value) for message in messages
+    ]
+
+
+@pytest.mark.parametrize("line", [b"{", b"[1]", b'{"key":"k"}', b'{"key":"k","value":"*"}', b'{"value":""}'])
+def test_a_line_that_is_no_packed_message_is_an_error_that_names_the_file(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(line + b"\n")
+    part = FileSource(tmp_path, "rows", packed=True).build_part("in", "rows.jsonl", None)
+    with closing(part), pytest.raises(FileTopicError, match=r"rows\.jsonl"):
+        part.next_batch()

@@ -48,11 +48,11 @@ class FakeTime:
 class FakeWriter:
     time: FakeTime
     fails_at: int | None = None
-    written: list[tuple[str | None, bytes | None]] = field(default_factory=list)
+    written: list[tuple[str | bytes | None, bytes | None]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     n_flushed: int = 0
 
-    def write(self, key: str | None, value: bytes | None) -> None:
+    def write(self, key: str | bytes | None, value: bytes | None) -> None:
         if len(self.written) == self.fails_at:
             raise NotDeliveredError("events: a message was not delivered")
         self.written.append((key, value))
@@ -118,7 +118,7 @@ def test_a_writer_that_held_things_up_is_caught_up_with() -> None:
     time = FakeTime()
 
     class Slow(FakeWriter):
-        def write(self, key: str | None, value: bytes | None) -> None:
+        def write(self, key: str | bytes | None, value: bytes | None) -> None:
             super().write(key, value)
             if len(self.written) == 1:
                 self.time.now += 2

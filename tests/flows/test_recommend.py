@@ -48,13 +48,16 @@ class Run:
         requests: list[Any] | None = None,
         experiments: Experiments | None = None,
         store: Path | None = None,
+        erasures: list[Any] | None = None,
     ) -> None:
         table = ItemTable(NOW)
         table.apply_items([Item(f"i-{n}", title=f"Lantern {n}", categories=[f"c{n % 3}"]) for n in range(30)], [])
         self._written: dict[str, list[Any]] = {"recommendations": [], "assignments": [], "dead_letters": []}
         self.counts: Counter[str] = Counter()
         self._flow = build(
-            RecommendInputs(TestingSource(events, 10), TestingSource(requests or [], 10)),
+            RecommendInputs(
+                TestingSource(events, 10), TestingSource(requests or [], 10), TestingSource(erasures or [], 10)
+            ),
             RecommendOutputs(**{name: TestingSink(written) for name, written in self._written.items()}),
             Settings(),
             experiments or Experiments(),

@@ -154,4 +154,4 @@ def test_after_a_clean_stop_the_consumer_group_stands_at_the_end_of_the_log(
         assert flow.end(signal.SIGTERM) == 0, flow.log.read_text()
     finally:
         flow.close()
-    assert platform.lag("events", "eddy-recommend") == 0
+    assert platform.lag("events", f"{prefix}eddy-recommend") == 0

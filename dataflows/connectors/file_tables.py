@@ -1,0 +1,88 @@
+"""The item table as a flow over file topics has it: loaded once, from what `learn` wrote and from the catalog."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from dataflows.connectors.files import FileSource, FileTopicError
+from dataflows.records import Record
+from models.items import ItemTable
+from models.messages import DeadLetter, Item
+
+CatalogDecoder = Callable[[list[Record]], list[tuple[str, Item | None] | DeadLetter]]
+
+
+class FileTables:
+    """A table that is complete after `load` and stays as it is.
+
+    Parameters
+    ----------
+    rows, catalog : the topics `model-updates` and `catalog`.
+    decode_catalog : bad entries are only counted here, `learn` writes their dead letters.
+    """
+
+    def __init__(
+        self,
+        rows: FileSource,
+        catalog: FileSource,
+        decode_catalog: CatalogDecoder,
+        table: ItemTable,
+        counts: Counter[str],
+    ) -> None:
+        self.table = table
+        self.version = "0"
+        """How many rows of `model-updates` there were."""
+        self._rows = rows
+        self._catalog = catalog
+        self._decode_catalog = decode_catalog
+        self._counts = counts
+
+    def load(self) -> int:
+        """Apply both topics; returns how many records that were.
+
+        Raises
+        ------
+        FileTopicError : a row of `model-updates` is malformed; the text names its key.
+        """
+        n_entries = n_rows = 0
+        for records in read_whole(self._catalog):
+            n_entries += len(records)
+            self._apply_catalog(records)
+        for records in read_whole(self._rows):
+            n_rows += len(records)
+            try:
+                self.table.apply_rows([record.key or b"" for record in records], [record.value for record in records])
+            except ValueError as error:
+                raise FileTopicError(f"{self._rows.folder / self._rows.topic}: {error}") from error
+        self.version = str(n_rows)
+        return n_entries + n_rows
+
+    def _apply_catalog(self, records: list[Record]) -> None:
+        latest: dict[str, Item | None] = {}
+        for entry in self._decode_catalog(records):
+            if isinstance(entry, DeadLetter):
+                self._counts[entry.reason] += 1
+            else:
+                latest[entry[0]] = entry[1]
+        self.table.apply_items(
+            [item for item in latest.values() if item is not None],
+            [item_id for item_id, item in latest.items() if item is None],
+        )
+
+    def refresh(self) -> None:
+        """Nothing arrives."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def read_whole(source: FileSource) -> Iterator[list[Record]]:
+    """Read a topic to its end, batch by batch."""
+    for name in source.list_parts():
+        part = source.build_part("read", name, None)
+        try:
+            while True:
+                yield part.next_batch()
+        except StopIteration:
+            continue
+        finally:
+            part.close()

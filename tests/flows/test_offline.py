@@ -1,0 +1,154 @@
+"""Both flows over a folder of files, to the end of their input."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from bytewax.errors import BytewaxRuntimeError
+
+from dataflows import runtime
+from dataflows.connectors.file_tables import read_whole
+from dataflows.connectors.files import FileSource
+from dataflows.errors import FencedError
+from dataflows.runtime import Health, Owner, Stop, run_flow
+from dataflows.settings import LearnSettings, RecoverySettings, Settings, TopicSettings
+from dataflows.wiring import laid_out
+from models.ids import hash64
+from models.recommender import Recommender
+
+NOW = 1_700_000_000_000
+N_EVENTS = 2_400
+"""Three batches of the source."""
+
+
+def a_folder(path: Path) -> Path:
+    """Twenty users who look at ten of sixty lanterns in turn; the last event is garbage."""
+    path.mkdir()
+    events = [
+        {
+            "event_id": f"e-{n}",
+            "user_id": f"u-{n % 20}",
+            "item_id": f"i-{n // 20 % 10}",
+            "event_type": "view",
+            "timestamp": NOW + 1_000 * n,
+        }
+        for n in range(N_EVENTS)
+    ]
+    lines = [orjson.dumps(event) for event in events]
+    with gzip.open(path / "events.jsonl.gz", "wb") as file:
+        file.write(b"\n".join([*lines, b'{"half']))
+    items = [
+        orjson.dumps({"item_id": f"i-{n}", "title": f"Lantern {n}", "categories": [f"c{n % 3}"]}) for n in range(60)
+    ]
+    (path / "catalog.jsonl").write_bytes(b"\n".join([*items, b'{"item_id":""}']))
+    return path
+
+
+def written(folder: Path, topic: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / topic / "00000.jsonl").read_bytes().splitlines()]
+
+
+def settings_for(folder: Path, store: Path) -> Settings:
+    return Settings(
+        topics=TopicSettings(folder=folder),
+        recovery=RecoverySettings(folder=store, epoch_interval_s=0, learn_epoch_interval_s=0, partitions=1),
+        learn=LearnSettings(shards=2),
+    )
+
+
+def run(flow: str, settings: Settings) -> Health:
+    health = Health()
+    with laid_out(flow, settings, Stop(), health) as dataflow:
+        run_flow(dataflow, settings, flow)
+    return health
+
+
+@pytest.fixture(autouse=True)
+def same_collector(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "calm_collector", lambda: None)
+
+
+def test_two_commands_turn_a_folder_of_events_into_slates(tmp_path: Path):
+    folder = a_folder(tmp_path / "topics")
+    environment = os.environ | {"EDDY_TOPICS__FOLDER": str(folder), "EDDY_HTTP__ENABLED": "false"}
+    for flow in ("learn", "recommend"):
+        done = subprocess.run(
+            [sys.executable, "-m", "dataflows", "run", flow], env=environment, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr.decode()
+    slates = written(folder, "recommendations")
+    assert sorted(slate["trigger_id"] for slate in slates) == sorted(f"e-{n}" for n in range(N_EVENTS))
+    assert all(slate["items"] for slate in slates)
+    sources = {item["source"] for slate in slates for item in slate["items"]}
+    assert "sequential_rules" in sources
+    assert [letter["reason"] for letter in written(folder, "dead-letters/recommend")] == ["truncated"]
+    assert [letter["topic"] for letter in written(folder, "dead-letters/learn")] == ["catalog"]
+
+
+def test_rows_of_any_bytes_survive_their_lines(tmp_path: Path):
+    folder = a_folder(tmp_path / "topics")
+    run("learn", settings_for(folder, tmp_path / "store"))
+    rows = [r for batch in read_whole(FileSource(folder, "model-updates", packed=True)) for r in batch]
+    values = {record.key: record.value for record in rows}
+    assert {b"neighbours/i-0", b"content/i-59", b"trending/all/0"} <= values.keys()
+    assert hash64("i-0").to_bytes(8, "little", signed=True) in (values[b"neighbours/i-0"] or b"")[8:16]
+
+
+@pytest.mark.parametrize("calls", [1, 12])
+def test_a_crashed_flow_goes_on_from_its_snapshot_and_each_event_has_one_slate(
+    calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder, store = a_folder(tmp_path / "topics"), tmp_path / "store"
+    settings = settings_for(folder, store)
+    run("learn", settings)
+    original, left = Recommender._slates, [calls]
+
+    def crash_once(*arguments: Any) -> Any:
+        left[0] -= 1
+        if left[0] == 0:
+            raise RuntimeError("crash")
+        return original(*arguments)
+
+    with laid_out("recommend", settings, Stop(), Health()) as dataflow:
+        monkeypatch.setattr(Recommender, "_slates", crash_once)
+        with pytest.raises((RuntimeError, BytewaxRuntimeError)):
+            run_flow(dataflow, settings, "recommend")
+    run("recommend", settings)
+    slates = written(folder, "recommendations")
+    assert sorted(slate["trigger_id"] for slate in slates) == sorted(f"e-{n}" for n in range(N_EVENTS))
+    for user in range(20):
+        counts = [slate["n_events"] for slate in slates if slate["user_id"] == f"u-{user}"]
+        assert counts == list(range(1, N_EVENTS // 20 + 1))
+
+
+def test_recommend_alone_answers_from_the_catalog(tmp_path: Path):
+    folder = a_folder(tmp_path / "topics")
+    run("recommend", settings_for(folder, tmp_path / "store"))
+    slates = written(folder, "recommendations")
+    assert len(slates) == N_EVENTS
+    assert {item["source"] for slate in slates for item in slate["items"]} == {"content"}
+
+
+def test_a_copy_that_was_replaced_writes_no_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder, store = a_folder(tmp_path / "topics"), tmp_path / "store"
+    settings = settings_for(folder, store)
+    stop = Stop(owner=Owner(store / "recommend" / "owner-0"))
+    original = Recommender.recommend
+
+    def start_another(*arguments: Any) -> Any:
+        Owner(store / "recommend" / "owner-0")
+        return original(*arguments)
+
+    with laid_out("recommend", settings, stop, Health()) as dataflow:
+        monkeypatch.setattr(Recommender, "recommend", start_another)
+        with pytest.raises(FencedError):
+            run_flow(dataflow, settings, "recommend")
+    monkeypatch.undo()
+    # The batch during which it was replaced had its snapshot behind it.
+    assert run("recommend", settings).counts["applied"] == N_EVENTS - 1_000

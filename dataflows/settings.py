@@ -96,12 +96,13 @@ class RecoverySettings(Section):
 
     folder: Path | None = None
     """The recovery store's folder, one sub-folder a flow; none: a crash starts from the log's beginning."""
-    epoch_interval_s: int = Field(default=1, ge=0)
-    """Seconds between snapshots of `recommend`."""
+    epoch_interval_s: int = Field(default=5, ge=0)
+    """Seconds between snapshots of `recommend`: the flow rests while one is written, and a crash repeats so much."""
     learn_epoch_interval_s: int = Field(default=10, ge=0)
     """Seconds between snapshots of `learn`: it packs whole shards, and nobody waits for it."""
-    partitions: int = Field(default=64, ge=1, le=4096)
-    """Fixed when the store is made: a resume is quadratic in the keys of one partition."""
+    partitions: int = Field(default=8, ge=1, le=4096)
+    """Files of the store, fixed when it is made. Each is synced to the disk at a snapshot, so many make a long pause;
+    but a resume is quadratic in the users of one: take 64 from 300,000 users a process on."""
 
 
 class ClusterSettings(Section):

@@ -76,9 +76,8 @@ def take(
     attributes: Hash32s,
     negative: Hash32s,
     pair: Hash32s,
-    signs: Doubles,
     known: Doubles,
-) -> int:
+) -> tuple[int, int]:
     """Take an action into a user's record; lay out what the preference learner is to learn from it.
 
     Parameters
@@ -87,12 +86,12 @@ def take(
     weight : of the action, below 0 for a dislike.
     price : 0 unknown.
     attributes, negative : of the item, and of one that was not chosen.
-    pair, signs, known : out: attributes in which the two differ, +1 for the preferred item's and -1 for the other's,
-        and the weights that the user's learner gives them.
+    pair, known : out: attributes in which the two differ, the preferred item's before the other's, and the weights
+        that the user's learner gives them.
 
     Returns
     -------
-    How many attributes the two differ in, of the four most telling ones of each; 0 where there is nothing to learn.
+    How many attributes only the preferred item has, and how many only the other, of the four most telling ones of each.
     """
     user = state[0]
     _remember(user, item, at, weight)
@@ -102,7 +101,7 @@ def take(
         user.price_weight += weight * habit_scale
         user.price_sum += weight * habit_scale * price
     if len(attributes) == 0:
-        return 0
+        return 0, 0
     moment_scale = 2.0 ** ((at - user.moment_at) / user.half_life_moment_ms)
     for attribute in attributes:
         slot = _slot(user, attribute, at)
@@ -110,7 +109,7 @@ def take(
         user.habit[slot] += weight * habit_scale
     user.drift = _drift(user)
     attributes, negative = attributes[:N_COMPARED], negative[:N_COMPARED]
-    return _pair_up(user, weight > 0, attributes, negative, pair, signs, known)
+    return _pair_up(user, weight > 0, attributes, negative, pair, known)
 
 
 @kernel
@@ -217,21 +216,21 @@ def _pair_up(
     attributes: Hash32s,
     negative: Hash32s,
     pair: Hash32s,
-    signs: Doubles,
     known: Doubles,
-) -> int:
+) -> tuple[int, int]:
     """Lay out the attributes that only one of two items has, the preferred item's first."""
     better, worse = (attributes, negative) if liked else (negative, attributes)
     n = 0
     for attribute in better:
         if not _holds(worse, attribute):
-            pair[n], signs[n], known[n] = attribute, 1.0, _preference(user, attribute)
+            pair[n], known[n] = attribute, _preference(user, attribute)
             n += 1
+    n_better = n
     for attribute in worse:
         if not _holds(better, attribute):
-            pair[n], signs[n], known[n] = attribute, -1.0, _preference(user, attribute)
+            pair[n], known[n] = attribute, _preference(user, attribute)
             n += 1
-    return n
+    return n_better, n - n_better
 
 
 @inline

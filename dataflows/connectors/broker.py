@@ -5,10 +5,12 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dataflows.connectors import pacer
 from dataflows.connectors.broker_process import LOG_TAIL, Broker, BrokerProcess, NoBrokerError, free_port
 from dataflows.connectors.kafka_admin import forbid_topic_creation
 
@@ -63,8 +65,8 @@ class EmbeddedBroker(BrokerProcess):
     kind = "embedded"
     description = "the embedded broker (noida-db)"
 
-    def command(self) -> list[str]:
-        """Find the binary in its package, whose own launcher would not pass signals on."""
+    def commands(self) -> list[list[str]]:
+        """Find the binary in its package, whose own launcher would not pass signals on; pace who asks it."""
         package = importlib.util.find_spec("noida_db")
         binary = Path(package.origin or "").with_name("noida-db") if package else None
         if binary is None or not binary.is_file():
@@ -74,8 +76,11 @@ class EmbeddedBroker(BrokerProcess):
             )
         if not os.access(binary, os.X_OK):
             binary.chmod(0o755)
-        data = str(self.folder / "data")
-        return [str(binary), "start", "--only", "kafka", "--kafka-port", str(self.port), "--data-dir", data]
+        data, inner_port = str(self.folder / "data"), str(free_port())
+        return [
+            [sys.executable, "-I", "-S", pacer.__file__, str(self.port), inner_port],
+            [str(binary), "start", "--only", "kafka", "--kafka-port", inner_port, "--data-dir", data],
+        ]
 
     def start(self) -> None:
         """Start it, as strict about unknown topics as a production cluster."""
@@ -102,7 +107,7 @@ class KraftBroker(BrokerProcess):
         self._java = java
         self.description = f"Apache Kafka from {kafka_home} (one node, KRaft)"
 
-    def command(self) -> list[str]:
+    def commands(self) -> list[list[str]]:
         """Write the node's settings and format its storage where that is new."""
         if not any(self._libs.glob("kafka*.jar")):
             raise NoBrokerError(f"KAFKA_HOME: {self._libs} holds no Kafka jars. {HELP}")
@@ -125,7 +130,7 @@ class KraftBroker(BrokerProcess):
         ]
         if not (data / "meta.properties").exists():
             self._format([*run, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(settings)])
-        return [*run, "kafka.Kafka", str(settings)]
+        return [[*run, "kafka.Kafka", str(settings)]]
 
     def _format(self, command: list[str]) -> None:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603

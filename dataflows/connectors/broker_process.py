@@ -53,11 +53,11 @@ class BrokerProcess(ABC):
         self.folder = Path(tempfile.mkdtemp(prefix="eddy-broker-")) if folder is None else folder.resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port() if port is None else port
-        self._process: subprocess.Popen[bytes] | None = None
+        self._processes: list[subprocess.Popen[bytes]] = []
 
     @abstractmethod
-    def command(self) -> list[str]:
-        """Lay out the data folder and return the command that serves the port in the foreground.
+    def commands(self) -> list[list[str]]:
+        """Lay out the data folder and return the commands that together serve the port, each in the foreground.
 
         Raises
         ------
@@ -83,19 +83,21 @@ class BrokerProcess(ABC):
         """
         if not is_free(self.port):
             raise NoBrokerError(f"port {self.port} is taken: choose another, or none for a free one")
-        command = self.command()
         with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-I", "-S", guard.__file__, f"{GRACE_S}", *command],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                # Ctrl-C is for the asker alone, who still has to drain against this broker.
-                start_new_session=True,
-            )
+            self._processes = [
+                subprocess.Popen(  # noqa: S603
+                    [sys.executable, "-I", "-S", guard.__file__, f"{GRACE_S}", *command],
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    # Ctrl-C is for the asker alone, who still has to drain against this broker.
+                    start_new_session=True,
+                )
+                for command in self.commands()
+            ]
         deadline = time.monotonic() + START_S
         while not answers(self._client()):
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if any(process.poll() is not None for process in self._processes) or time.monotonic() > deadline:
                 self.kill()
                 raise NoBrokerError(f"{self.description} did not start. Its log ends:\n{self._log_tail()}")
 
@@ -119,9 +121,8 @@ class BrokerProcess(ABC):
         return {"bootstrap.servers": self.broker.bootstrap_servers}
 
     def _end(self, order: bytes) -> None:
-        if self._process is not None:
-            self._process.communicate(order)
-            self._process = None
+        while self._processes:
+            self._processes.pop().communicate(order)
 
     def _log_tail(self) -> str:
         return self.log_file.read_text(errors="replace")[-LOG_TAIL:].strip()

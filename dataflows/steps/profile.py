@@ -91,16 +91,13 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
         if not event.consent:
             step.counts["no_consent"] += 1
             return None
-        facts = step.table.facts
-        attributes, price = facts(hash64(event.item_id))
-        outcome = self._profile.apply(event, attributes, price, facts(self._negative(event))[0])
+        table = step.table
+        attributes, price = table.facts(hash64(event.item_id))
+        # What the user is taken to like less is popular, and the same whenever the event is replayed.
+        negative = table.popular_attributes(EVERYBODY, hash64(event.event_id))
+        outcome = self._profile.apply(event, attributes, price, negative)
         step.counts[outcome.value] += 1
         return outcome
-
-    def _negative(self, event: Event) -> int:
-        """Draw a popular item by the event's id: what the user is taken to like less."""
-        rows, _ = self._step.table.trending(EVERYBODY)
-        return int(self._step.table.hashes[rows[hash64(event.event_id) % len(rows)]]) if len(rows) else 0
 
     def _is_new(self, request: Request) -> bool:
         name = hash64(request.request_id)

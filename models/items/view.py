@@ -45,6 +45,7 @@ class ItemView:
         self._trends = Trends(half_life_short_ms)
         self._names: dict[int, str] = {}
         self._facts: dict[int, tuple[Hash32s, float]] = {}
+        self._popular: dict[int, list[Hash32s]] = {}
 
     @property
     def n(self) -> int:
@@ -142,6 +143,20 @@ class ItemView:
     def trending(self, segment: int) -> tuple[Int32s, Floats]:
         """Return what trends in a segment: (T,) rows and weights, best first, T at most 500."""
         return self._trends.best(segment, self.columns)
+
+    def popular_attributes(self, segment: int, draw: int) -> Hash32s:
+        """Return the attributes of an item that trends in a segment; none where nothing trends.
+
+        Parameters
+        ----------
+        draw : which item, the same for the same number as long as the trend is the same; 0 or above.
+        """
+        popular = self._popular.get(segment)
+        if popular is None:
+            rows, _ = self.trending(segment)
+            popular = [self.facts(item)[0] for item in self.hashes[rows].tolist()] or [NO_ATTRIBUTES]
+            self._popular[segment] = popular
+        return popular[draw % len(popular)]
 
     def attribute_name(self, attribute: int) -> str:
         """Return an attribute's value as a person would say it: `Drama`; empty for an unknown one."""

@@ -133,7 +133,7 @@ class _Profiles:
         profile = self._profiles[event.user_id]
         item = hash64(event.item_id)
         attributes, price = table.facts(item)
-        outcome = profile.apply(event, attributes, price, table.facts(_negative(event, table))[0])
+        outcome = profile.apply(event, attributes, price, table.popular_attributes(_EVERYBODY, hash64(event.event_id)))
         if outcome is not Outcome.APPLIED or not _is_act(event, self._config):
             return None
         context = event.context or {}
@@ -151,12 +151,6 @@ class _Profiles:
             segments=tuple(hash64(name) for name in named),
             context=event.context,
         )
-
-
-def _negative(event: Event, table: ItemTable) -> int:
-    """Draw a popular item by the event's id, as the flow does."""
-    rows, _ = table.trending(_EVERYBODY)
-    return int(table.hashes[rows[hash64(event.event_id) % len(rows)]]) if len(rows) else 0
 
 
 def _is_act(event: Event, config: WalkConfig) -> bool:

@@ -108,9 +108,7 @@ class BareLoop:
     def _apply(self, profile: Profile, event: Event) -> Outcome:
         table = self._step.table
         attributes, price = table.facts(hash64(event.item_id))
-        rows, _ = table.trending(EVERYBODY)
-        negative = int(table.hashes[rows[hash64(event.event_id) % len(rows)]])
-        return profile.apply(event, attributes, price, table.facts(negative)[0])
+        return profile.apply(event, attributes, price, table.popular_attributes(EVERYBODY, hash64(event.event_id)))
 
     def _query(self, profile: Profile, event: Event) -> Query:
         fields, context = self._step.segment_fields, event.context or {}

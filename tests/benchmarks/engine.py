@@ -27,7 +27,7 @@ from tests.benchmarks.world import TRIGGER, World, clock
 BATCH = 1_000
 """Records of a batch, as the Kafka source reads at most."""
 EPOCH = timedelta(seconds=1)
-PARTITIONS = 64
+PARTITIONS = Settings().recovery.partitions
 
 
 @dataclass

@@ -11,8 +11,9 @@ _HEAD = """# Benchmarks
 
 The flows run in memory with one worker: 100,000 items with 50 neighbours each, 10,000 users with 15 recent items
 each, 100 candidates a slate, {events:,} events as JSON of which one in four makes a slate, in batches of 1,000.
-Each figure is the median of {rounds} rounds, in which the measurements take turns. `bare` calls the same core
-functions in a plain loop; `recovery` snapshots every second into a store of 64 partitions. The ranker `mlp` has
+Each figure is that of the fastest of {rounds} rounds, in which the measurements take turns: what slows a round down is
+the rest of the machine. `bare` calls the same core
+functions in a plain loop; `recovery` snapshots every second into a store of 8 partitions. The ranker `mlp` has
 random weights, which cost the same time as trained ones.
 """
 

@@ -186,7 +186,7 @@ class Rehearsed(BrokerProcess):
     kind = "embedded"
     description = "a rehearsed broker"
 
-    def command(self) -> list[str]:
+    def commands(self) -> list[list[str]]:
         raise NotImplementedError
 
     def start(self) -> None:

@@ -154,7 +154,7 @@ def test_the_settings_of_every_pod_are_understood(built: list[Document], monkeyp
     for pod in pods(built).values():
         settings = settings_in(pod_environment(pod, built, 0), monkeypatch)
 
-        assert settings.recovery.partitions == 64
+        assert settings.recovery.partitions == 16
         assert settings.recovery.folder == Path(only("VOLUME")) / "recovery"
 
 

@@ -25,9 +25,9 @@ from pathlib import Path
 from dataflows.connectors.broker_process import BrokerProcess
 class Sleeper(BrokerProcess):
     kind, description = "embedded", "a server that never answers"
-    def command(self):
+    def commands(self):
         code = "import socket, time; s = socket.create_server(('127.0.0.1', %d)); time.sleep(600)"
-        return [sys.executable, "-u", "-c", code % self.port]
+        return [[sys.executable, "-u", "-c", code % self.port]]
 sleeper = Sleeper(Path(sys.argv[1]))
 print(sleeper.port, flush=True)
 sleeper.start()
@@ -41,8 +41,8 @@ class Script(BrokerProcess):
     description = "the script"
     code = "print('no space left'); raise SystemExit(3)"
 
-    def command(self) -> list[str]:
-        return [sys.executable, "-c", self.code]
+    def commands(self) -> list[list[str]]:
+        return [[sys.executable, "-c", self.code]]
 
 
 def client(process: BrokerProcess) -> dict[str, str]:

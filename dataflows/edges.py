@@ -12,8 +12,8 @@ from dataflows.connectors.kafka_sink import KafkaSink
 from dataflows.connectors.kafka_source import KafkaSource, SharedConsumer
 from dataflows.connectors.tables import KafkaTables, Tables
 from dataflows.errors import EddyError
-from dataflows.runtime import Stop
 from dataflows.settings import Settings
+from dataflows.stopping import Stop
 from dataflows.topics import declare
 from models.items import ItemTable
 

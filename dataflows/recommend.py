@@ -140,6 +140,7 @@ def profile_step(
         triggers,
         events.segment_fields,
         "events",
+        events.conflate,
         clock,
         counts,
     )

@@ -1,19 +1,14 @@
-"""What a running flow has beside its graph: signals, a drain, health and metrics, the recovery store."""
+"""What a running flow has beside its graph: health and metrics, the recovery store, the collector."""
 
 import gc
-import logging
-import signal
 import threading
-import time
-import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from socketserver import ThreadingMixIn
-from types import FrameType
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -23,112 +18,8 @@ from bytewax.run import cli_main
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily
 
-from dataflows.errors import EddyError, FencedError, mendable
+from dataflows.errors import EddyError, mendable
 from dataflows.settings import HttpSettings, Settings
-
-log = logging.getLogger(__name__)
-
-
-class Owner:
-    """Whose a recovery store is: each start leaves a token of its own, and who finds another's has been replaced.
-
-    Without it a second copy of a flow on the same store would be followed by the first one's last snapshot.
-
-    Parameters
-    ----------
-    file : the token's place, one a process of the flow.
-    clock : seconds that only rise.
-    """
-
-    EVERY_S = 1.0
-
-    def __init__(self, file: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._file = file
-        self._clock = clock
-        self._token = uuid.uuid4().hex
-        self._check_at = clock() + self.EVERY_S
-        file.parent.mkdir(parents=True, exist_ok=True)
-        own = file.with_name(f"{file.name}-{self._token}")
-        own.write_text(self._token)
-        own.replace(file)
-
-    def check(self) -> None:
-        """Look whether the store is still ours.
-
-        Raises
-        ------
-        FencedError : another copy has started on it.
-        EddyError : the token cannot be read.
-        """
-        try:
-            token = self._file.read_text()
-        except OSError as error:
-            raise EddyError(f"the recovery store lost {self._file}: {error.strerror}; start the flow again") from error
-        if token != self._token:
-            raise FencedError(
-                f"{self._file.parent}: fenced. Another copy of the flow has started on this recovery store and goes "
-                "on from its last snapshot; this one stops without another. Run one copy a flow"
-            )
-
-    def check_now_and_then(self) -> None:
-        """Look at most once a second."""
-        now = self._clock()
-        if now >= self._check_at:
-            self._check_at = now + self.EVERY_S
-            self.check()
-
-
-@dataclass
-class Stop:
-    """Whether the flow is to drain: every source looks at it before each batch."""
-
-    requested: bool = False
-    on_request: list[Callable[[], None]] = field(default_factory=list)
-    owner: Owner | None = None
-    """Of the recovery store; none: there is no store."""
-
-    def __call__(self) -> bool:
-        """Return whether a stop was requested.
-
-        Raises
-        ------
-        FencedError : another copy of the flow has taken the recovery store.
-        """
-        if self.owner is not None:
-            self.owner.check_now_and_then()
-        return self.requested
-
-    def before_snapshot(self) -> None:
-        """Keep a fenced copy from writing over its successor's snapshots: every source calls it before its own.
-
-        Raises
-        ------
-        FencedError : another copy of the flow has taken the recovery store.
-        """
-        if self.owner is not None:
-            self.owner.check()
-
-    def request(self) -> None:
-        """Drain: sources end, state is snapshot, sinks flush, the process exits 0."""
-        if not self.requested:
-            self.requested = True
-            for call in self.on_request:
-                call()
-
-    def follow(self) -> None:
-        """Drain because another process of the cluster does."""
-        self.requested = True
-
-    def on_signals(self) -> None:
-        """Drain on SIGTERM and SIGINT."""
-
-        def handle(number: int, _frame: FrameType | None) -> None:
-            log.info("%s: draining", signal.Signals(number).name)
-            # Telling the cluster talks to the broker; a signal handler may not wait for that.
-            threading.Thread(target=self.request, daemon=True).start()
-
-        signal.signal(signal.SIGTERM, handle)
-        signal.signal(signal.SIGINT, handle)
 
 
 @dataclass

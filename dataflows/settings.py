@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableError
 
 from dataflows.errors import EddyError
+from models.segments import DEFAULT_FIELDS
 from models.strategy import Strategy
 
 Option: TypeAlias = str | int | float | bool
@@ -43,11 +44,17 @@ class KafkaSettings(Section):
     sasl_mechanism: str | None = None
     """`PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `OAUTHBEARER`, ..."""
     sasl_username: str | None = None
+    """Who asks, where the protocol is one of SASL's."""
     sasl_password: SecretStr | None = None
+    """Shown nowhere."""
     ssl_ca_location: Path | None = None
+    """Certificates of those who may sign the brokers'; none: the system's."""
     ssl_certificate_location: Path | None = None
+    """Our own certificate, where the brokers ask for one."""
     ssl_key_location: Path | None = None
+    """Its private key."""
     ssl_key_password: SecretStr | None = None
+    """What opens the key; shown nowhere."""
     start: Literal["earliest", "latest"] = "earliest"
     """Where a flow without a snapshot begins to read."""
     lost_offsets: Literal["fail", "earliest"] = "fail"
@@ -89,6 +96,7 @@ class TopicSettings(Section):
     partitions: int = Field(default=4, ge=1, le=1024)
     """Partitions of a topic that `eddy topics create` makes."""
     replication: int = Field(default=1, ge=1, le=16)
+    """Copies of each partition that `eddy topics create` asks for: 3 in production."""
 
 
 class RecoverySettings(Section):
@@ -132,9 +140,11 @@ class HttpSettings(Section):
     """The health and metrics endpoint."""
 
     host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 where probes come from outside, as in a container."""
     port: int = Field(default=8080, ge=0, le=65535)
     """0 takes a free port."""
     enabled: bool = True
+    """Whether there is an endpoint at all."""
 
 
 class EventSettings(Section):
@@ -151,8 +161,11 @@ class EventSettings(Section):
     """Event types after which the user has the item."""
     triggers: frozenset[str] | None = None
     """Event types that make a slate; none: all but impressions."""
-    segment_fields: tuple[str, ...] = ("device",)
-    """Context fields whose values make the trending segments."""
+    conflate: int = Field(default=1, ge=1)
+    """Of a user's triggers in a run of so many offsets of a partition only the first makes a slate; 1: each does."""
+    segment_fields: tuple[str, ...] = DEFAULT_FIELDS
+    """Context fields whose values make the trending segments, the one that counts most first; `daypart` is the quarter
+    of the day, by the context's `hour`, else UTC's."""
     max_bytes: int = Field(default=65_536, ge=256)
     """A larger message is a dead letter."""
     max_future_s: int = Field(default=300, ge=0)
@@ -163,10 +176,13 @@ class ProfileSettings(Section):
     """Windows and interest profiles."""
 
     session_gap_s: int = Field(default=1_800, ge=1)
+    """The longest pause inside a session that the platform did not name."""
     lateness_s: int = Field(default=600, ge=0)
     """Allowed lateness: an event older than its user's newest by more than this is a dead letter."""
     half_life_moment_s: int = Field(default=1_800, ge=1)
+    """Half-life of what a user is after now."""
     half_life_habit_s: int = Field(default=14 * 86_400, ge=1)
+    """Half-life of what a user likes by habit."""
     expire_after_s: int = Field(default=90 * 86_400, ge=60)
     """A user idle for longer is forgotten."""
     max_events_per_5_min: int = Field(default=300, ge=1)
@@ -183,7 +199,9 @@ class LearnSettings(Section):
     max_rows_per_publish: int = Field(default=2_000, ge=1)
     """Rows that a shard publishes at a time."""
     half_life_short_s: int = Field(default=86_400, ge=1)
+    """Half-life of trends."""
     half_life_long_s: int = Field(default=14 * 86_400, ge=1)
+    """Half-life of an item's popularity and of what follows it."""
     min_users: int = Field(default=1, ge=1)
     """An item trends only once so many distinct users have acted on it."""
 
@@ -218,6 +236,8 @@ class Settings(BaseSettings):
     """Threads that answer a large batch together; 0: one a core, at most 4."""
     delivery: Literal["transactional", "idempotent"] = "transactional"
     """`transactional` fences a second copy of a flow; `idempotent` saves some milliseconds and does not."""
+    watchdog_s: float = Field(default=300.0, ge=0)
+    """A flow that has stood still for so many seconds ends, to be started again; 0 lets it stand."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property

@@ -13,8 +13,9 @@ from dataflows.codecs import catalog_decoder, encode, event_decoder
 from dataflows.edges import Edges, open_edges
 from dataflows.errors import EddyError
 from dataflows.experiments import load_experiments
-from dataflows.runtime import Health, Stop
+from dataflows.runtime import Health
 from dataflows.settings import Settings
+from dataflows.stopping import Stop
 from models.experiments.assignment import Experiments
 from models.items import ItemTable
 from models.items import warm_up as items

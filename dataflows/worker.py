@@ -14,8 +14,9 @@ from bytewax.dataflow import Dataflow
 from rich.console import Console
 
 from dataflows.errors import EddyError
-from dataflows.runtime import Health, Owner, Stop, calm_collector, serve_health
+from dataflows.runtime import Health, calm_collector, serve_health
 from dataflows.settings import ClusterSettings, Settings, load
+from dataflows.stopping import Owner, Stop, Watchdog
 from dataflows.wiring import laid_out
 
 
@@ -51,7 +52,8 @@ def at_work(flow: str, settings: Settings, store: Path | None) -> Iterator[Work]
         if store is not None:
             # Only now: a copy that cannot start takes nothing from the one that runs.
             stop.owner = Owner(store / f"owner-{settings.cluster.process_id}")
-        yield Work(dataflow, health)
+        with Watchdog(stop, settings.watchdog_s):
+            yield Work(dataflow, health)
 
 
 def plain_worker(flow: str) -> Dataflow:

@@ -9,23 +9,25 @@ import bytewax.operators as op
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from dataflows.codecs import dead_letter
+from dataflows.records import Record
 from dataflows.steps.decode import Received
 from models.experiments.assignment import Experiments
 from models.ids import hash64
 from models.items import ItemTable
-from models.learning.transitions import segments_of
 from models.messages import Assignment, DeadLetter, Erasure, Event, Request
 from models.profile import Outcome, Profile, ProfileConfig
 from models.profile_codec import pack, unpack
 from models.query import Query
+from models.segments import EVERYBODY, segments_of
 from models.strategy import Strategy
 
 Output = Query | Assignment | DeadLetter | Erasure
-State = tuple[bytes, str, tuple[int, ...]]
-"""The packed profile, the digest of the experiment last assigned, and the newest requests' hashes."""
+State = tuple[bytes, str, tuple[int, ...], int]
+"""The packed profile, the digest of the experiment last assigned, the newest requests' hashes, and the run of offsets
+that the last slate belongs to."""
 
-EVERYBODY = hash64("all")
 MAX_REQUESTS = 32
+_EVERYBODY = hash64(EVERYBODY)
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class ProfileStep:
     triggers: frozenset[str]
     segment_fields: tuple[str, ...]
     events_topic: str
+    conflate: int
+    """Of a user's triggers in a run of so many offsets only the first makes a slate; 1: each."""
     clock: Callable[[], datetime]
     """Aware; decides when an idle user is forgotten."""
     counts: Counter[str]
@@ -51,10 +55,11 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
         self._step = step
         self._assigned = ""
         self._requests: tuple[int, ...] = ()
+        self._run = -1
         if state is None:
             self._profile = Profile(step.config)
         else:
-            packed, self._assigned, self._requests = state
+            packed, self._assigned, self._requests, self._run = state
             self._profile = unpack(packed, step.config)
         self._rest = timedelta(milliseconds=step.config.expire_after_ms)
         self._active_at = step.clock()
@@ -73,7 +78,7 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
                 if outcome is Outcome.LATE:
                     newest = "older than the user's newest event by more than the allowed lateness"
                     emitted.append(dead_letter(self._step.events_topic, record, "late", newest))
-                elif outcome is Outcome.APPLIED and message.event_type in self._step.triggers:
+                elif outcome is Outcome.APPLIED and self._triggers(message, record):
                     emitted += self._due(message)
             elif self._is_new(message):
                 emitted += self._due(message)
@@ -83,6 +88,7 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
         self._profile = Profile(self._step.config)
         self._assigned = ""
         self._requests = ()
+        self._run = -1
         self._step.counts["erased"] += 1
 
     def _apply(self, event: Event) -> Outcome | None:
@@ -94,10 +100,23 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
         table = step.table
         attributes, price = table.facts(hash64(event.item_id))
         # What the user is taken to like less is popular, and the same whenever the event is replayed.
-        negative = table.popular_attributes(EVERYBODY, hash64(event.event_id))
+        negative = table.popular_attributes(_EVERYBODY, hash64(event.event_id))
         outcome = self._profile.apply(event, attributes, price, negative)
         step.counts[outcome.value] += 1
         return outcome
+
+    def _triggers(self, event: Event, record: Record) -> bool:
+        """Say whether an event makes a slate: by its type and its offset alone, so a replay says the same."""
+        step = self._step
+        if event.event_type not in step.triggers:
+            return False
+        if step.conflate > 1:
+            run = record.offset // step.conflate
+            if run == self._run:
+                step.counts["conflated"] += 1
+                return False
+            self._run = run
+        return True
 
     def _is_new(self, request: Request) -> bool:
         name = hash64(request.request_id)
@@ -117,8 +136,7 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
                 assigned.digest,
             )  # fmt: skip
         is_request = isinstance(message, Request)
-        context = message.context or {}
-        named = segments_of(step.segment_fields, tuple(context.get(name) for name in step.segment_fields))
+        named = segments_of(step.segment_fields, message.context, message.timestamp)
         yield self._profile.query(
             trigger="request" if is_request else "event",
             trigger_id=message.request_id if isinstance(message, Request) else message.event_id,
@@ -146,7 +164,7 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
 
     def snapshot(self) -> State:
         """Pack the user."""
-        return pack(self._profile), self._assigned, self._requests
+        return pack(self._profile), self._assigned, self._requests, self._run
 
 
 def profile(step_id: str, received: KeyedStream[Received], step: ProfileStep) -> KeyedStream[Output]:

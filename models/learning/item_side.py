@@ -13,6 +13,7 @@ from models.learning.transitions import Contribution, TransitionConfig, UserTran
 from models.learning.trending import Trending, TrendingConfig
 from models.messages import Event, Item
 from models.profile import default_event_weights
+from models.segments import DEFAULT_FIELDS
 
 MAX_HALF_LIVES = 30
 """A table's stored weights stay within single precision for so many short half-lives from its landmark."""
@@ -23,7 +24,7 @@ class ItemSideConfig:
     """How the item tables are learned; the defaults are the flow's."""
 
     event_weights: Mapping[str, float] = field(default_factory=default_event_weights)
-    segment_fields: tuple[str, ...] = ("device",)
+    segment_fields: tuple[str, ...] = DEFAULT_FIELDS
     """Context fields whose values make the trending segments."""
     transitions: TransitionConfig = field(default_factory=TransitionConfig)
     statistics: StatisticsConfig = field(default_factory=StatisticsConfig)

@@ -6,11 +6,11 @@ Everything is bounded: ten items back, the event ids within the lateness, one sl
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal, NamedTuple, Self, TypeAlias
 
 from models.ids import hash64
 from models.messages import Event
+from models.segments import segments_of
 from models.windows import PLATFORM_SILENCE_MS, SlidingWindow
 
 STEPS = 10
@@ -19,8 +19,6 @@ MAX_SEEN = 1024
 """Event ids that one user keeps against repeats, should more fall within the lateness."""
 BOT_WINDOW_MS = 300_000
 BOT_SLIDE_MS = 30_000
-EVERYBODY = "all"
-"""The segment that every event falls in."""
 
 FORMAT = 1
 _HEADER = struct.Struct("<BHHHq")
@@ -83,12 +81,11 @@ def act_of(event: Event, weights: Mapping[str, float], segment_fields: tuple[str
     Parameters
     ----------
     weights : weight of each event type; a type that is missing weighs 0.
-    segment_fields : context fields whose values make the trending segments.
+    segment_fields : what makes the trending segments (`models.segments`).
     """
     weight = weights.get(event.event_type, 0.0)
     if weight <= 0 or not event.consent:
         return None
-    context = event.context
     return Act(
         hash64(event.event_id),
         hash64(event.user_id),
@@ -97,19 +94,8 @@ def act_of(event: Event, weights: Mapping[str, float], segment_fields: tuple[str
         event.timestamp,
         weight,
         hash64(event.session_id) if event.session_id else 0,
-        segments_of(segment_fields, tuple([context.get(name) for name in segment_fields])) if context else (EVERYBODY,),
+        segments_of(segment_fields, event.context, event.timestamp),
     )
-
-
-@lru_cache(maxsize=4096)
-def segments_of(fields: tuple[str, ...], values: tuple[object, ...]) -> tuple[str, ...]:
-    """Name the segments that context values fall in: one a known value, in the fields' order, then everybody.
-
-    >>> segments_of(("device", "city"), ("mobile", None))
-    ('device=mobile', 'all')
-    """
-    named = [f"{name}={value}" for name, value in zip(fields, values, strict=True) if value is not None]
-    return (*named, EVERYBODY)
 
 
 class UserTransitions:

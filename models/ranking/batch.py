@@ -15,6 +15,7 @@ from models.items import ItemTable
 from models.messages import Context, Value
 from models.profile_state import N_INTERESTS, N_RECENT, STATE, States
 from models.query import Query
+from models.segments import hour_of
 from models.strategy import SourceName, Strategy
 
 HISTORY = N_RECENT
@@ -36,7 +37,6 @@ SIGNALS = (
 """What is true of the user and the moment, the same for each of the candidates."""
 
 _MOBILE = frozenset({"mobile", "phone", "smartphone", "ios", "android", "app"})
-_HOUR_MS = 3_600_000
 _MINUTE_MS = 60_000
 
 Number = TypeVar("Number", int, float)
@@ -210,18 +210,6 @@ def landmark_scale(at: Int64s, landmark_at: int, half_life_ms: NDArray[np.intege
     return scale
 
 
-def moment(context: Context | None, at: int) -> tuple[float, bool]:
-    """Read the hour of the day (the context's own, else UTC's) and whether the device is a mobile one."""
-    hour: Value = None
-    device: Value = None
-    if context:
-        hour = context.get("hour")
-        device = context.get("device")
-    if not isinstance(hour, int | float) or not 0 <= hour < 24:
-        hour = at / _HOUR_MS % 24
-    return float(hour), isinstance(device, str) and device.lower() in _MOBILE
-
-
 def _n_in_session(queries: list[Query], states: States, remembered: Bools) -> Int32s:
     """Count the recent items that belong to the running session."""
     never = np.iinfo(np.int64).max
@@ -276,8 +264,7 @@ def _mean_price(states: States) -> Floats:
 def _signals(queries: list[Query], at: Int64s, states: States, n_session: Int32s) -> Floats:
     """(B, 10), counts and minutes as log(1 + x) / 10."""
     told = np.zeros((len(queries), len(SIGNALS)))
-    moments = [moment(query.context, query.at) for query in queries]
-    angle = np.array([hour for hour, _ in moments]) * (2 * math.pi / 24)
+    angle = np.array([hour_of(query.context, query.at) for query in queries]) * (2 * math.pi / 24)
     idle_ms = np.where(states["n_recent"] > 0, at - states["recent_at"][:, 0], 0)
     told[:, 0] = n_session
     told[:, 1] = [query.n_events for query in queries]
@@ -287,10 +274,15 @@ def _signals(queries: list[Query], at: Int64s, states: States, n_session: Int32s
     counts = [0, 1, 3, 4]
     told[:, counts] = np.log1p(np.maximum(told[:, counts], 0)) / 10
     told[:, 5], told[:, 6] = np.sin(angle), np.cos(angle)
-    told[:, 7] = [is_mobile for _, is_mobile in moments]
+    told[:, 7] = [_is_mobile(query.context) for query in queries]
     told[:, 8] = [query.trigger == "request" for query in queries]
     told[:, 9] = [bool(query.query) for query in queries]
     return told.astype(np.float32)
+
+
+def _is_mobile(context: Context | None) -> bool:
+    device: Value = context.get("device") if context else None
+    return isinstance(device, str) and device.lower() in _MOBILE
 
 
 def _starts(sizes: NDArray[np.integer]) -> Int64s:

@@ -10,11 +10,11 @@ from models.arrays import Bools, Floats, Int64s
 from models.ids import hash64, hash_all
 from models.items import ItemTable
 from models.learning.item_side import ItemSide, ItemSideConfig
-from models.learning.transitions import EVERYBODY, segments_of
 from models.messages import Event, Item
 from models.profile import Outcome, Profile, ProfileConfig
 from models.query import Query
 from models.recommender import MOST_AT_ONCE, Recommender
+from models.segments import EVERYBODY, segments_of
 from models.strategy import Strategy
 
 _EVERYBODY = hash64(EVERYBODY)
@@ -136,9 +136,7 @@ class _Profiles:
         outcome = profile.apply(event, attributes, price, table.popular_attributes(_EVERYBODY, hash64(event.event_id)))
         if outcome is not Outcome.APPLIED or not _is_act(event, self._config):
             return None
-        context = event.context or {}
-        fields = self._config.item_side.segment_fields
-        named = segments_of(fields, tuple(context.get(name) for name in fields))
+        named = segments_of(self._config.item_side.segment_fields, event.context, event.timestamp)
         return profile.query(
             trigger="event",
             trigger_id=event.event_id,

@@ -12,11 +12,9 @@ from dataflows.connectors.tables import FixedTables
 from dataflows.recommend import profile_step
 from dataflows.records import Record
 from dataflows.settings import Settings
-from dataflows.steps.profile import EVERYBODY
 from models.candidates.blend import blend
 from models.experiments.assignment import Experiments
 from models.ids import hash64
-from models.learning.transitions import segments_of
 from models.messages import DeadLetter, Event
 from models.profile import Outcome, Profile
 from models.profile_codec import pack, unpack
@@ -24,6 +22,7 @@ from models.query import Query
 from models.ranking.batch import QueryBatch, usable
 from models.ranking.features import featurise
 from models.recommender import MOST_AT_ONCE, Recommender
+from models.segments import EVERYBODY, segments_of
 from tests.benchmarks.engine import batches
 from tests.benchmarks.world import World, clock
 
@@ -54,7 +53,7 @@ class BareLoop:
 
     def bytes_per_user(self) -> float:
         """Return the mean size of a user's snapshot, as the recovery store keeps it."""
-        return float(np.mean([len(pickle.dumps((packed, "", ()))) for packed in self.past.values()]))
+        return float(np.mean([len(pickle.dumps((packed, "", (), -1))) for packed in self.past.values()]))
 
     def run(self, recommender: Recommender) -> Lap:
         """Answer the present from the profiles of the past."""
@@ -108,11 +107,12 @@ class BareLoop:
     def _apply(self, profile: Profile, event: Event) -> Outcome:
         table = self._step.table
         attributes, price = table.facts(hash64(event.item_id))
-        return profile.apply(event, attributes, price, table.popular_attributes(EVERYBODY, hash64(event.event_id)))
+        return profile.apply(
+            event, attributes, price, table.popular_attributes(hash64(EVERYBODY), hash64(event.event_id))
+        )
 
     def _query(self, profile: Profile, event: Event) -> Query:
-        fields, context = self._step.segment_fields, event.context or {}
-        segments = segments_of(fields, tuple(context.get(name) for name in fields))
+        segments = segments_of(self._step.segment_fields, event.context, event.timestamp)
         return profile.query(
             trigger="event",
             trigger_id=event.event_id,

@@ -16,8 +16,9 @@ from dataflows import runtime
 from dataflows.connectors.file_tables import read_whole
 from dataflows.connectors.files import FileSource
 from dataflows.errors import FencedError
-from dataflows.runtime import Health, Owner, Stop, run_flow
+from dataflows.runtime import Health, run_flow
 from dataflows.settings import LearnSettings, RecoverySettings, Settings, TopicSettings
+from dataflows.stopping import Owner, Stop
 from dataflows.wiring import laid_out
 from models.ids import hash64
 from models.recommender import Recommender

@@ -14,7 +14,7 @@ from dataflows.connectors.tables import FixedTables
 from dataflows.experiments import experiments_from
 from dataflows.recommend import RecommendInputs, RecommendOutputs, build
 from dataflows.records import Record
-from dataflows.settings import Settings
+from dataflows.settings import EventSettings, Settings
 from models.experiments.assignment import Experiments
 from models.items import ItemTable
 from models.messages import Item
@@ -49,6 +49,7 @@ class Run:
         experiments: Experiments | None = None,
         store: Path | None = None,
         erasures: list[Any] | None = None,
+        settings: Settings | None = None,
     ) -> None:
         table = ItemTable(NOW)
         table.apply_items([Item(f"i-{n}", title=f"Lantern {n}", categories=[f"c{n % 3}"]) for n in range(30)], [])
@@ -59,7 +60,7 @@ class Run:
                 TestingSource(events, 10), TestingSource(requests or [], 10), TestingSource(erasures or [], 10)
             ),
             RecommendOutputs(**{name: TestingSink(written) for name, written in self._written.items()}),
-            Settings(),
+            settings or Settings(),
             experiments or Experiments(),
             Recommender(table),
             FixedTables(table),
@@ -84,6 +85,29 @@ def test_each_event_makes_one_slate_and_an_impression_none():
     run = Run([an_event(0), an_event(1, event_type="impression"), an_event(2)]).run()
     assert [slate["trigger_id"] for slate in run["recommendations"]] == ["e-0", "e-2"]
     assert [slate["n_events"] for slate in run["recommendations"]] == [1, 3]
+
+
+@pytest.mark.parametrize("batches", [1, 3])
+def test_of_triggers_in_a_run_of_offsets_only_the_first_makes_a_slate(tmp_path: Path, batches: int):
+    settings = Settings(events=EventSettings(conflate=4))
+    events = [an_event(number) for number in (1, 2, 3, 4, 7, 8, 8, 13)]
+    part = -(-len(events) // batches)
+    parts = [events[at : at + part] for at in range(0, len(events), part)]
+    with_crashes = [item for batch in parts for item in (*batch, TestingSource.ABORT())]
+    run = Run(with_crashes, settings=settings, store=tmp_path / "store")
+    for _ in range(len(parts) + 1):
+        run.run()
+    made = [slate["trigger_id"] for slate in run["recommendations"]]
+    assert list(dict.fromkeys(made)) == ["e-1", "e-4", "e-8", "e-13"]
+
+
+def test_what_is_conflated_still_counts_and_a_request_is_always_answered():
+    settings = Settings(events=EventSettings(conflate=100))
+    run = Run([an_event(0), an_event(1)], [a_request(5), a_request(6)], settings=settings).run()
+    made = {slate["trigger_id"]: slate["n_events"] for slate in run["recommendations"]}
+    assert made.keys() == {"e-0", "r-5", "r-6"}
+    assert run.counts["conflated"] == 1
+    assert run.counts["applied"] == 2
 
 
 def test_a_duplicate_event_counts_once_and_makes_one_slate():

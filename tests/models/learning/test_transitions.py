@@ -12,7 +12,6 @@ from models.learning.transitions import (
     TransitionConfig,
     UserTransitions,
     act_of,
-    segments_of,
 )
 from models.messages import Event
 from tests.models.learning.builders import NOW, SECOND, an_act
@@ -191,7 +190,6 @@ def test_an_event_is_reduced_to_hashes_weight_and_segments():
 
 
 def test_everybody_is_in_the_last_segment():
-    assert segments_of(("device", "city"), (None, "Oslo")) == ("city=Oslo", "all")
     act = act_of(an_event(), WEIGHTS, ("device",))
     assert act is not None
     assert act.segments == ("all",)

@@ -1,9 +1,10 @@
+import threading
 from pathlib import Path
 
 import pytest
 
 from dataflows.errors import EddyError, FencedError
-from dataflows.runtime import Owner, Stop
+from dataflows.stopping import Owner, Stop, Watchdog
 
 
 class Clock:
@@ -53,3 +54,32 @@ def test_without_a_store_nobody_is_fenced():
     stop = Stop()
     stop.before_snapshot()
     assert stop() is False
+
+
+def test_a_flow_that_stands_still_is_ended_with_what_its_threads_were_at(capfd: pytest.CaptureFixture[str]):
+    stop, codes, ended = Stop(), list[int](), threading.Event()
+
+    def end(code: int) -> None:
+        codes.append(code)
+        ended.set()
+
+    stop()
+    with Watchdog(stop, 0.05, end):
+        assert ended.wait(30)
+    assert codes == [Watchdog.EXIT_CODE]
+    assert "test_a_flow_that_stands_still" in capfd.readouterr().err
+
+
+def test_a_flow_that_does_not_read_yet_may_take_its_time():
+    codes: list[int] = []
+    with Watchdog(Stop(), 0.01, codes.append):
+        threading.Event().wait(0.2)
+    assert codes == []
+
+
+def test_a_limit_of_0_watches_nothing():
+    stop, codes = Stop(), list[int]()
+    stop()
+    with Watchdog(stop, 0, codes.append):
+        threading.Event().wait(0.2)
+    assert codes == []

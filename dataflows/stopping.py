@@ -1,0 +1,169 @@
+"""When a flow has to stop: a signal, another process of its cluster, another copy that replaced it, a standstill."""
+
+import faulthandler
+import logging
+import os
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from dataflows.errors import EddyError, FencedError
+
+log = logging.getLogger(__name__)
+
+
+class Owner:
+    """Whose a recovery store is: each start leaves a token of its own, and who finds another's has been replaced.
+
+    Without it a second copy of a flow on the same store would be followed by the first one's last snapshot.
+
+    Parameters
+    ----------
+    file : the token's place, one a process of the flow.
+    clock : seconds that only rise.
+    """
+
+    EVERY_S = 1.0
+
+    def __init__(self, file: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._file = file
+        self._clock = clock
+        self._token = uuid.uuid4().hex
+        self._check_at = clock() + self.EVERY_S
+        file.parent.mkdir(parents=True, exist_ok=True)
+        own = file.with_name(f"{file.name}-{self._token}")
+        own.write_text(self._token)
+        own.replace(file)
+
+    def check(self) -> None:
+        """Look whether the store is still ours.
+
+        Raises
+        ------
+        FencedError : another copy has started on it.
+        EddyError : the token cannot be read.
+        """
+        try:
+            token = self._file.read_text()
+        except OSError as error:
+            raise EddyError(f"the recovery store lost {self._file}: {error.strerror}; start the flow again") from error
+        if token != self._token:
+            raise FencedError(
+                f"{self._file.parent}: fenced. Another copy of the flow has started on this recovery store and goes "
+                "on from its last snapshot; this one stops without another. Run one copy a flow"
+            )
+
+    def check_now_and_then(self) -> None:
+        """Look at most once a second."""
+        now = self._clock()
+        if now >= self._check_at:
+            self._check_at = now + self.EVERY_S
+            self.check()
+
+
+@dataclass
+class Stop:
+    """Whether the flow is to drain: every source looks at it before each batch."""
+
+    requested: bool = False
+    on_request: list[Callable[[], None]] = field(default_factory=list)
+    owner: Owner | None = None
+    """Of the recovery store; none: there is no store."""
+    looked_at: float | None = None
+    """When a source last looked, on the monotonic clock; none: no source is at work yet."""
+
+    def __call__(self) -> bool:
+        """Return whether a stop was requested.
+
+        Raises
+        ------
+        FencedError : another copy of the flow has taken the recovery store.
+        """
+        self.looked_at = time.monotonic()
+        if self.owner is not None:
+            self.owner.check_now_and_then()
+        return self.requested
+
+    def before_snapshot(self) -> None:
+        """Keep a fenced copy from writing over its successor's snapshots: every source calls it before its own.
+
+        Raises
+        ------
+        FencedError : another copy of the flow has taken the recovery store.
+        """
+        if self.owner is not None:
+            self.owner.check()
+
+    def request(self) -> None:
+        """Drain: sources end, state is snapshot, sinks flush, the process exits 0."""
+        if not self.requested:
+            self.requested = True
+            for call in self.on_request:
+                call()
+
+    def follow(self) -> None:
+        """Drain because another process of the cluster does."""
+        self.requested = True
+
+    def on_signals(self) -> None:
+        """Drain on SIGTERM and SIGINT."""
+
+        def handle(number: int, _frame: FrameType | None) -> None:
+            log.info("%s: draining", signal.Signals(number).name)
+            # Telling the cluster talks to the broker; a signal handler may not wait for that.
+            threading.Thread(target=self.request, daemon=True).start()
+
+        signal.signal(signal.SIGTERM, handle)
+        signal.signal(signal.SIGINT, handle)
+
+
+class Watchdog:
+    """Ends the process where its sources are no longer polled: something hangs that only a restart can mend.
+
+    Every source of a running flow looks at `Stop` many times a second, also while nothing arrives; so where none has
+    done so for long, the engine stands still. What hangs is printed first, a stack a thread.
+
+    Parameters
+    ----------
+    stop : what the sources look at.
+    limit_s : how long they may not; 0 never ends the process.
+    end : called with the exit code.
+    """
+
+    EXIT_CODE = 70
+    """EX_SOFTWARE, an internal error."""
+
+    def __init__(self, stop: Stop, limit_s: float, end: Callable[[int], object] = os._exit) -> None:
+        self._stop = stop
+        self._limit_s = limit_s
+        self._end = end
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def __enter__(self) -> None:
+        """Begin to watch; a resume that takes long is no standstill."""
+        if self._limit_s:
+            self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        """Let the process be."""
+        self._ended.set()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(self._limit_s / 10):
+            looked_at = self._stop.looked_at
+            still_s = 0.0 if looked_at is None else time.monotonic() - looked_at
+            if still_s > self._limit_s:
+                log.error(
+                    "the flow has stood still for %.0f s (EDDY_WATCHDOG_S): it ends, to be started again and to go on "
+                    "from its last snapshot. What each thread was at follows",
+                    still_s,
+                )
+                faulthandler.dump_traceback(all_threads=True)
+                self._end(self.EXIT_CODE)
+                return

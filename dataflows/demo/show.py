@@ -28,7 +28,7 @@ from models.messages import Event, Request
 
 FRAME_S = 0.25
 N_PARTITIONS = 1
-"""One: the embedded broker answers an empty fetch at once, so each partition that is followed costs CPU while idle."""
+"""Each flow is one process here; more partitions would bring it more writers and no more speed."""
 SETTLE_S = 10.0
 """How long the last slates may take."""
 FIRST = "first-slate"

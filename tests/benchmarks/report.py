@@ -15,6 +15,9 @@ Each figure is that of the fastest of {rounds} rounds, in which the measurements
 the rest of the machine. `bare` calls the same core
 functions in a plain loop; `recovery` snapshots every second into a store of 8 partitions. The ranker `mlp` has
 random weights, which cost the same time as trained ones.
+
+`through a broker` is the demo: both flows, recovery on, {through_a_broker[events_per_s]:.0f} events a second,
+each of which makes a slate, through the broker that it starts.
 """
 
 
@@ -36,6 +39,10 @@ def table_of(figures: dict[str, Any]) -> str:
         f"| recovery on to off | {figures['recovery_on_to_off']:.2f} |",
         f"| learn, events/s | {figures['learn_events_per_s']:,} |",
         f"| snapshot, bytes a user | {figures['snapshot_bytes_per_user']:,} |",
+        *(
+            f"| through a broker, event written to slate in hand, {quantile}, ms | {ms} |"
+            for quantile, ms in figures["through_a_broker"]["latency_ms"].items()
+        ),
         f"| peak memory, MiB | {figures['peak_memory_mib']:,} |",
         "",
         "| stage, µs | blend | mlp |",

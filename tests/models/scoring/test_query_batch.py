@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from models.ids import hash32
-from models.ranking.batch import SIGNALS, landmark_scale, moment, usable
+from models.ranking.batch import SIGNALS, landmark_scale, usable
 from tests.models.scoring.builders import (
     DAY_MS,
     NOW,
@@ -98,12 +98,10 @@ def test_an_item_may_be_shown_when_it_is_available_and_named():
     assert usable(table).tolist() == [1, 0, 0]
 
 
-def test_the_hour_is_the_contexts_own_or_else_utcs():
-    half_past_six = 6 * 3_600_000 + 1_800_000
-    assert moment({"hour": 20, "device": "Mobile"}, half_past_six) == (20.0, True)
-    assert moment({"device": "desktop"}, half_past_six) == (6.5, False)
-    assert moment({"hour": 31, "device": 7}, half_past_six) == (6.5, False)
-    assert moment(None, half_past_six) == (6.5, False)
+@pytest.mark.parametrize(("device", "is_mobile"), [("Mobile", 1), ("desktop", 0), (7, 0), (None, 0)])
+def test_a_mobile_device_is_known_by_its_name(device: str | int | None, is_mobile: int):
+    signals = a_batch(a_table(ABC), a_query(["a"], context={"device": device})).signals[0]
+    assert signals[SIGNALS.index("is_mobile")] == is_mobile
 
 
 def test_the_signals_say_what_is_true_of_the_moment():

@@ -31,7 +31,8 @@ def test_items_trend_in_their_segment_and_for_everybody():
     for key, value in rows.items():
         if found := re.fullmatch(r"trending/(.+)/\d+", key):
             trending.setdefault(found[1], set()).update(neighbours_of(value))
-    assert trending == {"device=tv": {hash64("a")}, "all": {hash64("a"), hash64("b")}}
+    both = {hash64("a"), hash64("b")}
+    assert trending == {"device=tv": {hash64("a")}, "daypart=evening": both, "all": both}
 
 
 def test_users_do_not_mix():
@@ -56,7 +57,7 @@ def test_what_teaches_nothing_is_counted_by_reason():
 
 
 def test_event_types_weigh_what_the_settings_say():
-    settings = Settings(learn=LearnSettings(shards=1), events=EventSettings(weights={"nod": 2.5}))
+    settings = Settings(learn=LearnSettings(shards=1), events=EventSettings(weights={"nod": 2.5}, segment_fields=()))
     rows = Run([an_event(1, event_type="nod"), an_event(2, item="b")], settings=settings).run().rows
     assert set(rows) == {"neighbours/a", "trending/all/0"}
     value = rows["neighbours/a"]

@@ -1,0 +1,30 @@
+"""Users' values and the sums of arms, with defaults."""
+
+import numpy as np
+
+from models.arrays import Doubles
+from models.experiments.moments import Estimate, estimate, gram
+
+
+def values_of(
+    numerators: Doubles,
+    denominators: Doubles | float = 1.0,
+    before: Doubles | float = 0.0,
+    before_denominators: Doubles | float = 0.0,
+) -> Doubles:
+    """(N, 4) of N users."""
+    return np.stack(np.broadcast_arrays(numerators, denominators, before, before_denominators), axis=-1).astype(float)
+
+
+def sums_of(values: Doubles) -> Doubles:
+    return gram(values).sum(axis=0)
+
+
+def estimates(*arms: Doubles) -> list[Estimate]:
+    """Of arms of (N, 4) values, with all of them together for CUPED."""
+    sums = [sums_of(arm) for arm in arms]
+    return [estimate(arm, sum(sums[1:], sums[0])) for arm in sums]
+
+
+def an_estimate(mean: float, variance: float = 1e-6, n: float = 1_000) -> Estimate:
+    return Estimate(np.array(float(n)), np.array(mean), np.array(variance))

@@ -145,6 +145,83 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricResult:
+    """One metric of one variant, beside the control's. Bounds hold at all looks together; None: nothing known yet."""
+
+    metric: str
+    value: float
+    """Adjusted by what was before the exposure."""
+    error: float | None
+    """Standard error of the value."""
+    difference: tuple[float | None, float | None] | None = None
+    """From the control's value; None for the control itself, as below."""
+    lift: tuple[float | None, float | None] | None = None
+    """Relative to the control's value: 0.1 is a tenth more."""
+    p: float | None = None
+    """Sequential p-value, valid at any look."""
+    verdict: str | None = None
+    """`running`, `winner`, `harmful`, `no difference` (within delta), or `mismatch`."""
+
+
+@dataclass(frozen=True, slots=True)
+class VariantResult:
+    """What is known of one variant."""
+
+    variant: str
+    users: int
+    coverage: int
+    """Different items shown, within some percent."""
+    traffic: float
+    """Share of the users that it should get from now on: planned, by the bandit, or by the verdict."""
+    metrics: list[MetricResult]
+
+
+@dataclass(frozen=True, slots=True)
+class ResultPoint:
+    """Where the goal's lift lay at one look."""
+
+    at: int
+    users: int
+    lifts: dict[str, tuple[float | None, float | None]]
+    """By treatment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The first verdict that was not `running`."""
+
+    verdict: str
+    at: int
+    users: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentResult:
+    """What an experiment says now; it may be looked at any time."""
+
+    experiment: str
+    digest: str
+    """Of the declaration that the users were assigned by."""
+    goal: str
+    """The metric that decides."""
+    impressions: str
+    """What counts as an impression: `slates`, or `events` of the platform."""
+    updated_at: int
+    """Event time of the newest observation."""
+    alpha: float
+    delta: float
+    mismatch_p: float
+    """Sequential p-value of the planned shares."""
+    verdict: str
+    decision: Decision | None
+    variants: list[VariantResult]
+    """The control first."""
+    history: list[ResultPoint]
+    """Oldest first, thinned."""
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A message that could not be used, with everything needed to mend and replay it."""
 

@@ -1,7 +1,7 @@
 """What an experiment declares, and the rules that a declaration keeps."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Annotated
 
@@ -9,6 +9,8 @@ import msgspec
 import xxhash
 from msgspec import Meta
 
+from models.experiments.metrics import MetricName
+from models.experiments.verdict import Rules
 from models.messages import Id
 from models.strategy import Share, Strategy
 
@@ -62,12 +64,33 @@ class Namespace:
 
 
 @dataclass(frozen=True, slots=True)
+class TrafficBounds:
+    """Between which shares a bandit may move a variant's traffic."""
+
+    low: Share = 0.1
+    high: Share = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """How an experiment is judged. It changes nobody's variant, so it is no part of the digest."""
+
+    goal: MetricName = "ctr"
+    """The metric that decides; the others are shown beside it, each at its own level."""
+    rules: Rules = field(default_factory=Rules)
+    stop: bool = False
+    """Whether traffic should go to the better variant once a verdict has fallen."""
+    bandit: TrafficBounds | None = None
+    """Shift traffic while the experiment runs, by Thompson sampling on the goal."""
+
+
+@dataclass(frozen=True, slots=True)
 class Experiment:
     """A comparison of strategies.
 
     Raises
     ------
-    DeclarationError : fewer than two variants, or two of one name.
+    DeclarationError : fewer than two variants, two of one name, or bounds that no traffic can keep.
     """
 
     name: Id
@@ -77,6 +100,7 @@ class Experiment:
     coverage: Share = 1.0
     """Share of the users (of the namespace) that take part."""
     namespace: Namespace | None = None
+    analysis: Analysis = Analysis()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "salt", self.salt or self.name)
@@ -90,9 +114,16 @@ class Experiment:
                 f"two variants of {self.name!r} are named {self.variants[repeated].name!r}: rename one",
                 ["variants", repeated, "name"],
             )
+        bounds, n = self.analysis.bandit, len(self.variants)
+        if bounds is not None and not bounds.low <= 1 / n <= bounds.high:
+            raise DeclarationError(
+                f"{n} variants cannot share the traffic within [{bounds.low}, {bounds.high}]: "
+                f"let low be at most 1/{n} and high at least 1/{n}",
+                ["analysis", "bandit"],
+            )
 
     def digest(self) -> str:
-        """Hash the whole declaration, strategies and their defaults included.
+        """Hash all that says who gets what: the declaration with its strategies' defaults, without its analysis.
 
         Returns
         -------
@@ -104,7 +135,9 @@ class Experiment:
         """
         # Decoding makes 1 and 1.0 the same declaration, also for an experiment that was written in Python.
         canonical = msgspec.convert(msgspec.to_builtins(self), Experiment)
-        return xxhash.xxh3_64_hexdigest(msgspec.json.encode(canonical, order="sorted"))
+        assigning = msgspec.to_builtins(canonical)
+        del assigning["analysis"]
+        return xxhash.xxh3_64_hexdigest(msgspec.json.encode(assigning, order="sorted"))
 
 
 def check_together(experiments: Sequence[Experiment]) -> None:
@@ -115,11 +148,11 @@ def check_together(experiments: Sequence[Experiment]) -> None:
     DeclarationError : two share a name, users of a namespace, or a salt (the second would sort users as the
         first does). The path begins with the later one's place.
     """
-    for field in ("name", "salt"):
-        repeated = _first_repeated(getattr(experiment, field) for experiment in experiments)
+    for part in ("name", "salt"):
+        repeated = _first_repeated(getattr(experiment, part) for experiment in experiments)
         if repeated is not None:
-            shared = getattr(experiments[repeated], field)
-            raise DeclarationError(f"two experiments have the {field} {shared!r}: give each its own", [repeated, field])
+            shared = getattr(experiments[repeated], part)
+            raise DeclarationError(f"two experiments have the {part} {shared!r}: give each its own", [repeated, part])
     for (_, first), (place, second) in combinations(enumerate(experiments), 2):
         if first.namespace and second.namespace and first.namespace.overlaps(second.namespace):
             raise DeclarationError(

@@ -48,14 +48,15 @@ def estimate(arm: Doubles, everybody: Doubles) -> Estimate:
 
     Returns
     -------
-    Of shape (...); an arm of fewer than two users has an infinite variance.
+    Of shape (...); an arm of fewer than two users, or with nothing to divide by, has an infinite variance.
     """
     n, ratios, spread = _ratios(arm)
     _, all_ratios, all_spread = _ratios(everybody)
     theta = _divide(all_spread[..., 0, 1], all_spread[..., 1, 1])
     mean = ratios[..., 0] - theta * (ratios[..., 1] - all_ratios[..., 1])
     left = spread[..., 0, 0] - 2 * theta * spread[..., 0, 1] + theta**2 * spread[..., 1, 1]
-    variance = np.where(n >= 2, _divide(np.maximum(left, 0.0), n), np.inf)
+    is_known = (n >= 2) & (arm[..., 0, 2] > 0)
+    variance = np.where(is_known, _divide(np.maximum(left, 0.0), n), np.inf)
     return Estimate(n, mean, variance)
 
 

@@ -1,6 +1,6 @@
 """What the figures of an experiment say now: the rule that the flow, the planner and a person at the table share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -66,25 +66,31 @@ def compare(
     better : 1 where more of the metric is good, -1 where less is.
     """
     alpha = rules.alpha / n_treatments
-    between = difference(treatment, control, alpha, rules.tuned_at)
-    relative = lift(treatment, control, alpha, rules.tuned_at)
     # Where nobody differs from anybody yet, the variance is 0 and says nothing.
     enough = (np.minimum(treatment.n, control.n) >= rules.min_users) & (treatment.variance + control.variance > 0)
+    treatment = replace(treatment, variance=np.where(enough, treatment.variance, np.inf))
+    between = difference(treatment, control, alpha, rules.tuned_at)
+    relative = lift(treatment, control, alpha, rules.tuned_at)
     above, below = between.low > 0, between.high < 0
     verdict = np.select(
         [
             np.asarray(mismatch),
-            enough & (above if better > 0 else below),
-            enough & (below if better > 0 else above),
-            enough & relative.within(-rules.delta, rules.delta),
+            above if better > 0 else below,
+            below if better > 0 else above,
+            relative.within(-rules.delta, rules.delta),
         ],
         ["mismatch", "winner", "harmful", "no difference"],
         "running",
     )
     p = np.minimum(1.0, sequential_p(treatment, control, alpha, rules.tuned_at) * n_treatments)
-    return Comparison(between, relative, np.where(enough, p, 1.0), verdict)
+    return Comparison(between, relative, p, verdict)
 
 
 def is_mismatch(counts: Doubles, shares: Doubles, rules: Rules) -> Bools:
     """Tell where the users' numbers (..., V) contradict the planned shares (V,)."""
     return np.asarray(mismatch_p(counts, shares) <= rules.mismatch_alpha)
+
+
+def verdict_of(compared: Comparison) -> Verdict:
+    """Return the verdict of one comparison, not of many at once."""
+    return VERDICTS[VERDICTS.index(compared.verdict.item())]

@@ -1,0 +1,76 @@
+"""What `evaluate` sees of a user, reduced to what outcomes need; items and ids are 63-bit hashes."""
+
+from msgspec import Struct
+
+
+class Act(Struct, frozen=True, array_like=True, tag="a"):
+    """The user did something with an item, other than see it."""
+
+    at: int
+    """Event time, Unix milliseconds; as in all observations."""
+    id: int
+    """Of the event."""
+    item: int
+    value: float | None = None
+    is_goal: bool = False
+    is_rating: bool = False
+    slate: int = 0
+    """Of the slate that the platform says it came from; 0 where it does not say."""
+    written_at: int = 0
+    """The record's own time."""
+
+
+class Seen(Struct, frozen=True, array_like=True, tag="i"):
+    """An `impression` event: the platform says that an item was on the screen."""
+
+    at: int
+    id: int
+    item: int
+    slate: int = 0
+    """As of an act."""
+
+
+class Exposed(Struct, frozen=True, array_like=True, tag="x"):
+    """The user was assigned to a variant."""
+
+    at: int
+    experiment: str
+    digest: str
+    variant: str
+
+    @property
+    def id(self) -> int:
+        """One exposure at a moment: experiments exclude each other."""
+        return 0
+
+    @property
+    def arm(self) -> tuple[str, str, str]:
+        """What the user's outcomes count for."""
+        return self.experiment, self.digest, self.variant
+
+
+class Shown(Struct, frozen=True, array_like=True, tag="s"):
+    """A slate was sent."""
+
+    at: int
+    id: int
+    trigger: int
+    """Of the event that caused it."""
+    items: tuple[int, ...]
+    """In their order, the top first."""
+    novelty: float | None = None
+    """Summed over the items; None where the slate did not log it."""
+    written_at: int = 0
+
+
+Observation = Act | Seen | Exposed | Shown
+
+_RANK = {Act: 0, Seen: 1, Exposed: 2, Shown: 3}
+
+
+def order(observation: Observation) -> tuple[int, int, int]:
+    """Return what observations are sorted by: time; at the same moment the act, the exposure, and the slate it caused.
+
+    The same observation, read twice, has the same place.
+    """
+    return observation.at, _RANK[type(observation)], observation.id

@@ -1,0 +1,139 @@
+"""What an experiment's sums say: values, confidence sequences, verdict, and the traffic that follows from it."""
+
+import numpy as np
+
+from models.arrays import Bools, Doubles
+from models.experiments.bandit import probability_best, within_bounds
+from models.experiments.coverage import count_items
+from models.experiments.declaration import Experiment
+from models.experiments.metrics import METRICS, PLACE, Metric
+from models.experiments.moments import Estimate, estimate
+from models.experiments.sample_ratio import mismatch_p
+from models.experiments.sequential import Interval
+from models.experiments.tally import Tally
+from models.experiments.verdict import Comparison, Verdict, compare, is_mismatch, verdict_of
+from models.ids import hash64
+from models.messages import Decision, ExperimentResult, MetricResult, ResultPoint, VariantResult
+
+Bounds = tuple[float | None, float | None]
+
+
+def look(tally: Tally, experiment: Experiment, impressions: str) -> ExperimentResult:
+    """Say what the experiment's users show now, and remember the look and the first decision in the tally.
+
+    The first declared variant is the control.
+
+    Parameters
+    ----------
+    impressions : what counted as one (`OutcomeConfig.impressions`).
+    """
+    analysis = experiment.analysis
+    names = [variant.name for variant in experiment.variants]
+    weights = np.array([variant.weight for variant in experiment.variants])
+    shares = weights / weights.sum()
+    sums = np.stack([tally.arm(name).sums for name in names])  # (V, M, 5, 5)
+    estimates = estimate(sums, sums.sum(axis=0))  # (V, M)
+    counts = sums[:, 0, 0, 0]
+    mismatch = is_mismatch(counts, shares, analysis.rules)
+    goal = PLACE[analysis.goal]
+    compared = [
+        [_compare(estimates, v, metric, mismatch, experiment) for metric in METRICS] for v in range(1, len(names))
+    ]  # (V - 1, M)
+    verdicts = [verdict_of(row[goal]) for row in compared]
+    verdict = overall(verdicts)
+    users = int(counts.sum())
+    if tally.decision is None and verdict != "running":
+        tally.decision = Decision(verdict, tally.at, users)
+    lifts = {name: _bounds(row[goal].lift) for name, row in zip(names[1:], compared, strict=True)}
+    tally.remember(ResultPoint(tally.at, users, lifts))
+    traffic = traffic_of(experiment, _metric(estimates, goal), verdicts, shares)
+    return ExperimentResult(
+        experiment=experiment.name,
+        digest=experiment.digest(),
+        goal=analysis.goal,
+        impressions=impressions,
+        updated_at=tally.at,
+        alpha=analysis.rules.alpha,
+        delta=analysis.rules.delta,
+        mismatch_p=float(mismatch_p(counts, shares)),
+        verdict=verdict,
+        decision=tally.decision,
+        variants=[
+            VariantResult(
+                variant=name,
+                users=tally.arm(name).users,
+                coverage=count_items(tally.arm(name).items),
+                traffic=float(traffic[v]),
+                metrics=_results(estimates, v, compared[v - 1] if v else None),
+            )
+            for v, name in enumerate(names)
+        ],
+        history=list(tally.points),
+    )
+
+
+def overall(verdicts: list[Verdict]) -> Verdict:
+    """Join the treatments' verdicts: one winner is enough to win, for the rest all have to agree."""
+    for decisive in ("mismatch", "winner"):
+        if decisive in verdicts:
+            return decisive
+    return verdicts[0] if len(set(verdicts)) == 1 else "running"
+
+
+def traffic_of(experiment: Experiment, goal: Estimate, verdicts: list[Verdict], shares: Doubles) -> Doubles:
+    """Say which share of the users each variant should get: (V,).
+
+    Parameters
+    ----------
+    goal : (V,) estimates of the metric that decides.
+    verdicts : of the treatments.
+    shares : (V,) as planned.
+    """
+    analysis = experiment.analysis
+    better = METRICS[PLACE[analysis.goal]].better
+    verdict = overall(verdicts)
+    if verdict == "mismatch":
+        return shares  # what the figures say is not to be acted on
+    if analysis.stop and verdict in ("winner", "harmful"):
+        allowed = np.array([verdict == "harmful", *(treatment == "winner" for treatment in verdicts)])
+        best = np.where(allowed, better * goal.mean, -np.inf).argmax()
+        return np.asarray(np.arange(len(shares)) == best, float)
+    enough = goal.n.min() >= analysis.rules.min_users
+    if analysis.bandit is not None and enough:
+        seed = hash64(f"{experiment.name}/{int(goal.n.sum())}")
+        return within_bounds(probability_best(goal, seed, better), analysis.bandit.low, analysis.bandit.high)
+    return shares
+
+
+def _metric(estimates: Estimate, metric: int) -> Estimate:
+    return Estimate(estimates.n[:, metric], estimates.mean[:, metric], estimates.variance[:, metric])
+
+
+def _compare(estimates: Estimate, v: int, metric: Metric, mismatch: Bools, experiment: Experiment) -> Comparison:
+    m = PLACE[metric.name]
+    treatment, control = (
+        Estimate(estimates.n[place, m], estimates.mean[place, m], estimates.variance[place, m]) for place in (v, 0)
+    )
+    n_treatments = len(experiment.variants) - 1
+    return compare(treatment, control, mismatch, experiment.analysis.rules, n_treatments, metric.better)
+
+
+def _results(estimates: Estimate, v: int, compared: list[Comparison] | None) -> list[MetricResult]:
+    results = []
+    for m, metric in enumerate(METRICS):
+        known = metric.name, float(estimates.mean[v, m]), _finite(np.sqrt(estimates.variance[v, m]))
+        if compared is None:
+            results.append(MetricResult(*known))
+        else:
+            found = compared[m]
+            bounds = _bounds(found.difference), _bounds(found.lift)
+            results.append(MetricResult(*known, *bounds, float(found.p), verdict_of(found)))
+    return results
+
+
+def _bounds(interval: Interval) -> Bounds:
+    return _finite(interval.low), _finite(interval.high)
+
+
+def _finite(value: Doubles) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,122 @@
+"""One user's outcomes, in whatever order the topics deliver what was observed."""
+
+from bisect import bisect_left
+from typing import Literal, NamedTuple
+
+from msgspec import Struct, field, msgpack
+
+from models.experiments.journal import Journal, OutcomeConfig
+from models.experiments.observations import Exposed, Observation, Shown, order
+
+MAX_OPEN = 64
+"""Observations of a user that wait for earlier ones; beyond them the oldest is settled before its time."""
+FORMAT = 1
+
+Values = list[list[float]]
+"""(M, 4) of a user, in the order of METRICS."""
+
+
+class Change(NamedTuple):
+    """What is to be taken away from an arm's sums, and what to be added in its place."""
+
+    experiment: str
+    digest: str
+    variant: str
+    at: int
+    """Event time of what changed it."""
+    old: Values | None
+    """None: the user is new to the arm."""
+    new: Values | None
+    """None: the user has left it for good."""
+    items: tuple[int, ...] = ()
+    """Shown now: for coverage."""
+
+
+class _State(Struct, array_like=True):
+    settled: Journal = field(default_factory=Journal)
+    settled_to: tuple[int, int, int] = (-1, 0, 0)
+    """Place of the last settled observation; what comes before it now is late."""
+    open: list[Observation] = field(default_factory=list)
+    newest_at: int = 0
+    told: Values | None = None
+    """What the arm holds of the user."""
+    told_of: Exposed | None = None
+
+
+class UserOutcomes:
+    """Takes observations in any order within the lateness, and tells how the user's outcomes change.
+
+    The same observations end in the same outcomes, in whatever order they come. Those older than the newest by more
+    than the lateness are settled: they are applied for good, and what would have come before them is late.
+    """
+
+    def __init__(self, config: OutcomeConfig, packed: bytes | None = None) -> None:
+        self._config = config
+        self._state = _State() if packed is None else _unpack(packed)
+        self._view = self._state.settled.copy()
+        for observation in self._state.open:
+            self._view.apply(observation, config)
+
+    def observe(self, observation: Observation) -> Literal["late", "repeated"] | None:
+        """Take in an observation; returns why it could not be used, None where it was."""
+        state, place = self._state, order(observation)
+        if place <= state.settled_to:
+            return "late"
+        spot = bisect_left(state.open, place, key=order)
+        if spot < len(state.open) and order(state.open[spot]) == place:
+            return "repeated"
+        state.open.insert(spot, observation)
+        if spot == len(state.open) - 1:
+            self._view.apply(observation, self._config)
+        else:
+            self._view = state.settled.copy()
+            for known in state.open:
+                self._view.apply(known, self._config)
+        state.newest_at = max(state.newest_at, observation.at)
+        self._settle()
+        return None
+
+    def change(self, observation: Observation) -> Change | None:
+        """Tell what has changed in the user's arm since the last time; None where nothing has.
+
+        Parameters
+        ----------
+        observation : the last one.
+        """
+        state, exposed = self._state, self._view.exposed
+        if exposed is None:
+            return None
+        outcome = self._view.outcome()
+        old = state.told if state.told_of is not None and state.told_of.arm == exposed.arm else None
+        items = observation.items if isinstance(observation, Shown) and observation.at >= exposed.at else ()
+        if outcome == old and not items:
+            return None
+        state.told, state.told_of = outcome, exposed
+        return Change(exposed.experiment, exposed.digest, exposed.variant, observation.at, old, outcome, items)
+
+    def withdraw(self) -> Change | None:
+        """Take the user out of the arm, because of an erasure."""
+        told, of = self._state.told, self._state.told_of
+        if told is None or of is None:
+            return None
+        return Change(of.experiment, of.digest, of.variant, self._state.newest_at, told, None)
+
+    def pack(self) -> bytes:
+        """Pack the state: a version byte and MessagePack."""
+        return bytes([FORMAT]) + msgpack.encode(self._state)
+
+    def _settle(self) -> None:
+        state = self._state
+        horizon = state.newest_at - self._config.lateness_ms
+        n = 0
+        while n < len(state.open) and (state.open[n].at < horizon or len(state.open) - n > MAX_OPEN):
+            state.settled.apply(state.open[n], self._config)
+            state.settled_to = order(state.open[n])
+            n += 1
+        del state.open[:n]
+
+
+def _unpack(packed: bytes) -> _State:
+    if packed[:1] != bytes([FORMAT]):
+        raise ValueError(f"outcomes of format {packed[0]} cannot be read; this release writes {FORMAT}")
+    return msgpack.decode(packed[1:], type=_State)

@@ -1,0 +1,52 @@
+"""Observations of one user, with defaults: times in minutes, items and slates by small numbers."""
+
+from typing import Any
+
+from models.experiments.journal import OutcomeConfig
+from models.experiments.metrics import PLACE, MetricName
+from models.experiments.observations import Act, Exposed, Observation, Seen, Shown
+from models.experiments.user_outcomes import Change, UserOutcomes
+
+MINUTE, DAY = 60_000, 86_400_000
+START = 1_700_000_000_000
+
+
+def at(minute: float) -> int:
+    return START + round(minute * MINUTE)
+
+
+def acts(minute: float, item: int = 1, **fields: Any) -> Act:
+    return Act(at(minute), round(1_000 * minute) + 7, item, **fields)
+
+
+def sees(minute: float, item: int = 1, slate: int = 0) -> Seen:
+    return Seen(at(minute), round(1_000 * minute) + item, item, slate)
+
+
+def is_exposed(minute: float = 0.0, variant: str = "control", experiment: str = "e", digest: str = "d") -> Exposed:
+    return Exposed(at(minute), experiment, digest, variant)
+
+
+def is_shown(minute: float, *items: int, **fields: Any) -> Shown:
+    return Shown(**{"at": at(minute), "id": round(1_000 * minute), "trigger": 0, "items": items or (1, 2, 3)} | fields)
+
+
+def changes_of(observations: list[Observation], config: OutcomeConfig | None = None) -> list[Change]:
+    user = UserOutcomes(config or OutcomeConfig())
+    return [
+        change
+        for observation in observations
+        if user.observe(observation) is None and (change := user.change(observation)) is not None
+    ]
+
+
+def outcome_of(observations: list[Observation], config: OutcomeConfig | None = None) -> dict[str, list[float]]:
+    """What the user counts for in the end: numerator, denominator, and both before, by metric."""
+    new = changes_of(observations, config)[-1].new
+    assert new is not None
+    return {name: new[place] for name, place in PLACE.items()}
+
+
+def counted(observations: list[Observation], metric: MetricName, config: OutcomeConfig | None = None) -> list[float]:
+    """Numerator and denominator of one metric since the exposure."""
+    return outcome_of(observations, config)[metric][:2]

@@ -1,0 +1,102 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.experiments.journal import OutcomeConfig
+from models.experiments.observations import Observation
+from models.experiments.user_outcomes import MAX_OPEN, UserOutcomes
+from tests.models.experiments.observing import MINUTE, acts, changes_of, is_exposed, is_shown, outcome_of, sees
+
+ITEMS = st.integers(1, 5)
+MINUTES = st.integers(0, 9)
+OBSERVATIONS: st.SearchStrategy[Observation] = st.one_of(
+    st.builds(lambda minute, item, goal: acts(minute, item, is_goal=goal, value=2.0), MINUTES, ITEMS, st.booleans()),
+    st.builds(sees, MINUTES, ITEMS),
+    st.builds(lambda minute, items: is_shown(minute, *items), MINUTES, st.lists(ITEMS, min_size=1, unique=True)),
+    st.builds(is_exposed, MINUTES, st.just("control")),
+)
+
+
+@given(st.lists(OBSERVATIONS, max_size=25), st.randoms(use_true_random=False), st.sampled_from(["slates", "events"]))
+def test_the_order_of_arrival_changes_nothing(observations: list[Observation], random: object, impressions: str):
+    config = OutcomeConfig(lateness_ms=10 * MINUTE, impressions=impressions)  # type: ignore[arg-type]
+    # One of each place, since of two observations at one place the first to come counts.
+    known = [is_exposed(0), *{(type(o), o.at, o.id): o for o in observations}.values()]
+    shuffled = list(known)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert outcome_of(shuffled, config) == outcome_of(known, config)
+
+
+@given(st.lists(OBSERVATIONS, max_size=40), st.integers(0, 39))
+def test_a_packed_user_goes_on_as_if_nothing_had_been(observations: list[Observation], cut: int):
+    config = OutcomeConfig(lateness_ms=3 * MINUTE)
+    through, first = UserOutcomes(config), UserOutcomes(config)
+    resumed = first
+    for place, observation in enumerate(observations):
+        if place == cut:
+            resumed = UserOutcomes(config, first.pack())
+        assert resumed.observe(observation) == through.observe(observation)
+        assert resumed.change(observation) == through.change(observation)
+    assert resumed.pack() == through.pack()
+
+
+def test_a_repeat_is_known_and_one_from_long_ago_is_late():
+    user = UserOutcomes(OutcomeConfig(lateness_ms=5 * MINUTE))
+    assert [user.observe(acts(minute)) for minute in (1, 20, 20, 16, 1, 14)] == [
+        None,
+        None,
+        "repeated",
+        None,
+        "late",
+        None,
+    ]
+    # 14 is older than the lateness, but nothing later has been settled; so it is still in order.
+
+
+def test_users_hold_no_more_than_a_bound():
+    user = UserOutcomes(OutcomeConfig())
+    sizes = []
+    for n in range(5 * MAX_OPEN):
+        slate = is_shown(n / 100, *(2**62 + n + place for place in range(10)))
+        assert user.observe(slate) is None
+        user.change(slate)
+        sizes.append(len(user.pack()))
+    assert max(sizes[2 * MAX_OPEN :]) <= max(sizes[: 2 * MAX_OPEN]) + 20
+
+
+def test_a_change_takes_away_what_it_told_before():
+    changes = changes_of([is_exposed(), is_shown(1, 1, 2), acts(2, 1), acts(3, 1)])
+    assert changes[0].old is None
+    for before, after in pairwise(changes):
+        assert after.old == before.new
+    assert changes[1].items == (1, 2)
+
+
+def test_an_exposure_that_comes_after_its_slate_counts_all_since():
+    changes = changes_of([acts(2, 1), is_shown(1, 1, 2), is_exposed(1)])
+    [change] = changes
+    assert change.new is not None
+    assert np.array(change.new)[0].tolist() == [1, 2, 0, 0]
+
+
+def test_users_in_no_experiment_change_nothing():
+    assert changes_of([is_shown(1), acts(2)]) == []
+
+
+def test_an_erasure_takes_back_what_was_told():
+    user = UserOutcomes(OutcomeConfig())
+    assert user.withdraw() is None
+    user.observe(is_exposed())
+    told = user.change(is_exposed())
+    withdrawn = user.withdraw()
+    assert told is not None
+    assert withdrawn is not None
+    assert (withdrawn.variant, withdrawn.old, withdrawn.new) == ("control", told.new, None)
+
+
+def test_a_state_of_another_format_is_refused():
+    with pytest.raises(ValueError, match="format 9"):
+        UserOutcomes(OutcomeConfig(), b"\x09")

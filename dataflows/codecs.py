@@ -10,7 +10,7 @@ import orjson
 
 from dataflows.records import Record
 from dataflows.settings import EventSettings
-from models.messages import Assignment, DeadLetter, Erasure, Event, Item, Request, Slate
+from models.messages import Assignment, DeadLetter, Erasure, Event, ExperimentResult, Item, Request, Slate
 
 M = TypeVar("M")
 
@@ -137,6 +137,6 @@ def catalog_decoder(
     return entries
 
 
-def encode(message: Slate | Assignment | DeadLetter | Event | Request | Item | Erasure) -> bytes:
+def encode(message: Slate | Assignment | ExperimentResult | DeadLetter | Event | Request | Item | Erasure) -> bytes:
     """Write a message as JSON."""
     return orjson.dumps(message, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -122,7 +122,7 @@ def run_flow(dataflow: Dataflow, settings: Settings, flow: str) -> None:
     ------
     EddyError : what stopped the flow, where a person can mend it.
     """
-    seconds = settings.recovery.learn_epoch_interval_s if flow == "learn" else settings.recovery.epoch_interval_s
+    seconds = settings.recovery.epoch_interval_s if flow == "recommend" else settings.recovery.learn_epoch_interval_s
     recovery = recovery_store(settings, flow)
     members = settings.cluster.members
     calm_collector()

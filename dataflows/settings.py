@@ -107,7 +107,7 @@ class RecoverySettings(Section):
     epoch_interval_s: int = Field(default=5, ge=0)
     """Seconds between snapshots of `recommend`: the flow rests while one is written, and a crash repeats so much."""
     learn_epoch_interval_s: int = Field(default=10, ge=0)
-    """Seconds between snapshots of `learn`: it packs whole shards, and nobody waits for it."""
+    """Seconds between snapshots of `learn`, which packs whole shards, and of `evaluate`: nobody waits for them."""
     partitions: int = Field(default=8, ge=1, le=4096)
     """Files of the store, fixed when it is made. Each is synced to the disk at a snapshot, so many make a long pause;
     but a resume is quadratic in the users of one: take 64 from 300,000 users a process on."""
@@ -206,6 +206,23 @@ class LearnSettings(Section):
     """An item trends only once so many distinct users have acted on it."""
 
 
+class EvaluateSettings(Section):
+    """How outcomes are counted; what an experiment is judged by stands in its declaration."""
+
+    impressions: Literal["slates", "events"] = "slates"
+    """What says that an item was shown: its slate, or an `impression` event of the platform."""
+    attribution_window_s: int = Field(default=86_400, ge=1)
+    """An act counts for an item that was shown no longer ago."""
+    lateness_s: int = Field(default=600, ge=0)
+    """How far a user's events, slates and assignments may come out of their order."""
+    retention_s: int = Field(default=7 * 86_400, ge=86_400)
+    """Who acts again between a day and this long after the exposure has come back."""
+    publish_every_s: float = Field(default=10.0, gt=0)
+    """Seconds for which changes of an experiment are gathered."""
+    max_slate_bytes: int = Field(default=1_000_000, ge=1_024)
+    """A larger slate or assignment is not read."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set, by `EDDY_<SECTION>__<NAME>` in the environment; empty means the default."""
 
@@ -226,6 +243,7 @@ class Settings(BaseSettings):
     events: EventSettings = EventSettings()
     profile: ProfileSettings = ProfileSettings()
     learn: LearnSettings = LearnSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
     strategy: Strategy = Strategy()
     """How slates are made for users in no experiment."""
     experiments_file: Path | None = None

@@ -8,7 +8,7 @@ import torch
 from bytewax.dataflow import Dataflow
 from rich.console import Console
 
-from dataflows import learn, recommend
+from dataflows import evaluate, learn, recommend
 from dataflows.codecs import catalog_decoder, encode, event_decoder
 from dataflows.edges import Edges, open_edges
 from dataflows.errors import EddyError
@@ -31,14 +31,14 @@ def now() -> datetime:
 
 @contextmanager
 def laid_out(flow: str, settings: Settings, stop: Stop, health: Health) -> Iterator[Dataflow]:
-    """Lay out a flow, `recommend` or `learn`, over its topics; its helpers stop with the context.
+    """Lay out a flow, `recommend`, `learn` or `evaluate`, over its topics; its helpers stop with the context.
 
     Raises
     ------
     EddyError : the broker, a topic, an experiment or the checkpoint is not what the flow needs.
     """
     edges = open_edges(flow, settings, stop)
-    make = _recommend if flow == "recommend" else _learn
+    make = {"recommend": _recommend, "learn": _learn, "evaluate": _evaluate}[flow]
     try:
         with make(edges, settings, health) as dataflow:
             health.ready = True
@@ -51,7 +51,7 @@ def laid_out(flow: str, settings: Settings, stop: Stop, health: Health) -> Itera
 @contextmanager
 def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflow]:
     torch.set_num_threads(1)  # batches are small: a second thread costs more than it brings
-    experiments = load_experiments(settings.experiments_file) if settings.experiments_file else Experiments()
+    experiments = _experiments(settings)
     checkpoint = _checkpoint(settings)
     learning = settings.learn
     table = ItemTable(
@@ -79,6 +79,10 @@ def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dat
         tables.close()
 
 
+def _experiments(settings: Settings) -> Experiments:
+    return load_experiments(settings.experiments_file) if settings.experiments_file else Experiments()
+
+
 def _checkpoint(settings: Settings) -> Checkpoint:
     try:
         return load_checkpoint(settings.checkpoint or SHIPPED)
@@ -94,3 +98,15 @@ def _learn(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflo
     outputs = learn.LearnOutputs(edges.sink("model-updates"), edges.sink("dead-letters"))
     codecs = learn.LearnCodecs(event_decoder(settings.events), catalog_decoder(settings.events), encode)
     yield learn.build(inputs, outputs, codecs, settings, now, health.counts)
+
+
+@contextmanager
+def _evaluate(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflow]:
+    experiments = _experiments(settings)
+    if not experiments.declared:
+        raise EddyError("evaluate has nothing to judge: name a file of experiments in EDDY_EXPERIMENTS_FILE")
+    inputs = evaluate.EvaluateInputs(
+        edges.source("events"), edges.source("recommendations"), edges.source("assignments")
+    )
+    outputs = evaluate.EvaluateOutputs(edges.sink("experiment-results"), edges.sink("dead-letters"))
+    yield evaluate.build(inputs, outputs, settings, experiments, now, health.counts)

@@ -16,13 +16,15 @@ class Flow(StrEnum):
 
     RECOMMEND = "recommend"
     LEARN = "learn"
+    EVALUATE = "evaluate"
 
 
 def run(flow: Annotated[Flow, typer.Argument(help="Which flow to run.")]) -> None:
     """Run a flow until SIGTERM or Ctrl-C, which drain it: state is kept, nothing is lost, exit code 0.
 
     `recommend` reads events and requests and writes slates and assignments; `learn` reads events and the
-    catalog and writes the item tables that recommend follows. Run both.
+    catalog and writes the item tables that recommend follows. Run both. `evaluate` reads what users did with what they
+    were shown and writes what the experiments say.
 
     Settings come from the environment: EDDY_KAFKA__BOOTSTRAP_SERVERS says where Kafka is, EDDY_RECOVERY__FOLDER where
     state survives a crash. `eddy doctor --settings` lists them all.

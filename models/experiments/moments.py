@@ -10,6 +10,9 @@ import numpy as np
 
 from models.arrays import Doubles
 
+ROUNDING = 1e-12
+"""A variance below this, relative to the squared mean, is taken for none."""
+
 N_VALUES = 4
 """Of a user and a metric: numerator, denominator, and both from before the exposure."""
 
@@ -55,8 +58,10 @@ def estimate(arm: Doubles, everybody: Doubles) -> Estimate:
     theta = _divide(all_spread[..., 0, 1], all_spread[..., 1, 1])
     mean = ratios[..., 0] - theta * (ratios[..., 1] - all_ratios[..., 1])
     left = spread[..., 0, 0] - 2 * theta * spread[..., 0, 1] + theta**2 * spread[..., 1, 1]
+    # What is left of a sum of squares after taking away the mean's is no smaller than rounding lets it be.
+    left = np.where(left > ROUNDING * ratios[..., 0] ** 2, left, 0.0)
     is_known = (n >= 2) & (arm[..., 0, 2] > 0)
-    variance = np.where(is_known, _divide(np.maximum(left, 0.0), n), np.inf)
+    variance = np.where(is_known, _divide(left, n), np.inf)
     return Estimate(n, mean, variance)
 
 

@@ -23,7 +23,7 @@ class Change(NamedTuple):
     digest: str
     variant: str
     at: int
-    """Event time of what changed it."""
+    """Event time of the user's newest observation."""
     old: Values | None
     """None: the user is new to the arm."""
     new: Values | None
@@ -88,18 +88,27 @@ class UserOutcomes:
             return None
         outcome = self._view.outcome()
         old = state.told if state.told_of is not None and state.told_of.arm == exposed.arm else None
-        items = observation.items if isinstance(observation, Shown) and observation.at >= exposed.at else ()
+        items = self._new_items(observation)
         if outcome == old and not items:
             return None
         state.told, state.told_of = outcome, exposed
-        return Change(exposed.experiment, exposed.digest, exposed.variant, observation.at, old, outcome, items)
+        return Change(*exposed.arm, state.newest_at, old, outcome, items)
+
+    def _new_items(self, observation: Observation) -> tuple[int, ...]:
+        """Return what was shown since the exposure and may not have been told; to tell it twice does no harm."""
+        if isinstance(observation, Exposed):
+            return tuple(item for slate in self._view.showings for item in slate.items)
+        exposed = self._view.exposed
+        if isinstance(observation, Shown) and exposed is not None and observation.at >= exposed.at:
+            return observation.items
+        return ()
 
     def withdraw(self) -> Change | None:
         """Take the user out of the arm, because of an erasure."""
         told, of = self._state.told, self._state.told_of
         if told is None or of is None:
             return None
-        return Change(of.experiment, of.digest, of.variant, self._state.newest_at, told, None)
+        return Change(*of.arm, self._state.newest_at, told, None)
 
     def pack(self) -> bytes:
         """Pack the state: a version byte and MessagePack."""

@@ -91,3 +91,8 @@ def test_arms_of_no_user_or_one_know_nothing():
         found = estimate(sums, sums)
         assert found.variance == np.inf
         assert np.isfinite(found.mean)
+
+
+def test_users_who_are_all_alike_have_no_variance_left_from_rounding():
+    [found] = estimates(values_of(np.full(1_000, 1 / np.log2(3))))
+    assert found.variance == 0

@@ -1,0 +1,113 @@
+"""The flow that says what works: what users did with what they were shown, by experiment and variant.
+
+    events ──────────► observe ─┐
+    recommendations ─► observe ─┼─► outcomes ──► add up ──► tally ──► experiment-results
+    assignments ─────► observe ─┘  (a user a    (a batch)  (an experiment
+                          │           key)                    a key)
+                          └─────────────────────────────────────────► dead-letters
+
+The topics are read side by side and not in one order of time, so each user's observations are put into their order
+here. A flow that is started long after the others reads each topic as fast as it comes: what one topic delivers later
+than the others by more than the lateness is counted as late.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import bytewax.operators as op
+from bytewax.dataflow import Dataflow
+from bytewax.inputs import Source
+from bytewax.outputs import Sink
+
+from dataflows.codecs import encode, event_decoder
+from dataflows.records import Outgoing, Record
+from dataflows.settings import Settings
+from dataflows.steps.observe import decode_assignments, exposures, observe_events, observe_slates
+from dataflows.steps.outcomes import outcomes
+from dataflows.steps.tally import TallyConfig, add_up, tally
+from dataflows.steps.write_letters import write_letters
+from models.experiments.assignment import Experiments
+from models.experiments.journal import OutcomeConfig
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateInputs:
+    """Where the flow reads; every source emits `Record`."""
+
+    events: Source[Record]
+    recommendations: Source[Record]
+    assignments: Source[Record]
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateOutputs:
+    """Where the flow writes; every sink takes `(key, Outgoing)`."""
+
+    experiment_results: Sink[tuple[str, Outgoing]]
+    dead_letters: Sink[tuple[str, Outgoing]]
+
+
+def build(
+    inputs: EvaluateInputs,
+    outputs: EvaluateOutputs,
+    settings: Settings,
+    experiments: Experiments,
+    clock: Callable[[], datetime],
+    counts: Counter[str],
+) -> Dataflow:
+    """Lay out the flow.
+
+    Parameters
+    ----------
+    experiments : those that `recommend` assigns users by; results are published of them alone.
+    clock : aware; what decides when results are published and users forgotten.
+    counts : what could not be used is added to, by reason.
+    """
+    evaluation = settings.evaluate
+    config = OutcomeConfig(
+        attribution_window_ms=1_000 * evaluation.attribution_window_s,
+        lateness_ms=1_000 * evaluation.lateness_s,
+        retention_ms=1_000 * evaluation.retention_s,
+        impressions=evaluation.impressions,
+    )
+    tallying = TallyConfig(
+        {experiment.digest(): experiment for experiment in experiments.declared},
+        evaluation.impressions,
+        timedelta(seconds=evaluation.publish_every_s),
+    )
+    rest = timedelta(seconds=settings.profile.expire_after_s)
+    decode, max_bytes = event_decoder(settings.events), evaluation.max_slate_bytes
+
+    flow = Dataflow("evaluate")
+
+    events = op.input("events", flow, inputs.events)  # Record
+    slates = op.input("recommendations", flow, inputs.recommendations)  # Record
+    assignments = op.input("assignments", flow, inputs.assignments)  # Record
+    assigned = decode_assignments("decode_assignments", assignments, max_bytes)  # (user, Exposed) | DeadLetter
+    observed = op.merge(
+        "observed",
+        observe_events("observe_events", events, decode, settings.events, counts),
+        observe_slates("observe_slates", slates, max_bytes, counts),
+        exposures("exposures", assigned),
+    )  # (user, Observation | None)
+
+    changes = outcomes("outcomes", observed, config, rest, clock, counts)  # (user, Change)
+    deltas = add_up("add_up", changes)  # (experiment@digest, TallyDelta)
+    results = tally("tally", deltas, tallying, clock, counts)  # (experiment, Outgoing)
+    letters = write_letters("write_letters", assigned, encode)  # (letter key, Outgoing)
+
+    op.output("experiment_results", results, outputs.experiment_results)
+    op.output("dead_letters", letters, outputs.dead_letters)
+    return flow
+
+
+def flow() -> Dataflow:
+    """Lay out the flow as the environment says, for a plain Bytewax worker.
+
+    `python -m bytewax.run "dataflows.evaluate:flow()"` runs it, with Bytewax's own flags for recovery and processes.
+    """
+    from dataflows.worker import plain_worker  # noqa: PLC0415 - it imports this module
+
+    return plain_worker("evaluate")

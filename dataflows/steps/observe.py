@@ -1,0 +1,162 @@
+"""The steps that reduce messages to what outcomes need of them, by user; None stands for a user who was erased."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import bytewax.operators as op
+import msgspec
+from bytewax.dataflow import Stream
+from bytewax.operators import KeyedStream
+
+from dataflows.codecs import Decoder
+from dataflows.records import Record
+from dataflows.settings import EventSettings
+from models.experiments.observations import Act, Exposed, Observation, Seen, Shown
+from models.ids import hash64
+from models.messages import Assignment, DeadLetter, Event, Id, Version
+from models.ranking.features import FEATURE_SET, FEATURES
+
+Observed = tuple[str, Observation | None]
+"""By user_id."""
+
+_POPULARITY = FEATURES.index("popularity_long")
+
+
+class SlateItemHead(msgspec.Struct):
+    """What outcomes need of a slate's item."""
+
+    item_id: Id
+    features: list[float]
+
+
+class SlateHead(msgspec.Struct):
+    """What outcomes need of a slate."""
+
+    recommendation_id: Id
+    user_id: Id
+    created_at: int
+    trigger_id: Id
+    feature_set: str
+    items: list[SlateItemHead]
+    version: Version = 1
+
+
+def observe_events(
+    step_id: str,
+    records: Stream[Record],
+    decode: Callable[[list[Record]], list[Event | DeadLetter]],
+    settings: EventSettings,
+    counts: Counter[str],
+) -> KeyedStream[Observation | None]:
+    """Decode events into acts and impressions; leave out those without consent and those that say dislike.
+
+    Bad messages are only counted here, by reason: `recommend` writes their dead letters.
+    """
+
+    def mapper(batch: list[Record]) -> list[Observed]:
+        found: list[Observed] = []
+        for event, record in zip(decode(batch), batch, strict=True):
+            if isinstance(event, DeadLetter):
+                counts[event.reason] += 1
+            elif not event.consent:
+                counts["no_consent"] += 1
+            elif (observation := observation_of(event, record, settings)) is not None:
+                found.append((event.user_id, observation))
+        return found
+
+    return op.flat_map_batch(step_id, records, mapper)
+
+
+def observation_of(event: Event, record: Record, settings: EventSettings) -> Act | Seen | None:
+    """Reduce an event; None where it is neither an impression nor something that the user wanted."""
+    slate = hash64(event.recommendation_id) if event.recommendation_id else 0
+    name, item = hash64(event.event_id), hash64(event.item_id)
+    if event.event_type == "impression":
+        return Seen(event.timestamp, name, item, slate)
+    if settings.weights[event.event_type] <= 0:
+        return None
+    return Act(
+        at=event.timestamp,
+        id=name,
+        item=item,
+        value=event.value,
+        is_goal=event.event_type in settings.owning_types,
+        is_rating=event.event_type == "rating",
+        slate=slate,
+        written_at=record.timestamp,
+    )
+
+
+def observe_slates(
+    step_id: str, records: Stream[Record], max_bytes: int, counts: Counter[str]
+) -> KeyedStream[Observation | None]:
+    """Decode slates, and the tombstones of erased users.
+
+    Bad messages are only counted here, by reason: `learn` writes their dead letters.
+    """
+    decode: Decoder[SlateHead] = Decoder("recommendations", SlateHead, _nothing_wrong, max_bytes)
+
+    def mapper(batch: list[Record]) -> list[Observed]:
+        found: list[Observed] = []
+        for record in batch:
+            if record.value is None and record.key:
+                found.append((record.key.decode(errors="replace"), None))
+                continue
+            slate = decode([record])[0]
+            if isinstance(slate, DeadLetter):
+                counts[slate.reason] += 1
+            else:
+                found.append((slate.user_id, _shown(slate, record)))
+        return found
+
+    return op.flat_map_batch(step_id, records, mapper)
+
+
+def _shown(slate: SlateHead, record: Record) -> Shown:
+    return Shown(
+        at=slate.created_at,
+        id=hash64(slate.recommendation_id),
+        trigger=hash64(slate.trigger_id),
+        items=tuple(hash64(item.item_id) for item in slate.items),
+        novelty=_novelty(slate),
+        written_at=record.timestamp,
+    )
+
+
+def _novelty(slate: SlateHead) -> float | None:
+    """Sum over the items what their logged popularity leaves of 1."""
+    if slate.feature_set != FEATURE_SET or any(len(item.features) <= _POPULARITY for item in slate.items):
+        return None
+    return sum(1 - item.features[_POPULARITY] for item in slate.items)
+
+
+def decode_assignments(step_id: str, records: Stream[Record], max_bytes: int) -> Stream[Observed | DeadLetter]:
+    """Decode assignments, and the tombstones of erased users; what does not decode is a dead letter."""
+    decode: Decoder[Assignment] = Decoder("assignments", Assignment, _nothing_wrong, max_bytes)
+
+    def mapper(batch: list[Record]) -> list[Observed | DeadLetter]:
+        found: list[Observed | DeadLetter] = []
+        for record in batch:
+            if record.value is None and record.key:
+                found.append((record.key.decode(errors="replace"), None))
+                continue
+            assignment = decode([record])[0]
+            if isinstance(assignment, DeadLetter):
+                found.append(assignment)
+            else:
+                exposed = Exposed(assignment.assigned_at, assignment.experiment, assignment.digest, assignment.variant)
+                found.append((assignment.user_id, exposed))
+        return found
+
+    return op.flat_map_batch(step_id, records, mapper)
+
+
+def exposures(step_id: str, decoded: Stream[Observed | DeadLetter]) -> KeyedStream[Observation | None]:
+    """Leave the dead letters out."""
+    return op.flat_map_batch(
+        step_id, decoded, lambda batch: [entry for entry in batch if not isinstance(entry, DeadLetter)]
+    )
+
+
+def _nothing_wrong(_message: object, _record: Record) -> None:
+    """Whatever decodes can be used."""

@@ -1,0 +1,72 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bytewax.errors import BytewaxRuntimeError
+from bytewax.testing import TestingSource
+
+from dataflows.steps import tally as tally_step
+from models.experiments.tally import Tally
+from models.experiments.user_outcomes import UserOutcomes
+from tests.flows.evaluating import FAR_AHEAD, Run, an_assignment, an_event, many
+
+
+class CrashError(Exception):
+    pass
+
+
+STEPS = {
+    "outcomes": (UserOutcomes, "observe"),
+    "add_up": (tally_step, "add_up_changes"),
+    "tally": (Tally, "add"),
+    "publish": (tally_step, "look"),
+    "snapshot of a user": (UserOutcomes, "pack"),
+    "snapshot of a tally": (Tally, "pack"),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("calls", [1, 7])
+def test_a_crash_in_any_step_changes_no_figure(step: str, calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    uninterrupted = Run(*many()).run().result
+    run = Run(*many(), store=tmp_path / "store")
+    owner, name = STEPS[step]
+    original = getattr(owner, name)
+    left = [calls]
+
+    def crash_once(*arguments: Any) -> Any:
+        left[0] -= 1
+        if left[0] == 0:
+            raise CrashError
+        return original(*arguments)
+
+    monkeypatch.setattr(owner, name, crash_once)
+    with pytest.raises((CrashError, BytewaxRuntimeError)):
+        run.run()
+    run.run()
+    assert left[0] < 0
+    assert run.result == uninterrupted
+
+
+def test_a_stop_and_a_resume_go_on_where_they_were(tmp_path: Path):
+    events, slates, assignments = many()
+    stops: list[Any] = [*events[:30], TestingSource.EOF(), *events[30:70], TestingSource.EOF(), *events[70:]]
+    run = Run(stops, slates, assignments, store=tmp_path / "store")
+    for _ in range(3):
+        run.run()
+    assert run.result == Run(events, slates, assignments).run().result
+
+
+def test_what_had_not_been_published_before_a_crash_is_published_after_it(tmp_path: Path):
+    events, slates, assignments = many()
+    run = Run([*events, TestingSource.ABORT()], slates, assignments, now=FAR_AHEAD, store=tmp_path / "store").run()
+    assert run.written == []
+    run.run()
+    assert run.result == Run(*many()).run().result
+
+
+def test_a_repeat_is_known_after_a_resume(tmp_path: Path):
+    events: list[Any] = [an_event(1), TestingSource.EOF(), an_event(1)]
+    run = Run(events, [], [an_assignment()], store=tmp_path / "store").run().run()
+    assert run.counts == {"repeated": 1}
+    assert run.value("activity") == 1

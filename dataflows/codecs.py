@@ -137,6 +137,21 @@ def catalog_decoder(
     return entries
 
 
+class _Times(msgspec.Struct):
+    timestamp: int | None = None
+    created_at: int | None = None
+    assigned_at: int | None = None
+
+
+def event_time(record: Record) -> int | None:
+    """Read when what an event, slate or assignment tells of happened; None where it does not say."""
+    try:
+        times = msgspec.json.decode(record.value or b"", type=_Times)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return next((at for at in (times.timestamp, times.created_at, times.assigned_at) if at is not None), None)
+
+
 def encode(message: Slate | Assignment | ExperimentResult | DeadLetter | Event | Request | Item | Erasure) -> bytes:
     """Write a message as JSON."""
     return orjson.dumps(message, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -6,9 +6,8 @@
                           │           key)                    a key)
                           └─────────────────────────────────────────► dead-letters
 
-The topics are read side by side and not in one order of time, so each user's observations are put into their order
-here. A flow that is started long after the others reads each topic as fast as it comes: what one topic delivers later
-than the others by more than the lateness is counted as late.
+The topics are read side by side, and no more than some seconds of event time apart; what remains of disorder each
+user's state puts right. What comes too late even so is counted.
 """
 
 from collections import Counter
@@ -68,7 +67,6 @@ def build(
     evaluation = settings.evaluate
     config = OutcomeConfig(
         attribution_window_ms=1_000 * evaluation.attribution_window_s,
-        lateness_ms=1_000 * evaluation.lateness_s,
         retention_ms=1_000 * evaluation.retention_s,
         impressions=evaluation.impressions,
     )

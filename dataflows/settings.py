@@ -213,8 +213,8 @@ class EvaluateSettings(Section):
     """What says that an item was shown: its slate, or an `impression` event of the platform."""
     attribution_window_s: int = Field(default=86_400, ge=1)
     """An act counts for an item that was shown no longer ago."""
-    lateness_s: int = Field(default=600, ge=0)
-    """How far a user's events, slates and assignments may come out of their order."""
+    alignment_s: int = Field(default=60, ge=0)
+    """How far, in event time, one topic may be read ahead of the others."""
     retention_s: int = Field(default=7 * 86_400, ge=86_400)
     """Who acts again between a day and this long after the exposure has come back."""
     publish_every_s: float = Field(default=10.0, gt=0)

@@ -9,7 +9,8 @@ from bytewax.dataflow import Dataflow
 from rich.console import Console
 
 from dataflows import evaluate, learn, recommend
-from dataflows.codecs import catalog_decoder, encode, event_decoder
+from dataflows.codecs import catalog_decoder, encode, event_decoder, event_time
+from dataflows.connectors.aligned import AlignedSource, Alignment
 from dataflows.edges import Edges, open_edges
 from dataflows.errors import EddyError
 from dataflows.experiments import load_experiments
@@ -105,8 +106,10 @@ def _evaluate(edges: Edges, settings: Settings, health: Health) -> Iterator[Data
     experiments = _experiments(settings)
     if not experiments.declared:
         raise EddyError("evaluate has nothing to judge: name a file of experiments in EDDY_EXPERIMENTS_FILE")
-    inputs = evaluate.EvaluateInputs(
-        edges.source("events"), edges.source("recommendations"), edges.source("assignments")
-    )
+    alignment = Alignment(1_000 * settings.evaluate.alignment_s)
+    inputs = evaluate.EvaluateInputs(*(
+        AlignedSource(topic, edges.source(topic), alignment, event_time, leads=topic == "assignments")
+        for topic in ("events", "recommendations", "assignments")
+    ))  # fmt: skip
     outputs = evaluate.EvaluateOutputs(edges.sink("experiment-results"), edges.sink("dead-letters"))
     yield evaluate.build(inputs, outputs, settings, experiments, now, health.counts)

@@ -35,16 +35,20 @@ class OutcomesLogic(StatefulBatchLogic[Observation | None, Change, bytes]):
         """Emit what changes; count late and repeated observations."""
         self._active_at = self._clock()
         changes: list[Change | None] = []
-        for observation in values:
-            if observation is None:
-                changes.append(self._user.withdraw())
-                self._user = UserOutcomes(self._config)
-            elif unused := self._user.observe(observation):
-                self._counts[unused] += 1
-            else:
-                changes.append(self._user.change(observation))
+        while None in values:
+            erased = values.index(None)
+            changes.append(self._observe(values[:erased]))
+            changes.append(self._user.withdraw())
+            self._user = UserOutcomes(self._config)
+            values = values[erased + 1 :]
+        changes.append(self._observe(values))
         told = [change for change in changes if change is not None]
-        return told, self.DISCARD if values[-1] is None else self.RETAIN
+        return told, self.RETAIN if values else self.DISCARD
+
+    def _observe(self, values: list[Observation | None]) -> Change | None:
+        observations = [observation for observation in values if observation is not None]
+        self._counts.update(self._user.observe(observations))
+        return self._user.change(observations)
 
     def on_notify(self) -> tuple[Iterable[Change], bool]:
         """Forget a user who has rested since; what was added to the sums stays."""

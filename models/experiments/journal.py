@@ -25,8 +25,6 @@ class OutcomeConfig:
 
     attribution_window_ms: int = DAY_MS
     """An act counts for an item shown no longer ago than this."""
-    lateness_ms: int = 600_000
-    """Observations may come out of their order by this much."""
     retention_ms: int = 7 * DAY_MS
     """Who acts again between a day and this long after the exposure has come back."""
     impressions: Literal["slates", "events"] = "slates"
@@ -78,6 +76,13 @@ class Journal(Struct, array_like=True):
             self._expose(observation)
         elif config.impressions == "events":
             self._see(observation)
+
+    def forget_outcomes(self) -> None:
+        """Let an exposure that comes too late have no past.
+
+        A part of what is known was the variant's doing, and CUPED would take the variant's effect out with it.
+        """
+        self.during = no_outcomes()
 
     def outcome(self) -> list[list[float]]:
         """Return the user's values of each metric (M, 4), as `models.experiments.moments` takes them."""

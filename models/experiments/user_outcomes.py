@@ -1,6 +1,8 @@
 """One user's outcomes, in whatever order the topics deliver what was observed."""
 
 from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from msgspec import Struct, field, msgpack
@@ -9,7 +11,7 @@ from models.experiments.journal import Journal, OutcomeConfig
 from models.experiments.observations import Exposed, Observation, Shown, order
 
 MAX_OPEN = 64
-"""Observations of a user that wait for earlier ones; beyond them the oldest is settled before its time."""
+"""Newest observations of a user between which earlier ones still find their place."""
 FORMAT = 1
 
 Values = list[list[float]]
@@ -44,10 +46,11 @@ class _State(Struct, array_like=True):
 
 
 class UserOutcomes:
-    """Takes observations in any order within the lateness, and tells how the user's outcomes change.
+    """Takes observations in any order, and tells how the user's outcomes change.
 
-    The same observations end in the same outcomes, in whatever order they come. Those older than the newest by more
-    than the lateness are settled: they are applied for good, and what would have come before them is late.
+    The same observations end in the same outcomes, in whatever order they come, as long as none is overtaken by more
+    than MAX_OPEN others. Older ones are settled: they are applied for good, and what comes before them is late. An
+    exposure alone is never too late: a user who was left out would make the variants' numbers lie.
     """
 
     def __init__(self, config: OutcomeConfig, packed: bytes | None = None) -> None:
@@ -57,38 +60,60 @@ class UserOutcomes:
         for observation in self._state.open:
             self._view.apply(observation, config)
 
-    def observe(self, observation: Observation) -> Literal["late", "repeated"] | None:
-        """Take in an observation; returns why it could not be used, None where it was."""
+    def observe(self, observations: Iterable[Observation]) -> Counter[str]:
+        """Take in observations; returns how many could not be used, by reason: `late` or `repeated`."""
+        unused: Counter[str] = Counter()
+        in_order = True
+        for observation in observations:
+            spot = self._spot(observation)
+            if isinstance(spot, str):
+                unused[spot] += 1
+                continue
+            state = self._state
+            state.newest_at = max(state.newest_at, observation.at)
+            if spot < 0:
+                state.settled.forget_outcomes()
+                state.settled.apply(observation, self._config)
+                in_order = False
+                continue
+            in_order = in_order and spot == len(state.open)
+            state.open.insert(spot, observation)
+            if in_order:
+                self._view.apply(observation, self._config)
+            self._settle()
+        if not in_order:
+            self._view = self._state.settled.copy()
+            for observation in self._state.open:
+                self._view.apply(observation, self._config)
+        return unused
+
+    def _spot(self, observation: Observation) -> int | Literal["late", "repeated"]:
+        """Find an observation's place among the open ones; -1 is behind all that is settled, whatever its time."""
         state, place = self._state, order(observation)
         if place <= state.settled_to:
-            return "late"
+            return -1 if isinstance(observation, Exposed) and not self._is_exposed else "late"
         spot = bisect_left(state.open, place, key=order)
-        if spot < len(state.open) and order(state.open[spot]) == place:
-            return "repeated"
-        state.open.insert(spot, observation)
-        if spot == len(state.open) - 1:
-            self._view.apply(observation, self._config)
-        else:
-            self._view = state.settled.copy()
-            for known in state.open:
-                self._view.apply(known, self._config)
-        state.newest_at = max(state.newest_at, observation.at)
-        self._settle()
-        return None
+        known = spot < len(state.open) and order(state.open[spot]) == place
+        return "repeated" if known else spot
 
-    def change(self, observation: Observation) -> Change | None:
+    @property
+    def _is_exposed(self) -> bool:
+        state = self._state
+        return state.settled.exposed is not None or any(isinstance(known, Exposed) for known in state.open)
+
+    def change(self, observations: Iterable[Observation]) -> Change | None:
         """Tell what has changed in the user's arm since the last time; None where nothing has.
 
         Parameters
         ----------
-        observation : the last one.
+        observations : what was taken in since.
         """
         state, exposed = self._state, self._view.exposed
         if exposed is None:
             return None
         outcome = self._view.outcome()
         old = state.told if state.told_of is not None and state.told_of.arm == exposed.arm else None
-        items = self._new_items(observation)
+        items = tuple({item for observation in observations for item in self._new_items(observation)})
         if outcome == old and not items:
             return None
         state.told, state.told_of = outcome, exposed
@@ -116,13 +141,10 @@ class UserOutcomes:
 
     def _settle(self) -> None:
         state = self._state
-        horizon = state.newest_at - self._config.lateness_ms
-        n = 0
-        while n < len(state.open) and (state.open[n].at < horizon or len(state.open) - n > MAX_OPEN):
-            state.settled.apply(state.open[n], self._config)
-            state.settled_to = order(state.open[n])
-            n += 1
-        del state.open[:n]
+        if len(state.open) > MAX_OPEN:
+            oldest = state.open.pop(0)
+            state.settled.apply(oldest, self._config)
+            state.settled_to = order(oldest)
 
 
 def _unpack(packed: bytes) -> _State:

@@ -113,7 +113,7 @@ class Run:
     @property
     def result(self) -> dict[str, Any]:
         """The newest result up to rounding, without the looks: when they fall depends on batches."""
-        key, outgoing = max(self.written, key=lambda written: int(written[1].record_id.rsplit("@", 1)[1]))
+        key, outgoing = self.written[-1]
         assert key == outgoing.key == EXPERIMENT.name
         assert outgoing.value is not None
         result: dict[str, Any] = _rounded(orjson.loads(outgoing.value))

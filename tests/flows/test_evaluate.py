@@ -6,6 +6,7 @@ import pytest
 from bytewax.testing import TestingSource, cluster_main
 
 from models.experiments.metrics import METRICS
+from models.experiments.user_outcomes import MAX_OPEN
 from tests.flows.evaluating import (
     FAR_AHEAD,
     Run,
@@ -69,8 +70,8 @@ def test_what_cannot_be_read_is_counted_and_a_bad_assignment_is_a_dead_letter():
 
 
 def test_late_and_repeated_observations_are_counted():
-    events = [an_event(20), an_event(1_000), an_event(1_000), an_event(5)]
-    run = Run(events, [], [an_assignment(second=1)], batch_size=1, lateness_s=60).run()
+    events = [*(an_event(second) for second in range(10, 20 + MAX_OPEN)), an_event(50), an_event(5)]
+    run = Run(events, [], [an_assignment(second=1)]).run()
     assert run.counts == {"repeated": 1, "late": 1}
 
 

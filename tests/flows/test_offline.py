@@ -1,4 +1,4 @@
-"""Both flows over a folder of files, to the end of their input."""
+"""The flows over a folder of files, to the end of their input."""
 
 import gzip
 import json
@@ -15,7 +15,7 @@ from bytewax.errors import BytewaxRuntimeError
 from dataflows import runtime
 from dataflows.connectors.file_tables import read_whole
 from dataflows.connectors.files import FileSource
-from dataflows.errors import FencedError
+from dataflows.errors import EddyError, FencedError
 from dataflows.runtime import Health, run_flow
 from dataflows.settings import LearnSettings, RecoverySettings, Settings, TopicSettings
 from dataflows.stopping import Owner, Stop
@@ -24,6 +24,14 @@ from models.ids import hash64
 from models.recommender import Recommender
 
 NOW = 1_700_000_000_000
+EXPERIMENTS = """
+experiments:
+  - name: page
+    analysis: {goal: hit_rate, rules: {alpha: 0.1}}
+    variants:
+      - {name: control, weight: 1, strategy: {allow_seen: true}}
+      - {name: treatment, weight: 1, strategy: {allow_seen: true, sources: {trending: 1.0}}}
+"""
 N_EVENTS = 2_400
 """Three batches of the source."""
 
@@ -90,6 +98,30 @@ def test_two_commands_turn_a_folder_of_events_into_slates(tmp_path: Path):
     assert "sequential_rules" in sources
     assert [letter["reason"] for letter in written(folder, "dead-letters/recommend")] == ["truncated"]
     assert [letter["topic"] for letter in written(folder, "dead-letters/learn")] == ["catalog"]
+
+
+def test_what_the_slates_were_worth_is_told_by_experiment(tmp_path: Path):
+    folder, store = a_folder(tmp_path / "topics"), tmp_path / "store"
+    experiments = tmp_path / "experiments.yaml"
+    experiments.write_text(EXPERIMENTS)
+    settings = settings_for(folder, store).model_copy(update={"experiments_file": experiments})
+    for flow in ("learn", "recommend"):
+        run(flow, settings)
+    counts = run("evaluate", settings).counts
+    result = json.loads((folder / "experiment-results" / "00000.jsonl").read_bytes().splitlines()[-1])
+    control, treatment = result["variants"]
+    assert counts == {"truncated": 1}
+    assert control["users"] + treatment["users"] == 20
+    figures = {metric["metric"]: metric["value"] for metric in control["metrics"]}
+    assert figures["activity"] == N_EVENTS / 20 - 1  # the first act comes before the slate that exposes the user
+    assert 0 < figures["ctr"] < figures["hit_rate"] <= 1
+    assert 0 < figures["novelty"] < 1
+    assert 10 <= control["coverage"] <= 60
+
+
+def test_evaluate_without_experiments_says_what_to_name(tmp_path: Path):
+    with pytest.raises(EddyError, match="EDDY_EXPERIMENTS_FILE"):
+        run("evaluate", settings_for(a_folder(tmp_path / "topics"), tmp_path / "store"))
 
 
 def test_rows_of_any_bytes_survive_their_lines(tmp_path: Path):

@@ -33,11 +33,11 @@ def is_shown(minute: float, *items: int, **fields: Any) -> Shown:
 
 def changes_of(observations: list[Observation], config: OutcomeConfig | None = None) -> list[Change]:
     user = UserOutcomes(config or OutcomeConfig())
-    return [
-        change
-        for observation in observations
-        if user.observe(observation) is None and (change := user.change(observation)) is not None
-    ]
+    found = []
+    for observation in observations:
+        user.observe([observation])
+        found.append(user.change([observation]))
+    return [change for change in found if change is not None]
 
 
 def outcome_of(observations: list[Observation], config: OutcomeConfig | None = None) -> dict[str, list[float]]:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,8 @@ from models.experiments.moments import gram
 from models.experiments.tally import MAX_POINTS, Tally, add_up_changes
 from models.experiments.user_outcomes import Change, Values
 from models.messages import Decision, ResultPoint
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "tally_v1.bin"
 
 
 def values(number: float) -> Values:
@@ -56,11 +60,20 @@ def test_declarations_are_added_up_apart():
     assert [delta.digest for delta in add_up_changes([a_change("a", None, 1), other])] == ["d", "d2"]
 
 
-def test_a_packed_tally_is_the_same_tally():
+def a_tally() -> Tally:
     tally = Tally()
     tally.add(add_up_changes([a_change("a", None, 2, items=(5, 6)), a_change("b", None, 4, at=9)])[0])
     tally.remember(ResultPoint(9, 2, {"b": (None, 0.5)}))
     tally.decision = Decision("winner", 9, 2)
+    return tally
+
+
+def test_an_old_snapshot_still_loads():
+    assert Tally(GOLDEN.read_bytes()).pack() == a_tally().pack()
+
+
+def test_a_packed_tally_is_the_same_tally():
+    tally = a_tally()
     again = Tally(tally.pack())
     assert again.pack() == tally.pack()
     assert (again.at, again.decision, again.points) == (9, tally.decision, tally.points)

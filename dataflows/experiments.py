@@ -4,6 +4,7 @@ experiments:
   - name: diversity
     coverage: 0.5
     namespace: {name: ranking, start: 0.0, end: 0.5}
+    analysis: {goal: conversion, rules: {alpha: 0.05, delta: 0.02}, stop: true}
     variants:
       - {name: control, weight: 1, strategy: {ranker: blend}}
       - {name: treatment, weight: 1, strategy: {ranker: mlp, diversity: 0.3}}

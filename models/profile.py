@@ -144,7 +144,8 @@ class Profile:
             return Outcome.APPLIED
         self.minutes.add(at)
         self.hour.add(at)
-        if self.minutes.count(at) > config.max_events_per_5_min:
+        limit = config.max_events_per_5_min
+        if self.n_events > limit and self.minutes.count(at) > limit:
             return Outcome.BOT
         self.impressions.scaled.pop(item, None)
         if event.event_type in config.owning_types:

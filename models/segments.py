@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 
+from models.ids import hash64
 from models.messages import Context, Value
 
 EVERYBODY = "all"
@@ -45,6 +46,12 @@ def segments_of(fields: tuple[str, ...], context: Context | None, at: int) -> tu
     ('device=mobile', 'daypart=evening', 'all')
     """
     return _named(fields, tuple([_value(name, context, at) for name in fields]))
+
+
+@lru_cache(maxsize=4096)
+def hashes_of(segments: tuple[str, ...]) -> tuple[int, ...]:
+    """Hash each segment's name (`models.ids.hash64`)."""
+    return tuple([hash64(name) for name in segments])
 
 
 def _value(field: str, context: Context | None, at: int) -> Value:

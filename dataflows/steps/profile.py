@@ -18,7 +18,7 @@ from models.messages import Assignment, DeadLetter, Erasure, Event, Request
 from models.profile import Outcome, Profile, ProfileConfig
 from models.profile_codec import pack, unpack
 from models.query import Query
-from models.segments import EVERYBODY, segments_of
+from models.segments import EVERYBODY, hashes_of, segments_of
 from models.strategy import Strategy
 
 Output = Query | Assignment | DeadLetter | Erasure
@@ -146,7 +146,7 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
             experiment=assigned.experiment if assigned else None,
             variant=assigned.variant if assigned else None,
             current_item=hash64(message.item_id) if message.item_id else 0,
-            segments=tuple(hash64(name) for name in named),
+            segments=hashes_of(named),
             context=message.context,
             candidates=message.candidates if isinstance(message, Request) else None,
             query=message.query if isinstance(message, Request) else None,

@@ -14,7 +14,7 @@ from models.messages import Event, Item
 from models.profile import Outcome, Profile, ProfileConfig
 from models.query import Query
 from models.recommender import MOST_AT_ONCE, Recommender
-from models.segments import EVERYBODY, segments_of
+from models.segments import EVERYBODY, hashes_of, segments_of
 from models.strategy import Strategy
 
 _EVERYBODY = hash64(EVERYBODY)
@@ -146,7 +146,7 @@ class _Profiles:
             experiment=None,
             variant=None,
             current_item=item,
-            segments=tuple(hash64(name) for name in named),
+            segments=hashes_of(named),
             context=event.context,
         )
 

@@ -22,7 +22,7 @@ from models.query import Query
 from models.ranking.batch import QueryBatch, usable
 from models.ranking.features import featurise
 from models.recommender import MOST_AT_ONCE, Recommender
-from models.segments import EVERYBODY, segments_of
+from models.segments import EVERYBODY, hashes_of, segments_of
 from tests.benchmarks.engine import batches
 from tests.benchmarks.world import World, clock
 
@@ -122,7 +122,7 @@ class BareLoop:
             experiment=None,
             variant=None,
             current_item=hash64(event.item_id),
-            segments=tuple(hash64(name) for name in segments),
+            segments=hashes_of(segments),
             context=event.context,
         )
 

@@ -8,6 +8,12 @@ experiments:
     variants:
       - {name: control, weight: 1, strategy: {ranker: blend}}
       - {name: treatment, weight: 1, strategy: {ranker: mlp, diversity: 0.3}}
+  - name: which-list
+    kind: interleaving
+    namespace: {name: ranking, start: 0.5, end: 1.0}
+    variants:
+      - {name: first, weight: 1, strategy: {ranker: blend}}
+      - {name: second, weight: 1, strategy: {ranker: mlp}}
 """
 
 import reprlib

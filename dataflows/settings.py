@@ -209,7 +209,7 @@ class LearnSettings(Section):
 class EvaluateSettings(Section):
     """How outcomes are counted; what an experiment is judged by stands in its declaration."""
 
-    impressions: Literal["slates", "events"] = "slates"
+    impressions: Literal["slate", "event"] = "slate"
     """What says that an item was shown: its slate, or an `impression` event of the platform."""
     attribution_window_s: int = Field(default=86_400, ge=1)
     """An act counts for an item that was shown no longer ago."""

@@ -126,6 +126,8 @@ class Slate:
     """Distinct events applied to the user so far: an audit sees any loss or double count."""
     feature_set: str
     items: list[SlateItem]
+    teams: list[int] | None = None
+    """Of an interleaved slate: which variant brought each item, 0 the first declared and 1 the second."""
     version: int = 1
 
 
@@ -205,7 +207,7 @@ class ExperimentResult:
     goal: str
     """The metric that decides."""
     impressions: str
-    """What counts as an impression: `slates`, or `events` of the platform."""
+    """What counts as an impression: a `slate`, or an `event` of the platform."""
     updated_at: int
     """Event time of the newest observation."""
     alpha: float

@@ -175,6 +175,7 @@ class Profile:
         candidates: list[str] | None = None,
         query: str | None = None,
         n_items: int | None = None,
+        rival: Strategy | None = None,
     ) -> Query:
         """Tell a slate all about its user at `at`; changes nothing.
 
@@ -204,6 +205,7 @@ class Profile:
             candidates=candidates,
             query=query,
             n_items=n_items,
+            rival=rival,
         )
 
     def _remember(self, event_hash: int, at: int) -> None:

@@ -43,3 +43,5 @@ class Query:
     """Search text of a request."""
     n_items: int | None = None
     """Overrides the strategy's slate length."""
+    rival: Strategy | None = None
+    """Another strategy, whose slate is interleaved with the first one's (`models.experiments.interleaving`)."""

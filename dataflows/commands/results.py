@@ -90,9 +90,11 @@ def show(result: ExperimentResult, console: Console) -> None:
     console.print(f"\n[bold]{result.experiment}[/bold]: [{look}]{result.verdict}{delta}[/{look}]", highlight=False)
     console.print(_facts(result), highlight=False)
     console.print(_table(result))
-    for treatment in result.variants[1:]:
-        title = f"lift of {result.goal}, {treatment.variant} over {result.variants[0].variant}"
-        console.print(plot_lifts(result.history, treatment.variant, title), highlight=False)
+    is_interleaved = len(result.variants) == 1
+    for treatment in result.history[-1].lifts if result.history else ():
+        control = "the other, wanted items a user" if is_interleaved else result.variants[0].variant
+        title = f"{'credit' if is_interleaved else 'lift'} of {result.goal}, {treatment} over {control}"
+        console.print(plot_lifts(result.history, treatment, title), highlight=False)
 
 
 def _facts(result: ExperimentResult) -> str:

@@ -145,6 +145,7 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
             strategy=assigned.strategy if assigned else step.strategy,
             experiment=assigned.experiment if assigned else None,
             variant=assigned.variant if assigned else None,
+            rival=assigned.rival if assigned else None,
             current_item=hash64(message.item_id) if message.item_id else 0,
             segments=hashes_of(named),
             context=message.context,

@@ -8,6 +8,7 @@ from dataflows.connectors.tables import Tables
 from dataflows.records import Outgoing
 from dataflows.steps.erase import tombstone
 from dataflows.steps.profile import Output
+from models.experiments.rivals import merge_rivals, with_rivals
 from models.messages import Erasure, Slate
 from models.query import Query
 from models.recommender import Recommender
@@ -23,7 +24,8 @@ def score(step_id: str, due: KeyedStream[Output], recommender: Recommender, tabl
     def mapper(batch: list[tuple[str, Output]]) -> list[tuple[str, Outgoing]]:
         tables.refresh()
         recommender.model_version = f"{ranker}@{tables.version}"
-        slates = iter(recommender.recommend([query for _, query in batch if isinstance(query, Query)]))
+        queries = [query for _, query in batch if isinstance(query, Query)]
+        slates = iter(merge_rivals(queries, recommender.recommend(with_rivals(queries))))
         # In the batch's own order: a user's slates from before an erasure lie before its tombstone.
         return [
             (user_id, tombstone(output) if isinstance(output, Erasure) else _outgoing(next(slates)))

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from models.experiments.declaration import Experiment, Namespace, check_together
 from models.strategy import Strategy
 
+INTERLEAVED = "interleaved"
+"""The variant of users who get the slates of two."""
+
 FNV_OFFSET = 0x811C9DC5
 FNV_PRIME = 0x01000193
 
@@ -28,6 +31,8 @@ class Assigned:
     digest: str
     """Of the experiment's declaration."""
     strategy: Strategy
+    rival: Strategy | None = None
+    """Of the second variant, where both are interleaved."""
 
 
 def fnv1a_32(text: str) -> int:
@@ -108,6 +113,9 @@ class Experiments:
                 continue
             bucket = bucket_of(user_id, experiment.salt)
             place = choose(bucket, ranges)
+            if place is not None and experiment.kind == "interleaving":
+                first, second = experiment.variants
+                return Assigned(experiment.name, INTERLEAVED, bucket, digest, first.strategy, second.strategy)
             if place is not None:
                 variant = experiment.variants[place]
                 return Assigned(experiment.name, variant.name, bucket, digest, variant.strategy)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import xxhash
@@ -97,6 +97,8 @@ class Experiment:
     variants: tuple[Variant, ...]
     salt: Annotated[str, Meta(max_length=256)] = ""
     """Of the hash that puts users into buckets; empty: the name."""
+    kind: Literal["split", "interleaving"] = "split"
+    """`split` gives each user one variant; `interleaving` gives all the slates of two, merged."""
     coverage: Share = 1.0
     """Share of the users (of the namespace) that take part."""
     namespace: Namespace | None = None
@@ -108,6 +110,8 @@ class Experiment:
             raise DeclarationError(
                 f"experiment {self.name!r} compares nothing: declare two variants or more", ["variants"]
             )
+        if self.kind == "interleaving" and len(self.variants) != 2:
+            raise DeclarationError(f"{self.name!r} interleaves two variants: declare two", ["variants"])
         repeated = _first_repeated(variant.name for variant in self.variants)
         if repeated is not None:
             raise DeclarationError(

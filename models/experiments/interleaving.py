@@ -4,7 +4,7 @@ As two captains choose their teams (Radlinski, Kurup and Joachims 2008, How Does
 Quality?). Each user sees both rankings, so far fewer users are needed than where each sees one.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,9 +44,9 @@ def interleave(first: Sequence[str], second: Sequence[str], n_items: int, seed: 
     return drafted
 
 
-def credit(drafted: Sequence[Drafted], wanted: Collection[str]) -> int:
-    """Return the second ranking's credit of a slate less the first's: items of its team that were wanted."""
-    return sum(2 * place.team - 1 for place in drafted if place.item in wanted)
+def credit(team: int) -> int:
+    """Return what a wanted item counts for: 1 where the second ranking brought it, -1 where the first did."""
+    return 2 * team - 1
 
 
 def even(preferences: Estimate) -> Estimate:

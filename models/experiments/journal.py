@@ -7,6 +7,7 @@ from typing import Literal
 
 from msgspec import Struct, field, msgpack
 
+from models.experiments.interleaving import credit
 from models.experiments.metrics import METRICS, PLACE, MetricName
 from models.experiments.observations import Act, Exposed, Observation, Seen, Shown
 
@@ -27,7 +28,7 @@ class OutcomeConfig:
     """An act counts for an item shown no longer ago than this."""
     retention_ms: int = 7 * DAY_MS
     """Who acts again between a day and this long after the exposure has come back."""
-    impressions: Literal["slates", "events"] = "slates"
+    impressions: Literal["slate", "event"] = "slate"
     """What says that an item was shown: its slate, or an `impression` event of the platform."""
 
 
@@ -42,6 +43,8 @@ class Showing(Struct, array_like=True):
     """Shown items that were acted on in time."""
     is_judged: bool = False
     """Whether the act that came next is known."""
+    teams: tuple[int, ...] | None = None
+    """Which variant brought each item."""
 
 
 def no_outcomes() -> Pairs:
@@ -74,7 +77,7 @@ class Journal(Struct, array_like=True):
             self._show(observation, config)
         elif isinstance(observation, Exposed):
             self._expose(observation)
-        elif config.impressions == "events":
+        elif config.impressions == "event":
             self._see(observation)
 
     def forget_outcomes(self) -> None:
@@ -121,6 +124,8 @@ class Journal(Struct, array_like=True):
         if slate and act.item not in slate.wanted and act.at - slate.shown_at[act.item] <= window_ms:
             slate.wanted.append(act.item)
             self._add("ctr", 1.0)
+            if slate.teams is not None:
+                self._add("preference", credit(slate.teams[slate.items.index(act.item)]))
 
     def _see(self, seen: Seen) -> None:
         slate = next((s for s in self._newest(seen.slate) if seen.item in s.items), None)
@@ -133,8 +138,9 @@ class Journal(Struct, array_like=True):
         return (slate for slate in reversed(self.showings) if named in (0, slate.id))
 
     def _show(self, shown: Shown, config: OutcomeConfig) -> None:
-        by_slate = config.impressions == "slates"
+        by_slate = config.impressions == "slate"
         showing = Showing(shown.id, shown.items, dict.fromkeys(shown.items, shown.at) if by_slate else {})
+        showing.teams = shown.teams
         self.showings = [*self.showings[1 - MAX_SLATES :], showing]
         self._add("ctr", 0.0, float(len(showing.shown_at)))
         if shown.novelty is not None:

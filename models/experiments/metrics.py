@@ -14,6 +14,7 @@ MetricName: TypeAlias = Literal[
     "ndcg",
     "novelty",
     "latency_ms",
+    "preference",
 ]
 
 
@@ -40,6 +41,7 @@ METRICS = (
     Metric("ndcg", False, 1, "mean of 1 / log2(1 + its rank), 0 where it was not there"),
     Metric("novelty", False, 1, "mean over shown items of 1 - log(1 + decayed count) / 10"),
     Metric("latency_ms", False, -1, "from the event's record to its slate's"),
+    Metric("preference", True, 1, "wanted items of the second variant less those of the first, in interleaved slates"),
 )
 
 PLACE: dict[MetricName, int] = {metric.name: place for place, metric in enumerate(METRICS)}

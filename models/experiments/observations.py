@@ -61,6 +61,8 @@ class Shown(Struct, frozen=True, array_like=True, tag="s"):
     novelty: float | None = None
     """Summed over the items; None where the slate did not log it."""
     written_at: int = 0
+    teams: tuple[int, ...] | None = None
+    """Of an interleaved slate: which variant brought each item, 0 or 1."""
 
 
 Observation = Act | Seen | Exposed | Shown

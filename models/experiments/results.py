@@ -1,12 +1,16 @@
 """What an experiment's sums say: values, confidence sequences, verdict, and the traffic that follows from it."""
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
 from models.arrays import Bools, Doubles
+from models.experiments.assignment import INTERLEAVED
 from models.experiments.bandit import probability_best, within_bounds
 from models.experiments.coverage import count_items
 from models.experiments.declaration import Experiment
-from models.experiments.metrics import METRICS, PLACE, Metric
+from models.experiments.interleaving import even
+from models.experiments.metrics import METRICS, PLACE, Metric, MetricName
 from models.experiments.moments import Estimate, estimate
 from models.experiments.sample_ratio import mismatch_p
 from models.experiments.sequential import Interval
@@ -18,6 +22,18 @@ from models.messages import Decision, ExperimentResult, MetricResult, ResultPoin
 Bounds = tuple[float | None, float | None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Findings:
+    """What differs between an experiment that splits its users and one that interleaves."""
+
+    goal: MetricName
+    verdict: Verdict
+    variants: list[VariantResult]
+    lifts: dict[str, Bounds]
+    """Of the goal, by treatment."""
+    mismatch_p: float
+
+
 def look(tally: Tally, experiment: Experiment, impressions: str) -> ExperimentResult:
     """Say what the experiment's users show now, and remember the look and the first decision in the tally.
 
@@ -27,6 +43,29 @@ def look(tally: Tally, experiment: Experiment, impressions: str) -> ExperimentRe
     ----------
     impressions : what counted as one (`OutcomeConfig.impressions`).
     """
+    found = (_split if experiment.kind == "split" else _interleaved)(tally, experiment)
+    users = sum(variant.users for variant in found.variants)
+    if tally.decision is None and found.verdict != "running":
+        tally.decision = Decision(found.verdict, tally.at, users)
+    tally.remember(ResultPoint(tally.at, users, found.lifts))
+    rules = experiment.analysis.rules
+    return ExperimentResult(
+        experiment=experiment.name,
+        digest=experiment.digest(),
+        goal=found.goal,
+        impressions=impressions,
+        updated_at=tally.at,
+        alpha=rules.alpha,
+        delta=rules.delta,
+        mismatch_p=found.mismatch_p,
+        verdict=found.verdict,
+        decision=tally.decision,
+        variants=found.variants,
+        history=list(tally.points),
+    )
+
+
+def _split(tally: Tally, experiment: Experiment) -> _Findings:
     analysis = experiment.analysis
     names = [variant.name for variant in experiment.variants]
     weights = np.array([variant.weight for variant in experiment.variants])
@@ -40,36 +79,45 @@ def look(tally: Tally, experiment: Experiment, impressions: str) -> ExperimentRe
         [_compare(estimates, v, metric, mismatch, experiment) for metric in METRICS] for v in range(1, len(names))
     ]  # (V - 1, M)
     verdicts = [verdict_of(row[goal]) for row in compared]
-    verdict = overall(verdicts)
-    users = int(counts.sum())
-    if tally.decision is None and verdict != "running":
-        tally.decision = Decision(verdict, tally.at, users)
-    lifts = {name: _bounds(row[goal].lift) for name, row in zip(names[1:], compared, strict=True)}
-    tally.remember(ResultPoint(tally.at, users, lifts))
     traffic = traffic_of(experiment, _metric(estimates, goal), verdicts, shares)
-    return ExperimentResult(
-        experiment=experiment.name,
-        digest=experiment.digest(),
-        goal=analysis.goal,
-        impressions=impressions,
-        updated_at=tally.at,
-        alpha=analysis.rules.alpha,
-        delta=analysis.rules.delta,
-        mismatch_p=float(mismatch_p(counts, shares)),
-        verdict=verdict,
-        decision=tally.decision,
-        variants=[
-            VariantResult(
-                variant=name,
-                users=tally.arm(name).users,
-                coverage=count_items(tally.arm(name).items),
-                traffic=float(traffic[v]),
-                metrics=_results(estimates, v, compared[v - 1] if v else None),
-            )
+    return _Findings(
+        analysis.goal,
+        overall(verdicts),
+        [
+            _variant(tally, name, float(traffic[v]), _results(estimates, v, compared[v - 1] if v else None))
             for v, name in enumerate(names)
         ],
-        history=list(tally.points),
+        {name: _bounds(row[goal].lift) for name, row in zip(names[1:], compared, strict=True)},
+        float(mismatch_p(counts, shares)),
     )
+
+
+def _interleaved(tally: Tally, experiment: Experiment) -> _Findings:
+    """Compare the users' mean credit with 0; `winner` says that the second variant is preferred, `harmful` the first.
+
+    Nobody is sorted into variants, so there is no mismatch; and no control's value to be a share of, so the bounds are
+    those of the credit itself, and `no difference` is never called.
+    """
+    sums = tally.arm(INTERLEAVED).sums  # (M, 5, 5)
+    estimates = estimate(sums[None], sums)  # (1, M)
+    preferences = _of(estimates, 0, PLACE["preference"])
+    found = compare(preferences, even(preferences), np.array(False), experiment.analysis.rules)
+    verdict, bounds = verdict_of(found), _bounds(found.difference)
+    metrics = _results(estimates, 0, None)
+    place = PLACE["preference"]
+    metrics[place] = replace(metrics[place], difference=bounds, p=float(found.p), verdict=verdict)
+    return _Findings(
+        "preference",
+        verdict,
+        [_variant(tally, INTERLEAVED, 1.0, metrics)],
+        {experiment.variants[1].name: bounds},
+        1.0,
+    )
+
+
+def _variant(tally: Tally, name: str, traffic: float, metrics: list[MetricResult]) -> VariantResult:
+    arm = tally.arm(name)
+    return VariantResult(name, arm.users, count_items(arm.items), traffic, metrics)
 
 
 def overall(verdicts: list[Verdict]) -> Verdict:
@@ -109,11 +157,12 @@ def _metric(estimates: Estimate, metric: int) -> Estimate:
     return Estimate(estimates.n[:, metric], estimates.mean[:, metric], estimates.variance[:, metric])
 
 
+def _of(estimates: Estimate, v: int, m: int) -> Estimate:
+    return Estimate(estimates.n[v, m], estimates.mean[v, m], estimates.variance[v, m])
+
+
 def _compare(estimates: Estimate, v: int, metric: Metric, mismatch: Bools, experiment: Experiment) -> Comparison:
-    m = PLACE[metric.name]
-    treatment, control = (
-        Estimate(estimates.n[place, m], estimates.mean[place, m], estimates.variance[place, m]) for place in (v, 0)
-    )
+    treatment, control = (_of(estimates, place, PLACE[metric.name]) for place in (v, 0))
     n_treatments = len(experiment.variants) - 1
     return compare(treatment, control, mismatch, experiment.analysis.rules, n_treatments, metric.better)
 

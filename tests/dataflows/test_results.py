@@ -29,7 +29,7 @@ def a_result(name: str = "page", verdict: str = "running", at: int = 5, users: i
     decision = None if verdict == "running" else Decision(verdict, at, 700)
     history = [ResultPoint(at, 800, {"treatment": (-0.05, 0.21)})]
     return ExperimentResult(
-        name, "d", "ctr", "slates", at, 0.05, 0.02, 0.8, verdict, decision, variants, history
+        name, "d", "ctr", "slate", at, 0.05, 0.02, 0.8, verdict, decision, variants, history
     )  # fmt: skip
 
 

@@ -33,15 +33,15 @@ def test_what_users_did_with_their_slates_is_counted_by_variant():
 
 
 def test_a_result_names_what_it_was_judged_by():
-    result = Run(assignments=[an_assignment()], impressions="events").run().result
-    assert (result["goal"], result["impressions"], result["verdict"]) == ("ctr", "events", "running")
+    result = Run(assignments=[an_assignment()], impressions="event").run().result
+    assert (result["goal"], result["impressions"], result["verdict"]) == ("ctr", "event", "running")
     assert [metric["metric"] for metric in result["variants"][0]["metrics"]] == [metric.name for metric in METRICS]
 
 
 def test_impression_events_count_where_the_settings_say_so():
     seen = an_event(2, item="a", event_type="impression")
     arguments = ([seen, an_event(3, item="a")], [a_slate(1)], [an_assignment()])
-    assert Run(*arguments, impressions="events").run().value("ctr") == 1
+    assert Run(*arguments, impressions="event").run().value("ctr") == 1
     assert Run(*arguments).run().value("ctr") == pytest.approx(1 / 3)
 
 

@@ -119,6 +119,24 @@ def test_what_the_slates_were_worth_is_told_by_experiment(tmp_path: Path):
     assert 10 <= control["coverage"] <= 60
 
 
+def test_two_strategies_in_one_slate_are_told_apart_by_what_users_want(tmp_path: Path):
+    folder, store = a_folder(tmp_path / "topics"), tmp_path / "store"
+    experiments = tmp_path / "experiments.yaml"
+    experiments.write_text(EXPERIMENTS.replace("name: page", "name: page\n    kind: interleaving"))
+    settings = settings_for(folder, store).model_copy(update={"experiments_file": experiments})
+    for flow in ("learn", "recommend", "evaluate"):
+        run(flow, settings)
+    slates = written(folder, "recommendations")
+    assert len(slates) == N_EVENTS
+    assert all(len(slate["teams"]) == len(slate["items"]) for slate in slates)
+    assert {team for slate in slates for team in slate["teams"]} == {0, 1}
+    result = written(folder, "experiment-results")[-1]
+    [variant] = result["variants"]
+    preference = next(metric for metric in variant["metrics"] if metric["metric"] == "preference")
+    assert (result["goal"], variant["variant"], variant["users"]) == ("preference", "interleaved", 20)
+    assert preference["value"] < 0  # what follows each item is known, so the sequence knows better than the trend
+
+
 def test_evaluate_without_experiments_says_what_to_name(tmp_path: Path):
     with pytest.raises(EddyError, match="EDDY_EXPERIMENTS_FILE"):
         run("evaluate", settings_for(a_folder(tmp_path / "topics"), tmp_path / "store"))

@@ -1,6 +1,7 @@
 """The published vectors are GrowthBook's `cases.json` (growthbook/growthbook-python, tests/cases.json)."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -181,6 +182,17 @@ def test_an_assignment_carries_what_its_variant_declares():
     assert (assigned.experiment, assigned.variant, assigned.bucket) == ("foo", "v1", 0.2019)
     assert assigned.strategy == experiment.variants[1].strategy
     assert assigned.digest == experiment.digest()
+
+
+def test_an_interleaved_experiment_gives_everybody_in_its_coverage_both_strategies():
+    experiment = replace(an_experiment("foo", shares=(0.2, 0.8), coverage=0.5), kind="interleaving")
+    found = [Experiments([experiment]).assign(user) for user in USERS[:500]]
+    taken = [assigned for assigned in found if assigned is not None]
+    assert 200 < len(taken) < 300
+    first, second = experiment.variants
+    for assigned in taken:
+        assert assigned.variant == "interleaved"
+        assert (assigned.strategy, assigned.rival) == (first.strategy, second.strategy)
 
 
 def test_the_first_declared_experiment_that_takes_a_user_decides():

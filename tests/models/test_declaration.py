@@ -4,7 +4,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from models.experiments.declaration import DeclarationError, Experiment, Namespace, Variant, check_together
+from models.experiments.declaration import (
+    Analysis,
+    DeclarationError,
+    Experiment,
+    Namespace,
+    TrafficBounds,
+    Variant,
+    check_together,
+)
 from models.strategy import SourceName, Strategy
 
 
@@ -80,6 +88,7 @@ def test_ranges_that_touch_or_lie_in_other_namespaces_go_together(first: Namespa
         an_experiment("f", salt="e"),
         an_experiment(salt="s"),
         an_experiment(coverage=0.5),
+        an_experiment(kind="interleaving"),
         an_experiment(namespace=Namespace("page", 0.0, 1.0)),
         an_experiment(variants=(a_variant("control"), a_variant("treatment", 2.0))),
         an_experiment(variants=(a_variant("treatment"), a_variant("control"))),
@@ -113,3 +122,20 @@ def test_a_value_out_of_bounds_has_no_digest():
 def test_a_strategy_needs_a_source(sources: dict[SourceName, float]):
     with pytest.raises(ValueError, match="no source"):
         Strategy(sources=sources)
+
+
+def test_the_analysis_is_no_part_of_the_digest():
+    assert an_experiment(analysis=Analysis(goal="value", stop=True)).digest() == an_experiment().digest()
+
+
+def test_interleaving_takes_two_variants():
+    with pytest.raises(DeclarationError, match="declare two") as caught:
+        an_experiment(kind="interleaving", variants=tuple(a_variant(name) for name in "abc"))
+    assert caught.value.path == ("variants",)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.6, 0.9), (0.0, 0.4)])
+def test_bounds_that_no_traffic_can_keep_are_refused(low: float, high: float):
+    with pytest.raises(DeclarationError, match="1/2") as caught:
+        an_experiment(analysis=Analysis(bandit=TrafficBounds(low, high)))
+    assert caught.value.path == ("analysis", "bandit")

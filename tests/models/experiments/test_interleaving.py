@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.experiments.interleaving import Drafted, credit, even, interleave
+from models.experiments.interleaving import even, interleave
 from models.experiments.verdict import Rules, compare
 from tests.models.experiments.builders import estimates, values_of
 
@@ -33,13 +33,6 @@ def test_the_same_seed_gives_the_same_slate_and_both_teams_begin_alike_often():
     begins = [interleave("ab", "cd", 4, seed)[0].team for seed in range(400)]
     assert begins == [interleave("ab", "cd", 4, seed)[0].team for seed in range(400)]
     assert 160 < sum(begins) < 240
-
-
-def test_credit_goes_to_the_team_whose_items_were_wanted():
-    drafted = [Drafted("a", 0), Drafted("b", 1), Drafted("c", 1)]
-    assert credit(drafted, {"b", "c"}) == 2
-    assert credit(drafted, {"a", "b"}) == 0
-    assert credit(drafted, {"a", "z"}) == -1
 
 
 def test_users_who_want_the_second_rankings_items_make_it_win():

@@ -5,7 +5,7 @@ import pytest
 from models.experiments.journal import MAX_SLATES, OutcomeConfig
 from tests.models.experiments.observing import DAY, MINUTE, acts, counted, is_exposed, is_shown, outcome_of, sees
 
-BY_EVENTS = OutcomeConfig(impressions="events")
+BY_EVENTS = OutcomeConfig(impressions="event")
 
 
 def test_an_act_on_a_shown_item_counts_once_of_all_that_were_shown():
@@ -31,7 +31,7 @@ def test_an_act_counts_for_the_slate_that_the_platform_names():
 
 
 def test_with_impression_events_only_what_was_seen_is_an_impression_and_its_window_begins_there():
-    config = OutcomeConfig(attribution_window_ms=5 * MINUTE, impressions="events")
+    config = OutcomeConfig(attribution_window_ms=5 * MINUTE, impressions="event")
     begun = [is_exposed(), is_shown(1, 1, 2, 3)]
     assert counted([*begun, acts(2, 1)], "ctr", config) == [0, 0]
     assert counted([*begun, sees(8, 1), sees(9, 1), sees(9, 2), acts(10, 1)], "ctr", config) == [1, 2]
@@ -110,3 +110,10 @@ def test_the_same_exposure_again_changes_nothing():
 def test_only_the_newest_slates_are_remembered():
     slates = [is_shown(minute, minute) for minute in range(1, MAX_SLATES + 2)]
     assert counted([is_exposed(), *slates, acts(30, 1), acts(31, 2)], "ctr") == [1, len(slates)]
+
+
+def test_in_an_interleaved_slate_a_wanted_item_is_credited_to_who_brought_it():
+    slate = is_shown(1, 1, 2, 3, teams=(0, 1, 1))
+    assert counted([is_exposed(), slate, acts(2, 2), acts(3, 3), acts(4, 3)], "preference") == [2, 1]
+    assert counted([is_exposed(), slate, acts(2, 1), acts(3, 9)], "preference") == [-1, 1]
+    assert counted([is_exposed(), is_shown(1, 1), acts(2, 1)], "preference") == [0, 1]

@@ -24,7 +24,7 @@ OBSERVATIONS: st.SearchStrategy[Observation] = st.one_of(
 )
 
 
-@given(st.lists(OBSERVATIONS, max_size=25), st.randoms(use_true_random=False), st.sampled_from(["slates", "events"]))
+@given(st.lists(OBSERVATIONS, max_size=25), st.randoms(use_true_random=False), st.sampled_from(["slate", "event"]))
 def test_the_order_of_arrival_changes_nothing(observations: list[Observation], random: object, impressions: str):
     config = OutcomeConfig(impressions=impressions)  # type: ignore[arg-type]
     # One of each place, since of two observations at one place the first to come counts.

@@ -104,7 +104,7 @@ def _facts(result: ExperimentResult) -> str:
         f"{users:,} users",
         f"alpha {result.alpha:g} at all looks together",
         f"users as planned: p = {result.mismatch_p:.3g}",
-        f"impressions are {'slates' if result.impressions == 'slates' else 'the events of the platform'}",
+        f"impressions are {'slates' if result.impressions == 'slate' else 'the events of the platform'}",
     ]
     if result.decision is not None:
         facts.append(f"first decided: {result.decision.verdict}, at {result.decision.users:,} users")

@@ -41,7 +41,7 @@ def a_topic(folder: Path, *results: ExperimentResult) -> Path:
 
 
 def eddy_results(folder: Path, *arguments: str) -> Result:
-    environment = {"EDDY_TOPICS__FOLDER": str(folder), "COLUMNS": "160"}
+    environment = {"EDDY_TOPICS__FOLDER": str(folder), "COLUMNS": "300"}
     return CliRunner().invoke(app, ["results", *arguments], env=environment)
 
 

@@ -21,7 +21,7 @@ def demo(
     """Stream real film ratings through a broker and watch slates come back.
 
     It starts a broker of its own, or uses KAFKA_HOME or EDDY_KAFKA__BOOTSTRAP_SERVERS where they are set; runs the
-    flows `learn` and `recommend`; judges each slate by what its user rated next; and ends by itself.
+    three flows; judges each slate by what its user rated next; and ends by itself with what the experiment says.
     """
     console = Console(stderr=True)
     settings = configuration.load()

@@ -16,12 +16,15 @@ from dataflows.codecs import encode
 from dataflows.connectors.broker import choose_broker
 from dataflows.connectors.kafka_admin import create_topics
 from dataflows.connectors.kafka_reader import KafkaReader
+from dataflows.connectors.kafka_scan import scan
 from dataflows.connectors.kafka_writer import KafkaWriter
 from dataflows.demo.judge import Judge, decode_slate
 from dataflows.demo.processes import FlowProcess, running_flows
 from dataflows.demo.screen import live_view, variants
 from dataflows.demo.training import trained_ranker
 from dataflows.demo.world import World, load_world
+from dataflows.experiment_results import newest_results
+from dataflows.result_table import show as show_result
 from dataflows.settings import KafkaSettings, Settings
 from dataflows.topics import declare
 from models.messages import Event, Request
@@ -65,10 +68,14 @@ def show(n_events: int, rate: float, settings: Settings, kafka_home: str | None,
             with console.status("learning the item tables from it"):
                 learning[0].wait_until_ready()
                 demo.wait_until_learned(learning[0])
-            with running_flows(("recommend",), environment | {"EDDY_KAFKA__START": "latest"}, Path(folder)) as serving:
+            now = {"EDDY_KAFKA__START": "latest", "EDDY_EVALUATE__PUBLISH_EVERY_S": "1"}
+            with running_flows(("recommend", "evaluate"), environment | now, Path(folder)) as serving:
                 with console.status("loading the tables and compiling the kernels (the first time takes longer)"):
-                    serving[0].wait_until_ready()
-                return demo.stream([*learning, *serving], console, live=live)
+                    for flow in serving:
+                        flow.wait_until_ready()
+                report = demo.stream([*learning, *serving], console, live=live)
+        demo.show_results(console)
+        return report
 
 
 class _Demo:
@@ -139,6 +146,12 @@ class _Demo:
             reader.close()
         console.print(variants(self.judge))
         return self.judge.report(seconds)
+
+    def show_results(self, console: Console) -> None:
+        """Show what the experiment says, once `evaluate` has drained."""
+        results = newest_results(scan(self._client, f"{self.prefix}experiment-results"))
+        for result in results.values():
+            show_result(result, console)
 
     def _await_first_slate(self, reader: KafkaReader) -> None:
         """Ask for one slate before the stream begins: writers are made at the first message of each partition."""

@@ -38,6 +38,7 @@ class SlateHead(msgspec.Struct):
     trigger_id: Id
     feature_set: str
     items: list[SlateItemHead]
+    learned_until: int = 0
     teams: list[int] | None = None
     version: Version = 1
 
@@ -121,6 +122,7 @@ def _shown(slate: SlateHead, record: Record) -> Shown:
         items=tuple(hash64(item.item_id) for item in slate.items),
         novelty=_novelty(slate),
         written_at=record.timestamp,
+        learned_until=slate.learned_until,
         teams=None if slate.teams is None or len(slate.teams) != len(slate.items) else tuple(slate.teams),
     )
 

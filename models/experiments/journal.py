@@ -45,6 +45,8 @@ class Showing(Struct, array_like=True):
     """Whether the act that came next is known."""
     teams: tuple[int, ...] | None = None
     """Which variant brought each item."""
+    learned_until: int = 0
+    """An act until then may have been known when the slate was made."""
 
 
 def no_outcomes() -> Pairs:
@@ -95,7 +97,7 @@ class Journal(Struct, array_like=True):
         ]
 
     def _act(self, act: Act, config: OutcomeConfig) -> None:
-        self._judge(act.item)
+        self._judge(act)
         self._attribute(act, config.attribution_window_ms)
         self._add("activity", 1.0)
         if act.is_goal:
@@ -107,13 +109,15 @@ class Journal(Struct, array_like=True):
             self.during[PLACE["retention"]][0] = 1.0
         self.triggers = [*self.triggers[1 - MAX_TRIGGERS :], (act.id, act.written_at)]
 
-    def _judge(self, item: int) -> None:
+    def _judge(self, act: Act) -> None:
         """Compare the slate that was in force with what the user did next."""
         if not self.showings or self.showings[-1].is_judged:
             return
         slate = self.showings[-1]
         slate.is_judged = True
-        rank = slate.items.index(item) + 1 if item in slate.items else 0
+        if act.at <= slate.learned_until:
+            return
+        rank = slate.items.index(act.item) + 1 if act.item in slate.items else 0
         self._add("hit_rate", float(rank > 0), 1.0)
         self._add("mrr", 1 / rank if rank else 0.0, 1.0)
         self._add("ndcg", 1 / log2(1 + rank) if rank else 0.0, 1.0)
@@ -121,7 +125,9 @@ class Journal(Struct, array_like=True):
     def _attribute(self, act: Act, window_ms: int) -> None:
         """Credit the newest impression of the item, once."""
         slate = next((s for s in self._newest(act.slate) if act.item in s.shown_at), None)
-        if slate and act.item not in slate.wanted and act.at - slate.shown_at[act.item] <= window_ms:
+        if slate is None or act.item in slate.wanted or act.at <= slate.learned_until:
+            return
+        if act.at - slate.shown_at[act.item] <= window_ms:
             slate.wanted.append(act.item)
             self._add("ctr", 1.0)
             if slate.teams is not None:
@@ -140,7 +146,7 @@ class Journal(Struct, array_like=True):
     def _show(self, shown: Shown, config: OutcomeConfig) -> None:
         by_slate = config.impressions == "slate"
         showing = Showing(shown.id, shown.items, dict.fromkeys(shown.items, shown.at) if by_slate else {})
-        showing.teams = shown.teams
+        showing.teams, showing.learned_until = shown.teams, shown.learned_until
         self.showings = [*self.showings[1 - MAX_SLATES :], showing]
         self._add("ctr", 0.0, float(len(showing.shown_at)))
         if shown.novelty is not None:

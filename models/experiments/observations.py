@@ -63,6 +63,8 @@ class Shown(Struct, frozen=True, array_like=True, tag="s"):
     written_at: int = 0
     teams: tuple[int, ...] | None = None
     """Of an interleaved slate: which variant brought each item, 0 or 1."""
+    learned_until: int = 0
+    """Event time up to which the item tables had learned: what was done by then proves nothing."""
 
 
 Observation = Act | Seen | Exposed | Shown

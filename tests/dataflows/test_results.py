@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -52,6 +53,18 @@ def test_the_newest_result_is_shown_with_its_figures(tmp_path: Path):
     assert "800 users" in output
     assert "-5.0% to +21.0%" in output
     assert "other" not in output
+
+
+def test_what_nobody_did_is_left_out_and_an_interleaved_credit_is_no_lift(tmp_path: Path):
+    metrics = [MetricResult(metric.name, 0.0, 0.0) for metric in METRICS]
+    metrics[-1] = replace(metrics[-1], value=0.4, error=0.1, difference=(0.1, 0.7), p=0.01, verdict="winner")
+    variants = [VariantResult("interleaved", 300, 12, 1.0, metrics)]
+    history = [ResultPoint(5, 300, {"second": (0.1, 0.7)})]
+    result = replace(a_result(verdict="winner"), goal="preference", variants=variants, history=history)
+    output = eddy_results(a_topic(tmp_path, result)).output
+    assert "+0.1 to +0.7" in output
+    assert "credit of preference, second over the other" in output
+    assert "conversion" not in output
 
 
 def test_all_experiments_are_shown_where_none_is_named(tmp_path: Path):

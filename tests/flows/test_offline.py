@@ -36,7 +36,7 @@ N_EVENTS = 2_400
 """Three batches of the source."""
 
 
-def a_folder(path: Path) -> Path:
+def a_folder(path: Path, since: int = NOW) -> Path:
     """Twenty users who look at ten of sixty lanterns in turn; the last event is garbage."""
     path.mkdir()
     events = [
@@ -45,7 +45,7 @@ def a_folder(path: Path) -> Path:
             "user_id": f"u-{n % 20}",
             "item_id": f"i-{n // 20 % 10}",
             "event_type": "view",
-            "timestamp": NOW + 1_000 * n,
+            "timestamp": since + 1_000 * n,
         }
         for n in range(N_EVENTS)
     ]
@@ -100,17 +100,22 @@ def test_two_commands_turn_a_folder_of_events_into_slates(tmp_path: Path):
     assert [letter["topic"] for letter in written(folder, "dead-letters/learn")] == ["catalog"]
 
 
+def evaluated(path: Path, experiments: str) -> tuple[Path, Health]:
+    """Learn from the past, recommend and evaluate on what came after it; returns the later folder."""
+    past, later = a_folder(path / "past"), a_folder(path / "later", NOW + 1_000 * N_EVENTS)
+    run("learn", settings_for(past, path / "store"))
+    (past / "model-updates").rename(later / "model-updates")
+    file = path / "experiments.yaml"
+    file.write_text(experiments)
+    settings = settings_for(later, path / "store").model_copy(update={"experiments_file": file})
+    run("recommend", settings)
+    return later, run("evaluate", settings)
+
+
 def test_what_the_slates_were_worth_is_told_by_experiment(tmp_path: Path):
-    folder, store = a_folder(tmp_path / "topics"), tmp_path / "store"
-    experiments = tmp_path / "experiments.yaml"
-    experiments.write_text(EXPERIMENTS)
-    settings = settings_for(folder, store).model_copy(update={"experiments_file": experiments})
-    for flow in ("learn", "recommend"):
-        run(flow, settings)
-    counts = run("evaluate", settings).counts
-    result = json.loads((folder / "experiment-results" / "00000.jsonl").read_bytes().splitlines()[-1])
-    control, treatment = result["variants"]
-    assert counts == {"truncated": 1}
+    folder, health = evaluated(tmp_path, EXPERIMENTS)
+    control, treatment = written(folder, "experiment-results")[-1]["variants"]
+    assert health.counts == {"truncated": 1}
     assert control["users"] + treatment["users"] == 20
     figures = {metric["metric"]: metric["value"] for metric in control["metrics"]}
     assert figures["activity"] == N_EVENTS / 20 - 1  # the first act comes before the slate that exposes the user
@@ -120,12 +125,7 @@ def test_what_the_slates_were_worth_is_told_by_experiment(tmp_path: Path):
 
 
 def test_two_strategies_in_one_slate_are_told_apart_by_what_users_want(tmp_path: Path):
-    folder, store = a_folder(tmp_path / "topics"), tmp_path / "store"
-    experiments = tmp_path / "experiments.yaml"
-    experiments.write_text(EXPERIMENTS.replace("name: page", "name: page\n    kind: interleaving"))
-    settings = settings_for(folder, store).model_copy(update={"experiments_file": experiments})
-    for flow in ("learn", "recommend", "evaluate"):
-        run(flow, settings)
+    folder, _ = evaluated(tmp_path, EXPERIMENTS.replace("name: page", "name: page\n    kind: interleaving"))
     slates = written(folder, "recommendations")
     assert len(slates) == N_EVENTS
     assert all(len(slate["teams"]) == len(slate["items"]) for slate in slates)

@@ -3,7 +3,7 @@ from math import log2
 import pytest
 
 from models.experiments.journal import MAX_SLATES, OutcomeConfig
-from tests.models.experiments.observing import DAY, MINUTE, acts, counted, is_exposed, is_shown, outcome_of, sees
+from tests.models.experiments.observing import DAY, MINUTE, acts, at, counted, is_exposed, is_shown, outcome_of, sees
 
 BY_EVENTS = OutcomeConfig(impressions="event")
 
@@ -117,3 +117,11 @@ def test_in_an_interleaved_slate_a_wanted_item_is_credited_to_who_brought_it():
     assert counted([is_exposed(), slate, acts(2, 2), acts(3, 3), acts(4, 3)], "preference") == [2, 1]
     assert counted([is_exposed(), slate, acts(2, 1), acts(3, 9)], "preference") == [-1, 1]
     assert counted([is_exposed(), is_shown(1, 1), acts(2, 1)], "preference") == [0, 1]
+
+
+def test_what_the_tables_knew_when_the_slate_was_made_proves_nothing():
+    slate = is_shown(1, 1, 2, learned_until=at(2))
+    known = outcome_of([is_exposed(), slate, acts(2, 1), acts(3, 2)])
+    assert (known["hit_rate"][:2], known["ctr"][:2]) == ([0, 0], [1, 2])
+    new = outcome_of([is_exposed(), slate, acts(2.1, 1)])
+    assert (new["hit_rate"][:2], new["ctr"][:2]) == ([1, 1], [1, 2])

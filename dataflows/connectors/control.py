@@ -7,6 +7,8 @@ from collections.abc import Callable
 import orjson
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
+from dataflows.connectors.kafka_admin import bounds_of
+
 Option = str | int | float | bool
 
 
@@ -28,9 +30,7 @@ class SharedStop:
         self._on_stop = on_stop
         self._closing = False
         self._consumer = Consumer(client | {"group.id": f"{flow}-control", "enable.auto.commit": False})
-        part = TopicPartition(topic, 0)
-        part.offset = self._consumer.get_watermark_offsets(part, timeout=30)[1]
-        self._consumer.assign([part])
+        self._consumer.assign([TopicPartition(topic, 0, bounds_of(self._consumer, topic, 0)[1])])
         self._thread = threading.Thread(target=self._listen, name="control", daemon=True)
         self._thread.start()
 

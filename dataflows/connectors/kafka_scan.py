@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from dataflows.connectors.kafka_admin import partitions_of
+from dataflows.connectors.kafka_admin import bounds_of, partitions_of
 from dataflows.errors import EddyError
 from dataflows.records import Record
 
@@ -40,7 +40,7 @@ def scan(client: dict[str, Option], topic: str, timeout_s: float = 30.0) -> Iter
     partitions = range(partitions_of(client, topic))
     consumer = Consumer(client | options)
     try:
-        ends = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout_s)[1] for p in partitions}
+        ends = {p: bounds_of(consumer, topic, p, timeout_s)[1] for p in partitions}
         waiting = {p for p, end in ends.items() if end}
         consumer.assign([TopicPartition(topic, p, 0) for p in sorted(waiting)])
         heard_at = time.monotonic()

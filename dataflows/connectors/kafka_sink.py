@@ -18,7 +18,7 @@ import xxhash
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from dataflows.connectors.kafka_admin import partitions_of
+from dataflows.connectors.kafka_admin import bounds_of, partitions_of
 from dataflows.errors import EddyError, FencedError
 from dataflows.records import Outgoing
 
@@ -269,7 +269,7 @@ def _read_back(sink: KafkaSink, partition: int, resume_at: int | None) -> tuple[
     )
     part = TopicPartition(sink.topic, partition)
     try:
-        first, _ = consumer.get_watermark_offsets(part, timeout=sink.timeout_s)
+        first, _ = bounds_of(consumer, sink.topic, partition, sink.timeout_s)
         part.offset = first if resume_at is None else max(first, resume_at)
         consumer.assign([part])
         end = part.offset

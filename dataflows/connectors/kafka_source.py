@@ -10,7 +10,7 @@ from typing import Literal
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from dataflows.connectors.kafka_admin import partitions_of
+from dataflows.connectors.kafka_admin import bounds_of, partitions_of
 from dataflows.errors import EddyError
 from dataflows.records import Record
 
@@ -56,7 +56,7 @@ class SharedConsumer:
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
         """Return a partition's first offset and the one after its last."""
-        return self.client.get_watermark_offsets(TopicPartition(topic, partition), timeout=30)
+        return bounds_of(self.client, topic, partition)
 
     def open(self, topic: str, partition: int, offset: int) -> "Inbox":
         """Begin to read a partition at an offset."""

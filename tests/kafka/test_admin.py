@@ -1,14 +1,16 @@
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from dataflows.connectors.broker_process import free_port
 from dataflows.connectors.kafka_admin import (
     Admin,
     TopicError,
     UnreachableError,
+    bounds_of,
     create_topics,
     list_topics,
     partitions_of,
@@ -154,3 +156,30 @@ def test_a_cluster_that_does_not_answer_is_one_problem_that_names_its_address_an
 def test_topics_of_a_cluster_that_does_not_answer_cannot_be_made() -> None:
     with pytest.raises(UnreachableError, match="EDDY_KAFKA__BOOTSTRAP_SERVERS"):
         create_topics({"bootstrap.servers": f"127.0.0.1:{free_port()}"}, declare(), 1, timeout_s=1)
+
+
+class Electing:
+    """A client that hears of no leader, so many times, then of the bounds."""
+
+    def __init__(self, code: int, times: int) -> None:
+        self._failures = [KafkaException(KafkaError(code))] * times
+
+    def get_watermark_offsets(self, _part: TopicPartition, _timeout_s: float) -> tuple[int, int]:
+        if self._failures:
+            raise self._failures.pop()
+        return 3, 8
+
+
+def test_a_partition_that_gets_its_leader_is_asked_again() -> None:
+    assert bounds_of(cast("Consumer", Electing(KafkaError.NOT_LEADER_FOR_PARTITION, 2)), "events", 0) == (3, 8)
+
+
+def test_without_a_leader_it_gives_up_in_time() -> None:
+    never = cast("Consumer", Electing(KafkaError.LEADER_NOT_AVAILABLE, 1_000))
+    with pytest.raises(KafkaException):
+        bounds_of(never, "events", 0, timeout_s=0.2)
+
+
+def test_any_other_failure_is_told_at_once() -> None:
+    with pytest.raises(KafkaException):
+        bounds_of(cast("Consumer", Electing(KafkaError.TOPIC_AUTHORIZATION_FAILED, 1)), "events", 0)

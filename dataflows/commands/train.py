@@ -56,9 +56,11 @@ def train(events: Events, out: Out, catalog: Catalog = None, name: Name = None) 
             raise EddyError(f"{events}: {error}") from error
         except OSError as error:
             raise EddyError(f"{out} cannot be written: {error.strerror}") from error
-    table = Table("ranker", "HR@10", "MRR", title=f"on the {training.verdicts[0].mlp.n:,} slates after the training")
+    table = Table(
+        "ranker", "HR@10", "MRR", title=f"on the {training.verdicts[0].learned.n:,} slates after the training"
+    )
     [verdict] = training.verdicts
-    for ranker, earned in (("blend", verdict.blend), ("mlp", verdict.mlp)):
+    for ranker, earned in (("blend", verdict.blend), ("mlp", verdict.learned)):
         table.add_row(ranker, f"{earned.hit_rate:.4f}", f"{earned.mrr:.4f}")
     console.print(table)
     console.print(f"{training.checkpoint.version}: {training.n_examples:,} examples, in {out}", highlight=False)

@@ -18,11 +18,10 @@ def score(step_id: str, due: KeyedStream[Output], recommender: Recommender, tabl
 
     Item tables change between two batches, never within one.
     """
-    ranker = recommender.model_version
 
     def mapper(batch: list[tuple[str, Output]]) -> list[tuple[str, Outgoing]]:
         tables.refresh()
-        recommender.model_version = f"{ranker}@{tables.version}"
+        recommender.table_version = tables.version
         slates = iter(recommender.recommend([query for _, query in batch if isinstance(query, Query)]))
         # In the batch's own order: a user's slates from before an erasure lie before its tombstone.
         return [

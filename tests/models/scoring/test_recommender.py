@@ -212,7 +212,7 @@ def test_the_ranker_of_the_strategy_orders_the_slate():
 def test_a_strategy_whose_ranker_is_not_loaded_is_refused():
     recommender = Recommender(a_table(FOUR, TRENDS))
     strategy = a_strategy(ranker="mlp")
-    with pytest.raises(ValueError, match="'mlp', but no checkpoint is loaded"):
+    with pytest.raises(ValueError, match="'mlp', but no checkpoint of it is loaded"):
         recommender.require(strategy)
     with pytest.raises(ValueError, match="'mlp'"):
         recommender.recommend([a_query(strategy=strategy)])
@@ -221,7 +221,7 @@ def test_a_strategy_whose_ranker_is_not_loaded_is_refused():
 
 def test_a_slate_carries_what_its_query_and_the_table_say():
     recommender = Recommender(a_table(FOUR, TRENDS), flow="shop")
-    recommender.model_version = "7+1234"
+    recommender.table_version = "1234"
     query = a_query(
         user_id="u-7",
         trigger="request",
@@ -239,7 +239,7 @@ def test_a_slate_carries_what_its_query_and_the_table_say():
         NOW,
     )
     assert (slate.experiment, slate.variant, slate.n_events) == ("x", "b", 12)
-    assert (slate.model_version, slate.learned_until, slate.feature_set) == ("7+1234", NOW, FEATURE_SET)
+    assert (slate.model_version, slate.learned_until, slate.feature_set) == ("blend@1234", NOW, FEATURE_SET)
     assert slate.recommendation_id == recommendation_id("shop", "u-7", "request", "r-1")
     assert len(slate.items) == 2
 

@@ -121,7 +121,10 @@ class OnlineRanker:
         labelled = collate(batch, self.config.n_features)
 
         def judge(ranker: Ranker) -> list[float]:
-            return concordance(ranker.score(labelled.inputs), labelled.labels, labelled.present).tolist()
+            found: list[float] = concordance(
+                ranker.score(labelled.inputs), labelled.labels, labelled.present
+            ).tolist()
+            return found
 
         service = judge(_served(self.service))
         previous = judge(_served(self.previous)) if self.can_roll_back else [float("nan")] * labelled.n

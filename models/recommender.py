@@ -103,15 +103,21 @@ class Recommender:
         if checkpoint is not None:
             self.swap(checkpoint.kind, checkpoint)
 
-    def swap(self, name: str, checkpoint: Checkpoint) -> None:
+    def swap(self, name: str, checkpoint: Checkpoint | None) -> None:
         """Put a ranker in the place of the one with that name; nobody may do so during a call.
 
         Parameters
         ----------
         name
             The strategies' name of it; `name.variant` serves only the slates of that variant.
+        checkpoint
+            None takes the ranker away: the blend serves in its place.
         """
-        self._rankers[name] = NetworkRanker(checkpoint.model, self._device), checkpoint.version
+        if checkpoint is None:
+            self._rankers.pop(name, None)
+            self._awaited |= {name}
+        else:
+            self._rankers[name] = NetworkRanker(checkpoint.model, self._device), checkpoint.version
 
     def require(self, strategy: Strategy) -> None:
         """Check that a strategy can be served; a flow does so at start, for each of its variants.

@@ -67,6 +67,8 @@ class Published:
     number: int
     """Rising with each decision."""
     is_rollback: bool
+    learned_until: int
+    """Event time of the newest slate learned from, Unix ms."""
     told: dict[str, float]
     """`loss` (progressive), the `concordance` of what won and of what it `replaced`, `n_judged`, `n_slates` learned."""
 
@@ -94,6 +96,7 @@ class OnlineRanker:
         self.n_steps = 0
         self.n_drifts = 0
         self.number = 0
+        self.learned_until = 0
 
     @property
     def n_slates(self) -> int:
@@ -121,9 +124,7 @@ class OnlineRanker:
         labelled = collate(batch, self.config.n_features)
 
         def judge(ranker: Ranker) -> list[float]:
-            found: list[float] = concordance(
-                ranker.score(labelled.inputs), labelled.labels, labelled.present
-            ).tolist()
+            found: list[float] = concordance(ranker.score(labelled.inputs), labelled.labels, labelled.present).tolist()
             return found
 
         service = judge(_served(self.service))
@@ -142,6 +143,7 @@ class OnlineRanker:
         self.learner.learn(collate([*batch, *old], self.config.n_features))
         for example in batch:
             self.reservoir.add(example, example.slate)
+            self.learned_until = max(self.learned_until, example.closed_at)
         self.n_steps += 1
 
     def _decide(self) -> Published | None:
@@ -149,13 +151,13 @@ class OnlineRanker:
         if self.can_roll_back and self._is_better(previous, service):
             told = self._told(previous, service)
             self._put_in_service(self.previous, None, can_roll_back=False)
-            return Published(self.service, self.number, is_rollback=True, told=told)
+            return Published(self.service, self.number, is_rollback=True, learned_until=self.learned_until, told=told)
         if self._is_better(learner, service):
             told, new = self._told(learner, service), self.learner.checkpoint()
             version = f"{self.config.name}-{self.number + 1}-{new.digest[:8]}"
             named = Checkpoint(new.model, version, new.digest, told, new.loss)
             self._put_in_service(named, self.service, can_roll_back=True)
-            return Published(named, self.number, is_rollback=False, told=told)
+            return Published(named, self.number, is_rollback=False, learned_until=self.learned_until, told=told)
         return None
 
     def _is_better(self, one: Doubles, other: Doubles) -> bool:
@@ -192,7 +194,7 @@ class OnlineRanker:
             list(self.judged),
             list(self.losses),
             self.drift.state,
-            (self.n_steps, self.n_drifts, self.number),
+            (self.n_steps, self.n_drifts, self.number, self.learned_until),
             self.can_roll_back,
         )
         return msgspec.msgpack.encode(state)
@@ -219,7 +221,7 @@ class OnlineRanker:
         ranker.judged.extend(state.judged)
         ranker.losses.extend(state.losses)
         ranker.drift = LossDrift(state=state.drift)
-        ranker.n_steps, ranker.n_drifts, ranker.number = state.counts
+        ranker.n_steps, ranker.n_drifts, ranker.number, ranker.learned_until = state.counts
         ranker.can_roll_back = state.can_roll_back
         return ranker
 
@@ -235,7 +237,7 @@ class _State(NamedTuple):
     judged: list[Any]
     losses: list[float]
     drift: DriftState
-    counts: tuple[int, int, int]
+    counts: tuple[int, int, int, int]
     can_roll_back: bool
 
 

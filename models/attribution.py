@@ -42,7 +42,7 @@ class AttributionConfig:
     """How long after its windows a slate still waits for what comes late."""
     event_weights: Mapping[str, float] = field(default_factory=default_event_weights)
     """A type above 0 makes a positive of that weight, below 0 a negative; a type of weight 0 is no feedback."""
-    max_slates: int = 32
+    max_slates: int = 128
     max_events: int = 1_024
     feature_set: str | None = None
     """Whose logged features are kept; None keeps none."""

@@ -18,8 +18,14 @@ EVERY_S = 10
 
 
 def settings_for(name: str = "mlp", **ranker: Any) -> Settings:
-    chosen = {"batch_size": 8, "publish_every": 2, "min_judged": 16, "guard_slates": 64, "learning_rate": 0.01,
-              "reservoir": 64}
+    chosen = {
+        "batch_size": 8,
+        "publish_every": 2,
+        "min_judged": 16,
+        "guard_slates": 64,
+        "learning_rate": 0.01,
+        "reservoir": 64,
+    }
     return Settings(
         learn=LearnSettings(shards=2),
         attribution=AttributionSettings(window_s=5, lateness_s=2, max_slates=200),

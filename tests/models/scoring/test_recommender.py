@@ -219,6 +219,27 @@ def test_a_strategy_whose_ranker_is_not_loaded_is_refused():
     recommender.require(a_strategy())
 
 
+def test_until_an_awaited_ranker_has_come_the_blend_serves_and_says_so():
+    recommender = Recommender(a_table(FOUR, TRENDS), awaited=["mlp"])
+    query = a_query(strategy=a_strategy(ranker="mlp"))
+    recommender.require(query.strategy)
+    versions = []
+    for checkpoint in (None, a_checkpoint(), None):
+        recommender.swap("mlp", checkpoint)
+        [slate] = recommender.recommend([query])
+        versions.append((slate.model_version, items_of(slate)[0]))
+    assert versions == [("blend", "a"), ("backwards-1", "d"), ("blend", "a")]
+
+
+def test_a_variant_may_have_a_ranker_of_its_own_beside_that_of_the_others():
+    recommender = Recommender(a_table(FOUR, TRENDS), awaited=["mlp"])
+    recommender.swap("mlp.left", a_checkpoint())
+    strategy = a_strategy(ranker="mlp")
+    queries = [a_query(strategy=strategy, variant=variant) for variant in ("left", "right", "left", None)]
+    slates = recommender.recommend(queries)
+    assert [slate.model_version for slate in slates] == ["backwards-1", "blend", "backwards-1", "blend"]
+
+
 def test_a_slate_carries_what_its_query_and_the_table_say():
     recommender = Recommender(a_table(FOUR, TRENDS), flow="shop")
     recommender.table_version = "1234"

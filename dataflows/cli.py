@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from dataflows.commands import broker, demo, doctor, replay, run, topics, train
+from dataflows.commands import broker, demo, doctor, models, replay, run, topics, train
 from dataflows.errors import mendable
 
 HELP = """
@@ -20,6 +20,7 @@ app = typer.Typer(
     name="eddy", help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown"
 )
 app.add_typer(topics.app)
+app.add_typer(models.app)
 app.command("broker")(broker.serve)
 app.command("demo")(demo.demo)
 app.command("run")(run.run)

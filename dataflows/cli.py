@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from dataflows.commands import broker, demo, doctor, models, replay, run, topics, train
+from dataflows.commands import broker, demo, doctor, models, replay, run, topics, train, tune
 from dataflows.errors import mendable
 
 HELP = """
@@ -26,6 +26,7 @@ app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("replay")(replay.replay_messages)
 app.command("train")(train.train)
+app.command("tune")(tune.tune)
 app.command("doctor")(doctor.examine)
 
 

@@ -99,7 +99,7 @@ def train(
         Where the first part makes fewer than 2 examples, or nobody did anything after it.
     """
     config = config or TrainingConfig()
-    until_at = _until(events, config.train_share)
+    until_at = until(events, config.train_share)
     n_slates = len(config.walk.strategies) * sum(event.timestamp <= until_at for event in events)
     gathered = Gathered(config.max_examples / max(n_slates, 1), config.fit.seed)
     verdicts = tuple(Verdict() for _ in config.walk.strategies)
@@ -174,7 +174,8 @@ class Gathered:
         )
 
 
-def _until(events: Sequence[Event], share: float) -> int:
+def until(events: Sequence[Event], share: float) -> int:
+    """Return the moment at which a share of the time from the first event to the last has gone by, Unix ms."""
     first_at, last_at = events[0].timestamp, events[-1].timestamp
     return first_at + round((last_at - first_at) * share)
 

@@ -21,9 +21,10 @@ DEADLINE_S = 120
 
 
 class FlowUnderTest:
-    """`eddy run recommend` over one recovery store, as often as a test starts it."""
+    """`eddy run FLOW` over one recovery store, as often as a test starts it."""
 
-    def __init__(self, broker: str, prefix: str, store: Path, **settings: str) -> None:
+    def __init__(self, broker: str, prefix: str, store: Path, flow: str = "recommend", **settings: str) -> None:
+        self._flow = flow
         self._settings = {
             "EDDY_KAFKA__BOOTSTRAP_SERVERS": broker,
             "EDDY_TOPICS__PREFIX": prefix,
@@ -38,7 +39,7 @@ class FlowUnderTest:
     def start(self) -> "FlowUnderTest":
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "dataflows", "run", "recommend"],
+                [sys.executable, "-m", "dataflows", "run", self._flow],
                 env=os.environ | self._settings,
                 stdout=log,
                 stderr=subprocess.STDOUT,

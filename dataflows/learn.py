@@ -197,6 +197,7 @@ def online_config(ranker: RankerSettings) -> OnlineConfig:
     return OnlineConfig(
         ranker.name,
         len(FEATURES),
+        FEATURE_SET,
         LearnerConfig(ranker.loss, ranker.learning_rate, ranker.fine_tune, ranker.device),
         ranker.batch_size,
         ranker.reservoir,

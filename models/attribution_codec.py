@@ -31,11 +31,14 @@ def unpack(packed: bytes, config: AttributionConfig, counts: Counter[str]) -> Us
     Raises
     ------
     ValueError
-        When the bytes are of another format.
+        When the bytes are of another format, or damaged.
     """
     if packed[:1] != bytes([FORMAT]):
-        raise ValueError(f"a user's attribution of format {packed[0]}: this release reads format {FORMAT}")
-    body = msgspec.msgpack.decode(packed[1:], type=_BODY)
+        raise ValueError(f"a user's attribution of format {packed[:1]!r}: this release reads format {FORMAT}")
+    try:
+        body = msgspec.msgpack.decode(packed[1:], type=_BODY)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"a user's attribution is damaged: {error}") from error
     user = UserAttribution(config, counts)
     user.events_at, user.slates_at, user.closed_until = body[:3]
     user.slates = {shown.name: shown for shown in body[3]}

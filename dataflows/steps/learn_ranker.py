@@ -23,7 +23,7 @@ class LearnRankerLogic(StatefulBatchLogic[SlateExample, Published, bytes]):
     def __init__(
         self, packed: bytes | None, config: OnlineConfig, start: Checkpoint | None, counts: Counter[str]
     ) -> None:
-        self._ranker = OnlineRanker.restore(packed, config) if packed else OnlineRanker(config, start)
+        self._ranker = OnlineRanker.restore(packed, config, start) if packed else OnlineRanker(config, start)
         self._counts = counts
 
     def on_batch(self, values: list[SlateExample]) -> tuple[Iterable[Published], bool]:

@@ -16,7 +16,7 @@ from models.ranking.losses import Loss, slate_losses
 from models.ranking.network import NetworkConfig
 
 FORMAT = 1
-_STATE = tuple[int, Loss, float, list[float], list[float], list[float]]
+_STATE = tuple[Loss, float, list[float], list[float], list[float]]
 
 
 class FTRL:
@@ -85,7 +85,7 @@ class FTRL:
         """Pack the weights, and the two sums that the optimiser keeps of each."""
         held = self._model.weights, self._optimizer.z, self._optimizer.n
         sums = [[float(values.get(name, 0.0)) for name in self._names] for values in held]
-        return msgspec.msgpack.encode((FORMAT, self._loss, self._alpha, *sums))
+        return bytes([FORMAT]) + msgspec.msgpack.encode((self._loss, self._alpha, *sums))
 
     @classmethod
     def restore(cls, packed: bytes) -> Self:
@@ -94,11 +94,14 @@ class FTRL:
         Raises
         ------
         ValueError
-            Where it is of another format.
+            Where it is of another format, or damaged.
         """
-        version, loss, alpha, weights, z, n = msgspec.msgpack.decode(packed, type=_STATE)
-        if version != FORMAT:
-            raise ValueError(f"an ftrl snapshot of format {version}: this release reads format {FORMAT}")
+        if packed[:1] != bytes([FORMAT]):
+            raise ValueError(f"an ftrl snapshot of format {packed[:1]!r}: this release reads format {FORMAT}")
+        try:
+            loss, alpha, weights, z, n = msgspec.msgpack.decode(packed[1:], type=_STATE)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"an ftrl snapshot is damaged: {error}") from error
         learner = cls(len(weights) - 1, loss, alpha)
         if any(n):
             learner._model._weights = VectorDict(dict(zip(learner._names, weights, strict=True)))  # noqa: SLF001

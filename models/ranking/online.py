@@ -16,6 +16,7 @@ from models.arrays import Doubles
 from models.metrics import concordance
 from models.ranking.blend import BlendRanker
 from models.ranking.checkpoint import Checkpoint, read_checkpoint
+from models.ranking.features import FEATURE_SET
 from models.ranking.inputs import SlateExample, collate
 from models.ranking.learners import new_learner, restore_learner
 from models.ranking.loss_drift import DriftState, LossDrift
@@ -33,6 +34,7 @@ class OnlineConfig:
 
     name: LearnerName
     n_features: int
+    feature_set: str = FEATURE_SET
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     batch_size: int = 32
     """Slates a step."""
@@ -184,7 +186,7 @@ class OnlineRanker:
     def snapshot(self) -> bytes:
         """Pack all that it goes on from; about 120 bytes an item that is rehearsed, and the weights."""
         state = _State(
-            FORMAT,
+            self.config.feature_set,
             self.learner.snapshot(),
             self.reservoir.kept,
             self.reservoir.n_seen,
@@ -197,21 +199,29 @@ class OnlineRanker:
             (self.n_steps, self.n_drifts, self.number, self.learned_until),
             self.can_roll_back,
         )
-        return msgspec.msgpack.encode(state)
+        return bytes([FORMAT]) + msgspec.msgpack.encode(state)
 
     @classmethod
-    def restore(cls, packed: bytes, config: OnlineConfig) -> "OnlineRanker":
+    def restore(cls, packed: bytes, config: OnlineConfig, start: Checkpoint | None = None) -> "OnlineRanker":
         """Go on from a snapshot; of the configuration, the learner's own part is the snapshot's.
+
+        Weights of another feature set mean nothing here: then only the versions count on, and all is learned anew.
 
         Raises
         ------
         ValueError
-            Where it is of another format, or for other features.
+            Where it is of another format, or damaged.
         """
-        state = msgspec.msgpack.decode(packed, type=_State)
-        if state.format != FORMAT:
-            raise ValueError(f"a ranker's state of format {state.format}: this release reads format {FORMAT}")
-        ranker = cls(config)
+        if packed[:1] != bytes([FORMAT]):
+            raise ValueError(f"a ranker's state of format {packed[:1]!r}: this release reads format {FORMAT}")
+        try:
+            state = msgspec.msgpack.decode(packed[1:], type=_State)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"a ranker's state is damaged: {error}") from error
+        ranker = cls(config, start)
+        if state.feature_set != config.feature_set:
+            ranker.number = state.counts[2]
+            return ranker
         ranker.learner = restore_learner(config.name, state.learner, config.learner.device)
         ranker.reservoir = Reservoir(config.reservoir, state.rehearsed, state.n_rehearsed)
         ranker.pending = state.pending
@@ -227,7 +237,7 @@ class OnlineRanker:
 
 
 class _State(NamedTuple):
-    format: int
+    feature_set: str
     learner: bytes
     rehearsed: list[SlateExample]
     n_rehearsed: int

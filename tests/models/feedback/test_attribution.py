@@ -1,6 +1,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from models.outcomes import ClosedSlate, Outcome, ShownSlate
 from tests.models.feedback.builders import CONFIG, NOW, SECOND, a_slate, an_event
 from tests.models.feedback.literal import read_literally
 
+GOLDEN = Path(__file__).parents[2] / "golden" / "attribution_v1.bin"
 EXPLICIT = replace(CONFIG, impressions="event")
 END = NOW + 10_000 * SECOND
 SLATE_CLOSES_AT = NOW + 70 * SECOND
@@ -227,9 +229,22 @@ def test_a_stream_that_is_out_of_order_by_the_lateness_closes_as_a_literal_readi
     assert len(found) == len(told(found))
 
 
-def test_a_snapshot_of_another_format_is_refused():
-    with pytest.raises(ValueError, match="format 9"):
-        unpack(b"\x09", CONFIG, Counter())
+@pytest.mark.parametrize("data", [b"", b"\x09", b"\x01", b"\x01\x90"])
+def test_a_snapshot_of_another_format_or_a_damaged_one_is_refused(data: bytes):
+    with pytest.raises(ValueError, match="attribution"):
+        unpack(data, CONFIG, Counter())
+
+
+def test_the_snapshot_of_the_first_release_still_loads():
+    data = GOLDEN.read_bytes()
+    user = unpack(data, CONFIG, Counter())
+    assert pack(user) == data
+    found = {(o.recommendation_id, o.item_id): o for o in outcomes(user.close(END)) if o.label}
+    assert {key: outcome.feedback for key, outcome in found.items()} == {
+        ("r-20", "a"): ("click",),
+        ("r-0", "b"): ("purchase",),
+    }
+    assert found["r-0", "b"].features.tolist() == [0.25, 0.5]
 
 
 def test_a_restored_user_has_the_same_outcomes_to_the_bit():

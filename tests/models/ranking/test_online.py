@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,14 +7,14 @@ import pytest
 from models.metrics import concordance
 from models.ranking.checkpoint import Checkpoint
 from models.ranking.inputs import SlateExample, collate
-from models.ranking.learners import new_learner
+from models.ranking.learners import new_learner, restore_learner
 from models.ranking.network_learner import LearnerConfig
 from models.ranking.online import OnlineConfig, OnlineRanker, Published
 from models.ranking.protocol import Ranker
 from tests.models.ranking.builders import N_FEATURES, Rule, by_feature, some_slates
 
 LIKED, DISLIKED = by_feature(2), by_feature(2, -1.0)
-CONFIG = OnlineConfig("mlp", N_FEATURES, LearnerConfig(learning_rate=5e-3), publish_every=2, guard_slates=128)
+CONFIG = OnlineConfig("mlp", N_FEATURES, learner=LearnerConfig(learning_rate=5e-3), publish_every=2, guard_slates=128)
 
 
 def in_mood(mood: float, examples: list[SlateExample]) -> list[SlateExample]:
@@ -148,6 +149,35 @@ def test_a_change_of_the_stream_is_noticed_and_earlier_evidence_dropped():
     ranker.learn(some_slates(96, DISLIKED, seed=1))
     assert ranker.n_drifts == 1
     assert len(ranker.judged) < n_judged
+
+
+@pytest.mark.parametrize("name", ["ftrl", "mlp"])
+def test_the_snapshot_of_the_first_release_still_loads(name: str):
+    data = (Path(__file__).parents[2] / "golden" / f"ranker_{name}_v1.bin").read_bytes()
+    ranker = OnlineRanker.restore(data, replace(CONFIG, name=name, reservoir=4))
+    assert ranker.snapshot() == data
+    assert (ranker.n_slates, len(ranker.pending), len(ranker.reservoir.kept)) == (128, 2, 4)
+    assert ranker.service is not None
+    assert ranker.service.version == f"{name}-{ranker.number}-{ranker.service.digest[:8]}"
+    ranker.learn(some_slates(30, LIKED))
+    assert ranker.n_slates == 160
+
+
+def test_after_an_upgrade_of_the_features_versions_count_on_and_all_is_learned_anew():
+    old = OnlineRanker(replace(CONFIG, feature_set="v0"))
+    old.learn(some_slates(600, LIKED))
+    assert old.number > 0
+    upgraded = OnlineRanker.restore(old.snapshot(), CONFIG)
+    assert (upgraded.number, upgraded.n_slates, upgraded.service) == (old.number, 0, None)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x09", b"\x01", b"\x01\x90"])
+def test_a_snapshot_of_another_format_or_a_damaged_one_is_refused(data: bytes):
+    for name in ("ftrl", "mlp"):
+        with pytest.raises(ValueError, match="ranker's state"):
+            OnlineRanker.restore(data, replace(CONFIG, name=name))
+    with pytest.raises(ValueError, match="ftrl snapshot"):
+        restore_learner("ftrl", data)
 
 
 def test_state_is_bounded():

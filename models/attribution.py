@@ -8,11 +8,12 @@ changes no outcome, and an item without feedback becomes a negative when its win
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from models.arrays import Floats
+from models.attribution_state import Act, Seen, Shown
 from models.ids import hash64
 from models.messages import Event
 from models.outcomes import ClosedSlate, ImpressionKind, Outcome, ShownSlate
@@ -56,45 +57,6 @@ class AttributionConfig:
         """How long after it was made a slate is decided."""
         longest = max(self.window_ms, *self.windows_ms.values(), 0)
         return longest + self.lateness_ms + (self.wait_ms if self.impressions == "event" else 0)
-
-
-class Shown(NamedTuple):
-    """A slate that waits."""
-
-    name: int
-    """Hash of its id."""
-    recommendation_id: str
-    user_id: str
-    created_at: int
-    experiment: str | None
-    variant: str | None
-    model_version: str
-    items: tuple[str, ...]
-    hashes: tuple[int, ...]
-    positions: tuple[int, ...]
-    propensities: tuple[float, ...]
-    features: bytes
-    """(L, F) float16."""
-
-
-class Seen(NamedTuple):
-    """An impression or feedback that waits."""
-
-    name: int
-    """Hash of the event's id."""
-    at: int
-    item: int
-    kind: str
-    value: float
-    slate: int
-    """Hash of the slate's id, 0 where the platform did not say."""
-
-
-class Act(NamedTuple):
-    """Something of weight above 0, for histories."""
-
-    at: int
-    item: int
 
 
 class UserAttribution:
@@ -206,10 +168,11 @@ class UserAttribution:
     def _decide(self, shown: Shown, shown_at: Mapping[int, Mapping[int, int]]) -> ClosedSlate:
         impressions = shown_at[shown.name]
         feedback: dict[int, list[Seen]] = {}
-        for seen in sorted(self.events.values(), key=lambda seen: (seen.at, seen.name)):
-            if seen.kind == IMPRESSION or seen.name in self.used or seen.item not in impressions:
-                continue
-            if self._cause(seen, shown_at) == shown.name:
+        causes: dict[int, list[tuple[int, int, int]]] = {}
+        for seen in sorted(self._feedback_on(impressions), key=lambda seen: (seen.at, seen.name)):
+            if seen.item not in causes:
+                causes[seen.item] = self._newest_first(seen.item, shown_at)
+            if self._cause(seen, causes[seen.item]) == shown.name:
                 feedback.setdefault(seen.item, []).append(seen)
                 self.used.add(seen.name)
         self.counts["not_shown"] += len(shown.items) - len(impressions)
@@ -266,15 +229,33 @@ class UserAttribution:
         ]
         return max(holders)[1] if holders else None
 
-    def _cause(self, seen: Seen, shown_at: Mapping[int, Mapping[int, int]]) -> int | None:
-        """Find the slate that feedback goes to: the one it names, else the newest impression before it."""
-        window = self.config.window_of(seen.kind)
-        causes = [
-            (impressions[seen.item], self.slates[name].created_at, name)
-            for name, impressions in shown_at.items()
-            if seen.item in impressions and 0 <= seen.at - impressions[seen.item] <= window and seen.slate in {0, name}
+    def _feedback_on(self, impressions: Mapping[int, int]) -> list[Seen]:
+        """Return what may be feedback on the impressions and has not been attributed yet."""
+        window_of = self.config.window_of
+        return [
+            seen
+            for seen in self.events.values()
+            if seen.item in impressions
+            and seen.kind != IMPRESSION
+            and 0 <= seen.at - impressions[seen.item] <= window_of(seen.kind)
+            and seen.name not in self.used
         ]
-        return max(causes)[2] if causes else None
+
+    def _newest_first(self, item: int, shown_at: Mapping[int, Mapping[int, int]]) -> list[tuple[int, int, int]]:
+        """Return an item's impressions: when, when its slate was made, and which slate."""
+        causes = [
+            (impressions[item], self.slates[name].created_at, name)
+            for name, impressions in shown_at.items()
+            if item in impressions
+        ]
+        return sorted(causes, reverse=True)
+
+    def _cause(self, seen: Seen, newest_first: list[tuple[int, int, int]]) -> int | None:
+        """Find the slate that feedback goes to: the one it names, else the newest impression before it."""
+        for at, _, name in newest_first:
+            if at <= seen.at and seen.slate in {0, name}:
+                return name if seen.at - at <= self.config.window_of(seen.kind) else None
+        return None
 
     def _remember(self, act: Act) -> None:
         place = len(self.acts)

@@ -4,7 +4,8 @@ from collections import Counter
 
 import msgspec
 
-from models.attribution import Act, AttributionConfig, Seen, Shown, UserAttribution
+from models.attribution import AttributionConfig, UserAttribution
+from models.attribution_state import Act, Seen, Shown
 
 FORMAT = 1
 

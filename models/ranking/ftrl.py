@@ -66,7 +66,8 @@ class FTRL:
     def learn(self, labelled: Labelled) -> None:
         """Take one step an item, slate by slate."""
         for slate, place in zip(*np.nonzero(labelled.present), strict=True):
-            x = dict(zip(self._names, [*labelled.inputs.features[slate, place].tolist(), 1.0], strict=True))
+            row = [*labelled.inputs.features[slate, place].tolist(), 1.0]
+            x = {name: value for name, value in zip(self._names, row, strict=True) if value}  # a 0 teaches nothing
             label = float(labelled.labels[slate, place])
             y = label > 0 if self._loss == "cross_entropy" else label
             self._model.learn_one(x, y, w=float(labelled.weights[slate, place]))

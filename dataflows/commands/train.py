@@ -20,7 +20,7 @@ from models.messages import Event, Item
 if TYPE_CHECKING:
     from models.ranking.checkpoint import Checkpoint
     from models.ranking.train import Report, TrainConfig
-    from models.ranking.training import Training
+    from models.ranking.training import Training, TrainingConfig
 
 Write: TypeAlias = Callable[[str, float, int], None]
 """Notes a figure by its name, its value and the epoch."""
@@ -91,14 +91,16 @@ def train(
 ) -> None:
     """Train a ranker on a file of events, and say what it is worth beside the blend.
 
-    Walks once through the past in its order: at each event it makes the slate that the flow would have made, notes
-    what the user did next, and only then learns the event. The first four fifths of the time make the examples, of
+    Walks once through the past in its order: at each event it makes the slate that the flow would have made (by
+    EDDY_STRATEGY), notes what the user did next, and only then learns the event. The first four fifths of the time make the examples, of
     which the newest fifth decides when to stop; the rest of the time judges. The same file gives the same ranker.
 
     Set EDDY_CHECKPOINT to the file: `recommend` serves it to strategies that ask for its kind, and `learn` goes on
     from it where EDDY_RANKER__NAME says so.
     """
-    from models.ranking.train import TrainConfig  # noqa: PLC0415  # torch is slow
+    from models.ranking.examples import WalkConfig  # noqa: PLC0415  # torch is slow
+    from models.ranking.train import TrainConfig  # noqa: PLC0415
+    from models.ranking.training import TrainingConfig  # noqa: PLC0415
 
     settings = configuration.load()
     console = Console(stderr=True)
@@ -116,7 +118,8 @@ def train(
         device=device,
     )
     with _board(tensorboard) as write:
-        training = _train(past, items, name or events.name.split(".")[0], out, config, trained, console, write)
+        made = TrainingConfig(WalkConfig((settings.strategy,)), config)
+        training = _train(past, items, name or events.name.split(".")[0], out, made, trained, console, write)
         _tell(training, config, console, write)
     console.print(f"{training.checkpoint.version}: {training.n_examples:,} examples, in {out}", highlight=False)
 
@@ -154,12 +157,12 @@ def _train(
     items: list[Item],
     name: str,
     out: Path,
-    config: "TrainConfig",
+    config: "TrainingConfig",
     start: "Checkpoint | None",
     console: Console,
     write: Write,
 ) -> "Training":
-    from models.ranking.training import TrainingConfig, train  # noqa: PLC0415  # torch is slow
+    from models.ranking.training import train  # noqa: PLC0415  # torch is slow
 
     with walking(console) as bar:
         walked = bar.add_task("walking through the past", total=len(past))
@@ -169,7 +172,7 @@ def _train(
                 items,
                 name,
                 out,
-                TrainingConfig(fit=config),
+                config,
                 lambda n, of: bar.update(walked, completed=n, total=of),
                 _reporter(bar, write),
                 start,

@@ -42,6 +42,7 @@ def tune(
     of the slates that it made: the best one is that with the highest NDCG@10. It ends with the setting or the
     command that makes the best use of it; what lies behind the four fifths is left for `eddy train` to judge on.
     """
+    from models.ranking.examples import WalkConfig  # noqa: PLC0415  # torch is slow
     from models.ranking.networks import KINDS  # noqa: PLC0415  # torch is slow
     from models.ranking.tuning import TuningConfig  # noqa: PLC0415  # torch is slow
 
@@ -50,7 +51,8 @@ def tune(
         raise typer.BadParameter(f"no ranker is called {', '.join(unknown)}: there are blend, {', '.join(KINDS)}")
     settings, console = configuration.load(), Console(stderr=True)
     past, items = read_past(events, catalog, settings, console)
-    config = TuningConfig(rankers=chosen, n_trials=trials, seconds=seconds or math.inf, seed=seed)
+    walk = WalkConfig((settings.strategy,))
+    config = TuningConfig(walk, chosen, n_trials=trials, seconds=seconds or math.inf, seed=seed)
     found = _search(past, items, config, console)
     if out is not None:
         out.write_text(json.dumps([_told(trial) for trial in found], indent=2))

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from dataflows.commands import broker, demo, doctor, replay, results, run, simulate, topics, train
+from dataflows.commands import broker, demo, doctor, models, replay, results, run, simulate, topics, train, tune
 from dataflows.errors import mendable
 
 HELP = """
@@ -20,11 +20,13 @@ app = typer.Typer(
     name="eddy", help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown"
 )
 app.add_typer(topics.app)
+app.add_typer(models.app)
 app.command("broker")(broker.serve)
 app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("replay")(replay.replay_messages)
 app.command("train")(train.train)
+app.command("tune")(tune.tune)
 app.command("results")(results.results)
 app.command("simulate")(simulate.simulate_experiments)
 app.command("doctor")(doctor.examine)

@@ -11,11 +11,16 @@ import orjson
 from dataflows.records import Record
 from dataflows.settings import EventSettings
 from models.messages import Assignment, DeadLetter, Erasure, Event, ExperimentResult, Item, Request, Slate
+from models.outcomes import ShownSlate
+from models.ranking.features import FEATURE_SET, FEATURES
 
 M = TypeVar("M")
 
 Check = Callable[[M, Record], tuple[str, str] | None]
 """Finds what is wrong with a message that decodes: a reason and a detail, or None."""
+
+MAX_SLATE_BYTES = 1_000_000
+"""A slate of a hundred items with their features has some 50 KB; it is our own, and bounded by Kafka alone."""
 
 _VALUE_FAULTS = ("of length", "matching", ">=", "<=", "> ", "< ", "multiple")
 
@@ -111,6 +116,23 @@ def erasure_decoder(settings: EventSettings, topic: str = "erasures") -> Decoder
     )
 
 
+def slate_decoder(
+    settings: EventSettings, topic: str = "recommendations"
+) -> Callable[[list[Record]], list[tuple[str, ShownSlate | None] | DeadLetter]]:
+    """Read what attribution needs of slates, by user; without a value, the user that the key names was erased.
+
+    Features of this release's set that are not as many are refused.
+    """
+
+    def check(slate: ShownSlate, _record: Record) -> tuple[str, str] | None:
+        if slate.feature_set == FEATURE_SET and any(len(item.features) != len(FEATURES) for item in slate.items):
+            return "wrong_features", f"an item has not the {len(FEATURES)} features of the set {FEATURE_SET}"
+        return None
+
+    decode = Decoder(topic, ShownSlate, check, max(settings.max_bytes, MAX_SLATE_BYTES))
+    return _keyed(decode, lambda slate: slate.user_id)
+
+
 def _future(timestamp: int, record: Record, max_future_ms: int) -> tuple[str, str] | None:
     ahead = timestamp - record.timestamp
     if ahead <= max_future_ms:
@@ -123,15 +145,24 @@ def catalog_decoder(
 ) -> Callable[[list[Record]], list[tuple[str, Item | None] | DeadLetter]]:
     """Read catalog entries by item id; an entry without a value removes the item named by its key."""
     decode: Decoder[Item] = Decoder(topic, Item, lambda _item, _record: None, settings.max_bytes)
+    return _keyed(decode, lambda item: item.item_id)
 
-    def entries(records: list[Record]) -> list[tuple[str, Item | None] | DeadLetter]:
-        decoded: list[tuple[str, Item | None] | DeadLetter] = []
-        for record in records:
-            if record.value is None and record.key:
-                decoded.append((record.key.decode(errors="replace"), None))
+
+def _keyed(
+    decode: Decoder[M], key_of: Callable[[M], str]
+) -> Callable[[list[Record]], list[tuple[str, M | None] | DeadLetter]]:
+    """Read a topic with tombstones: (key, message), and (key, None) for a record that has a key alone."""
+
+    def entries(records: list[Record]) -> list[tuple[str, M | None] | DeadLetter]:
+        removed = [record.value is None and bool(record.key) for record in records]
+        messages = iter(decode([record for record, is_removed in zip(records, removed, strict=True) if not is_removed]))
+        decoded: list[tuple[str, M | None] | DeadLetter] = []
+        for record, is_removed in zip(records, removed, strict=True):
+            if is_removed:
+                decoded.append(((record.key or b"").decode(errors="replace"), None))
                 continue
-            item = decode([record])[0]
-            decoded.append(item if isinstance(item, DeadLetter) else (item.item_id, item))
+            message = next(messages)
+            decoded.append(message if isinstance(message, DeadLetter) else (key_of(message), message))
         return decoded
 
     return entries

@@ -68,11 +68,11 @@ def build(
     config = OutcomeConfig(
         attribution_window_ms=1_000 * evaluation.attribution_window_s,
         retention_ms=1_000 * evaluation.retention_s,
-        impressions=evaluation.impressions,
+        impressions=settings.attribution.impressions,
     )
     tallying = TallyConfig(
         {experiment.digest(): experiment for experiment in experiments.declared},
-        evaluation.impressions,
+        settings.attribution.impressions,
         timedelta(seconds=evaluation.publish_every_s),
     )
     rest = timedelta(seconds=settings.profile.expire_after_s)

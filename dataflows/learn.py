@@ -1,9 +1,14 @@
-"""The flow that learns the item side: events and the catalog in, rows of the item tables out.
+"""The flow that learns: events, the catalog and slates in, rows of the item tables and versions of rankers out.
 
-    events ──► decode ──► transitions ──► add up ──► learn items ──┐
-                          (a user a key)             (a shard a key)├──► model-updates
-    catalog ─► decode ──────────────────────────────► learn content┘
-                  └───────────────────────────────────────────────────► dead-letters
+    events ──────────► decode ─┬► transitions ─► add up ─► learn items ──┐
+                               │  (a user a key)          (a shard a key)│
+    catalog ─────────► decode ─│─────────────────────────► learn content ├─► model-updates
+                               ▼                                         │
+    recommendations ─► decode ─► attribute ──────────────► learn ranker ─┘
+                               │ (a user a key)           (a ranker a key)
+                               └───────────────────────────────────────────► dead-letters
+
+The lowest line is there where a ranker is set to learn (`EDDY_RANKER__NAME`).
 
 A snapshot packs each shard that has learned something, which is soon all of them: run it with an epoch of ten
 seconds or more (a minute from 100,000 items on).
@@ -19,8 +24,8 @@ which of the lightest were kept may differ.
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TypeAlias
+from datetime import datetime, timedelta
+from typing import TypeAlias, TypeVar
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
@@ -28,17 +33,28 @@ from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
 from dataflows.records import Outgoing, Record
-from dataflows.settings import Settings
+from dataflows.settings import RankerSettings, Settings
 from dataflows.steps.add_up import add_up
+from dataflows.steps.attribute import AttributeStep, attribute
+from dataflows.steps.decode_known import decode_known
 from dataflows.steps.learn_content import learn_content
 from dataflows.steps.learn_items import LearnItemsConfig, learn_items
+from dataflows.steps.learn_ranker import learn_ranker
 from dataflows.steps.read_acts import read_acts
 from dataflows.steps.transitions import transitions
 from dataflows.steps.write_letters import write_letters
+from models.attribution import AttributionConfig
 from models.learning.item_statistics import StatisticsConfig
 from models.learning.transitions import TransitionConfig
 from models.learning.trending import TrendingConfig
 from models.messages import DeadLetter, Event, Item
+from models.outcomes import ShownSlate
+from models.ranking.checkpoint import Checkpoint
+from models.ranking.features import FEATURE_SET, FEATURES
+from models.ranking.network_learner import LearnerConfig
+from models.ranking.online import OnlineConfig
+
+X = TypeVar("X")
 
 CatalogEntry: TypeAlias = tuple[str, Item | None]
 """By item_id; None is an item that was removed."""
@@ -50,6 +66,8 @@ class LearnInputs:
 
     events: Source[Record]
     catalog: Source[Record]
+    recommendations: Source[Record]
+    """Read only where a ranker learns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +84,7 @@ class LearnCodecs:
 
     decode_events: Callable[[list[Record]], list[Event | DeadLetter]]
     decode_catalog: Callable[[list[Record]], list[CatalogEntry | DeadLetter]]
+    decode_slates: Callable[[list[Record]], list[tuple[str, ShownSlate | None] | DeadLetter]]
     encode: Callable[[DeadLetter], bytes]
 
 
@@ -76,6 +95,7 @@ def build(
     settings: Settings,
     clock: Callable[[], datetime],
     counts: Counter[str],
+    start: Checkpoint | None = None,
 ) -> Dataflow:
     """Lay out the flow.
 
@@ -83,6 +103,7 @@ def build(
     ----------
     clock : aware; what decides when rows are published and users forgotten.
     counts : events that taught nothing are added to, by reason.
+    start : a trained ranker for the one that learns to go on from.
     """
     learn, profile = settings.learn, settings.profile
     short_ms, long_ms = 1_000 * learn.half_life_short_s, 1_000 * learn.half_life_long_s
@@ -101,7 +122,8 @@ def build(
     flow = Dataflow("learn")
 
     events = op.input("events", flow, inputs.events)  # Record
-    acts = read_acts("decode_events", events, codecs.decode_events, weights, fields, counts)  # (user, Act)
+    known = decode_known("decode_events", events, codecs.decode_events, counts)  # Event
+    acts = read_acts("read_acts", known, weights, fields)  # (user, Act)
     learned = transitions("transitions", acts, transition, clock, counts)  # (user, Contribution)
     batches = add_up("add_up", learned, learn.shards, long_ms)  # (shard, ShardBatch)
     rows = learn_items("learn_items", batches, table, clock)  # (row key, Outgoing)
@@ -109,8 +131,23 @@ def build(
     catalog = op.input("catalog", flow, inputs.catalog)  # Record
     decoded = op.flat_map_batch("decode_catalog", catalog, codecs.decode_catalog)
     letters = write_letters("write_letters", decoded, codecs.encode)  # (letter key, Outgoing)
-    entries = op.filter_map("catalog_entries", decoded, entry_of)  # (item, Item | None)
+    entries = op.filter_map("catalog_entries", decoded, readable)  # (item, Item | None)
     content = learn_content("learn_content", entries, clock)  # (row key, Outgoing)
+
+    if settings.ranker.name != "none":
+        slates = op.input("recommendations", flow, inputs.recommendations)  # Record
+        shown = op.flat_map_batch("decode_slates", slates, codecs.decode_slates)  # (user, ShownSlate) | DeadLetter
+        letters = op.merge("all_letters", letters, write_letters("write_slate_letters", shown, codecs.encode))
+        told = op.merge(
+            "told",
+            op.filter_map("shown", shown, readable),
+            op.key_on("feedback", known, lambda event: event.user_id),
+        )  # (user, ShownSlate | Event | None)
+        closed = attribute("attribute", told, attribute_step(settings, clock, counts))  # (user, ClosedSlate)
+        versions = learn_ranker(
+            "learn_ranker", closed, online_config(settings.ranker), start, counts, per_arm=settings.ranker.per_arm
+        )  # (row key, Outgoing)
+        rows = op.merge("rows_and_versions", rows, versions)
 
     op.output("model_updates", op.merge("all_rows", rows, content), outputs.model_updates)
     op.output("dead_letters", letters, outputs.dead_letters)
@@ -127,6 +164,46 @@ def flow() -> Dataflow:
     return plain_worker("learn")
 
 
-def entry_of(decoded: CatalogEntry | DeadLetter) -> CatalogEntry | None:
-    """Return a catalog entry, None for a dead letter."""
+def readable(decoded: X | DeadLetter) -> X | None:
+    """Return what was decoded, None for a dead letter."""
     return None if isinstance(decoded, DeadLetter) else decoded
+
+
+def attribute_step(settings: Settings, clock: Callable[[], datetime], counts: Counter[str]) -> AttributeStep:
+    """Gather from the settings what attribution needs."""
+    attribution = settings.attribution
+    config = AttributionConfig(
+        impressions=attribution.impressions,
+        window_ms=1_000 * attribution.window_s,
+        windows_ms={name: 1_000 * window_s for name, window_s in attribution.windows_s.items()},
+        wait_ms=1_000 * attribution.wait_s,
+        lateness_ms=1_000 * attribution.lateness_s,
+        event_weights=settings.events.weights,
+        max_slates=attribution.max_slates,
+        feature_set=FEATURE_SET,
+    )
+    return AttributeStep(config, timedelta(seconds=settings.profile.expire_after_s), clock, counts)
+
+
+def online_config(ranker: RankerSettings) -> OnlineConfig:
+    """Gather from the settings how the ranker learns.
+
+    Raises
+    ------
+    ValueError : no ranker learns.
+    """
+    if ranker.name == "none":
+        raise ValueError("no ranker learns")
+    return OnlineConfig(
+        ranker.name,
+        len(FEATURES),
+        FEATURE_SET,
+        LearnerConfig(ranker.loss, ranker.learning_rate, ranker.fine_tune, ranker.device),
+        ranker.batch_size,
+        ranker.reservoir,
+        ranker.rehearsed,
+        ranker.publish_every,
+        ranker.guard_slates,
+        ranker.min_judged,
+        ranker.margin,
+    )

@@ -3,7 +3,7 @@
 import os
 from dataclasses import fields
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 from pydantic import (
@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableError
 
 from dataflows.errors import EddyError
+from dataflows.topics import ATTRIBUTION_WINDOW_S
 from models.segments import DEFAULT_FIELDS
 from models.strategy import Strategy
 
@@ -209,8 +210,6 @@ class LearnSettings(Section):
 class EvaluateSettings(Section):
     """How outcomes are counted; what an experiment is judged by stands in its declaration."""
 
-    impressions: Literal["slate", "event"] = "slate"
-    """What says that an item was shown: its slate, or an `impression` event of the platform."""
     attribution_window_s: int = Field(default=86_400, ge=1)
     """An act counts for an item that was shown no longer ago."""
     alignment_s: int = Field(default=60, ge=0)
@@ -221,6 +220,59 @@ class EvaluateSettings(Section):
     """Seconds for which changes of an experiment are gathered."""
     max_slate_bytes: int = Field(default=1_000_000, ge=1_024)
     """A larger slate or assignment is not read."""
+
+
+Window = Annotated[int, Field(ge=1, le=ATTRIBUTION_WINDOW_S)]
+
+
+class AttributionSettings(Section):
+    """Which feedback is a slate's, for the rankers that learn from it."""
+
+    impressions: Literal["slate", "event"] = "slate"
+    """`slate`: an item was shown when its slate was made; `event`: when an `impression` event says so. Experiments are
+    judged by the same."""
+    window_s: Window = 1_800
+    """Seconds after its impression for which an item's feedback counts; slates are kept for twice a day."""
+    windows_s: dict[str, Window] = Field(default_factory=dict)
+    """The same for some event types: `{"purchase": 86400}`. A slate is decided when the longest has closed."""
+    wait_s: int = Field(default=600, ge=0, le=ATTRIBUTION_WINDOW_S)
+    """Longest time from a slate to its `impression` events."""
+    lateness_s: int = Field(default=600, ge=0)
+    """Seconds for which a slate whose windows have closed waits for what comes late."""
+    max_slates: int = Field(default=128, ge=1, le=1_024)
+    """Slates of a user that wait at a time; more are given up, the oldest first, and counted. A replay that reads
+    slates ahead of events needs room for them."""
+
+
+class RankerSettings(Section):
+    """The ranker that `learn` trains on feedback."""
+
+    name: Literal["none", "ftrl", "linear", "mlp", "neumf", "gru"] = "none"
+    """Which one learns; strategies ask for it by the same name. `none`: nothing is attributed and nothing learned."""
+    per_arm: bool = False
+    """Train one for each variant on its own slates, instead of one on all: an arm's ranker then knows nothing that
+    another arm showed, which keeps a test clean and makes both learn slower."""
+    loss: Literal["cross_entropy", "mse", "softmax"] = "cross_entropy"
+    """What it learns by where it starts from nothing; from a checkpoint it goes on by the checkpoint's own."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    fine_tune: Literal["all", "adapter"] = "all"
+    """`adapter` leaves the checkpoint's network as it is, and learns a small correction beside it."""
+    device: str = "cpu"
+    """Where networks learn and score, as PyTorch names it: `cpu`, `cuda`."""
+    batch_size: int = Field(default=32, ge=1)
+    """Slates a step."""
+    reservoir: int = Field(default=1_024, ge=1)
+    """Old slates that are kept to be learned again."""
+    rehearsed: float = Field(default=1.0, ge=0)
+    """Old slates a new one in each step."""
+    publish_every: int = Field(default=8, ge=1)
+    """Steps from one decision about a new version to the next."""
+    guard_slates: int = Field(default=512, ge=1)
+    """Newest slates on which a new version has to be better than the one in service."""
+    min_judged: int = Field(default=64, ge=1)
+    """Slates with a positive and a negative below which nothing is decided."""
+    margin: float = Field(default=1.0, ge=0)
+    """Standard errors by which it has to be better."""
 
 
 class Settings(BaseSettings):
@@ -244,12 +296,14 @@ class Settings(BaseSettings):
     profile: ProfileSettings = ProfileSettings()
     learn: LearnSettings = LearnSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    attribution: AttributionSettings = AttributionSettings()
+    ranker: RankerSettings = RankerSettings()
     strategy: Strategy = Strategy()
     """How slates are made for users in no experiment."""
     experiments_file: Path | None = None
     """YAML or JSON file of experiments."""
     checkpoint: Path | None = None
-    """Checkpoint of the ranker `mlp`; none: the one that comes with this release."""
+    """Checkpoint of a trained ranker, to serve and to go on from; none: the `mlp` that comes with this release."""
     threads: int = Field(default=0, ge=0, le=64)
     """Threads that answer a large batch together; 0: one a core, at most 4."""
     delivery: Literal["transactional", "idempotent"] = "transactional"

@@ -9,13 +9,14 @@ from bytewax.dataflow import Dataflow
 from rich.console import Console
 
 from dataflows import evaluate, learn, recommend
-from dataflows.codecs import catalog_decoder, encode, event_decoder, event_time
+from dataflows.codecs import catalog_decoder, encode, event_decoder, event_time, slate_decoder
 from dataflows.connectors.aligned import AlignedSource, Alignment
 from dataflows.edges import Edges, open_edges
 from dataflows.errors import EddyError
 from dataflows.experiments import load_experiments
 from dataflows.runtime import Health
 from dataflows.settings import Settings
+from dataflows.steps.score import follow_rankers
 from dataflows.stopping import Stop
 from models.experiments.assignment import Experiments
 from models.items import ItemTable
@@ -62,10 +63,14 @@ def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dat
     )
     tables = edges.tables(table, health.counts)
     try:
-        recommender = Recommender(table, checkpoint, n_threads=settings.n_threads)
+        awaited = [] if settings.ranker.name == "none" else [settings.ranker.name]
+        recommender = Recommender(
+            table, checkpoint, n_threads=settings.n_threads, awaited=awaited, device=settings.ranker.device
+        )
         with Console(stderr=True).status("loading the item tables and the kernels"):
             items.warm_up()
             tables.load()
+            follow_rankers(recommender, tables)
             recommender.warm_up()
         inputs = recommend.RecommendInputs(edges.source("events"), edges.source("requests"), edges.source("erasures"))
         outputs = recommend.RecommendOutputs(
@@ -95,10 +100,29 @@ def _checkpoint(settings: Settings) -> Checkpoint:
 def _learn(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflow]:
     with Console(stderr=True).status("loading the kernels"):
         warm_up()
-    inputs = learn.LearnInputs(edges.source("events"), edges.source("catalog"))
+    torch.set_num_threads(1)
+    inputs = learn.LearnInputs(edges.source("events"), edges.source("catalog"), edges.source("recommendations"))
     outputs = learn.LearnOutputs(edges.sink("model-updates"), edges.sink("dead-letters"))
-    codecs = learn.LearnCodecs(event_decoder(settings.events), catalog_decoder(settings.events), encode)
-    yield learn.build(inputs, outputs, codecs, settings, now, health.counts)
+    codecs = learn.LearnCodecs(
+        event_decoder(settings.events), catalog_decoder(settings.events), slate_decoder(settings.events), encode
+    )
+    yield learn.build(inputs, outputs, codecs, settings, now, health.counts, _start(settings))
+
+
+def _start(settings: Settings) -> Checkpoint | None:
+    """Load what the learning ranker goes on from: a checkpoint of its kind, where there is one."""
+    name = settings.ranker.name
+    if name in {"none", "ftrl"}:
+        return None
+    checkpoint = _checkpoint(settings)
+    if checkpoint.kind == name:
+        return checkpoint
+    if settings.checkpoint is not None:
+        raise EddyError(
+            f"EDDY_CHECKPOINT: {settings.checkpoint} holds the ranker {checkpoint.kind!r}, but EDDY_RANKER__NAME is "
+            f"{name!r}: name the same one, or leave the checkpoint away to start from nothing"
+        )
+    return None
 
 
 @contextmanager

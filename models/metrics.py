@@ -1,4 +1,4 @@
-"""How well a ranker foresaw what users did: hit rate and mean reciprocal rank, over all that was judged."""
+"""How well a ranker foresaw what users did: hit rate, reciprocal rank and gain, over all that was judged."""
 
 from dataclasses import dataclass
 
@@ -36,6 +36,7 @@ class Accuracy:
     n: int = 0
     hits: int = 0
     reciprocals: float = 0.0
+    gains: float = 0.0
 
     def add(self, ranks: Int64s) -> None:
         """Add (B,) ranks from 1, 0 for a label that was no candidate."""
@@ -43,6 +44,7 @@ class Accuracy:
         self.n += len(ranks)
         self.hits += int((found <= self.k).sum())
         self.reciprocals += float((1 / found).sum())
+        self.gains += float((1 / np.log2(1 + found[found <= self.k])).sum())
 
     @property
     def hit_rate(self) -> float:
@@ -53,3 +55,35 @@ class Accuracy:
     def mrr(self) -> float:
         """Mean reciprocal rank over all candidates."""
         return self.reciprocals / self.n if self.n else 0.0
+
+    @property
+    def ndcg(self) -> float:
+        """NDCG@k; with one right answer, 1 / log2(1 + rank) within the first k (Järvelin and Kekäläinen 2002)."""
+        return self.gains / self.n if self.n else 0.0
+
+
+def concordance(scores: Floats, labels: Floats, present: Bools) -> Floats:
+    """Say how well each slate's scores part its positives from its negatives: the area under its ROC curve.
+
+    That is the share of pairs of a positive and a negative in which the positive has the higher score, ties counting
+    half (Mann and Whitney 1947). It does not depend on the scale of the scores, so any two rankers can be compared.
+
+    Parameters
+    ----------
+    scores, labels
+        (B, L); a label above 0 is a positive.
+    present
+        (B, L) False where a slate has no item.
+
+    Returns
+    -------
+    (B,) in [0, 1]; NaN for a slate without such a pair.
+    """
+    liked, others = (labels > 0) & present, (labels <= 0) & present
+    pairs = liked[:, :, None] & others[:, None, :]  # (B, L, L)
+    above = np.where(scores[:, :, None] > scores[:, None, :], 1.0, 0.0)
+    above += np.where(scores[:, :, None] == scores[:, None, :], 0.5, 0.0)
+    n_pairs = pairs.sum(axis=(1, 2))
+    with np.errstate(invalid="ignore"):
+        shares: Floats = ((above * pairs).sum(axis=(1, 2)) / n_pairs).astype(np.float32)
+    return shares

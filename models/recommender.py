@@ -1,17 +1,20 @@
 """From queries to slates: candidates, features, ranking, re-ranking, each one pass over the batch."""
 
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from models.arrays import Floats
+from models.arrays import Floats, Int32s, Int64s
+from models.attribution import N_HISTORY
 from models.candidates.blend import Blended, blend
 from models.candidates.content import Content
 from models.candidates.covisitation import Covisitation
 from models.candidates.sequential_rules import SequentialRules
 from models.candidates.trending import Trending
+from models.ids import hash_all
 from models.items import ItemTable
 from models.messages import Slate
 from models.query import Query
@@ -19,10 +22,11 @@ from models.ranking.batch import QueryBatch, usable
 from models.ranking.blend import BlendRanker
 from models.ranking.checkpoint import Checkpoint
 from models.ranking.features import featurise
-from models.ranking.mlp import MLPRanker
+from models.ranking.inputs import Inputs
+from models.ranking.served import NetworkRanker
 from models.reranking import rerank
 from models.slates import build_slates, recommendation_id
-from models.strategy import Strategy
+from models.strategy import RankerName, Strategy
 
 if TYPE_CHECKING:
     from models.candidates.protocol import CandidateSource
@@ -38,10 +42,17 @@ class Ranked:
 
     batch: QueryBatch
     blended: Blended
-    features: Floats
-    """(B, C, F)"""
+    inputs: Inputs
+    """What the ranker looked at."""
     scores: Floats
     """(B, C)"""
+    version: str
+    """The ranker's."""
+
+    @property
+    def features(self) -> Floats:
+        """(B, C, F)."""
+        return self.inputs.features
 
 
 class Recommender:
@@ -55,30 +66,58 @@ class Recommender:
     table
         What is known about the items. Nobody may change it during a call.
     checkpoint
-        The trained ranker, for strategies whose ranker is `mlp`.
+        A trained ranker, for strategies that ask for its kind; others may come later (`swap`).
     flow
         Part of each recommendation's id.
     n_threads
         Parts of a large batch that are answered at once: kernels and tensors run beside each other, without the
         interpreter's lock.
+    awaited
+        Rankers that may come later: until then their strategies are served by the blend, and their slates say so.
+    device
+        Where networks compute, as PyTorch names it.
     """
 
-    model_version: str
-    """Written on each slate; the caller sets it when the table or the checkpoint changes."""
+    table_version: str
+    """Written on each slate behind the ranker's version; the caller sets it when the table changes."""
 
     def __init__(
-        self, table: ItemTable, checkpoint: Checkpoint | None = None, flow: str = "recommend", n_threads: int = 1
+        self,
+        table: ItemTable,
+        checkpoint: Checkpoint | None = None,
+        flow: str = "recommend",
+        n_threads: int = 1,
+        awaited: Collection[str] = (),
+        device: str = "cpu",
     ) -> None:
         self.table = table
         self.flow = flow
-        self.model_version = checkpoint.version if checkpoint else "blend"
+        self.table_version = ""
+        self._awaited = frozenset(awaited)
+        self._device = device
         self._sources: dict[str, CandidateSource] = {
             source.name: source for source in (SequentialRules(), Covisitation(), Trending(), Content())
         }
-        self._rankers: dict[str, Ranker] = {"blend": BlendRanker()}
+        self._rankers: dict[str, tuple[Ranker, str]] = {"blend": (BlendRanker(), "blend")}
         self._threads = ThreadPoolExecutor(n_threads, "recommend") if n_threads > 1 else None
         if checkpoint is not None:
-            self._rankers["mlp"] = MLPRanker(checkpoint.model)
+            self.swap(checkpoint.kind, checkpoint)
+
+    def swap(self, name: str, checkpoint: Checkpoint | None) -> None:
+        """Put a ranker in the place of the one with that name; nobody may do so during a call.
+
+        Parameters
+        ----------
+        name
+            The strategies' name of it; `name.variant` serves only the slates of that variant.
+        checkpoint
+            None takes the ranker away: the blend serves in its place.
+        """
+        if checkpoint is None:
+            self._rankers.pop(name, None)
+            self._awaited |= {name}
+        else:
+            self._rankers[name] = NetworkRanker(checkpoint.model, self._device), checkpoint.version
 
     def require(self, strategy: Strategy) -> None:
         """Check that a strategy can be served; a flow does so at start, for each of its variants.
@@ -88,8 +127,11 @@ class Recommender:
         ValueError
             Where the strategy asks for a ranker that is not loaded.
         """
-        if strategy.ranker not in self._rankers:
-            raise ValueError(f"the strategy asks for the ranker {strategy.ranker!r}, but no checkpoint is loaded")
+        if strategy.ranker not in self._rankers and strategy.ranker not in self._awaited:
+            raise ValueError(
+                f"the strategy asks for the ranker {strategy.ranker!r}, but no checkpoint of it is loaded, and nobody "
+                "learns it: set EDDY_RANKER__NAME or EDDY_CHECKPOINT"
+            )
 
     def recommend(self, queries: list[Query]) -> list[Slate]:
         """Make one slate a query, in the same order.
@@ -100,7 +142,7 @@ class Recommender:
             Where a strategy cannot be served (see `require`).
         """
         slates: list[Slate | None] = [None] * len(queries)
-        groups = _groups(queries)
+        groups = self._groups(queries)
         run = map if self._threads is None or len(groups) == 1 else self._threads.map
         made = run(lambda members: self._slates(self.rank([queries[m] for m in members])), groups)
         for members, group in zip(groups, made, strict=True):
@@ -110,21 +152,45 @@ class Recommender:
 
     def rank(self, queries: list[Query]) -> Ranked:
         """Find and score the candidates of queries that can be ranked together (see `_groups`)."""
-        strategy = queries[0].strategy
-        self.require(strategy)
+        self.require(queries[0].strategy)
+        ranker, version = self._rankers[self._ranker_of(queries[0])]
         batch = QueryBatch.from_queries(queries, self.table)
         blended = blend(batch, self.table, usable(self.table), self._sources, _n_candidates(batch))
-        features = featurise(batch, self.table, blended)
-        scores = self._rankers[strategy.ranker].score(features)
+        inputs = _inputs(batch, self.table, blended)
+        scores = ranker.score(inputs)
         # No ranker is trained on searches: their order is the blend's, where the match leads.
         is_search = np.array([bool(query.query) for query in queries])
-        return Ranked(batch, blended, features, np.where(is_search[:, None], blended.scores, scores))
+        return Ranked(batch, blended, inputs, np.where(is_search[:, None], blended.scores, scores), version)
+
+    def _ranker_of(self, query: Query) -> str:
+        """Name the ranker of a query: its variant's own, else its strategy's, and the blend until that has come."""
+        name = query.strategy.ranker
+        for own in (f"{name}.{query.variant}", name):
+            if own in self._rankers:
+                return own
+        return "blend"
+
+    def _groups(self, queries: list[Query]) -> list[list[int]]:
+        """Part a batch into positions that share a strategy, a ranker, a number of candidates, and who brings them."""
+        groups: list[tuple[Strategy, str, bool, int, list[int]]] = []
+        for position, query in enumerate(queries):
+            own, ranker = query.candidates is not None, self._ranker_of(query)
+            n_candidates = 0 if own else max(query.strategy.n_candidates, _n_items(query))
+            for strategy, name, has_own, n, members in groups:
+                same = strategy is query.strategy or strategy == query.strategy
+                if same and name == ranker and has_own == own and n == n_candidates and len(members) < MOST_AT_ONCE:
+                    members.append(position)
+                    break
+            else:
+                groups.append((query.strategy, ranker, own, n_candidates, [position]))
+        return [members for *_, members in groups]
 
     def warm_up(self) -> None:
         """Compile or load every kernel, so that no slate waits for it."""
-        for ranker in self._rankers:
-            strategy = Strategy(ranker="mlp" if ranker == "mlp" else "blend")
-            query = Query("warm-up", "event", "warm-up", self.table.landmark_at, strategy)
+        for name in get_args(RankerName):
+            if name not in self._rankers:
+                continue
+            query = Query("warm-up", "event", "warm-up", self.table.landmark_at, Strategy(ranker=name))
             self.recommend([query, replace(query, query="warm up"), replace(query, candidates=["warm-up"])])
         batch = QueryBatch.from_queries([query], self.table)
         for source in self._sources.values():
@@ -152,7 +218,7 @@ class Recommender:
             ranked.features,
             ranked.scores,
             reranked,
-            self.model_version,
+            f"{ranked.version}@{self.table_version}" if self.table_version else ranked.version,
         )
 
 
@@ -167,17 +233,17 @@ def _n_candidates(batch: QueryBatch) -> int:
     return max(batch.strategy.n_candidates, _n_items(batch.queries[0]))
 
 
-def _groups(queries: list[Query]) -> list[list[int]]:
-    """Part a batch into positions that share a strategy, a number of candidates, and who brings them."""
-    groups: list[tuple[Strategy, bool, int, list[int]]] = []
-    for position, query in enumerate(queries):
-        own = query.candidates is not None
-        n_candidates = 0 if own else max(query.strategy.n_candidates, _n_items(query))
-        for strategy, has_own, n, members in groups:
-            same = strategy is query.strategy or strategy == query.strategy
-            if same and has_own == own and n == n_candidates and len(members) < MOST_AT_ONCE:
-                members.append(position)
-                break
-        else:
-            groups.append((query.strategy, own, n_candidates, [position]))
-    return [members for _, _, _, members in groups]
+def _inputs(batch: QueryBatch, table: ItemTable, blended: Blended) -> Inputs:
+    """Gather what a ranker may look at: features, and ids of what is known."""
+
+    def hashes(rows: Int32s) -> Int64s:
+        found, known = np.zeros(rows.shape, np.int64), rows >= 0
+        found[known] = table.hashes[rows[known]]
+        return found
+
+    return Inputs(
+        featurise(batch, table, blended),
+        hashes(blended.rows),
+        hash_all([query.user_id for query in batch.queries]),
+        hashes(batch.history[:, :N_HISTORY]),
+    )

@@ -1,11 +1,13 @@
 """A strategy: which candidates, which ranker, which rules. What the variants of an experiment differ in."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
 SourceName = Literal["sequential_rules", "covisitation", "trending", "content"]
+
+RankerName: TypeAlias = Literal["blend", "ftrl", "linear", "mlp", "neumf", "gru"]
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Weight = Annotated[float, Meta(ge=0)]
@@ -27,8 +29,8 @@ class Strategy:
 
     sources: dict[SourceName, Weight] = field(default_factory=default_sources)
     """Blend weight of each candidate source, at least one above 0; one that is not named is off."""
-    ranker: Literal["blend", "mlp"] = "blend"
-    """`blend` keeps the order of the weighted sources; `mlp` scores the logged features by the checkpoint."""
+    ranker: RankerName = "blend"
+    """`blend` keeps the order of the weighted sources; the others are learned, from a checkpoint or by `learn`."""
     n_candidates: Annotated[int, Meta(ge=1, le=500)] = 100
     n_items: Annotated[int, Meta(ge=1, le=100)] = 10
     diversity: Share = 0.15

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from dataflows.connectors.files import FileSource, FileTopicError
+from dataflows.connectors.ranker_rows import NewRanker, RankerRows
 from dataflows.records import Record
 from models.items import ItemTable
 from models.messages import DeadLetter, Item
@@ -35,6 +36,7 @@ class FileTables:
         self._catalog = catalog
         self._decode_catalog = decode_catalog
         self._counts = counts
+        self._rankers: list[NewRanker] = []
 
     def load(self) -> int:
         """Apply both topics; returns how many records that were.
@@ -44,13 +46,16 @@ class FileTables:
         FileTopicError : a row of `model-updates` is malformed; the text names its key.
         """
         n_entries = n_rows = 0
+        versions = RankerRows(self._counts)
         for records in read_whole(self._catalog):
             n_entries += len(records)
             self._apply_catalog(records)
         for records in read_whole(self._rows):
             n_rows += len(records)
+            rest, rankers = versions.take(records)
+            self._rankers += rankers
             try:
-                self.table.apply_rows([record.key or b"" for record in records], [record.value for record in records])
+                self.table.apply_rows([record.key or b"" for record in rest], [record.value for record in rest])
             except ValueError as error:
                 raise FileTopicError(f"{self._rows.folder / self._rows.topic}: {error}") from error
         self.version = str(n_rows)
@@ -70,6 +75,11 @@ class FileTables:
 
     def refresh(self) -> None:
         """Nothing arrives."""
+
+    def take_rankers(self) -> list[NewRanker]:
+        """Return the rankers that were loaded, once."""
+        taken, self._rankers = self._rankers, []
+        return taken
 
     def close(self) -> None:
         """Nothing is open."""

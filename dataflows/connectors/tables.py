@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from dataflows.connectors.kafka_admin import partitions_of
+from dataflows.connectors.ranker_rows import NewRanker, RankerRows
 from dataflows.errors import EddyError
 from dataflows.records import Record
 from models.items import ItemTable
@@ -39,6 +40,9 @@ class Tables(Protocol):
     def refresh(self) -> None:
         """Apply some of what has arrived; called between two batches."""
 
+    def take_rankers(self) -> list[NewRanker]:
+        """Return the rankers that have another version since the last call."""
+
 
 class FixedTables:
     """A table that stays as it is: for backtests and tests."""
@@ -50,11 +54,18 @@ class FixedTables:
     def refresh(self) -> None:
         """Nothing arrives."""
 
+    def take_rankers(self) -> list[NewRanker]:
+        """Nothing arrives."""
+        return []
+
 
 class _Chunk(NamedTuple):
     topic: str
     partition: int
+    end: int
+    """The offset after its last record."""
     records: list[Record]
+    rankers: list[NewRanker]
 
 
 class KafkaTables:
@@ -85,6 +96,8 @@ class KafkaTables:
         self._arrived = threading.Event()
         self._failure: EddyError | None = None
         self._stopping = False
+        self._versions = RankerRows(counts)
+        self._rankers: list[NewRanker] = []
         self._offsets: dict[int, int] = dict.fromkeys(range(partitions_of(client, model_updates)), 0)
         topics = {model_updates: len(self._offsets), catalog: partitions_of(client, catalog)}
         self._waiting = {(topic, p) for topic, n in topics.items() for p in range(n)}
@@ -133,6 +146,11 @@ class KafkaTables:
         while self._staged and n < MAX_ROWS_BETWEEN_BATCHES:
             n += self._apply_next()
 
+    def take_rankers(self) -> list[NewRanker]:
+        """Return the rankers that have another version since the last call."""
+        taken, self._rankers = self._rankers, []
+        return taken
+
     def close(self) -> None:
         """Stop following."""
         self._stopping = True
@@ -168,7 +186,8 @@ class KafkaTables:
                 raise KafkaException(error)
         for (topic, partition), records in chunks.items():
             self._room.acquire()
-            self._staged.append(_Chunk(topic, partition, records))
+            rest, rankers = self._versions.take(records) if topic != self._catalog else (records, [])
+            self._staged.append(_Chunk(topic, partition, records[-1].offset + 1, rest, rankers))
         if self._waiting:
             self._waiting -= ended
         if chunks or ended:
@@ -181,7 +200,8 @@ class KafkaTables:
             self._apply_catalog(chunk.records)
         else:
             self._apply_rows(chunk.records)
-            self._offsets[chunk.partition] = chunk.records[-1].offset + 1
+            self._rankers += chunk.rankers
+            self._offsets[chunk.partition] = chunk.end
         return len(chunk.records)
 
     def _apply_catalog(self, records: list[Record]) -> None:

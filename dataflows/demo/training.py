@@ -51,7 +51,7 @@ def trained_ranker(world: World, folder: Path, console: Console) -> Path:
     [verdict] = training.verdicts
     console.print(
         f"ranker: learned from {training.n_examples} slates in {time.monotonic() - started:.0f} s; on the "
-        f"{verdict.mlp.n} after them {verdict.mlp.hit_rate:.1%} of the next films are among its first ten, "
+        f"{verdict.learned.n} after them {verdict.learned.hit_rate:.1%} of the next films are among its first ten, "
         f"{verdict.blend.hit_rate:.1%} among the blend's ({path})",
         highlight=False,
     )

@@ -1,37 +1,22 @@
 """The step that reduces events to what learning needs of them."""
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import bytewax.operators as op
 from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream
 
-from dataflows.records import Record
 from models.learning.transitions import Act, act_of
-from models.messages import DeadLetter, Event
+from models.messages import Event
 
 
 def read_acts(
-    step_id: str,
-    records: Stream[Record],
-    decode: Callable[[list[Record]], list[Event | DeadLetter]],
-    weights: Mapping[str, float],
-    segment_fields: tuple[str, ...],
-    counts: Counter[str],
+    step_id: str, events: Stream[Event], weights: Mapping[str, float], segment_fields: tuple[str, ...]
 ) -> KeyedStream[Act]:
-    """Decode events, by user; leave out those that teach nothing.
+    """Reduce events, by user; leave out those that teach nothing."""
 
-    Bad messages are only counted here, by reason: `recommend` writes their dead letters.
-    """
+    def mapper(batch: list[Event]) -> list[tuple[str, Act]]:
+        acts = [(event.user_id, act_of(event, weights, segment_fields)) for event in batch]
+        return [(user_id, act) for user_id, act in acts if act is not None]
 
-    def mapper(batch: list[Record]) -> list[tuple[str, Act]]:
-        acts = []
-        for event in decode(batch):
-            if isinstance(event, DeadLetter):
-                counts[event.reason] += 1
-            elif (act := act_of(event, weights, segment_fields)) is not None:
-                acts.append((event.user_id, act))
-        return acts
-
-    return op.flat_map_batch(step_id, records, mapper)
+    return op.flat_map_batch(step_id, events, mapper)

@@ -17,13 +17,13 @@ from models.recommender import Recommender
 def score(step_id: str, due: KeyedStream[Output], recommender: Recommender, tables: Tables) -> KeyedStream[Outgoing]:
     """Make one slate a query, and a tombstone an erasure: (user_id, Outgoing).
 
-    Item tables change between two batches, never within one.
+    Item tables and rankers change between two batches, never within one.
     """
-    ranker = recommender.model_version
 
     def mapper(batch: list[tuple[str, Output]]) -> list[tuple[str, Outgoing]]:
         tables.refresh()
-        recommender.model_version = f"{ranker}@{tables.version}"
+        follow_rankers(recommender, tables)
+        recommender.table_version = tables.version
         queries = [query for _, query in batch if isinstance(query, Query)]
         slates = iter(merge_rivals(queries, recommender.recommend(with_rivals(queries))))
         # In the batch's own order: a user's slates from before an erasure lie before its tombstone.
@@ -34,6 +34,12 @@ def score(step_id: str, due: KeyedStream[Output], recommender: Recommender, tabl
         ]
 
     return op.flat_map_batch(step_id, due, mapper)
+
+
+def follow_rankers(recommender: Recommender, tables: Tables) -> None:
+    """Put the versions that have come into service."""
+    for name, checkpoint in tables.take_rankers():
+        recommender.swap(name, checkpoint)
 
 
 def _outgoing(slate: Slate) -> Outgoing:

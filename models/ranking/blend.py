@@ -2,6 +2,7 @@
 
 from models.arrays import Floats
 from models.ranking.features import FEATURES
+from models.ranking.inputs import Inputs
 
 _COLUMN = FEATURES.index("blend")
 
@@ -9,6 +10,6 @@ _COLUMN = FEATURES.index("blend")
 class BlendRanker:
     """Ranks by the blend of the candidate sources."""
 
-    def score(self, features: Floats) -> Floats:
-        """Take the (B, C) blend out of (B, C, F) features."""
-        return features[..., _COLUMN]
+    def score(self, inputs: Inputs) -> Floats:
+        """Take the (B, C) blend out of the features."""
+        return inputs.features[..., _COLUMN]

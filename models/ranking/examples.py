@@ -13,6 +13,7 @@ from models.learning.item_side import ItemSide, ItemSideConfig
 from models.messages import Event, Item
 from models.profile import Outcome, Profile, ProfileConfig
 from models.query import Query
+from models.ranking.inputs import Inputs
 from models.recommender import MOST_AT_ONCE, Recommender
 from models.segments import EVERYBODY, hashes_of, segments_of
 from models.strategy import Strategy
@@ -39,8 +40,8 @@ class WalkConfig:
 class Examples:
     """Slates as they would have been made, and what each user did next: B of them, the oldest slate first."""
 
-    features: Floats
-    """(B, C, F)"""
+    inputs: Inputs
+    """Of C candidates."""
     label_index: Int64s
     """(B,) which candidate the user acted on next, -1 for none of them."""
     present: Bools
@@ -55,13 +56,18 @@ class Examples:
     def __getitem__(self, chosen: Bools) -> "Examples":
         """Keep those of the (B,) chosen."""
         return Examples(
-            self.features[chosen],
+            self.inputs[chosen],
             self.label_index[chosen],
             self.present[chosen],
             self.made_at[chosen],
             self.answered_at[chosen],
             self.strategy,
         )
+
+    @property
+    def features(self) -> Floats:
+        """(B, C, F)."""
+        return self.inputs.features
 
     @property
     def n(self) -> int:
@@ -179,4 +185,4 @@ def _ranked(due: list[tuple[Query, Event]], table: ItemTable, strategies: tuple[
         rows = ranked.blended.rows  # (B, C)
         found = (rows == wanted) & (rows >= 0)
         label_index = np.where(found.any(axis=1), found.argmax(axis=1), -1)
-        yield Examples(ranked.features, label_index, rows >= 0, ranked.batch.at, answered_at, place)
+        yield Examples(ranked.inputs, label_index, rows >= 0, ranked.batch.at, answered_at, place)

@@ -1,21 +1,34 @@
-"""Training a ranker: listwise softmax over each slate's candidates, stopped on the newest fifth."""
+"""Training a ranker: each list's candidates against the one that was chosen, stopped on the newest lists."""
 
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from models.arrays import Bools, Floats, Int64s
-from models.ranking.mlp import MLP, MLPConfig
+from models.ranking.adapter import Adapted
+from models.ranking.checkpoint import Checkpoint
+from models.ranking.inputs import Inputs
+from models.ranking.losses import Loss, slate_losses
+from models.ranking.network import Network
+from models.ranking.network_learner import FineTune
+from models.ranking.networks import new_network
+
+Report = Callable[[int, float, float], object]
+"""Called after each epoch with its number (from 1), the training and the validation loss."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
     """How to train."""
 
+    kind: str = "mlp"
+    """Of network: `linear`, `mlp`, `neumf` or `gru`."""
+    loss: Loss = "softmax"
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4
     batch_size: int = 256
@@ -26,33 +39,31 @@ class TrainConfig:
     valid_share: float = 0.2
     """The newest share of the lists, held out."""
     seed: int = 0
+    fine_tune: FineTune = "all"
+    """What of a trained network learns further; `adapter`: a small correction beside it."""
+    device: str = "cpu"
 
 
 def fit(
-    features: Floats,
+    inputs: Inputs,
     label_index: Int64s,
     present: Bools,
     config: TrainConfig | None = None,
-    report: Callable[[int, float, float], None] | None = None,
-) -> MLP:
-    """Train an MLP to put the clicked candidate first.
-
-    The loss of one list is -log softmax(scores)[label] over its candidates (ListNet's top-one probability
-    with a single relevant item; Cao et al. 2007).
+    report: Report | None = None,
+    start: Checkpoint | None = None,
+) -> Network:
+    """Train a network to put the chosen candidate first.
 
     Parameters
     ----------
-    features
-        (N, C, F), the oldest list first: the newest fifth decides when to stop, so no list is judged by its
-        past.
+    inputs
+        (N, C, ...), the oldest list first: the newest fifth decides when to stop, so no list is judged by its past.
     label_index
-        (N,) which of the candidates was clicked.
+        (N,) which of the candidates was chosen.
     present
         (N, C) False where a list has no candidate.
-    config
-        How to train.
-    report
-        Called after each epoch with its number (from 1), the training and the validation loss.
+    start
+        A trained network to go on from, in the place of a new one of the configured kind.
 
     Returns
     -------
@@ -64,52 +75,94 @@ def fit(
         With fewer than 2 lists, or a label that is not among its list's candidates.
     """
     config = config or TrainConfig()
-    n = len(features)
+    n = len(label_index)
     if n < 2:
         raise ValueError(f"training needs at least 2 lists, one of them to validate on; got {n}")
     if not present[range(n), label_index].all():
         raise ValueError("a label points to a candidate that its list does not have")
     n_valid = min(max(1, round(n * config.valid_share)), n - 1)
-    x, y, here = torch.from_numpy(features), torch.from_numpy(label_index).long(), torch.from_numpy(present)
-    train, valid = slice(0, n - n_valid), slice(n - n_valid, n)
+    lists = _Lists.of(inputs, label_index, present, config.device)
+    train, valid = lists.part(slice(0, n - n_valid)), lists.part(slice(n - n_valid, n))
+    model = _first_model(train, config, start)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
+    order = torch.Generator().manual_seed(config.seed)
+    best, best_loss, waited = copy.deepcopy(model), float("inf"), 0
+    for epoch in range(1, config.max_epochs + 1):
+        train_loss = _train_epoch(model, optimizer, train, config, order)
+        with torch.inference_mode():
+            valid_loss = float(_losses(model, valid, config.loss).mean())
+        if report is not None:
+            report(epoch, train_loss, valid_loss)
+        if valid_loss < best_loss:
+            best, best_loss, waited = copy.deepcopy(model), valid_loss, 0
+        else:
+            waited += 1
+        if waited >= config.patience:
+            break
+    return best.cpu().eval()
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        model = MLP(MLPConfig(n_features=features.shape[2]))
-        model.standardise(x[train][here[train]])
-        optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-        best, best_loss, waited = copy.deepcopy(model), float("inf"), 0
-        for epoch in range(1, config.max_epochs + 1):
-            train_loss = _train_epoch(model, optimizer, (x[train], y[train], here[train]), config.batch_size)
-            with torch.inference_mode():
-                valid_loss = float(_loss(model, x[valid], y[valid], here[valid]))
-            if report is not None:
-                report(epoch, train_loss, valid_loss)
-            if valid_loss < best_loss:
-                best, best_loss, waited = copy.deepcopy(model), valid_loss, 0
-            else:
-                waited += 1
-            if waited >= config.patience:
-                break
-    return best.eval()
+
+def losses_of(model: Network, inputs: Inputs, label_index: Int64s, present: Bools, loss: Loss) -> Floats:
+    """Return a model's loss on each of (B, C) lists: (B,)."""
+    with torch.inference_mode():
+        losses: Floats = _losses(model, _Lists.of(inputs, label_index, present, "cpu"), loss).numpy()
+    return losses
+
+
+class _Lists(NamedTuple):
+    """(N, C) lists as tensors."""
+
+    features: Tensor
+    items: Tensor
+    users: Tensor
+    histories: Tensor
+    labels: Tensor
+    """(N, C) 1 for the chosen candidate."""
+    present: Tensor
+
+    @classmethod
+    def of(cls, inputs: Inputs, label_index: Int64s, present: Bools, device: str) -> "_Lists":
+        arrays = inputs.features, inputs.items, inputs.users, inputs.histories, label_index, present
+        features, items, users, histories, index, here = (
+            torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays
+        )
+        labels = torch.zeros(present.shape, device=device).scatter_(1, index[:, None], 1.0)
+        return cls(features, items, users, histories, labels, here)
+
+    @property
+    def n(self) -> int:
+        return len(self.labels)
+
+    def part(self, chosen: Tensor | slice) -> "_Lists":
+        return _Lists(*(tensor[chosen] for tensor in self))
+
+
+def _first_model(train: _Lists, config: TrainConfig, start: Checkpoint | None) -> Network:
+    if start is None:
+        model = new_network(config.kind, train.features.shape[2], config.seed).to(config.device)
+        model.standardise(train.features[train.present])
+        return model
+    model = copy.deepcopy(start.model)
+    if config.fine_tune == "adapter" and not isinstance(model, Adapted):
+        model = Adapted(model)
+    return model.to(config.device)
 
 
 def _train_epoch(
-    model: MLP, optimizer: torch.optim.Optimizer, lists: tuple[Tensor, Tensor, Tensor], batch_size: int
+    model: Network, optimizer: torch.optim.Optimizer, train: _Lists, config: TrainConfig, order: torch.Generator
 ) -> float:
     """Go once over the lists in random order; return the mean loss."""
-    x, y, here = lists
     total = 0.0
-    for chosen in torch.split(torch.randperm(len(x)), batch_size):
-        loss = _loss(model, x[chosen], y[chosen], here[chosen])
+    for chosen in torch.split(torch.randperm(train.n, generator=order), config.batch_size):
+        loss = _losses(model, train.part(chosen), config.loss).mean()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         total += float(loss.detach()) * len(chosen)
-    return total / len(x)
+    return total / train.n
 
 
-def _loss(model: MLP, x: Tensor, y: Tensor, here: Tensor) -> Tensor:
-    """Mean over (B, C, F) lists of the cross-entropy against (B,) labels; absent candidates take no part."""
-    scores = model(x).masked_fill(~here, float("-inf"))  # (B, C)
-    return functional.cross_entropy(scores, y)
+def _losses(model: Network, lists: _Lists, loss: Loss) -> Tensor:
+    scores = model(lists.features, lists.items, lists.users, lists.histories)  # (B, C)
+    return slate_losses(loss, scores, lists.labels, lists.present.float())

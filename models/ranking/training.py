@@ -1,6 +1,6 @@
 """From a past to a checkpoint: examples of its first part, weights, and what they are worth on the rest."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,14 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from models.arrays import Bools, Floats, Int64s
+from models.arrays import Bools, Int64s
 from models.messages import Event, Item
 from models.metrics import Accuracy, ranks_of
 from models.ranking.blend import BlendRanker
 from models.ranking.checkpoint import Checkpoint, save_checkpoint, weights_digest
 from models.ranking.examples import Examples, Progress, WalkConfig, walk
-from models.ranking.mlp import MLP, MLPRanker
-from models.ranking.train import TrainConfig, fit
+from models.ranking.inputs import Inputs
+from models.ranking.losses import Loss
+from models.ranking.network import Network
+from models.ranking.served import NetworkRanker
+from models.ranking.train import Report, TrainConfig, fit, losses_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +33,19 @@ class TrainingConfig:
     """At most about so many are kept, drawn at random over the whole time; 12 KB each."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Verdict:
     """What two rankers earned on the same slates of one strategy, all of them later than the examples."""
 
     blend: Accuracy = field(default_factory=Accuracy)
-    mlp: Accuracy = field(default_factory=Accuracy)
+    learned: Accuracy = field(default_factory=Accuracy)
+    n_losses: int = 0
+    loss_sum: float = 0.0
+
+    @property
+    def loss(self) -> float:
+        """The learned ranker's mean loss, on those slates whose candidates hold the answer."""
+        return self.loss_sum / self.n_losses if self.n_losses else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,8 @@ def train(
     path: Path,
     config: TrainingConfig | None = None,
     progress: Progress | None = None,
-    on_epoch: Callable[[int, float, float], object] | None = None,
+    on_epoch: Report | None = None,
+    start: Checkpoint | None = None,
 ) -> Training:
     """Train a ranker on the first part of a past, judge it on the rest, and save it with what it came from.
 
@@ -75,6 +86,8 @@ def train(
         Called while it walks through the events; the fitting lies on the way.
     on_epoch
         Called after each epoch of the fitting with its number, the training and the validation loss.
+    start
+        A trained ranker to go on from.
 
     Returns
     -------
@@ -86,22 +99,25 @@ def train(
         Where the first part makes fewer than 2 examples, or nobody did anything after it.
     """
     config = config or TrainingConfig()
-    until_at = _until(events, config.train_share)
+    until_at = until(events, config.train_share)
     n_slates = len(config.walk.strategies) * sum(event.timestamp <= until_at for event in events)
-    gathered = _Gathered(config.max_examples / max(n_slates, 1), config.fit.seed)
+    gathered = Gathered(config.max_examples / max(n_slates, 1), config.fit.seed)
     verdicts = tuple(Verdict() for _ in config.walk.strategies)
-    model, ranker, valid_loss = None, None, float("inf")
+    model: Network | None = None
+    ranker: NetworkRanker | None = None
+    valid_loss = float("inf")
     for examples in walk(events, items, config.walk, progress):
         later = examples.made_at > until_at
-        if ranker is None:
+        if model is None or ranker is None:
             gathered.add(examples[examples.answered_at <= until_at])
             if not later.any():
                 continue
-            model, valid_loss = _fit(gathered, config.fit, on_epoch)
-            ranker = MLPRanker(model)
-        _judge(ranker, examples[later], verdicts[examples.strategy])
+            model, valid_loss = _fit(gathered, config.fit, on_epoch, start)
+            ranker = NetworkRanker(model)
+        _judge(model, ranker, examples[later], verdicts[examples.strategy], config.fit.loss)
     if model is None:
         raise ValueError("nobody did anything after the part to train on, so nothing could judge the ranker")
+    model_kind = start.kind if start else config.fit.kind
     provenance = {
         "data_set": data_set,
         "trained_from": _day(events[0].timestamp),
@@ -109,17 +125,19 @@ def train(
         "judged_until": _day(events[-1].timestamp),
         "n_examples": gathered.n,
         "seed": config.fit.seed,
+        "started_from": start.version if start else None,
         "valid_loss": round(valid_loss, 4),
         "verdicts": [
-            {"strategy": asdict(strategy)} | _figures(verdict)
+            {"strategy": asdict(strategy)} | _figures(verdict, model_kind)
             for strategy, verdict in zip(config.walk.strategies, verdicts, strict=True)
         ],
     }
     version = f"{data_set}-{weights_digest(model)[:8]}"
-    return Training(save_checkpoint(model, path, version, provenance), gathered.n, valid_loss, verdicts)
+    checkpoint = save_checkpoint(model, path, version, provenance, config.fit.loss)
+    return Training(checkpoint, gathered.n, valid_loss, verdicts)
 
 
-class _Gathered:
+class Gathered:
     """Keeps a share of the examples that a ranker can learn from, drawn at random."""
 
     def __init__(self, share: float, seed: int) -> None:
@@ -136,7 +154,7 @@ class _Gathered:
         """Keep some."""
         self._parts.append(examples[examples.answered & (self._rng.random(examples.n) < self._share)])
 
-    def lists(self) -> tuple[Floats, Int64s, Bools]:
+    def lists(self) -> tuple[Inputs, Int64s, Bools]:
         """Lay all that was kept end to end, with as many candidates as the longest list has."""
         n_candidates = max((part.present.shape[1] for part in self._parts), default=0)
 
@@ -145,45 +163,61 @@ class _Gathered:
             return np.pad(array, ((0, 0), (0, missing), *((0, 0),) * (array.ndim - 2))) if missing else array
 
         return (
-            np.concatenate([padded(part.features) for part in self._parts]),
+            Inputs(
+                np.concatenate([padded(part.inputs.features) for part in self._parts]),
+                np.concatenate([padded(part.inputs.items) for part in self._parts]),
+                np.concatenate([part.inputs.users for part in self._parts]),
+                np.concatenate([part.inputs.histories for part in self._parts]),
+            ),
             np.concatenate([part.label_index for part in self._parts]),
             np.concatenate([padded(part.present) for part in self._parts]),
         )
 
 
-def _until(events: Sequence[Event], share: float) -> int:
+def until(events: Sequence[Event], share: float) -> int:
+    """Return the moment at which a share of the time from the first event to the last has gone by, Unix ms."""
     first_at, last_at = events[0].timestamp, events[-1].timestamp
     return first_at + round((last_at - first_at) * share)
 
 
 def _fit(
-    gathered: _Gathered, config: TrainConfig, on_epoch: Callable[[int, float, float], object] | None
-) -> tuple[MLP, float]:
+    gathered: Gathered, config: TrainConfig, on_epoch: Report | None, start: Checkpoint | None
+) -> tuple[Network, float]:
     if not gathered.n:
         raise ValueError("no act was among its candidates in the part to train on: there is no example to learn from")
     losses: list[float] = []
-    features, label_index, present = gathered.lists()
 
     def report(epoch: int, train_loss: float, valid_loss: float) -> None:
         losses.append(valid_loss)
         if on_epoch is not None:
             on_epoch(epoch, train_loss, valid_loss)
 
-    model = fit(features, label_index, present, config, report)
+    model = fit(*gathered.lists(), config, report, start)
     return model, min(losses)
 
 
-def _judge(ranker: MLPRanker, examples: Examples, verdict: Verdict) -> None:
-    blend, mlp = BlendRanker().score(examples.features), ranker.score(examples.features)
-    verdict.blend.add(ranks_of(blend, examples.present, examples.label_index))
-    verdict.mlp.add(ranks_of(mlp, examples.present, examples.label_index))
+def _judge(model: Network, ranker: NetworkRanker, examples: Examples, verdict: Verdict, loss: Loss) -> None:
+    for judged, by in ((verdict.blend, BlendRanker()), (verdict.learned, ranker)):
+        judged.add(ranks_of(by.score(examples.inputs), examples.present, examples.label_index))
+    found = examples[examples.answered]
+    if found.n:
+        verdict.n_losses += found.n
+        verdict.loss_sum += float(losses_of(model, found.inputs, found.label_index, found.present, loss).sum())
 
 
-def _figures(verdict: Verdict) -> dict[str, Any]:
+def _figures(verdict: Verdict, kind: str) -> dict[str, Any]:
+    def of(accuracy: Accuracy) -> dict[str, float]:
+        return {
+            "hr@10": round(accuracy.hit_rate, 4),
+            "mrr": round(accuracy.mrr, 4),
+            "ndcg@10": round(accuracy.ndcg, 4),
+        }
+
     return {
-        "n_judged": verdict.mlp.n,
-        "blend": {"hr@10": round(verdict.blend.hit_rate, 4), "mrr": round(verdict.blend.mrr, 4)},
-        "mlp": {"hr@10": round(verdict.mlp.hit_rate, 4), "mrr": round(verdict.mlp.mrr, 4)},
+        "n_judged": verdict.learned.n,
+        "test_loss": round(verdict.loss, 4),
+        "blend": of(verdict.blend),
+        kind: of(verdict.learned),
     }
 
 

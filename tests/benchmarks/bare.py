@@ -21,6 +21,7 @@ from models.profile_codec import pack, unpack
 from models.query import Query
 from models.ranking.batch import QueryBatch, usable
 from models.ranking.features import featurise
+from models.ranking.inputs import Inputs
 from models.recommender import MOST_AT_ONCE, Recommender
 from models.segments import EVERYBODY, hashes_of, segments_of
 from tests.benchmarks.engine import batches
@@ -145,7 +146,8 @@ def time_recommending(recommender: Recommender, queries: list[Query], repeats: i
         at = lap("candidates", at)
         features = featurise(batch, table, blended)
         at = lap("features", at)
-        recommender._rankers[strategy.ranker].score(features)
+        ranker, _ = recommender._rankers[strategy.ranker]
+        ranker.score(Inputs.of_features(features))
         lap("rank", at)
         ranked = recommender.rank(queries)
         at = perf_counter()

@@ -15,7 +15,7 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import TestingSource, run_main
 
 from dataflows import learn, recommend
-from dataflows.codecs import catalog_decoder, encode, event_decoder
+from dataflows.codecs import catalog_decoder, encode, event_decoder, slate_decoder
 from dataflows.connectors.tables import FixedTables
 from dataflows.records import Outgoing, Record
 from dataflows.settings import EventSettings, Settings
@@ -127,9 +127,11 @@ def time_learn(world: World, settings: Settings) -> Stopwatch:
     watch = Stopwatch()
     feed = Feed(world.past[-len(world.present) :], world.present, watch)
     flow = learn.build(
-        learn.LearnInputs(feed, TestingSource([])),
+        learn.LearnInputs(feed, TestingSource([]), TestingSource([])),
         learn.LearnOutputs(Count(watch), Count()),
-        learn.LearnCodecs(event_decoder(settings.events), catalog_decoder(settings.events), encode),
+        learn.LearnCodecs(
+            event_decoder(settings.events), catalog_decoder(settings.events), slate_decoder(settings.events), encode
+        ),
         settings,
         clock,
         Counter(),

@@ -3,7 +3,7 @@
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 from bytewax.dataflow import Dataflow
@@ -12,7 +12,7 @@ from bytewax.testing import TestingSink, TestingSource, run_main
 
 from dataflows.evaluate import EvaluateInputs, EvaluateOutputs, build
 from dataflows.records import Outgoing, Record
-from dataflows.settings import EvaluateSettings, Settings
+from dataflows.settings import AttributionSettings, EvaluateSettings, Settings
 from models.experiments.assignment import Experiments
 from models.experiments.declaration import Analysis, Experiment, Variant
 from models.strategy import Strategy
@@ -81,10 +81,13 @@ class Run:
         now: datetime = LONG_AGO,
         store: Path | None = None,
         batch_size: int = 10,
+        impressions: Literal["slate", "event"] = "slate",
         **evaluate: Any,
     ) -> None:
         self.inputs = [events or [], slates or [], assignments or []]
-        self.settings = Settings(evaluate=EvaluateSettings(**evaluate))
+        self.settings = Settings(
+            evaluate=EvaluateSettings(**evaluate), attribution=AttributionSettings(impressions=impressions)
+        )
         self.now, self.batch_size = now, batch_size
         self.written: list[tuple[str, Outgoing]] = []
         self.letters: list[tuple[str, Outgoing]] = []

@@ -3,7 +3,7 @@
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -11,10 +11,14 @@ import orjson
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import TestingSink, TestingSource, run_main
 
+from dataflows.codecs import slate_decoder
 from dataflows.learn import LearnCodecs, LearnInputs, LearnOutputs, build
 from dataflows.records import Outgoing, Record
-from dataflows.settings import LearnSettings, Settings
+from dataflows.settings import EventSettings, LearnSettings, Settings
 from models.messages import DeadLetter, Event, Item
+
+if TYPE_CHECKING:
+    from models.ranking.checkpoint import Checkpoint
 
 NOW = 1_700_000_000_000
 SECOND = 1_000
@@ -64,7 +68,10 @@ def decode_catalog(records: list[Record]) -> list[tuple[str, Item | None] | Dead
 
 
 CODECS = LearnCodecs(
-    lambda records: [decode("events", record, Event) for record in records], decode_catalog, orjson.dumps
+    lambda records: [decode("events", record, Event) for record in records],
+    decode_catalog,
+    slate_decoder(EventSettings()),
+    orjson.dumps,
 )
 
 
@@ -79,9 +86,11 @@ class Run:
         now: datetime = LONG_AGO,
         store: Path | None = None,
         batch_size: int = 10,
+        slates: list[Any] | None = None,
     ) -> None:
-        self.events, self.catalog = events or [], catalog or []
+        self.events, self.catalog, self.slates = events or [], catalog or [], slates or []
         self.settings, self.now, self.batch_size = settings, now, batch_size
+        self.start: Checkpoint | None = None
         self.written: list[tuple[str, Outgoing]] = []
         self.letters: list[tuple[str, Outgoing]] = []
         self.counts: Counter[str] = Counter()
@@ -93,12 +102,13 @@ class Run:
 
     def flow(self) -> Any:
         return build(
-            LearnInputs(TestingSource(self.events, self.batch_size), TestingSource(self.catalog, self.batch_size)),
+            LearnInputs(*(TestingSource(topic, self.batch_size) for topic in (self.events, self.catalog, self.slates))),
             LearnOutputs(TestingSink(self.written), TestingSink(self.letters)),
             CODECS,
             self.settings,
             lambda: self.now,
             self.counts,
+            self.start,
         )
 
     def run(self) -> "Run":

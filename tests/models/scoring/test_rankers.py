@@ -11,8 +11,10 @@ from safetensors.torch import save_file
 from models.ranking.blend import BlendRanker
 from models.ranking.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from models.ranking.features import FEATURE_SET, FEATURES
-from models.ranking.mlp import MLP, MLPConfig, MLPRanker
+from models.ranking.inputs import Inputs
+from models.ranking.mlp import MLP, MLPConfig
 from models.ranking.protocol import Ranker
+from models.ranking.served import NetworkRanker
 from models.ranking.train import TrainConfig, fit
 
 F = len(FEATURES)
@@ -29,14 +31,14 @@ def some_features(n: int, c: int, seed: int = 0) -> Any:
     return np.random.default_rng(seed).random((n, c, F), np.float32)
 
 
-RANKERS: list[Ranker] = [BlendRanker(), MLPRanker(a_model())]
+RANKERS: list[Ranker] = [BlendRanker(), NetworkRanker(a_model())]
 EVERY_RANKER = pytest.mark.parametrize("ranker", RANKERS, ids=lambda ranker: type(ranker).__name__)
 
 
 @EVERY_RANKER
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (3, 100), (64, 20), (5, 0)])
 def test_a_ranker_gives_each_candidate_a_finite_score(ranker: Ranker, shape: tuple[int, int]):
-    scores = ranker.score(some_features(*shape))
+    scores = ranker.score(Inputs.of_features(some_features(*shape)))
     assert scores.shape == shape
     assert scores.dtype == np.float32
     assert np.isfinite(scores).all()
@@ -45,22 +47,22 @@ def test_a_ranker_gives_each_candidate_a_finite_score(ranker: Ranker, shape: tup
 @EVERY_RANKER
 def test_a_querys_scores_do_not_depend_on_the_queries_beside_it(ranker: Ranker):
     features = some_features(200, 33)
-    together = ranker.score(features)
+    together = ranker.score(Inputs.of_features(features))
     for size in (1, 2, 3, 7, 50):
-        apart = np.concatenate([ranker.score(features[i : i + size]) for i in range(0, 200, size)])
+        apart = np.concatenate([ranker.score(Inputs.of_features(features[i : i + size])) for i in range(0, 200, size)])
         assert np.array_equal(apart, together)
 
 
 def test_the_blend_ranker_keeps_the_order_of_the_sources():
     features = some_features(2, 3)
-    assert np.array_equal(BlendRanker().score(features), features[:, :, FEATURES.index("blend")])
+    assert np.array_equal(BlendRanker().score(Inputs.of_features(features)), features[:, :, FEATURES.index("blend")])
 
 
 def test_the_served_model_is_the_trained_one():
     model, features = a_model(), some_features(4, 9)
     with torch.inference_mode():
         expected = model(torch.from_numpy(features)).numpy()
-    assert MLPRanker(model).score(features) == pytest.approx(expected, abs=1e-4)
+    assert NetworkRanker(model).score(Inputs.of_features(features)) == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_model_reads_as_its_formula():
@@ -69,7 +71,7 @@ def test_the_model_reads_as_its_formula():
     h = np.maximum(w["input.weight"] @ ((x - w["mean"]) / w["scale"]) + w["input.bias"], 0)
     h = np.maximum(w["middle.weight"] @ h + w["middle.bias"], 0)
     y = w["output.weight"] @ h + w["output.bias"]
-    assert float(model(torch.from_numpy(x)).detach()) == pytest.approx(y.item(), abs=1e-5)
+    assert float(model(torch.from_numpy(x[None, None])).detach()) == pytest.approx(y.item(), abs=1e-5)
 
 
 def test_a_feature_that_never_varies_is_only_centred():
@@ -85,7 +87,10 @@ def test_a_checkpoint_comes_back_as_it_was_saved(tmp_path: Path):
     loaded = load_checkpoint(tmp_path / "ranker.safetensors")
     assert (loaded.version, loaded.digest) == ("2026-11", saved.digest)
     features = some_features(3, 5)
-    assert np.array_equal(MLPRanker(loaded.model).score(features), MLPRanker(model).score(features))
+    assert np.array_equal(
+        NetworkRanker(loaded.model).score(Inputs.of_features(features)),
+        NetworkRanker(model).score(Inputs.of_features(features)),
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["ranker.safetensors"]
 
 
@@ -155,7 +160,9 @@ def clicks(n: int, c: int = 12, seed: int = 0) -> tuple[Any, Any, Any]:
 def test_training_learns_what_the_clicks_follow():
     features, label, present = clicks(1500)
     reports: list[tuple[int, float, float]] = []
-    model = fit(features, label, present, TrainConfig(max_epochs=30), lambda *told: reports.append(told))
+    model = fit(
+        Inputs.of_features(features), label, present, TrainConfig(max_epochs=30), lambda *told: reports.append(told)
+    )
 
     unseen, truth, here = clicks(300, seed=1)
     with torch.inference_mode():
@@ -169,7 +176,7 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_generator_al
     features, label, present = clicks(60)
 
     def weights(seed: int) -> Any:
-        model = fit(features, label, present, TrainConfig(max_epochs=3, seed=seed))
+        model = fit(Inputs.of_features(features), label, present, TrainConfig(max_epochs=3, seed=seed))
         return torch.cat([tensor.flatten() for tensor in model.state_dict().values()])
 
     torch.manual_seed(3)
@@ -185,7 +192,7 @@ def test_training_stops_when_the_newest_lists_get_no_better():
     label[160:] = np.random.default_rng(0).integers(0, 2, 40)
     reports: list[float] = []
     config = TrainConfig(max_epochs=50, patience=2, learning_rate=0.05)
-    model = fit(features, label, present, config, lambda _, __, loss: reports.append(loss))
+    model = fit(Inputs.of_features(features), label, present, config, lambda _, __, loss: reports.append(loss))
 
     assert len(reports) < 50
     assert min(reports) == reports[-3]
@@ -198,16 +205,16 @@ def test_training_stops_when_the_newest_lists_get_no_better():
 def test_absent_candidates_say_nothing():
     features, label, present = clicks(60)
     config = TrainConfig(max_epochs=2)
-    clean = fit(features, label, present, config).state_dict()
+    clean = fit(Inputs.of_features(features), label, present, config).state_dict()
     features[~present] = 1e6
-    dirty = fit(features, label, present, config).state_dict()
+    dirty = fit(Inputs.of_features(features), label, present, config).state_dict()
     assert all(torch.equal(clean[name], dirty[name]) for name in clean)
 
 
 def test_too_few_lists_or_a_label_without_a_candidate_are_refused():
     features, label, present = clicks(10)
     with pytest.raises(ValueError, match="at least 2 lists"):
-        fit(features[:1], label[:1], present[:1])
+        fit(Inputs.of_features(features[:1]), label[:1], present[:1])
     present[3, label[3]] = False
     with pytest.raises(ValueError, match="does not have"):
-        fit(features, label, present)
+        fit(Inputs.of_features(features), label, present)

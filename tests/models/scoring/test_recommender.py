@@ -212,16 +212,37 @@ def test_the_ranker_of_the_strategy_orders_the_slate():
 def test_a_strategy_whose_ranker_is_not_loaded_is_refused():
     recommender = Recommender(a_table(FOUR, TRENDS))
     strategy = a_strategy(ranker="mlp")
-    with pytest.raises(ValueError, match="'mlp', but no checkpoint is loaded"):
+    with pytest.raises(ValueError, match="'mlp', but no checkpoint of it is loaded"):
         recommender.require(strategy)
     with pytest.raises(ValueError, match="'mlp'"):
         recommender.recommend([a_query(strategy=strategy)])
     recommender.require(a_strategy())
 
 
+def test_until_an_awaited_ranker_has_come_the_blend_serves_and_says_so():
+    recommender = Recommender(a_table(FOUR, TRENDS), awaited=["mlp"])
+    query = a_query(strategy=a_strategy(ranker="mlp"))
+    recommender.require(query.strategy)
+    versions = []
+    for checkpoint in (None, a_checkpoint(), None):
+        recommender.swap("mlp", checkpoint)
+        [slate] = recommender.recommend([query])
+        versions.append((slate.model_version, items_of(slate)[0]))
+    assert versions == [("blend", "a"), ("backwards-1", "d"), ("blend", "a")]
+
+
+def test_a_variant_may_have_a_ranker_of_its_own_beside_that_of_the_others():
+    recommender = Recommender(a_table(FOUR, TRENDS), awaited=["mlp"])
+    recommender.swap("mlp.left", a_checkpoint())
+    strategy = a_strategy(ranker="mlp")
+    queries = [a_query(strategy=strategy, variant=variant) for variant in ("left", "right", "left", None)]
+    slates = recommender.recommend(queries)
+    assert [slate.model_version for slate in slates] == ["backwards-1", "blend", "backwards-1", "blend"]
+
+
 def test_a_slate_carries_what_its_query_and_the_table_say():
     recommender = Recommender(a_table(FOUR, TRENDS), flow="shop")
-    recommender.model_version = "7+1234"
+    recommender.table_version = "1234"
     query = a_query(
         user_id="u-7",
         trigger="request",
@@ -239,7 +260,7 @@ def test_a_slate_carries_what_its_query_and_the_table_say():
         NOW,
     )
     assert (slate.experiment, slate.variant, slate.n_events) == ("x", "b", 12)
-    assert (slate.model_version, slate.learned_until, slate.feature_set) == ("7+1234", NOW, FEATURE_SET)
+    assert (slate.model_version, slate.learned_until, slate.feature_set) == ("blend@1234", NOW, FEATURE_SET)
     assert slate.recommendation_id == recommendation_id("shop", "u-7", "request", "r-1")
     assert len(slate.items) == 2
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from models.messages import Event
 from models.ranking.examples import Examples, WalkConfig, walk
 from models.ranking.features import FEATURES
+from models.ranking.inputs import Inputs
 from models.strategy import Strategy
 from tests.models.training.builders import NOW, SECOND, a_catalog, an_event, random_past
 
@@ -16,7 +17,12 @@ def walked(events: list[Event], publish_every: int = 4, strategies: tuple[Strate
     """All examples of one strategy or of several, end to end; 12 items and so always as many candidates."""
     parts = list(walk(events, a_catalog(), WalkConfig(strategies=strategies, publish_every=publish_every)))
     return Examples(
-        np.concatenate([part.features for part in parts]),
+        Inputs(
+            np.concatenate([part.inputs.features for part in parts]),
+            np.concatenate([part.inputs.items for part in parts]),
+            np.concatenate([part.inputs.users for part in parts]),
+            np.concatenate([part.inputs.histories for part in parts]),
+        ),
         np.concatenate([part.label_index for part in parts]),
         np.concatenate([part.present for part in parts]),
         np.concatenate([part.made_at for part in parts]),

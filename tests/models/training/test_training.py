@@ -30,9 +30,9 @@ def people_with_tastes(n: int = 1_500) -> list[Event]:
 def test_a_signal_that_the_blend_does_not_see_is_learned(tmp_path: Path) -> None:
     training = trained(people_with_tastes(), a_catalog(40, 2), tmp_path / "r", max_epochs=15)
     [verdict] = training.verdicts
-    assert verdict.mlp.n == verdict.blend.n > 200
+    assert verdict.learned.n == verdict.blend.n > 200
     # Of 10 among 20 items of the right category half can be hit, of 10 among all 40 a quarter.
-    assert verdict.mlp.hit_rate > 0.4
+    assert verdict.learned.hit_rate > 0.4
     assert verdict.blend.hit_rate < 0.33
 
 
@@ -55,7 +55,7 @@ def test_a_slate_that_is_answered_only_behind_the_training_part_neither_trains_n
     others = [an_event(k, f"u-{1 + k % 3}", f"i-{k % 5}") for k in range(1, 100)]
     [verdict] = trained([leaver[0], *others, leaver[1]], a_catalog(), tmp_path / "r").verdicts
     # Made after second 80: 19 of the others' acts, of which the last of each user has no answer.
-    assert verdict.mlp.n == 19 - 3
+    assert verdict.learned.n == 19 - 3
     assert events
 
 
@@ -66,7 +66,7 @@ def test_a_checkpoint_says_what_it_came_from(tmp_path: Path) -> None:
     assert loaded.version == f"made-up-{loaded.digest[:8]}"
     assert (told["data_set"], told["seed"], told["trained_from"]) == ("made-up", 0, "2023-11-14")
     assert told["n_examples"] == training.n_examples > 0
-    assert told["verdicts"][0]["mlp"]["hr@10"] == round(training.verdicts[0].mlp.hit_rate, 4)
+    assert told["verdicts"][0]["mlp"]["hr@10"] == round(training.verdicts[0].learned.hit_rate, 4)
 
 
 def test_a_past_without_examples_or_without_a_later_part_is_refused(tmp_path: Path) -> None:

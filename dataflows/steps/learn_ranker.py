@@ -1,0 +1,97 @@
+"""The step that trains rankers on what slates came to, a ranker a key, and publishes better versions."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+
+import bytewax.operators as op
+from bytewax.operators import KeyedStream, StatefulBatchLogic
+
+from dataflows.records import Outgoing
+from models.outcomes import ClosedSlate
+from models.ranking.checkpoint import Checkpoint
+from models.ranking.inputs import SlateExample, example_of
+from models.ranking.online import OnlineConfig, OnlineRanker, Published
+from models.ranking.shelf import rows_of
+
+log = logging.getLogger(__name__)
+
+
+class LearnRankerLogic(StatefulBatchLogic[SlateExample, Published, bytes]):
+    """One ranker: it goes on from its snapshot, so no example trains twice and its versions count on."""
+
+    def __init__(
+        self, packed: bytes | None, config: OnlineConfig, start: Checkpoint | None, counts: Counter[str]
+    ) -> None:
+        self._ranker = OnlineRanker.restore(packed, config, start) if packed else OnlineRanker(config, start)
+        self._counts = counts
+
+    def on_batch(self, values: list[SlateExample]) -> tuple[Iterable[Published], bool]:
+        """Test, then train; emit the versions that go into service."""
+        ranker, counts = self._ranker, self._counts
+        n_slates, n_drifts = ranker.n_slates, ranker.n_drifts
+        published = ranker.learn(values)
+        counts["learned_slates"] += ranker.n_slates - n_slates
+        counts["ranker_drifts"] += ranker.n_drifts - n_drifts
+        for decision in published:
+            counts["ranker_rollbacks" if decision.is_rollback else "ranker_versions"] += 1
+            _log(decision)
+        if ranker.n_slates > n_slates:
+            log.info("progressive loss %.4f after %d slates", ranker.loss, ranker.n_slates)
+        return published, self.RETAIN
+
+    def snapshot(self) -> bytes:
+        """Pack the ranker."""
+        return self._ranker.snapshot()
+
+
+def _log(decision: Published) -> None:
+    version = decision.checkpoint.version if decision.checkpoint else "blend"
+    log.info(
+        "%s %s: concordance %.4f on %d slates, where the one before it had %.4f",
+        version,
+        "comes back" if decision.is_rollback else "goes into service",
+        decision.told["concordance"],
+        decision.told["n_judged"],
+        decision.told["replaced"],
+    )
+
+
+def learn_ranker(
+    step_id: str,
+    closed: KeyedStream[ClosedSlate],
+    config: OnlineConfig,
+    start: Checkpoint | None,
+    counts: Counter[str],
+    *,
+    per_arm: bool,
+) -> KeyedStream[Outgoing]:
+    """Train on decided slates: (row key, Outgoing).
+
+    Parameters
+    ----------
+    start : a trained ranker to go on from.
+    counts : slates learned and without features, versions, rollbacks and drifts are added to, by name.
+    per_arm : train one a variant, called `name.variant`, on its own slates alone.
+    """
+
+    def named(batch: list[tuple[str, ClosedSlate]]) -> list[tuple[str, SlateExample]]:
+        examples = [example_of(slate) for _, slate in batch]
+        counts["without_features"] += sum(example is None for example in examples)
+        return [
+            (f"{config.name}.{example.variant}" if per_arm and example.variant else config.name, example)
+            for example in examples
+            if example is not None
+        ]
+
+    def rows(keyed: tuple[str, Published]) -> list[tuple[str, Outgoing]]:
+        name, published = keyed
+        return [
+            (row.key, Outgoing(row.key, f"{row.key}@{published.number}", row.value)) for row in rows_of(name, published)
+        ]
+
+    examples = op.flat_map_batch(f"{step_id}_examples", closed, named)  # (ranker, SlateExample)
+    published = op.stateful_batch(
+        step_id, examples, lambda packed: LearnRankerLogic(packed, config, start, counts)
+    )  # (ranker, Published)
+    return op.flat_map(f"{step_id}_rows", published, rows)

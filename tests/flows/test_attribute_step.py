@@ -1,0 +1,82 @@
+"""One user's attribution beside a clock that is given in."""
+
+from collections import Counter
+from datetime import timedelta
+
+from dataflows.steps.attribute import AttributeLogic, AttributeStep
+from models.attribution import AttributionConfig
+from models.outcomes import ClosedSlate
+from tests.flows.feedback import CLOCK, later
+from tests.models.feedback.builders import SECOND, a_slate, an_event
+
+
+class User:
+    """A user's logic, and the clock that it looks at."""
+
+    def __init__(self, forget_after_s: int = 1_000) -> None:
+        self.now = CLOCK
+        self.counts: Counter[str] = Counter()
+        config = AttributionConfig(window_ms=60 * SECOND, lateness_ms=10 * SECOND)
+        self.step = AttributeStep(config, timedelta(seconds=forget_after_s), lambda: self.now, self.counts)
+        self.logic = AttributeLogic(None, self.step)
+
+    def tell(self, *messages: object) -> list[ClosedSlate]:
+        emitted, _ = self.logic.on_batch(list(messages))  # type: ignore[arg-type]
+        return list(emitted)
+
+    def restart(self) -> None:
+        self.logic = AttributeLogic(self.logic.snapshot(), self.step)
+
+
+def test_an_idle_users_slates_are_decided_by_the_clock_and_not_before_their_windows_close():
+    user = User()
+    user.tell(an_event(0), a_slate(0))
+    assert user.logic.notify_at() == later(70)
+    user.now = later(69.999)
+    assert list(user.logic.on_notify()[0]) == []
+    user.now = later(70)
+    [slate] = user.logic.on_notify()[0]
+    assert [outcome.label for outcome in slate.outcomes] == [1.0, 0.0, 0.0]
+
+
+def test_a_topic_that_is_read_ahead_closes_nothing():
+    user = User()
+    assert user.tell(a_slate(0), *(an_event(second) for second in range(0, 5_000, 50))) == []
+    [slate] = user.tell(a_slate(100))
+    assert slate.outcomes[0].recommendation_id == "r-0"
+
+
+def test_time_goes_on_after_a_restart():
+    user = User()
+    user.tell(an_event(0), a_slate(0))
+    user.now = later(500)
+    user.restart()
+    assert list(user.logic.on_notify()[0]) == []
+    assert user.logic.notify_at() == later(570)
+
+
+def test_who_rests_is_forgotten_and_who_comes_back_in_time_is_not():
+    user = User(forget_after_s=100)
+    user.tell(an_event(0))
+    assert user.logic.notify_at() == later(100)
+    user.now = later(99)
+    user.tell(an_event(99))
+    user.now = later(100)
+    assert user.logic.on_notify()[1] == AttributeLogic.RETAIN
+    user.now = later(199)
+    assert user.logic.on_notify()[1] == AttributeLogic.DISCARD
+
+
+def test_what_cannot_be_attributed_is_counted_by_its_reason():
+    user = User()
+    user.tell(
+        a_slate(0), a_slate(0), an_event(1), an_event(1), an_event(2, consent=False), an_event(3, kind="impression")
+    )
+    assert user.counts == {"attribution_repeated": 2, "attribution_no_consent": 1, "attributed_slates": 0}
+
+
+def test_after_an_erasure_nothing_is_known_of_the_user():
+    user = User()
+    emitted, discard = user.logic.on_batch([a_slate(0), an_event(1), None])
+    assert (list(emitted), discard) == ([], AttributeLogic.DISCARD)
+    assert user.logic.snapshot() == User().logic.snapshot()

@@ -1,0 +1,168 @@
+"""Feedback trains a ranker: the lowest line of the learn flow, in memory."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import orjson
+import pytest
+import torch
+from bytewax.errors import BytewaxRuntimeError
+from bytewax.testing import TestingSource
+
+from dataflows.steps.attribute import AttributeLogic
+from models.attribution import UserAttribution
+from models.ranking.checkpoint import SHIPPED, load_checkpoint
+from models.ranking.inputs import Inputs
+from models.ranking.online import OnlineRanker
+from models.ranking.served import NetworkRanker
+from models.ranking.shelf import Shelf
+from tests.flows.feedback import CLOCK, LIKED, a_run, a_slate, a_stream, feedback_on, settings_for
+from tests.flows.learning import Run, garbage
+
+
+def the_shelf(run: Run) -> Shelf:
+    shelf = Shelf()
+    for key, value in run.rows.items():
+        if key.startswith("ranker/"):
+            shelf.take(key.encode(), value)
+    return shelf
+
+
+def ranker_rows(run: Run) -> dict[str, bytes | None]:
+    return {key: value for key, value in run.rows.items() if key.startswith("ranker/")}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Batches are small: a second thread costs more than it brings, as in the flow."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def steady(one_thread: None) -> Run:  # noqa: ARG001
+    """A run that nothing interrupts."""
+    return a_run().run()
+
+
+def test_feedback_makes_a_ranker_that_puts_first_what_users_like(steady: Run):
+    [(name, checkpoint)] = the_shelf(steady).changes()
+    assert name == "mlp"
+    assert checkpoint is not None
+    slate = orjson.loads(a_slate(9_999).value or b"")
+    features = [item["features"] for item in slate["items"]]
+    scores = NetworkRanker(checkpoint.model).score(Inputs.of_features(np.array([features], np.float32)))[0]
+    assert scores.argmax() == max(range(6), key=lambda place: features[place][LIKED])
+    assert steady.counts["ranker_versions"] > 1
+
+
+def test_every_slate_is_learned_once_however_the_topics_are_cut():
+    run = a_run(400, batch_size=7).run()
+    # The newest slates of the four users have not closed.
+    assert 380 <= run.counts["attributed_slates"] <= 400
+    assert run.counts["learned_slates"] == run.counts["attributed_slates"] // 8 * 8
+
+
+def test_without_a_ranker_to_learn_nothing_of_slates_is_read():
+    run = a_run(20, settings_for("none")).run()
+    assert ranker_rows(run) == {}
+    assert not [name for name in run.counts if "slates" in name]
+
+
+def test_bad_slates_are_dead_letters_and_the_rest_is_learned():
+    slates, events = a_stream(100)
+    few = orjson.loads(slates[0].value or b"")
+    few["items"][0]["features"] = [1.0]
+    bad = [garbage(7), slates[1]._replace(value=orjson.dumps(few))]
+    run = Run(events, [], settings_for(), CLOCK, slates=[*bad, *slates]).run()
+    letters = [msgspec.json.decode(letter.value or b"") for _, letter in run.letters]
+    assert [(letter["topic"], letter["reason"]) for letter in letters] == [
+        ("recommendations", "truncated"),
+        ("recommendations", "wrong_features"),
+    ]
+    assert run.counts["learned_slates"] > 80
+
+
+def test_slates_with_features_of_another_release_are_counted_and_not_learned():
+    slates = [a_slate(k, feature_set="v0") for k in range(50)]
+    events = [event for k, slate in enumerate(slates) for event in feedback_on(slate, k)]
+    run = Run(events, [], settings_for(), CLOCK, slates=slates).run()
+    assert run.counts["without_features"] == run.counts["attributed_slates"] > 40
+    assert run.counts["learned_slates"] == 0
+
+
+def test_each_arm_may_have_a_ranker_of_its_own():
+    run = a_run(600, settings_for(per_arm=True), variants=["left", "right"]).run()
+    assert the_shelf(run).names == ["mlp.left", "mlp.right"]
+
+
+def test_a_checkpoint_is_gone_on_from():
+    run = a_run(40)
+    start = load_checkpoint(SHIPPED)
+    run.start = start
+    run.run()
+    assert run.counts["learned_slates"] == 32
+    assert not ranker_rows(run) or the_shelf(run).versions("mlp")[0].digest != start.digest
+
+
+class CrashError(Exception):
+    pass
+
+
+STEPS = {
+    "attribute": (UserAttribution, "show"),
+    "closing": (UserAttribution, "close"),
+    "learn": (OnlineRanker, "learn"),
+    "train": (OnlineRanker, "_train"),
+    "publish": (OnlineRanker, "_decide"),
+    "snapshot": (OnlineRanker, "snapshot"),
+    "user_snapshot": (AttributeLogic, "snapshot"),
+}
+
+
+@pytest.mark.parametrize(("step", "calls"), [(step, 1 + 9 * (place % 2)) for place, step in enumerate(STEPS)])
+def test_after_a_crash_in_any_step_versions_go_on_and_no_example_trains_twice(
+    step: str, calls: int, steady: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run = a_run(store=tmp_path / "store")
+    owner, name = STEPS[step]
+    original = getattr(owner, name)
+    left = [calls]
+
+    def crash_once(*arguments: Any) -> Any:
+        left[0] -= 1
+        if left[0] == 0:
+            raise CrashError
+        return original(*arguments)
+
+    monkeypatch.setattr(owner, name, crash_once)
+    with pytest.raises((CrashError, BytewaxRuntimeError)):
+        run.run()
+    run.run()
+    assert left[0] < 0
+    # The weights are the same to the bit: what had been learned was not learned again, and nothing was left out.
+    assert ranker_rows(run) == ranker_rows(steady)
+
+
+def test_a_stop_and_a_resume_go_on_where_they_were(steady: Run, tmp_path: Path):
+    run = a_run(store=tmp_path / "store")
+    run.slates[150:150] = [TestingSource.EOF()]
+    run.events[300:300] = [TestingSource.EOF()]
+    run.run().run()
+    for name in ("attributed_slates", "learned_slates"):
+        assert run.counts[name] == steady.counts[name]
+    numbers = [version.number for version in the_shelf(run).versions("mlp")]
+    assert len(set(numbers)) == len(numbers) > 1
+    assert run.counts["ranker_versions"] + run.counts["ranker_rollbacks"] == numbers[0]
+
+
+def test_an_erased_user_has_no_outcome():
+    slates, events = a_stream(3, n_users=1)
+    gone = slates[0]._replace(value=None)
+    run = Run(events, [], settings_for(), CLOCK, slates=[*slates, gone], batch_size=1_000).run()
+    assert run.counts["attributed_slates"] == 0

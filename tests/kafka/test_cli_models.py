@@ -1,0 +1,102 @@
+"""`eddy models` over a broker, and a table that follows what it chooses."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from dataflows.cli import app
+from dataflows.codecs import catalog_decoder
+from dataflows.connectors.kafka_writer import KafkaWriter
+from dataflows.connectors.tables import KafkaTables
+from dataflows.settings import EventSettings
+from models.items import ItemTable
+from models.ranking.checkpoint import Checkpoint, weights_digest
+from models.ranking.features import FEATURES
+from models.ranking.networks import new_network
+from models.ranking.online import Published
+from models.ranking.shelf import rows_of
+
+pytestmark = pytest.mark.kafka
+
+NOW = 1_700_000_000_000
+Eddy = Callable[..., Result]
+
+
+@pytest.fixture
+def prefix(topics: Callable[..., str]) -> str:
+    return topics()
+
+
+@pytest.fixture
+def eddy(broker: str, prefix: str) -> Eddy:
+    settings = {"EDDY_KAFKA__BOOTSTRAP_SERVERS": broker, "EDDY_TOPICS__PREFIX": prefix, "COLUMNS": "300"}
+    return lambda *arguments: CliRunner().invoke(app, ["models", *arguments], env=settings)
+
+
+def publish(broker: str, prefix: str, *numbers: int, kind: str = "linear") -> None:
+    writer = KafkaWriter({"bootstrap.servers": broker}, f"{prefix}model-updates")
+    for number in numbers:
+        model = new_network(kind, len(FEATURES), number)
+        told = {"concordance": 0.7, "replaced": 0.6, "n_slates": 640.0}
+        checkpoint = Checkpoint(model, f"{kind}-{number}", weights_digest(model))
+        for row in rows_of(kind, Published(checkpoint, number, is_rollback=False, learned_until=NOW, told=told)):
+            writer.write(row.key, row.value)
+    writer.flush()
+
+
+def serving(eddy: Eddy) -> dict[str, str]:
+    rows = [line.split("│") for line in eddy("list").output.splitlines() if "│" in line]
+    return {row[2].strip(): row[3].strip() for row in rows}
+
+
+def test_versions_are_listed_promoted_rolled_back_and_released(eddy: Eddy, broker: str, prefix: str) -> None:
+    assert "no ranker has been published yet" in eddy("list").output
+    publish(broker, prefix, 1, 2, 3)
+    assert serving(eddy) == {"linear-3": "yes", "linear-2": "", "linear-1": ""}
+    assert "linear-1 serves" in eddy("promote", "linear", "linear-1").output
+    publish(broker, prefix, 4)
+    assert serving(eddy) == {"linear-4": "", "linear-3": "", "linear-2": "", "linear-1": "pinned"}
+    eddy("release", "linear")
+    assert serving(eddy)["linear-4"] == "yes"
+    eddy("rollback", "linear")
+    assert serving(eddy)["linear-3"] == "pinned"
+    eddy("rollback", "linear")
+    assert serving(eddy)["linear-2"] == "pinned"
+
+
+def test_what_cannot_be_chosen_is_refused_by_name(eddy: Eddy, broker: str, prefix: str) -> None:
+    assert "none has been published" in str(eddy("rollback", "mlp").exception)
+    publish(broker, prefix, 1)
+    assert "there are linear" in str(eddy("rollback", "mlp").exception)
+    assert "it has linear-1" in str(eddy("promote", "linear", "linear-9").exception)
+    assert "nothing older than linear-1" in str(eddy("rollback", "linear").exception)
+    assert "decides already" in str(eddy("release", "linear").exception)
+
+
+def test_a_table_that_follows_has_each_change_of_version_once(eddy: Eddy, broker: str, prefix: str) -> None:
+    publish(broker, prefix, 1, 2, kind="neumf")
+    counts: Counter[str] = Counter()
+    tables = KafkaTables(
+        {"bootstrap.servers": broker},
+        f"{prefix}model-updates",
+        f"{prefix}catalog",
+        catalog_decoder(EventSettings()),
+        ItemTable(NOW),
+        counts,
+    )
+    try:
+        tables.load()
+        loaded = {name: checkpoint and checkpoint.version for name, checkpoint in tables.take_rankers()}
+        assert loaded == {"neumf": "neumf-2"}
+        assert tables.take_rankers() == []
+        eddy("promote", "neumf", "neumf-1")
+        changed = []
+        while not changed:
+            tables.refresh()
+            changed = tables.take_rankers()
+        assert [(name, checkpoint and checkpoint.version) for name, checkpoint in changed] == [("neumf", "neumf-1")]
+    finally:
+        tables.close()
+    assert counts == {}

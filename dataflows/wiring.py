@@ -53,7 +53,7 @@ def laid_out(flow: str, settings: Settings, stop: Stop, health: Health) -> Itera
 @contextmanager
 def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflow]:
     torch.set_num_threads(1)  # batches are small: a second thread costs more than it brings
-    experiments = _experiments(settings)
+    experiments = load_experiments(settings.experiments_file) if settings.experiments_file else Experiments()
     checkpoint = _checkpoint(settings)
     learning = settings.learn
     table = ItemTable(
@@ -83,10 +83,6 @@ def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dat
         yield flow
     finally:
         tables.close()
-
-
-def _experiments(settings: Settings) -> Experiments:
-    return load_experiments(settings.experiments_file) if settings.experiments_file else Experiments()
 
 
 def _checkpoint(settings: Settings) -> Checkpoint:
@@ -127,9 +123,9 @@ def _start(settings: Settings) -> Checkpoint | None:
 
 @contextmanager
 def _evaluate(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflow]:
-    experiments = _experiments(settings)
-    if not experiments.declared:
+    if settings.experiments_file is None:
         raise EddyError("evaluate has nothing to judge: name a file of experiments in EDDY_EXPERIMENTS_FILE")
+    experiments = load_experiments(settings.experiments_file)
     alignment = Alignment(1_000 * settings.evaluate.alignment_s)
     inputs = evaluate.EvaluateInputs(*(
         AlignedSource(topic, edges.source(topic), alignment, event_time, leads=topic == "assignments")

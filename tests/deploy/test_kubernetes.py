@@ -232,5 +232,6 @@ def test_the_flows_are_deployed_alike_but_for_their_name_and_number() -> None:
     for kind in ("Service", "StatefulSet", "PodDisruptionBudget", "NetworkPolicy"):
         by_name = of_kind(kind, built)
 
-        assert set(by_name) == {"recommend", "learn"}
-        assert json.loads(json.dumps(by_name["learn"]).replace("learn", "recommend")) == by_name["recommend"]
+        assert set(by_name) == {"recommend", "learn", "evaluate"}
+        for name in ("learn", "evaluate"):
+            assert json.loads(json.dumps(by_name[name]).replace(name, "recommend")) == by_name["recommend"]

@@ -61,7 +61,7 @@ class Journal(Struct, array_like=True):
     during: Pairs = field(default_factory=no_outcomes)
     """Since the exposure; without one, since the first observation."""
     before: Pairs = field(default_factory=no_outcomes)
-    """From the exposure before the newest, or the first observation, to the newest."""
+    """Until the first exposure to the experiment, from the exposure to another or the first observation on."""
     showings: list[Showing] = field(default_factory=list)
     """The oldest first."""
     triggers: list[tuple[int, int]] = field(default_factory=list)
@@ -158,8 +158,10 @@ class Journal(Struct, array_like=True):
     def _expose(self, exposed: Exposed) -> None:
         if self.exposed is not None and self.exposed.arm == exposed.arm:
             return
-        self.exposed = exposed
-        self.before, self.during = self.during, no_outcomes()
+        # Declared anew, an experiment mostly gives its users the variant that they had: that is no past of it.
+        if self.exposed is None or self.exposed.experiment != exposed.experiment:
+            self.before = self.during
+        self.exposed, self.during = exposed, no_outcomes()
         # What another strategy showed is not this one's to be judged by.
         self.showings = []
 

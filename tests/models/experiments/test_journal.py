@@ -98,9 +98,15 @@ def test_a_slate_from_before_the_exposure_is_not_judged_after_it():
     assert outcome["ctr"][:2] == [0, 0]
 
 
-def test_another_declaration_begins_anew_with_the_old_outcomes_as_its_past():
-    outcome = outcome_of([is_exposed(), acts(1), acts(2), is_exposed(3, digest="d2"), acts(4)])
+def test_another_experiment_begins_anew_with_the_old_outcomes_as_its_past():
+    outcome = outcome_of([is_exposed(), acts(1), acts(2), is_exposed(3, experiment="f"), acts(4)])
     assert outcome["activity"] == [1, 1, 2, 1]
+
+
+def test_an_experiment_that_is_declared_anew_keeps_the_past_from_before_it():
+    # Else what a variant did under the first declaration would be taken out of what it does under the second.
+    observations = [acts(0), is_exposed(1), acts(2), acts(3), is_exposed(4, digest="d2"), acts(5)]
+    assert outcome_of(observations)["activity"] == [1, 1, 1, 1]
 
 
 def test_the_same_exposure_again_changes_nothing():

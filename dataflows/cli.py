@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from dataflows.commands import broker, demo, doctor, replay, run, topics, train
+from dataflows.commands import backtest, broker, demo, doctor, replay, run, topics, train
 from dataflows.errors import mendable
 
 HELP = """
@@ -25,6 +25,7 @@ app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("replay")(replay.replay_messages)
 app.command("train")(train.train)
+app.command("backtest")(backtest.backtest)
 app.command("doctor")(doctor.examine)
 
 

@@ -27,6 +27,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
+from dataflows.core_settings import item_side_config
 from dataflows.records import Outgoing, Record
 from dataflows.settings import Settings
 from dataflows.steps.add_up import add_up
@@ -35,9 +36,6 @@ from dataflows.steps.learn_items import LearnItemsConfig, learn_items
 from dataflows.steps.read_acts import read_acts
 from dataflows.steps.transitions import transitions
 from dataflows.steps.write_letters import write_letters
-from models.learning.item_statistics import StatisticsConfig
-from models.learning.transitions import TransitionConfig
-from models.learning.trending import TrendingConfig
 from models.messages import DeadLetter, Event, Item
 
 CatalogEntry: TypeAlias = tuple[str, Item | None]
@@ -84,26 +82,19 @@ def build(
     clock : aware; what decides when rows are published and users forgotten.
     counts : events that taught nothing are added to, by reason.
     """
-    learn, profile = settings.learn, settings.profile
-    short_ms, long_ms = 1_000 * learn.half_life_short_s, 1_000 * learn.half_life_long_s
-    transition = TransitionConfig(
-        1_000 * profile.session_gap_s, 1_000 * profile.lateness_s, profile.max_events_per_5_min
-    )
+    learn, side = settings.learn, item_side_config(settings)
     table = LearnItemsConfig(
-        StatisticsConfig(short_ms, long_ms),
-        TrendingConfig(short_ms, learn.min_users),
-        learn.shards,
-        learn.publish_every_s,
-        learn.max_rows_per_publish,
+        side.statistics, side.trending, side.n_shards, learn.publish_every_s, learn.max_rows_per_publish
     )
-    weights, fields = settings.events.weights, settings.events.segment_fields
 
     flow = Dataflow("learn")
 
     events = op.input("events", flow, inputs.events)  # Record
-    acts = read_acts("decode_events", events, codecs.decode_events, weights, fields, counts)  # (user, Act)
-    learned = transitions("transitions", acts, transition, clock, counts)  # (user, Contribution)
-    batches = add_up("add_up", learned, learn.shards, long_ms)  # (shard, ShardBatch)
+    acts = read_acts(
+        "decode_events", events, codecs.decode_events, side.event_weights, side.segment_fields, counts
+    )  # (user, Act)
+    learned = transitions("transitions", acts, side.transitions, clock, counts)  # (user, Contribution)
+    batches = add_up("add_up", learned, side.n_shards, side.statistics.half_life_long_ms)  # (shard, ShardBatch)
     rows = learn_items("learn_items", batches, table, clock)  # (row key, Outgoing)
 
     catalog = op.input("catalog", flow, inputs.catalog)  # Record

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from dataflows import learn, recommend
 from dataflows.codecs import catalog_decoder, encode, event_decoder
+from dataflows.core_settings import checkpoint
 from dataflows.edges import Edges, open_edges
 from dataflows.errors import EddyError
 from dataflows.experiments import load_experiments
@@ -19,7 +20,6 @@ from models.experiments.assignment import Experiments
 from models.items import ItemTable
 from models.items import warm_up as items
 from models.learning.warm_up import warm_up
-from models.ranking.checkpoint import SHIPPED, Checkpoint, CheckpointError, load_checkpoint
 from models.recommender import Recommender
 
 
@@ -51,7 +51,6 @@ def laid_out(flow: str, settings: Settings, stop: Stop, health: Health) -> Itera
 def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflow]:
     torch.set_num_threads(1)  # batches are small: a second thread costs more than it brings
     experiments = load_experiments(settings.experiments_file) if settings.experiments_file else Experiments()
-    checkpoint = _checkpoint(settings)
     learning = settings.learn
     table = ItemTable(
         int(now().timestamp() * 1_000),
@@ -60,7 +59,7 @@ def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dat
     )
     tables = edges.tables(table, health.counts)
     try:
-        recommender = Recommender(table, checkpoint, n_threads=settings.n_threads)
+        recommender = Recommender(table, checkpoint(settings), n_threads=settings.n_threads)
         with Console(stderr=True).status("loading the item tables and the kernels"):
             items.warm_up()
             tables.load()
@@ -76,13 +75,6 @@ def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dat
         yield flow
     finally:
         tables.close()
-
-
-def _checkpoint(settings: Settings) -> Checkpoint:
-    try:
-        return load_checkpoint(settings.checkpoint or SHIPPED)
-    except (OSError, CheckpointError) as error:
-        raise EddyError(f"EDDY_CHECKPOINT: {error}") from error
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from models.ranking.blend import BlendRanker
 from models.ranking.checkpoint import Checkpoint
 from models.ranking.features import featurise
 from models.ranking.mlp import MLPRanker
-from models.reranking import rerank
+from models.reranking import Reranked, rerank
 from models.slates import build_slates, recommendation_id
 from models.strategy import Strategy
 
@@ -130,28 +130,34 @@ class Recommender:
         for source in self._sources.values():
             source.causes(batch, self.table, np.full((1, 1), -1, np.int32))
 
-    def _slates(self, ranked: Ranked) -> list[Slate]:
-        batch = ranked.batch
-        names = [
-            recommendation_id(self.flow, query.user_id, query.trigger, query.trigger_id) for query in batch.queries
-        ]
-        reranked = rerank(
+    def choose(self, ranked: Ranked) -> Reranked:
+        """Fill each slate's positions from its ranked candidates."""
+        return self._choose(ranked, self._names(ranked.batch))
+
+    def _names(self, batch: QueryBatch) -> list[str]:
+        return [recommendation_id(self.flow, query.user_id, query.trigger, query.trigger_id) for query in batch.queries]
+
+    def _choose(self, ranked: Ranked, names: list[str]) -> Reranked:
+        return rerank(
             ranked.blended.rows,
             ranked.scores,
-            np.array([_n_items(query) for query in batch.queries], np.int32),
+            np.array([_n_items(query) for query in ranked.batch.queries], np.int32),
             np.array([int(name[:16], 16) for name in names], np.uint64),
-            batch.strategy,
+            ranked.batch.strategy,
             self.table,
         )
+
+    def _slates(self, ranked: Ranked) -> list[Slate]:
+        names = self._names(ranked.batch)
         return build_slates(
-            batch,
+            ranked.batch,
             self.table,
             self._sources,
             names,
             ranked.blended,
             ranked.features,
             ranked.scores,
-            reranked,
+            self._choose(ranked, names),
             self.model_version,
         )
 

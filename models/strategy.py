@@ -39,6 +39,8 @@ class Strategy:
     max_per_category: Annotated[int, Meta(ge=1)] = 5
     allow_seen: bool = False
     """Whether items that the user has already acted on may return."""
+    allow_current: bool = False
+    """Whether, where seen items may return, the item that the user is on may as well."""
     allow_owned: bool = False
     """Whether items that the user has bought may return."""
     max_impressions: Annotated[int, Meta(ge=1)] = 5

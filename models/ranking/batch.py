@@ -163,7 +163,9 @@ class QueryBatch:
             mark_owners, mark_rows = own_owner[allowed], candidates[allowed]
         else:
             tired = shown_count >= strategy.max_impressions
-            parts = [(numbers, current), (shown_owner[tired], shown[tired])]
+            parts = [(shown_owner[tired], shown[tired])]
+            if not (strategy.allow_seen and strategy.allow_current):
+                parts.append((numbers, current))
             if not strategy.allow_seen:
                 parts.append((recent_owner, recent))
             if not strategy.allow_owned:

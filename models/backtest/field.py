@@ -1,0 +1,55 @@
+"""The field of a backtest: every baseline, every ranker, and the default pipeline."""
+
+from dataclasses import replace
+
+from models.backtest.config import BacktestConfig
+from models.backtest.contenders import Contender, Pipeline, Popularity
+from models.backtest.counts import ItemCounts
+from models.ranking.checkpoint import Checkpoint
+from models.strategy import SourceName, Strategy
+
+DEFAULT = "eddy"
+"""The default pipeline's row."""
+BASELINES: dict[str, SourceName] = {
+    "recent_popularity": "trending",
+    "sequential_rules": "sequential_rules",
+    "covisitation": "covisitation",
+    "content": "content",
+}
+"""Each row that is one candidate source by itself."""
+
+
+def as_asked(strategy: Strategy, config: BacktestConfig) -> Strategy:
+    """Put a strategy under the rules of a backtest: the slate's length, and what may return."""
+    return replace(
+        strategy,
+        n_items=config.k,
+        n_candidates=max(strategy.n_candidates, config.k),
+        allow_seen=not config.exclude_seen,
+        allow_owned=not config.exclude_seen,
+        allow_current=config.repeats == "keep",
+    )
+
+
+def contenders(
+    strategy: Strategy, config: BacktestConfig, counts: ItemCounts, checkpoint: Checkpoint | None
+) -> list[Contender]:
+    """List all that is compared.
+
+    Baselines and rankers are judged by their order alone, without diversity and exploration; the default as it serves.
+
+    Parameters
+    ----------
+    strategy : the default.
+    counts : what the all-time popularity goes by.
+    checkpoint : the trained ranker; None where there is none.
+    """
+    served = as_asked(strategy, config)
+    plain = replace(served, ranker="blend", diversity=0, exploration_slots=0, max_per_category=10_000)
+    field: list[Contender] = [Popularity("popularity", plain, counts)]
+    field += [Pipeline(name, replace(plain, sources={source: 1.0})) for name, source in BASELINES.items()]
+    field.append(Pipeline("blend", plain))
+    if checkpoint is not None:
+        field.append(Pipeline("mlp", replace(plain, ranker="mlp"), checkpoint))
+    field.append(Pipeline(DEFAULT, served, checkpoint))
+    return field

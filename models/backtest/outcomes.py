@@ -13,7 +13,6 @@ from models.backtest.contenders import Predictions
 from models.backtest.counts import ItemCounts
 from models.items import ItemTable
 
-
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 

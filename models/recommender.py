@@ -8,10 +8,7 @@ import numpy as np
 
 from models.arrays import Floats
 from models.candidates.blend import Blended, blend
-from models.candidates.content import Content
-from models.candidates.covisitation import Covisitation
-from models.candidates.sequential_rules import SequentialRules
-from models.candidates.trending import Trending
+from models.candidates.every_source import every_source
 from models.items import ItemTable
 from models.messages import Slate
 from models.query import Query
@@ -72,9 +69,7 @@ class Recommender:
         self.table = table
         self.flow = flow
         self.model_version = checkpoint.version if checkpoint else "blend"
-        self._sources: dict[str, CandidateSource] = {
-            source.name: source for source in (SequentialRules(), Covisitation(), Trending(), Content())
-        }
+        self._sources: dict[str, CandidateSource] = {source.name: source for source in every_source()}
         self._rankers: dict[str, Ranker] = {"blend": BlendRanker()}
         self._threads = ThreadPoolExecutor(n_threads, "recommend") if n_threads > 1 else None
         if checkpoint is not None:

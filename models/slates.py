@@ -103,7 +103,9 @@ def _reason(source: int, cause: int, is_search: bool, table: ItemTable) -> str:
     name = SOURCES[source]
     if name == "sequential_rules":
         return f"often next after {table.titles[cause] or table.ids[cause]}"
-    if name == "covisitation":
+    if name == "revisits":
+        return "because you looked at it before"
+    if name in {"covisitation", "session_knn", "two_step_rules"}:
         return f"because you viewed {table.titles[cause] or table.ids[cause]}"
     if name == "trending":
         return "trending now"

@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-SourceName = Literal["sequential_rules", "covisitation", "trending", "content"]
+SourceName = Literal[
+    "sequential_rules", "covisitation", "trending", "content", "session_knn", "two_step_rules", "revisits"
+]
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Weight = Annotated[float, Meta(ge=0)]
@@ -13,7 +15,15 @@ Weight = Annotated[float, Meta(ge=0)]
 
 def default_sources() -> dict[SourceName, float]:
     """Blend weights of the candidate sources."""
-    return {"sequential_rules": 1.0, "covisitation": 0.7, "content": 0.3, "trending": 0.2}
+    return {
+        "session_knn": 1.0,
+        "sequential_rules": 0.5,
+        "covisitation": 0.3,
+        "two_step_rules": 0.3,
+        "revisits": 0.3,
+        "content": 0.3,
+        "trending": 0.2,
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ BASELINES: dict[str, SourceName] = {
     "recent_popularity": "trending",
     "sequential_rules": "sequential_rules",
     "covisitation": "covisitation",
+    "session_knn": "session_knn",
     "content": "content",
 }
 """Each row that is one candidate source by itself."""

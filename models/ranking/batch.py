@@ -19,7 +19,15 @@ from models.strategy import SourceName, Strategy
 
 HISTORY = N_RECENT
 """Recent items that a query holds at most."""
-SOURCES: tuple[SourceName, ...] = ("sequential_rules", "covisitation", "trending", "content")
+SOURCES: tuple[SourceName, ...] = (
+    "sequential_rules",
+    "covisitation",
+    "trending",
+    "content",
+    "session_knn",
+    "two_step_rules",
+    "revisits",
+)
 """The order of the candidate sources in every array with one column a source."""
 SIGNALS = (
     "session_length",
@@ -27,6 +35,7 @@ SIGNALS = (
     "drift",
     "n_last_5_min",
     "idle",
+    "pause",
     "hour_sin",
     "hour_cos",
     "is_mobile",
@@ -84,6 +93,8 @@ class QueryBatch:
     """Whether the queries bring their candidates: then the marked items are the only ones allowed."""
     at: Int64s
     """(B,) Unix milliseconds."""
+    users: Int64s
+    """(B,) hashes."""
     current: Int32s
     """(B,) row of the item that the user is looking at, -1 none."""
     history: Int32s
@@ -103,7 +114,7 @@ class QueryBatch:
     mean_price: Floats
     """(B,) 0 unknown."""
     signals: Floats
-    """(B, 10) in the order of SIGNALS, bounded."""
+    """(B, 11) in the order of SIGNALS, bounded."""
 
     @property
     def n(self) -> int:
@@ -177,6 +188,7 @@ class QueryBatch:
             strategy=strategy,
             own=own,
             at=at,
+            users=hash_all([query.user_id for query in queries]),
             current=current,
             history=history,
             history_weights=weights,
@@ -276,7 +288,7 @@ def _mean_price(states: States) -> Floats:
 
 
 def _signals(queries: list[Query], at: Int64s, states: States, n_session: Int32s) -> Floats:
-    """(B, 10), counts and minutes as log(1 + x) / 10."""
+    """(B, 11), counts and minutes as log(1 + x) / 10."""
     told = np.zeros((len(queries), len(SIGNALS)))
     moments = [moment(query.context, query.at) for query in queries]
     angle = np.array([hour for hour, _ in moments]) * (2 * math.pi / 24)
@@ -286,12 +298,14 @@ def _signals(queries: list[Query], at: Int64s, states: States, n_session: Int32s
     told[:, 2] = np.clip(states["drift"], 0, 1)
     told[:, 3] = [query.n_last_5_min for query in queries]
     told[:, 4] = idle_ms / _MINUTE_MS
-    counts = [0, 1, 3, 4]
+    pause_ms = np.where(states["n_recent"] > 1, states["recent_at"][:, 0] - states["recent_at"][:, 1], 0)
+    told[:, 5] = pause_ms / _MINUTE_MS
+    counts = [0, 1, 3, 4, 5]
     told[:, counts] = np.log1p(np.maximum(told[:, counts], 0)) / 10
-    told[:, 5], told[:, 6] = np.sin(angle), np.cos(angle)
-    told[:, 7] = [is_mobile for _, is_mobile in moments]
-    told[:, 8] = [query.trigger == "request" for query in queries]
-    told[:, 9] = [bool(query.query) for query in queries]
+    told[:, 6], told[:, 7] = np.sin(angle), np.cos(angle)
+    told[:, 8] = [is_mobile for _, is_mobile in moments]
+    told[:, 9] = [query.trigger == "request" for query in queries]
+    told[:, 10] = [bool(query.query) for query in queries]
     return told.astype(np.float32)
 
 

@@ -1,0 +1,150 @@
+"""Rules of two steps: what follows what follows, so that a thin past still leads somewhere."""
+
+import numpy as np
+
+from models.arrays import Bytes, Floats, Int32s, Int64s
+from models.candidates.protocol import Candidates
+from models.candidates.scratch import scratch
+from models.candidates.selection import mark, select_top, unmark
+from models.items import ItemTable
+from models.kernels import inline, kernel
+from models.ranking.batch import QueryBatch
+from models.strategy import SourceName
+
+N_LAST = 3
+
+
+class TwoStepRules:
+    """Sequential rules applied twice, from the newest items of the session.
+
+    score(j) = sum over r = 0..2 of 1 / (r + 1) * sum_k P(i_r, k) * P(k, j), where P(i, j) = rule(i, j) / sum_k rule(i, k)
+    and i_0 is the newest item; only the running session's items count (the newest always does), and disliked ones do
+    not. A random walk of two steps, as in Cooper, Lee, Radinsky, Siegal (2014), Random walks in recommender systems.
+    """
+
+    name: SourceName = "two_step_rules"
+
+    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, n: int) -> Candidates:
+        """Propose the items where most walks end."""
+        found = Candidates.empty(batch.n, n)
+        _walk(
+            batch.history, batch.history_weights, batch.n_session, table.neighbours, table.rule_weights,
+            batch.marks.starts, batch.marks.rows, batch.wanted, table.hashes, states, scratch(table.n).sums,
+            found.rows, found.scores,
+        )  # fmt: skip
+        return found
+
+    def causes(self, batch: QueryBatch, table: ItemTable, rows: Int32s) -> Int64s:
+        """Name the item that most walks began at."""
+        causes = np.full(rows.shape, -1, np.int64)
+        _explain(
+            batch.history, batch.history_weights, batch.n_session, table.neighbours, table.rule_weights, rows, causes
+        )
+        return causes
+
+
+@inline
+def _total(neighbours: Int32s, weights: Floats) -> float:
+    """Sum the weights of one item's rules."""
+    total = np.float32(0)
+    for k in range(len(neighbours)):
+        if neighbours[k] < 0:
+            break
+        total += weights[k]
+    return total
+
+
+@kernel
+def _walk(
+    history: Int32s,  # (B, 32)
+    history_weights: Floats,  # (B, 32)
+    n_session: Int32s,  # (B,)
+    neighbours: Int32s,  # (N, K)
+    weights: Floats,  # (N, K)
+    mark_starts: Int64s,
+    mark_rows: Int32s,
+    wanted: int,
+    hashes: Int64s,
+    states: Bytes,
+    sums: Floats,
+    out_rows: Int32s,  # (B, n)
+    out_scores: Floats,  # (B, n)
+) -> None:
+    width = neighbours.shape[1]
+    pool = np.empty(N_LAST * width * width, np.int32)
+    scores = np.empty(len(pool), np.float32)
+    for b in range(history.shape[0]):
+        mark(states, mark_rows, mark_starts[b], mark_starts[b + 1])
+        n = 0
+        for r in range(min(N_LAST, max(1, n_session[b]))):
+            i = history[b, r]
+            if i < 0 or history_weights[b, r] < 0:
+                continue
+            first_total = _total(neighbours[i], weights[i])
+            if first_total <= 0:
+                continue
+            for k in range(width):
+                middle = neighbours[i, k]
+                if middle < 0:
+                    break
+                total = _total(neighbours[middle], weights[middle])
+                if total <= 0 or weights[i, k] <= 0:
+                    continue
+                factor = weights[i, k] / (first_total * total * (r + 1))
+                for p in range(width):
+                    j = neighbours[middle, p]
+                    if j < 0:
+                        break
+                    gain = np.float32(factor * weights[middle, p])
+                    if states[j] != wanted or gain <= 0:
+                        continue
+                    if sums[j] == 0:
+                        pool[n] = j
+                        n += 1
+                    sums[j] += gain
+        unmark(states, mark_rows, mark_starts[b], mark_starts[b + 1])
+        for p in range(n):
+            scores[p] = sums[pool[p]]
+            sums[pool[p]] = 0
+        kept = select_top(pool, scores, n, out_rows.shape[1], hashes)
+        for p in range(kept):
+            out_rows[b, p] = pool[p]
+            out_scores[b, p] = scores[p]
+
+
+@kernel
+def _explain(
+    history: Int32s,  # (B, 32)
+    history_weights: Floats,  # (B, 32)
+    n_session: Int32s,  # (B,)
+    neighbours: Int32s,  # (N, K)
+    weights: Floats,  # (N, K)
+    rows: Int32s,  # (B, L)
+    causes: Int64s,  # (B, L) written
+) -> None:
+    """Find the item of the session that most of a candidate's score came from; the newest at a tie."""
+    width = neighbours.shape[1]
+    for b in range(rows.shape[0]):
+        for c in range(rows.shape[1]):
+            best = 0.0
+            if rows[b, c] < 0:
+                continue
+            for r in range(min(N_LAST, max(1, n_session[b]))):
+                i = history[b, r]
+                if i < 0 or history_weights[b, r] < 0:
+                    continue
+                share = 0.0
+                for k in range(width):
+                    middle = neighbours[i, k]
+                    if middle < 0:
+                        break
+                    for p in range(width):
+                        if neighbours[middle, p] == rows[b, c]:
+                            total = _total(neighbours[middle], weights[middle])
+                            share += weights[i, k] * weights[middle, p] / total if total > 0 else 0.0
+                            break
+                total = _total(neighbours[i], weights[i])
+                gain = share / (total * (r + 1)) if total > 0 else 0.0
+                if gain > best:
+                    best = gain
+                    causes[b, c] = i

@@ -52,5 +52,6 @@ def contenders(
     field.append(Pipeline("blend", plain))
     if checkpoint is not None:
         field.append(Pipeline("mlp", replace(plain, ranker="mlp"), checkpoint))
-    field.append(Pipeline(DEFAULT, served, checkpoint))
+    best = replace(served, ranker="mlp" if checkpoint else "blend")
+    field.append(Pipeline(DEFAULT, best, checkpoint))
     return field

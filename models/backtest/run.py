@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from models.backtest.config import BacktestConfig
 from models.backtest.counts import ItemCounts
-from models.backtest.field import contenders
+from models.backtest.field import as_asked, contenders
 from models.backtest.outcomes import Outcomes
 from models.backtest.prequential import Prequential
-from models.backtest.session import Progress, Timer, learned, prepared, replay_sessions
+from models.backtest.ranker import learn_with_ranker
+from models.backtest.session import Progress, Timer, prepared, replay_sessions
 from models.learning.item_side import ItemSide
 from models.messages import Event, Item
 from models.ranking.checkpoint import Checkpoint
@@ -19,24 +20,26 @@ def backtest_sessions(
     test: Sequence[Event],
     items: Sequence[Item],
     strategy: Strategy,
-    checkpoint: Checkpoint | None,
     config: BacktestConfig,
     timer: Timer,
     progress: Progress,
 ) -> Outcomes:
-    """Learn `train`, then foresee each next act of the sessions of `test`.
+    """Learn `train`, a ranker with it, then foresee each next act of the sessions of `test`.
 
     Raises
     ------
     ValueError
-        Where the training file holds no event that may be learned.
+        Where the training events hold no act.
     """
     past, future = prepared(train, config), prepared(test, config)
-    if not any(config.is_act(event) for event in past):
-        raise ValueError("no event to learn from: none has an event type with a weight above 0 and consent")
-    table, counts = learned(past, items, config, progress)
+    acts = [event.item_id for event in past if config.is_act(event)]
+    if not acts:
+        raise ValueError("there is nothing to learn: no event has consent and a type with a weight above 0")
+    side, checkpoint = learn_with_ranker(past, items, as_asked(strategy, config), config, progress)
+    counts = ItemCounts()
+    counts.add(acts)
     field = contenders(strategy, config, counts, checkpoint)
-    return replay_sessions(future, table, counts, field, config, timer, progress)
+    return replay_sessions(future, side.table, counts, field, config, timer, progress)
 
 
 def backtest_prequential(

@@ -11,11 +11,9 @@ from models.backtest.outcomes import Outcomes, Target
 from models.backtest.sessions import collapse_repeats, sessions_of
 from models.ids import hash_all
 from models.items import ItemTable
-from models.learning.item_side import ItemSide
-from models.messages import Event, Item
+from models.messages import Event
 from models.query import Query
 
-LEARN_AT_ONCE = 256
 PREDICT_AT_ONCE = 1_024
 
 Progress = Callable[[str, int, int], object]
@@ -30,20 +28,6 @@ def prepared(events: Sequence[Event], config: BacktestConfig) -> list[Event]:
     if config.repeats == "keep":
         return ordered
     return collapse_repeats(ordered, config.profile.session_gap_ms, config.is_act)
-
-
-def learned(
-    train: Sequence[Event], items: Sequence[Item], config: BacktestConfig, progress: Progress
-) -> tuple[ItemTable, ItemCounts]:
-    """Learn prepared events in their order: the tables, and how often each item was acted on."""
-    side = ItemSide(items, train[0].timestamp, config.item_side)
-    counts = ItemCounts()
-    for start in range(0, len(train), LEARN_AT_ONCE):
-        block = train[start : start + LEARN_AT_ONCE]
-        side.learn(block)
-        counts.add(event.item_id for event in block if config.is_act(event))
-        progress("learning", start + len(block), len(train))
-    return side.table, counts
 
 
 def replay_sessions(

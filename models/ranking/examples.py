@@ -79,6 +79,7 @@ def walk(
     items: Sequence[Item],
     config: WalkConfig | None = None,
     progress: Progress | None = None,
+    side: ItemSide | None = None,
 ) -> Iterator[Examples]:
     """Recommend, score, then learn: so nothing that a slate knows lies behind what it is judged on.
 
@@ -92,6 +93,8 @@ def walk(
         In time order.
     items
         The catalog, known from the start.
+    side
+        What learns the events, for whoever wants its table afterwards; it has learned nothing yet.
 
     Yields
     ------
@@ -101,7 +104,7 @@ def walk(
     if not events:
         return
     config = config or WalkConfig()
-    side = ItemSide(items, events[0].timestamp, config.item_side)
+    side = side or ItemSide(items, events[0].timestamp, config.item_side)
     profiles = _Profiles(config)
     next_acts = _next_acts(events, config)
     for start in range(0, len(events), config.publish_every):

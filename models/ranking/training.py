@@ -88,7 +88,7 @@ def train(
     config = config or TrainingConfig()
     until_at = _until(events, config.train_share)
     n_slates = len(config.walk.strategies) * sum(event.timestamp <= until_at for event in events)
-    gathered = _Gathered(config.max_examples / max(n_slates, 1), config.fit.seed)
+    gathered = Gathered(config.max_examples / max(n_slates, 1), config.fit.seed)
     verdicts = tuple(Verdict() for _ in config.walk.strategies)
     model, ranker, valid_loss = None, None, float("inf")
     for examples in walk(events, items, config.walk, progress):
@@ -119,8 +119,14 @@ def train(
     return Training(save_checkpoint(model, path, version, provenance), gathered.n, valid_loss, verdicts)
 
 
-class _Gathered:
-    """Keeps a share of the examples that a ranker can learn from, drawn at random."""
+class Gathered:
+    """Keeps a share of the examples that a ranker can learn from, drawn at random.
+
+    Parameters
+    ----------
+    share : of the examples, at least 0.
+    seed : the same seed keeps the same ones.
+    """
 
     def __init__(self, share: float, seed: int) -> None:
         self._share = share
@@ -157,7 +163,7 @@ def _until(events: Sequence[Event], share: float) -> int:
 
 
 def _fit(
-    gathered: _Gathered, config: TrainConfig, on_epoch: Callable[[int, float, float], object] | None
+    gathered: Gathered, config: TrainConfig, on_epoch: Callable[[int, float, float], object] | None
 ) -> tuple[MLP, float]:
     if not gathered.n:
         raise ValueError("no act was among its candidates in the part to train on: there is no example to learn from")

@@ -1,0 +1,82 @@
+"""The ranker of a backtest: trained on the past as `eddy train` would, and taken only where it earns its place."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from models.backtest.config import BacktestConfig
+from models.backtest.session import Progress
+from models.backtest.sessions import SessionNames
+from models.learning.item_side import ItemSide
+from models.messages import Event, Item
+from models.metrics import Accuracy, ranks_of
+from models.ranking.blend import BlendRanker
+from models.ranking.checkpoint import Checkpoint, weights_digest
+from models.ranking.examples import WalkConfig, walk
+from models.ranking.mlp import MLP, MLPRanker
+from models.ranking.train import TrainConfig, fit
+from models.ranking.training import Gathered
+from models.strategy import Strategy
+
+MAX_EXAMPLES = 20_000
+"""About so many are kept, drawn at random; 20 KB each."""
+COLD_SHARE = 0.4
+"""First share of the events, of which no example is made: the tables know too little yet."""
+LEAST_EXAMPLES = 200
+"""With fewer, nothing is trained."""
+
+
+class RankerLearner:
+    """Gathers examples and makes rankers of them.
+
+    Parameters
+    ----------
+    share : of the examples that are kept.
+    k : length of the slates that are to be good.
+    """
+
+    def __init__(self, share: float, k: int, seed: int = 0) -> None:
+        self.k = k
+        self.seed = seed
+        self.gathered = Gathered(min(share, 1.0), seed)
+
+    def ranker(self, progress: Progress) -> Checkpoint | None:
+        """Train on all that was gathered; None where that is too little, or the blend is as good on the newest fifth."""
+        if self.gathered.n < LEAST_EXAMPLES:
+            return None
+        lists = self.gathered.lists()
+        config = TrainConfig(seed=self.seed)
+        model = fit(*lists, config, lambda epoch, *_: progress("fitting the ranker", epoch, config.max_epochs))
+        progress("fitting the ranker", config.max_epochs, config.max_epochs)
+        features, label_index, present = (part[-round(len(part) * config.valid_share) :] for part in lists)
+        learned, blend = Accuracy(self.k), Accuracy(self.k)
+        learned.add(ranks_of(MLPRanker(model).score(features), present, label_index))
+        blend.add(ranks_of(BlendRanker().score(features), present, label_index))
+        return _checkpoint(model) if learned.mrr > blend.mrr and learned.hit_rate > blend.hit_rate else None
+
+
+def learn_with_ranker(
+    train: Sequence[Event],
+    items: Sequence[Item],
+    strategy: Strategy,
+    config: BacktestConfig,
+    progress: Progress,
+) -> tuple[ItemSide, Checkpoint | None]:
+    """Learn prepared events in time order, and train a ranker on the slates that they would have had.
+
+    As in the flow, each slate is made when its user acts, from tables that have learned nothing of it; what the user
+    did next in that session is its label. Every session is somebody new, as in the test.
+    """
+    names = SessionNames(config.profile.session_gap_ms)
+    strangers = [replace(event, user_id=repr(names.of(event))) for event in train]
+    side = ItemSide(items, train[0].timestamp, config.item_side)
+    warm_at = train[int(COLD_SHARE * len(train))].timestamp
+    learner = RankerLearner(MAX_EXAMPLES / ((1 - COLD_SHARE) * len(train)), config.k, config.seed)
+    walked = WalkConfig((strategy,), config.profile, config.item_side)
+    for examples in walk(strangers, items, walked, lambda n, of: progress("learning", n, of), side):
+        learner.gathered.add(examples[examples.made_at >= warm_at])
+    return side, learner.ranker(progress)
+
+
+def _checkpoint(model: MLP) -> Checkpoint:
+    digest = weights_digest(model)
+    return Checkpoint(model, f"backtest-{digest[:8]}", digest)

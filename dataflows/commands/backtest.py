@@ -142,18 +142,14 @@ def _asked(path: Path | None, option: str) -> Path:
 def _sessions(
     train: Path, test: Path, catalog: Path | None, config: "BacktestConfig", settings: Settings, console: Console
 ) -> "Outcomes":
-    from dataflows.core_settings import checkpoint  # noqa: PLC0415  # torch is slow
-    from models.backtest.run import backtest_sessions  # noqa: PLC0415
+    from models.backtest.run import backtest_sessions  # noqa: PLC0415  # torch is slow
 
     with console.status(f"reading {train} and {test}"):
         past, future = load_events(train, settings.events), load_events(test, settings.events)
         items = load_items(catalog, settings.events) if catalog else []
     with _progress(console) as tell:
         try:
-            return backtest_sessions(
-                past, future, items, settings.strategy, checkpoint(settings), config,
-                time.perf_counter_ns, tell,
-            )  # fmt: skip
+            return backtest_sessions(past, future, items, settings.strategy, config, time.perf_counter_ns, tell)
         except ValueError as error:
             raise EddyError(f"{train}: {error}") from error
 

@@ -1,6 +1,6 @@
 """What a backtest compares: strategies of the pipeline, and the most popular items of all time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
@@ -33,11 +33,15 @@ class Contender(Protocol):
     def name(self) -> str:
         """Its row in the report."""
 
+    @property
+    def strategy(self) -> Strategy:
+        """What its queries are answered by."""
+
     def predict(self, queries: Sequence[Query], table: ItemTable, wanted: Sequence[str]) -> Predictions:
         """Answer (B,) queries of one strategy with slates of k, and find the (B,) wanted items in them."""
 
-    def slate(self, query: Query, table: ItemTable) -> object:
-        """Answer one query as a flow would; what is timed."""
+    def server(self, table: ItemTable) -> Callable[[Query], object]:
+        """Make ready what answers one query as a flow would; what is timed is the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +65,10 @@ class Pipeline:
         ]
         return Predictions(np.concatenate([p.ranks for p in parts]), np.concatenate([p.rows for p in parts]))
 
-    def slate(self, query: Query, table: ItemTable) -> object:
-        """Make one whole slate, alone."""
-        return Recommender(table, self.checkpoint).recommend([replace(query, strategy=self.strategy)])
+    def server(self, table: ItemTable) -> Callable[[Query], object]:
+        """Serve whole slates, one at a time."""
+        recommender = Recommender(table, self.checkpoint)
+        return lambda query: recommender.recommend([query])
 
     def _predict(self, recommender: Recommender, queries: Sequence[Query], wanted: Int32s) -> Predictions:
         ranked = recommender.rank([replace(query, strategy=self.strategy) for query in queries])
@@ -106,9 +111,9 @@ class Popularity:
             slates[b, : len(best)] = best
         return Predictions(ranks, slates)
 
-    def slate(self, query: Query, table: ItemTable) -> object:
-        """Make one list, alone."""
-        return self.predict([query], table, [""])
+    def server(self, table: ItemTable) -> Callable[[Query], object]:
+        """Serve lists, one at a time."""
+        return lambda query: self.predict([query], table, [""])
 
 
 def _best(counts: Int64s, hashes: Int64s, k: int) -> Int64s:

@@ -9,7 +9,7 @@ from models.backtest.contenders import Contender
 from models.backtest.counts import ItemCounts
 from models.backtest.history import History
 from models.backtest.outcomes import Outcomes, Target
-from models.backtest.session import Progress, Timer, target_of
+from models.backtest.session import Progress, Timer, target_of, time_alone
 from models.backtest.sessions import SessionNames
 from models.learning.item_side import ItemSide
 from models.messages import Event
@@ -97,6 +97,4 @@ class Prequential:
             record = outcomes.records[contender.name]
             record.add(contender.predict(queries, table, [target.item_id for target in targets]), self._counts, table)
             if is_timed and self._config.n_timed:
-                started = self._timer()
-                contender.slate(queries[0], table)
-                record.times_us.append((self._timer() - started) / 1_000)
+                record.times_us += time_alone(contender, queries[:1], table, self._timer)

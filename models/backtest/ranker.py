@@ -17,9 +17,9 @@ from models.ranking.train import TrainConfig, fit
 from models.ranking.training import Gathered
 from models.strategy import Strategy
 
-MAX_EXAMPLES = 20_000
+MAX_EXAMPLES = 60_000
 """About so many are kept, drawn at random; 20 KB each."""
-COLD_SHARE = 0.4
+COLD_SHARE = 0.3
 """First share of the events, of which no example is made: the tables know too little yet."""
 LEAST_EXAMPLES = 200
 """With fewer, nothing is trained."""
@@ -40,14 +40,19 @@ class RankerLearner:
         self.gathered = Gathered(min(share, 1.0), seed)
 
     def ranker(self, progress: Progress) -> Checkpoint | None:
-        """Train on all that was gathered; None where that is too little, or the blend is as good on the newest fifth."""
+        """Train on all that was gathered; None where that is too little, or no better than the blend on its end."""
         if self.gathered.n < LEAST_EXAMPLES:
             return None
-        lists = self.gathered.lists()
+        features, label_index, present = self.gathered.lists()
         config = TrainConfig(seed=self.seed)
-        model = fit(*lists, config, lambda epoch, *_: progress("fitting the ranker", epoch, config.max_epochs))
+
+        def report(epoch: int, _loss: float, _valid: float) -> None:
+            progress("fitting the ranker", epoch, config.max_epochs)
+
+        model = fit(features, label_index, present, config, report)
         progress("fitting the ranker", config.max_epochs, config.max_epochs)
-        features, label_index, present = (part[-round(len(part) * config.valid_share) :] for part in lists)
+        newest = slice(-round(len(features) * config.valid_share), None)
+        features, label_index, present = features[newest], label_index[newest], present[newest]
         learned, blend = Accuracy(self.k), Accuracy(self.k)
         learned.add(ranks_of(MLPRanker(model).score(features), present, label_index))
         blend.add(ranks_of(BlendRanker().score(features), present, label_index))

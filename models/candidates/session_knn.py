@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.arrays import Bytes, Floats, Int32s, Int64s
+from models.arrays import Bytes, Doubles, Floats, Int32s, Int64s
 from models.candidates.protocol import Candidates
 from models.candidates.scratch import scratch
 from models.candidates.selection import mark, select_top, unmark
@@ -33,9 +33,9 @@ class SessionKNN:
 
     similarity(s) = sum over the items r = 0, 1, ... of this session that s shares of e^(-r / 1.2) / |s|^0.4
     * e^(-age(s) / 7 days), r steps back from the newest; score(j) = sum over the 300 most similar sessions s of
-    similarity(s) * e^(-d / 3) * ln(1 + S / (1 + S_j)), for each j in s that stands d > 0 steps from the newest item that
-    is shared (where it was met last), S sessions and S_j of them with j. Of each item, only the 500 most recent sessions are looked at; a user is
-    no neighbour of themselves. Only the running session's items count (the newest always does), and disliked ones do
+    similarity(s) * e^(-d / 3) * ln(1 + S / (1 + S_j)), for each j in s that stands d > 0 steps from the newest item
+    that is shared (where it was met last), S sessions and S_j of them with j. Of each item, only the 500 most recent
+    sessions are looked at; a user is no neighbour of themselves. Only the running session's items count (the newest always does), and disliked ones do
     not. Ludewig, Mauro, Latifi, Jannach (2021), Empirical analysis of session-based recommendation algorithms (STAN,
     VSKNN); Kersbergen, Sprangers, Schelter (2022), Serenade (VMIS-kNN).
     """
@@ -49,8 +49,8 @@ class SessionKNN:
         _find(
             batch.history, batch.history_weights, batch.n_session, batch.users, batch.at,
             sessions.heads, sessions.older, sessions.items, sessions.lengths, sessions.last_at, sessions.owners,
-            sessions.numbers, sessions.n_sessions, sessions.n, batch.marks.starts, batch.marks.rows, batch.wanted, table.hashes, states,
-            held.sums, held.slots, found.rows, found.scores,
+            sessions.numbers, sessions.n_sessions, sessions.n, batch.marks.starts, batch.marks.rows, batch.wanted,
+            table.hashes, states, held.sums, held.slots, found.rows, found.scores,
         )  # fmt: skip
         return found
 
@@ -206,41 +206,49 @@ def _explain(
     sessions = np.empty(N_LAST * N_RECENT_SESSIONS, np.int32)
     similarities = np.empty(len(sessions), np.float32)
     anchors = np.empty(N_NEIGHBOURS, np.int32)
-    shares = np.empty(N_LAST)
+    shares = np.empty((rows.shape[1], N_LAST))
+    shared = np.empty(N_LAST)
     for b in range(history.shape[0]):
         n_items = _distinct(history[b], history_weights[b], n_session[b], looked_up, steps)
         kept = _neighbours(
             looked_up, steps, n_items, users[b], at[b], heads, older, lengths, last_at, owners, numbers, sums, slots,
             sessions, similarities, anchors,
         )  # fmt: skip
+        shares[:] = 0
         for c in range(rows.shape[1]):
-            shares[:] = 0
-            for p in range(kept):
-                session = sessions[p]
-                anchor = anchors[p] - session * items.shape[1]
-                said, shared = 0.0, 0.0
-                for position in range(lengths[session]):
-                    if position != anchor and items[session, position] == rows[b, c]:
-                        said += similarities[p] * np.exp(-abs(position - anchor) / NEARNESS)
-                if said == 0:
+            if rows[b, c] >= 0:
+                slots[rows[b, c]] = c + 1
+        for p in range(kept):
+            session = sessions[p]
+            anchor = anchors[p] - session * items.shape[1]
+            _share(items[session], lengths[session], looked_up, steps, n_items, shared)
+            for position in range(lengths[session]):
+                c = slots[items[session, position]] - 1
+                if c < 0 or position == anchor:
                     continue
+                said = similarities[p] * np.exp(-abs(position - anchor) / NEARNESS)
                 for q in range(n_items):
-                    if _holds(items[session], lengths[session], looked_up[q]):
-                        shared += np.exp(-steps[q] / RECENCY)
-                for q in range(n_items):
-                    if _holds(items[session], lengths[session], looked_up[q]):
-                        shares[q] += said * np.exp(-steps[q] / RECENCY) / shared
+                    shares[c, q] += said * shared[q]
+        for c in range(rows.shape[1]):
             best = 0.0
+            if rows[b, c] >= 0:
+                slots[rows[b, c]] = 0
             for q in range(n_items):
-                if shares[q] > best:
-                    best = shares[q]
+                if shares[c, q] > best:
+                    best = shares[c, q]
                     causes[b, c] = looked_up[q]
 
 
 @inline
-def _holds(items: Int32s, n: int, item: int) -> bool:
-    """Whether one of a session's first n items is this one."""
-    for p in range(n):
-        if items[p] == item:
-            return True
-    return False
+def _share(items: Int32s, n: int, looked_up: Int32s, steps: Int32s, n_items: int, shared: Doubles) -> None:
+    """Say what part of a neighbour's similarity comes from each item of the running session."""
+    total = 0.0
+    for q in range(n_items):
+        shared[q] = 0
+        for p in range(n):
+            if items[p] == looked_up[q]:
+                shared[q] = np.exp(-steps[q] / RECENCY)
+                break
+        total += shared[q]
+    for q in range(n_items):
+        shared[q] /= total

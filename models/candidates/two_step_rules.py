@@ -17,8 +17,8 @@ N_LAST = 3
 class TwoStepRules:
     """Sequential rules applied twice, from the newest items of the session.
 
-    score(j) = sum over r = 0..2 of 1 / (r + 1) * sum_k P(i_r, k) * P(k, j), where P(i, j) = rule(i, j) / sum_k rule(i, k)
-    and i_0 is the newest item; only the running session's items count (the newest always does), and disliked ones do
+    score(j) = sum over r = 0..2 of 1 / (r + 1) * sum_k P(i_r, k) * P(k, j), where P(i, j) = rule(i, j) / sum_k rule(i, k) and
+    i_0 is the newest item; only the running session's items count (the newest always does), and disliked ones do
     not. A random walk of two steps, as in Cooper, Lee, Radinsky, Siegal (2014), Random walks in recommender systems.
     """
 
@@ -46,7 +46,7 @@ class TwoStepRules:
 @inline
 def _total(neighbours: Int32s, weights: Floats) -> float:
     """Sum the weights of one item's rules."""
-    total = np.float32(0)
+    total = 0.0
     for k in range(len(neighbours)):
         if neighbours[k] < 0:
             break

@@ -3,10 +3,11 @@
 import numpy as np
 
 from models.arrays import Doubles, Floats, Int32s
+from models.candidates.covisitation import SMOOTHING
 from models.candidates.scratch import scratch
 from models.items import ItemTable
 from models.kernels import inline, kernel
-from models.ranking.batch import QueryBatch, landmark_scale
+from models.ranking.batch import QueryBatch
 from models.ranking.bounds import count_candidates, damp
 
 SESSION_FEATURES = (
@@ -19,17 +20,14 @@ SESSION_FEATURES = (
     "is_current",  # 1: the user is on it
     "n_distinct",  # log(1 + different items of the session) / 10, the same for each candidate
 )
-SMOOTHING = 5.0
-"""Visits added to both items of a pair."""
 
 
 def follow_session(batch: QueryBatch, table: ItemTable, rows: Int32s, features: Floats, first: int) -> None:
     """Fill 8 features of the (B, C) candidates into (B, C, F), from the column `first` on."""
     sums = scratch(table.n).sums
-    smoothing = SMOOTHING * landmark_scale(batch.at, table.landmark_at, table.half_life_long_ms)
     _compare_pairs(
         rows, batch.history, batch.history_weights, batch.n_session, table.neighbours, table.rule_weights,
-        table.covisit_weights, table.popularity, smoothing, sums, features, first,
+        table.covisit_weights, table.popularity, SMOOTHING * batch.visit, sums, features, first,
     )  # fmt: skip
     _look_back(rows, batch.history, batch.current, batch.n_session, sums, features, first + 4)
 

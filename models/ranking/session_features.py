@@ -8,12 +8,12 @@ from models.candidates.scratch import scratch
 from models.items import ItemTable
 from models.kernels import inline, kernel
 from models.ranking.batch import QueryBatch
-from models.ranking.bounds import count_candidates, damp
+from models.ranking.bounds import clip, count_candidates, damp
 
 SESSION_FEATURES = (
     "rule_from_last",  # share of the last item's rules that lead to the candidate
     "rule_from_second",  # the same of the item before it
-    "covisit_with_last",  # visits of both / sqrt((visits of one + 5) * (visits of the other + 5))
+    "covisit_with_last",  # visits of both / sqrt((visits of one + 5) * (visits of the other + 5)), at most 1
     "covisit_with_second",
     "back",  # 1 / steps back at which the candidate was met last in the session; 0 never
     "n_in_session",  # log(1 + times in the session) / 10
@@ -62,7 +62,8 @@ def _compare_pairs(
             for c in range(n):
                 both = sums[rows[b, c]]
                 if both > 0:
-                    features[b, c, first + 2 + r] = both / np.sqrt(own * (popularity[rows[b, c], 1] + smoothing[b]))
+                    shared = both / np.sqrt(own * (popularity[rows[b, c], 1] + smoothing[b]))
+                    features[b, c, first + 2 + r] = clip(shared)
             _clear(neighbours[i], sums)
 
 

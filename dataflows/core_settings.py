@@ -4,6 +4,7 @@ from dataflows.errors import EddyError
 from dataflows.settings import Settings
 from models.learning.item_side import ItemSideConfig
 from models.learning.item_statistics import StatisticsConfig
+from models.learning.sessions import SessionsConfig
 from models.learning.transitions import TransitionConfig
 from models.learning.trending import TrendingConfig
 from models.profile import ProfileConfig
@@ -37,6 +38,7 @@ def item_side_config(settings: Settings) -> ItemSideConfig:
         ),
         statistics=StatisticsConfig(short_ms, long_ms),
         trending=TrendingConfig(short_ms, learn.min_users),
+        sessions=SessionsConfig(learn.shards, max(1, learn.sessions // learn.shards)),
         n_shards=learn.shards,
     )
 

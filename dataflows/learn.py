@@ -1,7 +1,8 @@
 """The flow that learns the item side: events and the catalog in, rows of the item tables out.
 
-    events ──► decode ──► transitions ──► add up ──► learn items ──┐
-                          (a user a key)             (a shard a key)├──► model-updates
+    events ──► decode ──► transitions ─┬► add up ──► learn items ──┐
+                          (a user a key)│            (a shard a key)│
+                                        └──────────► learn sessions ├──► model-updates
     catalog ─► decode ──────────────────────────────► learn content┘
                   └───────────────────────────────────────────────────► dead-letters
 
@@ -33,6 +34,7 @@ from dataflows.settings import Settings
 from dataflows.steps.add_up import add_up
 from dataflows.steps.learn_content import learn_content
 from dataflows.steps.learn_items import LearnItemsConfig, learn_items
+from dataflows.steps.learn_sessions import LearnSessionsConfig, learn_sessions
 from dataflows.steps.read_acts import read_acts
 from dataflows.steps.transitions import transitions
 from dataflows.steps.write_letters import write_letters
@@ -86,6 +88,7 @@ def build(
     table = LearnItemsConfig(
         side.statistics, side.trending, side.n_shards, learn.publish_every_s, learn.max_rows_per_publish
     )
+    recent = LearnSessionsConfig(side.sessions, learn.publish_every_s)
 
     flow = Dataflow("learn")
 
@@ -96,6 +99,7 @@ def build(
     learned = transitions("transitions", acts, side.transitions, clock, counts)  # (user, Contribution)
     batches = add_up("add_up", learned, side.n_shards, side.statistics.half_life_long_ms)  # (shard, ShardBatch)
     rows = learn_items("learn_items", batches, table, clock)  # (row key, Outgoing)
+    sessions = learn_sessions("learn_sessions", learned, recent, clock)  # (row key, Outgoing)
 
     catalog = op.input("catalog", flow, inputs.catalog)  # Record
     decoded = op.flat_map_batch("decode_catalog", catalog, codecs.decode_catalog)
@@ -103,7 +107,7 @@ def build(
     entries = op.filter_map("catalog_entries", decoded, entry_of)  # (item, Item | None)
     content = learn_content("learn_content", entries, clock)  # (row key, Outgoing)
 
-    op.output("model_updates", op.merge("all_rows", rows, content), outputs.model_updates)
+    op.output("model_updates", op.merge("all_rows", rows, sessions, content), outputs.model_updates)
     op.output("dead_letters", letters, outputs.dead_letters)
     return flow
 

@@ -50,13 +50,14 @@ class RankerLearner:
             progress("fitting the ranker", epoch, config.max_epochs)
 
         model = fit(features, label_index, present, config, report)
-        progress("fitting the ranker", config.max_epochs, config.max_epochs)
         newest = slice(-round(len(features) * config.valid_share), None)
         features, label_index, present = features[newest], label_index[newest], present[newest]
         learned, blend = Accuracy(self.k), Accuracy(self.k)
         learned.add(ranks_of(MLPRanker(model).score(features), present, label_index))
         blend.add(ranks_of(BlendRanker().score(features), present, label_index))
-        return _checkpoint(model) if learned.mrr > blend.mrr and learned.hit_rate > blend.hit_rate else None
+        if learned.mrr <= blend.mrr or learned.hit_rate <= blend.hit_rate:
+            return None
+        return _checkpoint(fit(*self.gathered.lists(), replace(config, valid_share=0.0), report))
 
 
 def learn_with_ranker(
@@ -68,8 +69,8 @@ def learn_with_ranker(
 ) -> tuple[ItemSide, Checkpoint | None]:
     """Learn prepared events in time order, and train a ranker on the slates that they would have had.
 
-    As in the flow, each slate is made when its user acts, from tables that have learned nothing of it; what the user
-    did next in that session is its label. Every session is somebody new, as in the test.
+    Each slate is made when its user acts, from tables that have learned nothing of it; what the user did next in that
+    session is its label. Every session is somebody new, as in the test.
     """
     names = SessionNames(config.profile.session_gap_ms)
     strangers = [replace(event, user_id=repr(names.of(event))) for event in train]

@@ -25,8 +25,6 @@ class Blended:
     """(B, C, S) each source's score over its query's largest; 0 where the source did not propose the item."""
     source_ranks: Floats
     """(B, C, S) 1 / rank in the source's list; 0 where the source did not propose the item."""
-    strengths: Floats
-    """(B, S) each source's largest score for the query, in its own units; 0 where it proposed nothing."""
     top_source: Int8s
     """(B, C) the source that contributed most, the first at a tie; -1 none."""
 
@@ -48,9 +46,6 @@ def blend(batch: QueryBatch, table: ItemTable, states: Bytes, sources: dict[str,
     scores = np.zeros(shape, np.float32)
     source_scores = np.zeros((*shape, len(SOURCES)), np.float32)
     source_ranks = np.zeros((*shape, len(SOURCES)), np.float32)
-    strengths = np.zeros((batch.n, len(SOURCES)), np.float32)
-    for s, candidates in zip(columns, found, strict=False):
-        strengths[:, s] = candidates.scores[:, 0]
     top_source = np.full(shape, -1, np.int8)
     _fuse(
         np.array([candidates.rows for candidates in found]),
@@ -65,7 +60,7 @@ def blend(batch: QueryBatch, table: ItemTable, states: Bytes, sources: dict[str,
         source_ranks,
         top_source,
     )
-    return Blended(rows, scores, source_scores, source_ranks, strengths, top_source)
+    return Blended(rows, scores, source_scores, source_ranks, top_source)
 
 
 def _weights(batch: QueryBatch) -> Floats:

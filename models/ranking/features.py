@@ -7,7 +7,6 @@ from models.candidates.blend import Blended
 from models.items import ItemTable
 from models.kernels import kernel
 from models.ranking.batch import SIGNALS, SOURCES, QueryBatch
-from models.ranking.bounds import damp
 from models.ranking.history_features import HISTORY_FEATURES, compare_with_history
 from models.ranking.item_features import ITEM_FEATURES, describe_items
 from models.ranking.session_features import SESSION_FEATURES, follow_session
@@ -19,7 +18,6 @@ FEATURE_SET = "v2"
 BLEND_FEATURES = (
     *SOURCES,  # each source's score over the query's largest
     *(f"{source}_rank" for source in SOURCES),  # 1 / rank in the source's list
-    *(f"{source}_strength" for source in SOURCES),  # log(1 + the source's largest score) / 10, the same for each
     "blend",  # the weighted mean of the sources' scores
 )
 
@@ -37,7 +35,7 @@ def featurise(batch: QueryBatch, table: ItemTable, blended: Blended) -> Floats:
     """Compute (B, C, F) features in the order of FEATURES, all finite; zeros where there is no candidate."""
     rows = blended.rows
     features = np.zeros((*rows.shape, len(FEATURES)), np.float32)
-    _fill(rows, blended.scores, blended.source_scores, blended.source_ranks, blended.strengths, batch.signals, features)
+    _fill(rows, blended.scores, blended.source_scores, blended.source_ranks, batch.signals, features)
     describe_items(batch, table, rows, features, FEATURES.index(ITEM_FEATURES[0]))
     compare_with_history(batch, table, rows, features, FEATURES.index(HISTORY_FEATURES[0]))
     follow_session(batch, table, rows, features, FEATURES.index(SESSION_FEATURES[0]))
@@ -51,7 +49,6 @@ def _fill(
     blend: Floats,  # (B, C)
     source_scores: Floats,  # (B, C, S)
     source_ranks: Floats,  # (B, C, S)
-    strengths: Floats,  # (B, S)
     signals: Floats,  # (B, G)
     features: Floats,  # (B, C, F) written
 ) -> None:
@@ -65,7 +62,6 @@ def _fill(
             for s in range(n_sources):
                 features[b, c, s] = source_scores[b, c, s]
                 features[b, c, n_sources + s] = source_ranks[b, c, s]
-                features[b, c, 2 * n_sources + s] = damp(strengths[b, s])
-            features[b, c, 3 * n_sources] = blend[b, c]
+            features[b, c, 2 * n_sources] = blend[b, c]
             for g in range(signals.shape[1]):
                 features[b, c, shared + g] = signals[b, g]

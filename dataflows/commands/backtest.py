@@ -157,15 +157,14 @@ def _sessions(
 def _prequential(
     events: Path, catalog: Path | None, config: "BacktestConfig", settings: Settings, console: Console
 ) -> "Outcomes":
-    from dataflows.core_settings import checkpoint  # noqa: PLC0415  # torch is slow
-    from models.backtest.run import backtest_prequential  # noqa: PLC0415
+    from models.backtest.run import backtest_prequential  # noqa: PLC0415  # torch is slow
 
     with console.status(f"reading {events}"):
         stream = load_events(events, settings.events)
         items = load_items(catalog, settings.events) if catalog else []
     with _progress(console) as tell:
         return backtest_prequential(
-            stream, items, settings.strategy, checkpoint(settings), config,
+            stream, items, settings.strategy, config,
             time.perf_counter_ns, tell,
         )  # fmt: skip
 

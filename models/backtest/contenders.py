@@ -40,24 +40,38 @@ class Contender(Protocol):
     def predict(self, queries: Sequence[Query], table: ItemTable, wanted: Sequence[str]) -> Predictions:
         """Answer (B,) queries of one strategy with slates of k, and find the (B,) wanted items in them."""
 
+    def adopt(self, checkpoint: Checkpoint | None) -> None:
+        """Take a ranker that was trained meanwhile, where it goes by one."""
+
     def server(self, table: ItemTable) -> Callable[[Query], object]:
         """Make ready what answers one query as a flow would; what is timed is the answer."""
 
 
-@dataclass(frozen=True, slots=True)
 class Pipeline:
     """The recommender itself, by some strategy.
 
     The rank is the position on the slate; a candidate that scored the same and stands behind it counts as before it.
+
+    Parameters
+    ----------
+    learns : whether it takes the rankers that the backtest trains; until the first, its order is the blend's.
     """
 
-    name: str
-    strategy: Strategy
-    checkpoint: Checkpoint | None = None
+    def __init__(self, name: str, strategy: Strategy, *, learns: bool = False) -> None:
+        self.name = name
+        self.strategy = strategy
+        self._learns = learns
+        self._checkpoint: Checkpoint | None = None
+
+    def adopt(self, checkpoint: Checkpoint | None) -> None:
+        """Take a ranker that was trained meanwhile; None is one that was not worth it."""
+        if self._learns:
+            self._checkpoint = checkpoint
+            self.strategy = replace(self.strategy, ranker="mlp" if checkpoint else "blend")
 
     def predict(self, queries: Sequence[Query], table: ItemTable, wanted: Sequence[str]) -> Predictions:
         """Answer queries by the pipeline's own functions."""
-        recommender = Recommender(table, self.checkpoint)
+        recommender = Recommender(table, self._checkpoint)
         rows = table.rows_of(hash_all(list(wanted)))[:, None]  # (B, 1)
         parts = [
             self._predict(recommender, queries[first : first + MOST_AT_ONCE], rows[first : first + MOST_AT_ONCE])
@@ -67,7 +81,7 @@ class Pipeline:
 
     def server(self, table: ItemTable) -> Callable[[Query], object]:
         """Serve whole slates, one at a time."""
-        recommender = Recommender(table, self.checkpoint)
+        recommender = Recommender(table, self._checkpoint)
         return lambda query: recommender.recommend([query])
 
     def _predict(self, recommender: Recommender, queries: Sequence[Query], wanted: Int32s) -> Predictions:
@@ -110,6 +124,9 @@ class Popularity:
             best = _best(allowed, table.hashes, self.strategy.n_items)
             slates[b, : len(best)] = best
         return Predictions(ranks, slates)
+
+    def adopt(self, checkpoint: Checkpoint | None) -> None:
+        """Popularity goes by no ranker."""
 
     def server(self, table: ItemTable) -> Callable[[Query], object]:
         """Serve lists, one at a time."""

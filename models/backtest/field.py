@@ -5,7 +5,6 @@ from dataclasses import replace
 from models.backtest.config import BacktestConfig
 from models.backtest.contenders import Contender, Pipeline, Popularity
 from models.backtest.counts import ItemCounts
-from models.ranking.checkpoint import Checkpoint
 from models.strategy import SourceName, Strategy
 
 DEFAULT = "eddy"
@@ -32,9 +31,7 @@ def as_asked(strategy: Strategy, config: BacktestConfig) -> Strategy:
     )
 
 
-def contenders(
-    strategy: Strategy, config: BacktestConfig, counts: ItemCounts, checkpoint: Checkpoint | None
-) -> list[Contender]:
+def contenders(strategy: Strategy, config: BacktestConfig, counts: ItemCounts) -> list[Contender]:
     """List all that is compared.
 
     Baselines and rankers are judged by their order alone, without diversity and exploration; the default as it serves.
@@ -43,15 +40,18 @@ def contenders(
     ----------
     strategy : the default.
     counts : what the all-time popularity goes by.
-    checkpoint : the trained ranker; None where there is none.
     """
     served = as_asked(strategy, config)
-    plain = replace(served, ranker="blend", diversity=0, exploration_slots=0, max_per_category=10_000)
-    field: list[Contender] = [Popularity("popularity", plain, counts)]
-    field += [Pipeline(name, replace(plain, sources={source: 1.0})) for name, source in BASELINES.items()]
-    field.append(Pipeline("blend", plain))
-    if checkpoint is not None:
-        field.append(Pipeline("mlp", replace(plain, ranker="mlp"), checkpoint))
-    best = replace(served, ranker="mlp" if checkpoint else "blend")
-    field.append(Pipeline(DEFAULT, best, checkpoint))
-    return field
+    plain = ordered_only(served)
+    return [
+        Popularity("popularity", plain, counts),
+        *(Pipeline(name, replace(plain, sources={source: 1.0})) for name, source in BASELINES.items()),
+        Pipeline("blend", plain),
+        Pipeline("mlp", plain, learns=True),
+        Pipeline(DEFAULT, replace(served, ranker="blend"), learns=True),
+    ]
+
+
+def ordered_only(strategy: Strategy) -> Strategy:
+    """Leave a strategy its order, by the blend, and take away what changes it afterwards."""
+    return replace(strategy, ranker="blend", diversity=0, exploration_slots=0, max_per_category=10_000)

@@ -3,18 +3,24 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from models.backtest.config import BacktestConfig
+from models.backtest.field import ordered_only
 from models.backtest.session import Progress
 from models.backtest.sessions import SessionNames
+from models.items import ItemTable
 from models.learning.item_side import ItemSide
 from models.messages import Event, Item
 from models.metrics import Accuracy, ranks_of
+from models.query import Query
 from models.ranking.blend import BlendRanker
 from models.ranking.checkpoint import Checkpoint, weights_digest
-from models.ranking.examples import WalkConfig, walk
+from models.ranking.examples import WalkConfig, labelled, walk
 from models.ranking.mlp import MLP, MLPRanker
 from models.ranking.train import TrainConfig, fit
 from models.ranking.training import Gathered
+from models.recommender import MOST_AT_ONCE, Recommender
 from models.strategy import Strategy
 
 MAX_EXAMPLES = 60_000
@@ -58,6 +64,41 @@ class RankerLearner:
         if learned.mrr <= blend.mrr or learned.hit_rate <= blend.hit_rate:
             return None
         return _checkpoint(fit(*self.gathered.lists(), replace(config, valid_share=0.0), report))
+
+
+class OnlineRanker:
+    """Trains rankers on the stream that is judged: each on what lies before it, anew when the past has doubled.
+
+    Parameters
+    ----------
+    strategy : whose candidates are ranked.
+    n_targets : about how many acts there will be.
+    """
+
+    def __init__(self, strategy: Strategy, config: BacktestConfig, n_targets: int) -> None:
+        self._strategy = ordered_only(strategy)
+        self._learner = RankerLearner(1.0, config.k, config.seed)
+        self._share = MAX_EXAMPLES / max(n_targets, 1)
+        self._rng = np.random.default_rng(config.seed)
+        self._due_at = max(1, round(config.warmup * n_targets))
+        self._n = 0
+
+    def observe(self, queries: Sequence[Query], table: ItemTable, wanted: Sequence[str]) -> None:
+        """Make examples of some of the (B,) queries and the items that they went on to, which no table knows yet."""
+        self._n += len(queries)
+        kept = np.flatnonzero(self._rng.random(len(queries)) < self._share).tolist()
+        for first in range(0, len(kept), MOST_AT_ONCE):
+            part = kept[first : first + MOST_AT_ONCE]
+            ranked = Recommender(table).rank([replace(queries[b], strategy=self._strategy) for b in part])
+            at = np.array([queries[b].at for b in part], np.int64)
+            self._learner.gathered.add(labelled(ranked, table, [wanted[b] for b in part], at))
+
+    def train(self, progress: Progress) -> Checkpoint | None:
+        """Train a ranker if the past has doubled since the last; None where it is not time, or the blend is as good."""
+        if self._n < self._due_at:
+            return None
+        self._due_at = 2 * self._n
+        return self._learner.ranker(progress)
 
 
 def learn_with_ranker(

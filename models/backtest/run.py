@@ -11,7 +11,6 @@ from models.backtest.ranker import learn_with_ranker
 from models.backtest.session import Progress, Timer, prepared, replay_sessions
 from models.learning.item_side import ItemSide
 from models.messages import Event, Item
-from models.ranking.checkpoint import Checkpoint
 from models.strategy import Strategy
 
 
@@ -38,7 +37,9 @@ def backtest_sessions(
     side, checkpoint = learn_with_ranker(past, items, as_asked(strategy, config), config, progress)
     counts = ItemCounts()
     counts.add(acts)
-    field = contenders(strategy, config, counts, checkpoint)
+    field = contenders(strategy, config, counts)
+    for contender in field:
+        contender.adopt(checkpoint)
     return replay_sessions(future, side.table, counts, field, config, timer, progress)
 
 
@@ -46,13 +47,12 @@ def backtest_prequential(
     events: Sequence[Event],
     items: Sequence[Item],
     strategy: Strategy,
-    checkpoint: Checkpoint | None,
     config: BacktestConfig,
     timer: Timer,
     progress: Progress,
 ) -> Outcomes:
-    """Go once through `events`: recommend, score, then learn."""
+    """Go once through `events`: recommend, score, then learn; a ranker is trained anew as the past doubles."""
     stream, counts = prepared(events, config), ItemCounts()
     side = ItemSide(items, stream[0].timestamp, config.item_side)
-    field = contenders(strategy, config, counts, checkpoint)
-    return Prequential(side, counts, config, timer).run(stream, field, progress)
+    field = contenders(strategy, config, counts)
+    return Prequential(as_asked(strategy, config), side, counts, config, timer).run(stream, field, progress)

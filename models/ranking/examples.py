@@ -14,7 +14,7 @@ from models.learning.transitions import EVERYBODY, segments_of
 from models.messages import Event, Item
 from models.profile import Outcome, Profile, ProfileConfig
 from models.query import Query
-from models.recommender import MOST_AT_ONCE, Recommender
+from models.recommender import MOST_AT_ONCE, Ranked, Recommender
 from models.strategy import Strategy
 
 _EVERYBODY = hash64(EVERYBODY)
@@ -181,13 +181,26 @@ def _next_acts(events: Sequence[Event], config: WalkConfig) -> list[Event | None
 def _ranked(due: list[tuple[Query, Event]], table: ItemTable, strategies: tuple[Strategy, ...]) -> Iterator[Examples]:
     """Rank slates by each strategy, then look up what each user did next."""
     recommender = Recommender(table)
-    wanted = table.rows_of(hash_all([act.item_id for _, act in due]))[:, None]  # (B, 1)
+    wanted = [act.item_id for _, act in due]
     answered_at = np.array([act.timestamp for _, act in due], np.int64)
     for place, strategy in enumerate(strategies):
         # The order is the blend's, for there may be no ranker yet; candidates and features are the same.
         by_blend = replace(strategy, ranker="blend")
         ranked = recommender.rank([replace(query, strategy=by_blend) for query, _ in due])
-        rows = ranked.blended.rows  # (B, C)
-        found = (rows == wanted) & (rows >= 0)
-        label_index = np.where(found.any(axis=1), found.argmax(axis=1), -1)
-        yield Examples(ranked.features, label_index, rows >= 0, ranked.batch.at, answered_at, place)
+        yield labelled(ranked, recommender.table, wanted, answered_at, place)
+
+
+def labelled(
+    ranked: Ranked, table: ItemTable, wanted: Sequence[str], answered_at: Int64s, strategy: int = 0
+) -> Examples:
+    """Look for the (B,) items that users went on to among their ranked candidates.
+
+    Parameters
+    ----------
+    answered_at : (B,) when they did, Unix ms.
+    """
+    wanted_rows = table.rows_of(hash_all(list(wanted)))[:, None]  # (B, 1)
+    rows = ranked.blended.rows  # (B, C)
+    found = (rows == wanted_rows) & (rows >= 0)
+    label_index = np.where(found.any(axis=1), found.argmax(axis=1), -1)
+    return Examples(ranked.features, label_index, rows >= 0, ranked.batch.at, answered_at, strategy)

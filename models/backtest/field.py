@@ -20,11 +20,15 @@ BASELINES: dict[str, SourceName] = {
 
 
 def as_asked(strategy: Strategy, config: BacktestConfig) -> Strategy:
-    """Put a strategy under the rules of a backtest: the slate's length, and what may return."""
+    """Put a strategy under the rules of a backtest: the slate's length, what may return, and no exploration.
+
+    What is drawn by chance is shown to learn from the answer, and the past gives none on what it did not show.
+    """
     return replace(
         strategy,
         n_items=config.k,
         n_candidates=max(strategy.n_candidates, config.k),
+        exploration_slots=0,
         allow_seen=not config.exclude_seen,
         allow_owned=not config.exclude_seen,
         allow_current=config.repeats == "keep",
@@ -34,7 +38,7 @@ def as_asked(strategy: Strategy, config: BacktestConfig) -> Strategy:
 def contenders(strategy: Strategy, config: BacktestConfig, counts: ItemCounts) -> list[Contender]:
     """List all that is compared.
 
-    Baselines and rankers are judged by their order alone, without diversity and exploration; the default as it serves.
+    Baselines and rankers are judged by their order alone, without caps and diversity; the default as it serves.
 
     Parameters
     ----------
@@ -54,4 +58,4 @@ def contenders(strategy: Strategy, config: BacktestConfig, counts: ItemCounts) -
 
 def ordered_only(strategy: Strategy) -> Strategy:
     """Leave a strategy its order, by the blend, and take away what changes it afterwards."""
-    return replace(strategy, ranker="blend", diversity=0, exploration_slots=0, max_per_category=10_000)
+    return replace(strategy, ranker="blend", diversity=0, max_per_category=10_000)

@@ -9,7 +9,7 @@ from models.candidates.protocol import Candidates, CandidateSource
 from models.candidates.scratch import scratch
 from models.candidates.selection import USABLE, select_top
 from models.items import ItemTable
-from models.kernels import kernel
+from models.kernels import inline, kernel
 from models.ranking.batch import SOURCES, QueryBatch
 
 
@@ -133,14 +133,21 @@ def _fuse(
             entry = slots[pool_rows[c]] - 1
             out_rows[b, c] = pool_rows[c]
             out_scores[b, c] = min(pool_scores[c], np.float32(1))
-            most = np.float32(0)
+            out_top_source[b, c] = _most(weights[b], shares[entry], n_sources)
             for s in range(n_sources):
-                if weights[b, s] * shares[entry, s] > most:
-                    most = weights[b, s] * shares[entry, s]
-                    out_top_source[b, c] = s
                 out_source_scores[b, c, s] = shares[entry, s]
                 out_source_ranks[b, c, s] = ranks[entry, s]
         for entry in range(n):
             slots[entered[entry]] = 0
             for s in range(n_sources):
                 shares[entry, s] = ranks[entry, s] = 0
+
+
+@inline
+def _most(weights: Floats, shares: Floats, n_sources: int) -> int:
+    """Name the source that contributed most, the first at a tie; -1 where none did."""
+    top, most = -1, np.float32(0)
+    for s in range(n_sources):
+        if weights[s] * shares[s] > most:
+            top, most = s, weights[s] * shares[s]
+    return top

@@ -35,9 +35,9 @@ class SessionKNN:
     * e^(-age(s) / 7 days), r steps back from the newest; score(j) = sum over the 300 most similar sessions s of
     similarity(s) * e^(-d / 3) * ln(1 + S / (1 + S_j)), for each j in s that stands d > 0 steps from the newest item
     that is shared (where it was met last), S sessions and S_j of them with j. Of each item, only the 500 most recent
-    sessions are looked at; a user is no neighbour of themselves. Only the running session's items count (the newest always does), and disliked ones do
-    not. Ludewig, Mauro, Latifi, Jannach (2021), Empirical analysis of session-based recommendation algorithms (STAN,
-    VSKNN); Kersbergen, Sprangers, Schelter (2022), Serenade (VMIS-kNN).
+    sessions are looked at; a user is no neighbour of themselves. Only the running session's items count (the newest
+    always does), and disliked ones do not. Ludewig, Mauro, Latifi, Jannach (2021), Empirical analysis of session-based
+    recommendation algorithms (STAN, VSKNN); Kersbergen, Sprangers, Schelter (2022), Serenade (VMIS-kNN).
     """
 
     name: SourceName = "session_knn"
@@ -215,28 +215,30 @@ def _explain(
             sessions, similarities, anchors,
         )  # fmt: skip
         shares[:] = 0
-        for c in range(rows.shape[1]):
-            if rows[b, c] >= 0:
-                slots[rows[b, c]] = c + 1
+        _number(rows[b], slots, 1)
         for p in range(kept):
             session = sessions[p]
             anchor = anchors[p] - session * items.shape[1]
             _share(items[session], lengths[session], looked_up, steps, n_items, shared)
             for position in range(lengths[session]):
                 c = slots[items[session, position]] - 1
-                if c < 0 or position == anchor:
-                    continue
-                said = similarities[p] * np.exp(-abs(position - anchor) / NEARNESS)
-                for q in range(n_items):
-                    shares[c, q] += said * shared[q]
+                if c >= 0 and position != anchor:
+                    said = similarities[p] * np.exp(-abs(position - anchor) / NEARNESS)
+                    for q in range(n_items):
+                        shares[c, q] += said * shared[q]
+        _number(rows[b], slots, 0)
         for c in range(rows.shape[1]):
-            best = 0.0
-            if rows[b, c] >= 0:
-                slots[rows[b, c]] = 0
-            for q in range(n_items):
-                if shares[c, q] > best:
-                    best = shares[c, q]
-                    causes[b, c] = looked_up[q]
+            best = shares[c, :n_items].argmax() if n_items > 0 else 0
+            if shares[c, best] > 0:
+                causes[b, c] = looked_up[best]
+
+
+@inline
+def _number(rows: Int32s, slots: Int32s, step: int) -> None:
+    """Write each row's place, from 1, into its slot; with step 0, clear the slots."""
+    for c in range(len(rows)):
+        if rows[c] >= 0:
+            slots[rows[c]] = step * (c + 1)
 
 
 @inline

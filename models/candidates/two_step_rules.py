@@ -3,6 +3,7 @@
 import numpy as np
 
 from models.arrays import Bytes, Floats, Int32s, Int64s
+from models.candidates.neighbours import add_neighbours
 from models.candidates.protocol import Candidates
 from models.candidates.scratch import scratch
 from models.candidates.selection import mark, select_top, unmark
@@ -17,8 +18,8 @@ N_LAST = 3
 class TwoStepRules:
     """Sequential rules applied twice, from the newest items of the session.
 
-    score(j) = sum over r = 0..2 of 1 / (r + 1) * sum_k P(i_r, k) * P(k, j), where P(i, j) = rule(i, j) / sum_k rule(i, k) and
-    i_0 is the newest item; only the running session's items count (the newest always does), and disliked ones do
+    score(j) = sum over r = 0..2 of 1 / (r + 1) * sum_k P(i_r, k) * P(k, j), where i_0 is the newest item and P(i, j) =
+    rule(i, j) / sum_k rule(i, k); only the running session's items count (the newest always does), and disliked ones do
     not. A random walk of two steps, as in Cooper, Lee, Radinsky, Siegal (2014), Random walks in recommender systems.
     """
 
@@ -78,30 +79,8 @@ def _walk(
         n = 0
         for r in range(min(N_LAST, max(1, n_session[b]))):
             i = history[b, r]
-            if i < 0 or history_weights[b, r] < 0:
-                continue
-            first_total = _total(neighbours[i], weights[i])
-            if first_total <= 0:
-                continue
-            for k in range(width):
-                middle = neighbours[i, k]
-                if middle < 0:
-                    break
-                total = _total(neighbours[middle], weights[middle])
-                if total <= 0 or weights[i, k] <= 0:
-                    continue
-                factor = weights[i, k] / (first_total * total * (r + 1))
-                for p in range(width):
-                    j = neighbours[middle, p]
-                    if j < 0:
-                        break
-                    gain = np.float32(factor * weights[middle, p])
-                    if states[j] != wanted or gain <= 0:
-                        continue
-                    if sums[j] == 0:
-                        pool[n] = j
-                        n += 1
-                    sums[j] += gain
+            if i >= 0 and history_weights[b, r] >= 0:
+                n = _walk_from(i, 1.0 / (r + 1), neighbours, weights, states, wanted, sums, pool, n)
         unmark(states, mark_rows, mark_starts[b], mark_starts[b + 1])
         for p in range(n):
             scores[p] = sums[pool[p]]
@@ -110,6 +89,48 @@ def _walk(
         for p in range(kept):
             out_rows[b, p] = pool[p]
             out_scores[b, p] = scores[p]
+
+
+@inline
+def _walk_from(
+    i: int,
+    factor: float,
+    neighbours: Int32s,
+    weights: Floats,
+    states: Bytes,
+    wanted: int,
+    sums: Floats,
+    pool: Int32s,
+    n: int,
+) -> int:
+    """Add one item's walks to the items where they end; return how many the pool now holds."""
+    first_total = _total(neighbours[i], weights[i])
+    for k in range(neighbours.shape[1]):
+        middle = neighbours[i, k]
+        if middle < 0:
+            break
+        total = _total(neighbours[middle], weights[middle])
+        if total > 0 and weights[i, k] > 0:
+            share = factor * weights[i, k] / (first_total * total)
+            n = add_neighbours(share, neighbours[middle], weights[middle], states, wanted, sums, pool, n)
+    return n
+
+
+@inline
+def _share_of(i: int, j: int, neighbours: Int32s, weights: Floats) -> float:
+    """Say what share of the walks from item i end at item j."""
+    share = 0.0
+    first_total = _total(neighbours[i], weights[i])
+    for k in range(neighbours.shape[1]):
+        middle = neighbours[i, k]
+        if middle < 0:
+            break
+        for p in range(neighbours.shape[1]):
+            if neighbours[middle, p] == j:
+                total = _total(neighbours[middle], weights[middle])
+                share += weights[i, k] * weights[middle, p] / (first_total * total) if total > 0 else 0.0
+                break
+    return share
 
 
 @kernel
@@ -123,7 +144,6 @@ def _explain(
     causes: Int64s,  # (B, L) written
 ) -> None:
     """Find the item of the session that most of a candidate's score came from; the newest at a tie."""
-    width = neighbours.shape[1]
     for b in range(rows.shape[0]):
         for c in range(rows.shape[1]):
             best = 0.0
@@ -133,18 +153,7 @@ def _explain(
                 i = history[b, r]
                 if i < 0 or history_weights[b, r] < 0:
                     continue
-                share = 0.0
-                for k in range(width):
-                    middle = neighbours[i, k]
-                    if middle < 0:
-                        break
-                    for p in range(width):
-                        if neighbours[middle, p] == rows[b, c]:
-                            total = _total(neighbours[middle], weights[middle])
-                            share += weights[i, k] * weights[middle, p] / total if total > 0 else 0.0
-                            break
-                total = _total(neighbours[i], weights[i])
-                gain = share / (total * (r + 1)) if total > 0 else 0.0
+                gain = _share_of(i, rows[b, c], neighbours, weights) / (r + 1)
                 if gain > best:
                     best = gain
                     causes[b, c] = i

@@ -97,10 +97,10 @@ class SessionIndex:
 @inline
 def _is_last(items: Int32s, p: int, n: int) -> bool:
     """Whether the item at `p` does not come again in its session of length `n`."""
-    for later in range(p + 1, n):
-        if items[later] == items[p]:
-            return False
-    return True
+    later = p + 1
+    while later < n and items[later] != items[p]:
+        later += 1
+    return later == n
 
 
 @inline

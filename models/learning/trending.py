@@ -123,7 +123,7 @@ class Trending:
             segment.version,
             segment.last_at,
             best["item"].copy(),
-            # What the landmark has left far behind has lost its precision, and must not become infinite on its way back.
+            # In double precision, and bounded: the way back from a far landmark must not lead to infinity.
             np.minimum(best["weight"] * np.float64(2.0**age), np.finfo(np.float32).max).astype(np.float32),
         )
 

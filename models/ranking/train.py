@@ -58,7 +58,8 @@ def fit(
 
     Returns
     -------
-    The model of the epoch with the lowest validation loss, of the last where nothing is held out. The same inputs and seed give the same weights.
+    The model of the epoch with the lowest validation loss, of the last where nothing is held out. The same inputs
+    and seed give the same weights.
 
     Raises
     ------

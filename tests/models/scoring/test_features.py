@@ -25,7 +25,6 @@ from tests.models.scoring.builders import (
     a_table,
 )
 
-
 NOTHING = [0.0] * len(SOURCES)
 
 

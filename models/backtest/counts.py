@@ -50,6 +50,8 @@ class ItemCounts:
         (2010), Solving the apparent diversity-accuracy dilemma of recommender systems, call it self-information.
         """
         counts = self.by_row(table)
+        if not len(counts):
+            return np.zeros(len(rows))
         shares = (counts[rows] + 1) / (self.total + len(counts))
         bits = np.where(rows >= 0, -np.log2(shares), 0.0)
         mean: Doubles = bits.sum(axis=1) / np.maximum((rows >= 0).sum(axis=1), 1)

@@ -25,7 +25,7 @@ from models.strategy import Strategy
 
 MAX_EXAMPLES = 60_000
 """About so many are kept, drawn at random; 20 KB each."""
-COLD_SHARE = 0.3
+COLD_SHARE = 0.2
 """First share of the events, of which no example is made: the tables know too little yet."""
 LEAST_EXAMPLES = 200
 """With fewer, nothing is trained."""

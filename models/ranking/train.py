@@ -21,7 +21,7 @@ class TrainConfig:
     weight_decay: float = 1e-4
     batch_size: int = 128
     """Lists a step."""
-    max_epochs: int = 12
+    max_epochs: int = 10
     patience: int = 3
     """Epochs without a better validation loss before it stops."""
     valid_share: float = 0.2

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from models.metrics import Accuracy, ranks_of
+from models.metrics import Accuracy, gains, hits, ranks_of, reciprocals
 
 SCORES = np.array([[0.1, 0.9, 0.5, 0.7], [0.5, 0.5, 0.2, 9.0], [1.0, 2.0, 3.0, 4.0]], np.float32)
 PRESENT = np.array([[True] * 4, [True, True, True, False], [True] * 4])
@@ -26,3 +26,10 @@ def test_rates_are_of_all_that_was_judged() -> None:
 
 def test_nothing_judged_is_no_success() -> None:
     assert (Accuracy().hit_rate, Accuracy().mrr) == (0.0, 0.0)
+
+
+def test_a_rank_beyond_k_or_a_miss_earns_nothing() -> None:
+    ranks = np.array([1, 2, 3, 4, 0])
+    assert hits(ranks, 3).tolist() == [1, 1, 1, 0, 0]
+    assert reciprocals(ranks, 3) == pytest.approx([1, 1 / 2, 1 / 3, 0, 0])
+    assert gains(ranks, 3) == pytest.approx([1, 1 / np.log2(3), 1 / 2, 0, 0])

@@ -4,7 +4,20 @@ import sys
 
 import typer
 
-from dataflows.commands import broker, demo, doctor, models, replay, results, run, simulate, topics, train, tune
+from dataflows.commands import (
+    backtest,
+    broker,
+    demo,
+    doctor,
+    models,
+    replay,
+    results,
+    run,
+    simulate,
+    topics,
+    train,
+    tune,
+)
 from dataflows.errors import mendable
 
 HELP = """
@@ -29,6 +42,7 @@ app.command("train")(train.train)
 app.command("tune")(tune.tune)
 app.command("results")(results.results)
 app.command("simulate")(simulate.simulate_experiments)
+app.command("backtest")(backtest.backtest)
 app.command("doctor")(doctor.examine)
 
 

@@ -1,12 +1,13 @@
 """The flow that learns: events, the catalog and slates in, rows of the item tables and versions of rankers out.
 
-    events ──────────► decode ─┬► transitions ─► add up ─► learn items ──┐
-                               │  (a user a key)          (a shard a key)│
-    catalog ─────────► decode ─│─────────────────────────► learn content ├─► model-updates
-                               ▼                                         │
-    recommendations ─► decode ─► attribute ──────────────► learn ranker ─┘
-                               │ (a user a key)           (a ranker a key)
-                               └───────────────────────────────────────────► dead-letters
+    events ──────────► decode ─┬► transitions ─┬► add up ─► learn items ──┐
+                               │  (a user a key)│          (a shard a key)│
+                               │                └──────────► learn sessions├─► model-updates
+    catalog ─────────► decode ─│──────────────────────────► learn content ┤
+                               ▼                                          │
+    recommendations ─► decode ─► attribute ───────────────► learn ranker ─┘
+                               │ (a user a key)            (a ranker a key)
+                               └────────────────────────────────────────────► dead-letters
 
 The lowest line is there where a ranker is set to learn (`EDDY_RANKER__NAME`).
 
@@ -32,6 +33,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
+from dataflows.core_settings import item_side_config
 from dataflows.records import Outgoing, Record
 from dataflows.settings import RankerSettings, Settings
 from dataflows.steps.add_up import add_up
@@ -40,13 +42,11 @@ from dataflows.steps.decode_known import decode_known
 from dataflows.steps.learn_content import learn_content
 from dataflows.steps.learn_items import LearnItemsConfig, learn_items
 from dataflows.steps.learn_ranker import learn_ranker
+from dataflows.steps.learn_sessions import LearnSessionsConfig, learn_sessions
 from dataflows.steps.read_acts import read_acts
 from dataflows.steps.transitions import transitions
 from dataflows.steps.write_letters import write_letters
 from models.attribution import AttributionConfig
-from models.learning.item_statistics import StatisticsConfig
-from models.learning.transitions import TransitionConfig
-from models.learning.trending import TrendingConfig
 from models.messages import DeadLetter, Event, Item
 from models.outcomes import ShownSlate
 from models.ranking.checkpoint import Checkpoint
@@ -105,28 +105,21 @@ def build(
     counts : events that taught nothing are added to, by reason.
     start : a trained ranker for the one that learns to go on from.
     """
-    learn, profile = settings.learn, settings.profile
-    short_ms, long_ms = 1_000 * learn.half_life_short_s, 1_000 * learn.half_life_long_s
-    transition = TransitionConfig(
-        1_000 * profile.session_gap_s, 1_000 * profile.lateness_s, profile.max_events_per_5_min
-    )
+    learn, side = settings.learn, item_side_config(settings)
     table = LearnItemsConfig(
-        StatisticsConfig(short_ms, long_ms),
-        TrendingConfig(short_ms, learn.min_users),
-        learn.shards,
-        learn.publish_every_s,
-        learn.max_rows_per_publish,
+        side.statistics, side.trending, side.n_shards, learn.publish_every_s, learn.max_rows_per_publish
     )
-    weights, fields = settings.events.weights, settings.events.segment_fields
+    recent = LearnSessionsConfig(side.sessions, learn.publish_every_s)
 
     flow = Dataflow("learn")
 
     events = op.input("events", flow, inputs.events)  # Record
     known = decode_known("decode_events", events, codecs.decode_events, counts)  # Event
-    acts = read_acts("read_acts", known, weights, fields)  # (user, Act)
-    learned = transitions("transitions", acts, transition, clock, counts)  # (user, Contribution)
-    batches = add_up("add_up", learned, learn.shards, long_ms)  # (shard, ShardBatch)
+    acts = read_acts("read_acts", known, side.event_weights, side.segment_fields)  # (user, Act)
+    learned = transitions("transitions", acts, side.transitions, clock, counts)  # (user, Contribution)
+    batches = add_up("add_up", learned, side.n_shards, side.statistics.half_life_long_ms)  # (shard, ShardBatch)
     rows = learn_items("learn_items", batches, table, clock)  # (row key, Outgoing)
+    sessions = learn_sessions("learn_sessions", learned, recent, clock)  # (row key, Outgoing)
 
     catalog = op.input("catalog", flow, inputs.catalog)  # Record
     decoded = op.flat_map_batch("decode_catalog", catalog, codecs.decode_catalog)
@@ -149,7 +142,7 @@ def build(
         )  # (row key, Outgoing)
         rows = op.merge("rows_and_versions", rows, versions)
 
-    op.output("model_updates", op.merge("all_rows", rows, content), outputs.model_updates)
+    op.output("model_updates", op.merge("all_rows", rows, sessions, content), outputs.model_updates)
     op.output("dead_letters", letters, outputs.dead_letters)
     return flow
 

@@ -20,6 +20,7 @@ from bytewax.outputs import Sink
 
 from dataflows.codecs import encode, erasure_decoder, event_decoder, request_decoder
 from dataflows.connectors.tables import Tables
+from dataflows.core_settings import profile_config
 from dataflows.records import Outgoing, Record
 from dataflows.settings import Settings
 from dataflows.steps.assign import assign
@@ -28,7 +29,6 @@ from dataflows.steps.profile import ProfileStep, profile
 from dataflows.steps.score import score
 from dataflows.steps.write_letters import write_letters
 from models.experiments.assignment import Experiments
-from models.profile import ProfileConfig
 from models.recommender import Recommender
 
 
@@ -119,7 +119,7 @@ def profile_step(
     counts: Counter[str],
 ) -> ProfileStep:
     """Gather from the settings what the profile step needs."""
-    events, profiles = settings.events, settings.profile
+    events = settings.events
     triggers = events.triggers
     if triggers is None:
         triggers = frozenset(name for name in events.weights if name != "impression")
@@ -127,16 +127,7 @@ def profile_step(
         tables.table,
         experiments,
         settings.strategy,
-        ProfileConfig(
-            event_weights=events.weights,
-            owning_types=events.owning_types,
-            session_gap_ms=1_000 * profiles.session_gap_s,
-            lateness_ms=1_000 * profiles.lateness_s,
-            half_life_moment_ms=1_000 * profiles.half_life_moment_s,
-            half_life_habit_ms=1_000 * profiles.half_life_habit_s,
-            expire_after_ms=1_000 * profiles.expire_after_s,
-            max_events_per_5_min=profiles.max_events_per_5_min,
-        ),
+        profile_config(settings),
         triggers,
         events.segment_fields,
         "events",

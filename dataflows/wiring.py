@@ -11,6 +11,7 @@ from rich.console import Console
 from dataflows import evaluate, learn, recommend
 from dataflows.codecs import catalog_decoder, encode, event_decoder, event_time, slate_decoder
 from dataflows.connectors.aligned import AlignedSource, Alignment
+from dataflows.core_settings import trained_ranker
 from dataflows.edges import Edges, open_edges
 from dataflows.errors import EddyError
 from dataflows.experiments import load_experiments
@@ -22,7 +23,7 @@ from models.experiments.assignment import Experiments
 from models.items import ItemTable
 from models.items import warm_up as items
 from models.learning.warm_up import warm_up
-from models.ranking.checkpoint import SHIPPED, Checkpoint, CheckpointError, load_checkpoint
+from models.ranking.checkpoint import Checkpoint
 from models.recommender import Recommender
 
 
@@ -54,7 +55,6 @@ def laid_out(flow: str, settings: Settings, stop: Stop, health: Health) -> Itera
 def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflow]:
     torch.set_num_threads(1)  # batches are small: a second thread costs more than it brings
     experiments = load_experiments(settings.experiments_file) if settings.experiments_file else Experiments()
-    checkpoint = _checkpoint(settings)
     learning = settings.learn
     table = ItemTable(
         int(now().timestamp() * 1_000),
@@ -65,7 +65,11 @@ def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dat
     try:
         awaited = [] if settings.ranker.name == "none" else [settings.ranker.name]
         recommender = Recommender(
-            table, checkpoint, n_threads=settings.n_threads, awaited=awaited, device=settings.ranker.device
+            table,
+            trained_ranker(settings),
+            n_threads=settings.n_threads,
+            awaited=awaited,
+            device=settings.ranker.device,
         )
         with Console(stderr=True).status("loading the item tables and the kernels"):
             items.warm_up()
@@ -83,13 +87,6 @@ def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dat
         yield flow
     finally:
         tables.close()
-
-
-def _checkpoint(settings: Settings) -> Checkpoint:
-    try:
-        return load_checkpoint(settings.checkpoint or SHIPPED)
-    except (OSError, CheckpointError) as error:
-        raise EddyError(f"EDDY_CHECKPOINT: {error}") from error
 
 
 @contextmanager
@@ -110,7 +107,7 @@ def _start(settings: Settings) -> Checkpoint | None:
     name = settings.ranker.name
     if name in {"none", "ftrl"}:
         return None
-    checkpoint = _checkpoint(settings)
+    checkpoint = trained_ranker(settings)
     if checkpoint.kind == name:
         return checkpoint
     if settings.checkpoint is not None:

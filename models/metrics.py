@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.arrays import Bools, Floats, Int64s
+from models.arrays import Bools, Doubles, Floats, Int64s
 
 
 def ranks_of(scores: Floats, present: Bools, label_index: Int64s) -> Int64s:
@@ -87,3 +87,21 @@ def concordance(scores: Floats, labels: Floats, present: Bools) -> Floats:
     with np.errstate(invalid="ignore"):
         shares: Floats = ((above * pairs).sum(axis=(1, 2)) / n_pairs).astype(np.float32)
     return shares
+
+
+def hits(ranks: Int64s, k: int) -> Doubles:
+    """(B,) 1 where the rank, from 1, is within the first k; 0 elsewhere, and for rank 0, a miss."""
+    return ((ranks > 0) & (ranks <= k)).astype(np.float64)
+
+
+def reciprocals(ranks: Int64s, k: int) -> Doubles:
+    """(B,) 1 / rank within the first k, else 0; their mean is MRR@k."""
+    return hits(ranks, k) / np.maximum(ranks, 1)
+
+
+def gains(ranks: Int64s, k: int) -> Doubles:
+    """(B,) 1 / log2(1 + rank) within the first k, else 0: NDCG@k with one relevant item.
+
+    Järvelin and Kekäläinen (2002), Cumulated gain-based evaluation of IR techniques.
+    """
+    return hits(ranks, k) / np.log2(1.0 + np.maximum(ranks, 1))

@@ -10,10 +10,7 @@ import numpy as np
 from models.arrays import Floats, Int32s, Int64s
 from models.attribution import N_HISTORY
 from models.candidates.blend import Blended, blend
-from models.candidates.content import Content
-from models.candidates.covisitation import Covisitation
-from models.candidates.sequential_rules import SequentialRules
-from models.candidates.trending import Trending
+from models.candidates.every_source import every_source
 from models.ids import hash_all
 from models.items import ItemTable
 from models.messages import Slate
@@ -24,7 +21,7 @@ from models.ranking.checkpoint import Checkpoint
 from models.ranking.features import featurise
 from models.ranking.inputs import Inputs
 from models.ranking.served import NetworkRanker
-from models.reranking import rerank
+from models.reranking import Reranked, rerank
 from models.slates import build_slates, recommendation_id
 from models.strategy import RankerName, Strategy
 
@@ -95,9 +92,7 @@ class Recommender:
         self.table_version = ""
         self._awaited = frozenset(awaited)
         self._device = device
-        self._sources: dict[str, CandidateSource] = {
-            source.name: source for source in (SequentialRules(), Covisitation(), Trending(), Content())
-        }
+        self._sources: dict[str, CandidateSource] = {source.name: source for source in every_source()}
         self._rankers: dict[str, tuple[Ranker, str]] = {"blend": (BlendRanker(), "blend")}
         self._threads = ThreadPoolExecutor(n_threads, "recommend") if n_threads > 1 else None
         if checkpoint is not None:
@@ -196,28 +191,34 @@ class Recommender:
         for source in self._sources.values():
             source.causes(batch, self.table, np.full((1, 1), -1, np.int32))
 
-    def _slates(self, ranked: Ranked) -> list[Slate]:
-        batch = ranked.batch
-        names = [
-            recommendation_id(self.flow, query.user_id, query.trigger, query.trigger_id) for query in batch.queries
-        ]
-        reranked = rerank(
+    def choose(self, ranked: Ranked) -> Reranked:
+        """Fill each slate's positions from its ranked candidates."""
+        return self._choose(ranked, self._names(ranked.batch))
+
+    def _names(self, batch: QueryBatch) -> list[str]:
+        return [recommendation_id(self.flow, query.user_id, query.trigger, query.trigger_id) for query in batch.queries]
+
+    def _choose(self, ranked: Ranked, names: list[str]) -> Reranked:
+        return rerank(
             ranked.blended.rows,
             ranked.scores,
-            np.array([_n_items(query) for query in batch.queries], np.int32),
+            np.array([_n_items(query) for query in ranked.batch.queries], np.int32),
             np.array([int(name[:16], 16) for name in names], np.uint64),
-            batch.strategy,
+            ranked.batch.strategy,
             self.table,
         )
+
+    def _slates(self, ranked: Ranked) -> list[Slate]:
+        names = self._names(ranked.batch)
         return build_slates(
-            batch,
+            ranked.batch,
             self.table,
             self._sources,
             names,
             ranked.blended,
             ranked.features,
             ranked.scores,
-            reranked,
+            self._choose(ranked, names),
             f"{ranked.version}@{self.table_version}" if self.table_version else ranked.version,
         )
 

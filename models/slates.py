@@ -13,8 +13,18 @@ from models.messages import Slate, SlateItem
 from models.ranking.batch import SOURCES, QueryBatch
 from models.ranking.features import FEATURE_SET
 from models.reranking import Reranked
+from models.strategy import SourceName
 
 EXPLORATION = "something new to try"
+_PHRASES: dict[SourceName, str] = {
+    "sequential_rules": "often next after {}",
+    "two_step_rules": "often soon after {}",
+    "covisitation": "because you viewed {}",
+    "session_knn": "others who viewed {} went on to it",
+    "revisits": "because you looked at it before",
+    "trending": "trending now",
+}
+"""What to say of a candidate by its source; {} is the item of the history that contributed most."""
 
 
 def recommendation_id(flow: str, user_id: str, trigger: str, trigger_id: str) -> str:
@@ -43,11 +53,10 @@ def build_slates(
     rows = np.where(filled, blended.rows[query_number, reranked.places], -1)  # (B, L)
     top = np.where(filled, blended.top_source[query_number, reranked.places], -1)  # (B, L)
     causes = np.full(rows.shape, -1, np.int64)
-    for s, name in enumerate(SOURCES):
+    for s in {*top.ravel().tolist()} - {-1}:
         asked = top == s
-        if asked.any():
-            found = sources[name].causes(batch, table, np.where(asked, rows, -1).astype(np.int32))
-            causes[asked] = found[asked]
+        found = sources[SOURCES[s]].causes(batch, table, np.where(asked, rows, -1).astype(np.int32))
+        causes[asked] = found[asked]
 
     searches = [bool(query.query) for query in batch.queries]
     kept = np.flatnonzero(filled.ravel())
@@ -101,12 +110,8 @@ def _reason(source: int, cause: int, is_search: bool, table: ItemTable) -> str:
     if source < 0:
         return "from the list given"
     name = SOURCES[source]
-    if name == "sequential_rules":
-        return f"often next after {table.titles[cause] or table.ids[cause]}"
-    if name == "covisitation":
-        return f"because you viewed {table.titles[cause] or table.ids[cause]}"
-    if name == "trending":
-        return "trending now"
+    if name in _PHRASES:
+        return _PHRASES[name].format(table.titles[cause] or table.ids[cause])
     if is_search:
         return "matches your search"
     return f"because you like {table.attribute_name(cause)}" if cause >= 0 else "close to what you like"

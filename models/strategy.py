@@ -5,7 +5,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
-SourceName = Literal["sequential_rules", "covisitation", "trending", "content"]
+SourceName = Literal[
+    "sequential_rules", "covisitation", "trending", "content", "session_knn", "two_step_rules", "revisits"
+]
 
 RankerName: TypeAlias = Literal["blend", "ftrl", "linear", "mlp", "neumf", "gru"]
 
@@ -15,7 +17,15 @@ Weight = Annotated[float, Meta(ge=0)]
 
 def default_sources() -> dict[SourceName, float]:
     """Blend weights of the candidate sources."""
-    return {"sequential_rules": 1.0, "covisitation": 0.7, "content": 0.3, "trending": 0.2}
+    return {
+        "session_knn": 1.0,
+        "sequential_rules": 0.5,
+        "covisitation": 0.3,
+        "two_step_rules": 0.5,
+        "revisits": 0.3,
+        "content": 0.3,
+        "trending": 0.1,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +41,7 @@ class Strategy:
     """Blend weight of each candidate source, at least one above 0; one that is not named is off."""
     ranker: RankerName = "blend"
     """`blend` keeps the order of the weighted sources; the others are learned, from a checkpoint or by `learn`."""
-    n_candidates: Annotated[int, Meta(ge=1, le=500)] = 100
+    n_candidates: Annotated[int, Meta(ge=1, le=500)] = 150
     n_items: Annotated[int, Meta(ge=1, le=100)] = 10
     diversity: Share = 0.15
     """MMR's share of dissimilarity: 0 keeps the ranking, 1 ignores it."""
@@ -41,6 +51,8 @@ class Strategy:
     max_per_category: Annotated[int, Meta(ge=1)] = 5
     allow_seen: bool = False
     """Whether items that the user has already acted on may return."""
+    allow_current: bool = False
+    """Whether, where seen items may return, the item that the user is on may as well."""
     allow_owned: bool = False
     """Whether items that the user has bought may return."""
     max_impressions: Annotated[int, Meta(ge=1)] = 5

@@ -1,15 +1,15 @@
 """The step that keeps the item tables, a shard a key, and publishes the rows that have changed."""
 
-import math
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import bytewax.operators as op
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from dataflows.records import Outgoing
+from dataflows.steps.turns import next_turn
 from dataflows.steps.versions import first_version
 from models.items.rows import pack_neighbours, pack_trending
 from models.learning.batches import ShardBatch
@@ -92,11 +92,7 @@ class LearnItemsLogic(StatefulBatchLogic[ShardBatch, Outgoing, bytes]):
         return b"".join((_HEADER.pack(self._shard, len(items)), items, self._trending.pack()))
 
     def _next_turn(self) -> datetime:
-        """Shards take turns within `publish_every_s`, so that they do not all publish at the same moment."""
-        every = self._config.publish_every_s
-        phase = every * self._shard / self._config.n_shards
-        turn = math.floor((self._clock().timestamp() - phase) / every) + 1
-        return datetime.fromtimestamp(turn * every + phase, UTC)
+        return next_turn(self._clock(), self._shard, self._config.n_shards, self._config.publish_every_s)
 
     def _publish(self, limit: int) -> list[Outgoing]:
         rows = [_neighbours(row) for row in self._items.take_changed(limit)]

@@ -9,7 +9,7 @@ from models.candidates.protocol import Candidates, CandidateSource
 from models.candidates.scratch import scratch
 from models.candidates.selection import USABLE, select_top
 from models.items import ItemTable
-from models.kernels import kernel
+from models.kernels import inline, kernel
 from models.ranking.batch import SOURCES, QueryBatch
 
 
@@ -22,9 +22,9 @@ class Blended:
     scores: Floats
     """(B, C) in [0, 1]: the weighted mean of the sources' scores, each over its query's largest."""
     source_scores: Floats
-    """(B, C, 4) each source's score over its query's largest; 0 where the source did not propose the item."""
+    """(B, C, S) each source's score over its query's largest; 0 where the source did not propose the item."""
     source_ranks: Floats
-    """(B, C, 4) 1 / rank in the source's list; 0 where the source did not propose the item."""
+    """(B, C, S) 1 / rank in the source's list; 0 where the source did not propose the item."""
     top_source: Int8s
     """(B, C) the source that contributed most, the first at a tie; -1 none."""
 
@@ -37,8 +37,8 @@ def blend(batch: QueryBatch, table: ItemTable, states: Bytes, sources: dict[str,
     then is the search) weighs as much as all others together, so that the match leads.
     """
     weights = _weights(batch)
-    found = [sources[name].generate(batch, table, states, n) for s, name in enumerate(SOURCES) if weights[:, s].any()]
-    columns = np.flatnonzero(weights.any(axis=0))
+    columns = [s for s in range(len(SOURCES)) if weights[:, s].any()]
+    found = [sources[SOURCES[s]].generate(batch, table, states, n) for s in columns]
     if batch.own:
         found.append(_given(batch, states, n))
     shape = (batch.n, n)
@@ -46,32 +46,36 @@ def blend(batch: QueryBatch, table: ItemTable, states: Bytes, sources: dict[str,
     scores = np.zeros(shape, np.float32)
     source_scores = np.zeros((*shape, len(SOURCES)), np.float32)
     source_ranks = np.zeros((*shape, len(SOURCES)), np.float32)
+    top_source = np.full(shape, -1, np.int8)
     _fuse(
-        np.stack([candidates.rows for candidates in found]),
-        np.stack([candidates.scores for candidates in found]),
-        np.append(columns, len(SOURCES)),
-        np.append(weights, np.zeros((batch.n, 1), np.float32), axis=1),
+        np.array([candidates.rows for candidates in found]),
+        np.array([candidates.scores for candidates in found]),
+        np.array([*columns, len(SOURCES)]),
+        weights,
         table.hashes,
         scratch(table.n).slots,
         rows,
         scores,
         source_scores,
         source_ranks,
+        top_source,
     )
-    gains = source_scores * weights[:, None, :]
-    top = np.where(gains.any(axis=2), gains.argmax(axis=2), -1)
-    return Blended(rows, scores, source_scores, source_ranks, top.astype(np.int8))
+    return Blended(rows, scores, source_scores, source_ranks, top_source)
 
 
 def _weights(batch: QueryBatch) -> Floats:
-    """(B, 4) the blend's weights, each row adding up to 1."""
-    row = np.array([batch.strategy.sources.get(name, 0.0) for name in SOURCES], np.float32)
-    weights = np.tile(row, (batch.n, 1))
-    searches = [b for b, query in enumerate(batch.queries) if query.query]
+    """(B, S + 1) the blend's weights, each row adding up to 1; the last, of given candidates, is 0."""
+    row = [batch.strategy.sources.get(name, 0.0) for name in SOURCES]
+    total = sum(row)
+    weights = np.empty((batch.n, len(SOURCES) + 1), np.float32)
+    weights[:] = [*(weight / total for weight in row), 0.0]
     content = SOURCES.index("content")
-    weights[searches, content] = max(row.sum() - row[content], row[content], 1e-6)
-    shares: Floats = weights / weights.sum(axis=1, keepdims=True)
-    return shares
+    for b, query in enumerate(batch.queries):
+        if query.query:
+            searched = list(row)
+            searched[content] = max(total - row[content], row[content], 1e-6)
+            weights[b, :-1] = np.array(searched) / sum(searched)
+    return weights
 
 
 def _given(batch: QueryBatch, states: Bytes, n: int) -> Candidates:
@@ -96,6 +100,7 @@ def _fuse(
     out_scores: Floats,  # (B, C)
     out_source_scores: Floats,  # (B, C, S)
     out_source_ranks: Floats,  # (B, C, S)
+    out_top_source: Int8s,  # (B, C)
 ) -> None:
     n_asked, n_queries, width = rows.shape
     n_sources = out_source_scores.shape[2]
@@ -128,6 +133,7 @@ def _fuse(
             entry = slots[pool_rows[c]] - 1
             out_rows[b, c] = pool_rows[c]
             out_scores[b, c] = min(pool_scores[c], np.float32(1))
+            out_top_source[b, c] = _most(weights[b], shares[entry], n_sources)
             for s in range(n_sources):
                 out_source_scores[b, c, s] = shares[entry, s]
                 out_source_ranks[b, c, s] = ranks[entry, s]
@@ -135,3 +141,13 @@ def _fuse(
             slots[entered[entry]] = 0
             for s in range(n_sources):
                 shares[entry, s] = ranks[entry, s] = 0
+
+
+@inline
+def _most(weights: Floats, shares: Floats, n_sources: int) -> int:
+    """Name the source that contributed most, the first at a tie; -1 where none did."""
+    top, most = -1, np.float32(0)
+    for s in range(n_sources):
+        if weights[s] * shares[s] > most:
+            top, most = s, weights[s] * shares[s]
+    return top

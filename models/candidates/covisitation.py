@@ -8,7 +8,7 @@ from models.candidates.protocol import Candidates
 from models.candidates.scratch import scratch
 from models.items import ItemTable
 from models.kernels import kernel
-from models.ranking.batch import QueryBatch, landmark_scale
+from models.ranking.batch import QueryBatch
 from models.strategy import SourceName
 
 N_LAST = 15
@@ -38,7 +38,7 @@ class Covisitation:
             table.neighbours,
             table.covisit_weights,
             table.popularity,
-            _smoothing(batch, table),
+            _smoothing(batch),
             batch.marks.starts,
             batch.marks.rows,
             batch.wanted,
@@ -57,16 +57,15 @@ class Covisitation:
         return causes
 
 
-def _smoothing(batch: QueryBatch, table: ItemTable) -> Floats:
+def _smoothing(batch: QueryBatch) -> Floats:
     """(B,) the smoothing at each query's moment, in landmark units."""
-    scale = landmark_scale(batch.at, table.landmark_at, table.half_life_long_ms)
-    return (SMOOTHING * scale).astype(np.float32)
+    return (SMOOTHING * batch.visit).astype(np.float32)
 
 
 def _factors(batch: QueryBatch, table: ItemTable) -> Floats:
     """(B, 15) e^(-r / 5) / sqrt(n_i + smoothing); 0 where the item does not count."""
     factors = np.zeros((batch.n, N_LAST), np.float32)
-    _weigh(batch.history, batch.history_weights, table.popularity, _smoothing(batch, table), factors)
+    _weigh(batch.history, batch.history_weights, table.popularity, _smoothing(batch), factors)
     return factors
 
 

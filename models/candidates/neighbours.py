@@ -8,7 +8,7 @@ from models.kernels import inline, kernel
 
 
 @inline
-def _add_neighbours(
+def add_neighbours(
     factor: float,
     neighbours: Int32s,  # (K,) of one item
     weights: Floats,  # (K,)
@@ -63,7 +63,7 @@ def sum_neighbours(
             factor = factors[b, r]
             if i < 0 or factor <= 0:
                 continue
-            n = _add_neighbours(factor, neighbours[i], weights[i], states, wanted, sums, pool_rows, n)
+            n = add_neighbours(factor, neighbours[i], weights[i], states, wanted, sums, pool_rows, n)
         for p in range(n):
             j = pool_rows[p]
             pool_scores[p] = sums[j]

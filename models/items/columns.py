@@ -37,6 +37,8 @@ class Columns:
     popularity: Floats
     versions: Int64s
     """(N, 2) of the neighbours row and of the content row."""
+    session_head: Int32s
+    n_sessions: Int32s
     posted: Int32s
     """(N, 8) the posting lists that offer the item, by number; -1 where there are fewer."""
 
@@ -60,6 +62,8 @@ class Columns:
             "covisit_weights": (np.float32, (k,), 0),
             "popularity": (np.float32, (2,), 0),
             "versions": (np.int64, (2,), 0),
+            "session_head": (np.int32, (), -1),
+            "n_sessions": (np.int32, (), 0),
             "posted": (np.int32, (N_ATTRIBUTES,), -1),
         }
         for name, (dtype, shape, fill) in self._layout.items():

@@ -10,13 +10,13 @@ word  content
 2     row version, rising
 3     event time of the newest event learned, Unix ms
 4     the moment to which decayed weights refer, Unix ms
-5     event time at which the item was first seen; the shard of a trending row
-6     two float32: popularity at the short and at the long half-life
+5     event time at which the item was first seen; the shard of a trending row; the number of a session
+6     two float32: popularity at the short and at the long half-life; the hash of a session's user
 7     0
 ====  =======================================================================================
 
-Then the body: n hashes and n packed pairs of weights (neighbours), n signed bytes (content), or n hashes and n float32
-weights (trending), padded to a whole word.
+Then the body: n hashes and n packed pairs of weights (neighbours), n signed bytes (content), n hashes and n float32
+weights (trending), padded to a whole word, or n hashes (sessions).
 """
 
 import struct
@@ -27,10 +27,11 @@ import numpy as np
 from models.arrays import Floats, Hash32s, Int8s, Int64s
 from models.ids import hash64
 from models.items.columns import N_DIMENSIONS
+from models.items.sessions import MAX_SESSIONS
 
 FORMAT = 1
-NEIGHBOURS, CONTENT, TRENDING = 1, 2, 3
-TABLES = {"neighbours": NEIGHBOURS, "content": CONTENT, "trending": TRENDING}
+NEIGHBOURS, CONTENT, TRENDING, SESSIONS = 1, 2, 3, 4
+TABLES = {"neighbours": NEIGHBOURS, "content": CONTENT, "trending": TRENDING, "sessions": SESSIONS}
 HEADER_WORDS = 8
 END_OF_TIME = 1 << 53
 """Unix ms beyond which no message has a time."""
@@ -94,10 +95,19 @@ def pack_trending(
     return header.tobytes() + np.asarray(items, np.int64).tobytes() + _padded(body)
 
 
+def pack_session(number: int, *, version: int, last_at: int, user: int, items: Int64s) -> bytes:
+    """Pack a session: the (n,) hashes of its items, oldest first, and the hash of its user."""
+    header = _header(SESSIONS, len(items), hash64(str(number)), version, last_at, last_at, number)
+    header[6] = user
+    return header.tobytes() + np.asarray(items, np.int64).tobytes()
+
+
 def n_words(code: int, n: int) -> int:
     """Count the words of a row with `n` entries."""
     if code == CONTENT:
         return HEADER_WORDS + (n + 7) // 8
+    if code == SESSIONS:
+        return HEADER_WORDS + n
     return HEADER_WORDS + n + (n + 1) // 2
 
 
@@ -108,9 +118,9 @@ class RowKey(NamedTuple):
     code: int
     """Of the table."""
     name: str
-    """The item's id, or the trending segment."""
-    shard: int
-    """Of a trending row; 0 for the others."""
+    """The item's id, the trending segment, or the session's number."""
+    number: int
+    """The shard of a trending row, the number of a session; 0 for the others."""
 
     @classmethod
     def parse(cls, raw: bytes) -> "RowKey":
@@ -125,14 +135,19 @@ class RowKey(NamedTuple):
         except UnicodeDecodeError as error:
             raise ValueError(f"{raw!r}: a key that is no UTF-8") from error
         code = TABLES.get(table, 0)
-        shard = "0"
+        number = "0"
         if code == TRENDING:
-            name, _, shard = name.rpartition("/")
-        if not code or not name or not shard.isdecimal():
+            name, _, number = name.rpartition("/")
+        elif code == SESSIONS:
+            number = name
+        if not code or not name or not (number.isascii() and number.isdecimal()):
             raise ValueError(
-                f"{raw!r}: no key of a row (neighbours/<item>, content/<item>, trending/<segment>/<shard>)"
+                f"{raw!r}: no key of a row (neighbours/<item>, content/<item>, trending/<segment>/<shard>, "
+                "sessions/<number>)"
             )
-        return cls(raw, code, name, int(shard))
+        if code == SESSIONS and int(number) >= MAX_SESSIONS:
+            raise ValueError(f"{raw!r}: sessions are numbered below {MAX_SESSIONS}")
+        return cls(raw, code, name, int(number))
 
     def check(self, value: bytes) -> None:
         """Check that the bytes are a row of this format, and this key's.
@@ -147,7 +162,11 @@ class RowKey(NamedTuple):
         n, form = head >> 16, head >> 8 & 0xFF
         if form != FORMAT:
             raise self.error(f"a row of format {form}, this release reads format {FORMAT}: upgrade it first")
-        if head & 0xFF != self.code or name != hash64(self.name) or (self.code == TRENDING and extra != self.shard):
+        if (
+            head & 0xFF != self.code
+            or name != hash64(self.name)
+            or (self.code in {TRENDING, SESSIONS} and extra != self.number)
+        ):
             raise self.error("a row of another key")
         if n < 0 or n_words(self.code, n) * 8 != len(value) or (self.code == CONTENT and n != N_DIMENSIONS):
             raise self.error(f"{len(value)} bytes are no row of {n} entries")

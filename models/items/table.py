@@ -8,7 +8,7 @@ from models.ids import hash_all
 from models.items.catalog import Entries
 from models.items.columns import Columns
 from models.items.packed import PackedRows, Scales, rescale
-from models.items.updates import TrendingUpdate, Updates
+from models.items.updates import SessionUpdates, TrendingUpdate, Updates
 from models.items.view import ItemView
 from models.messages import Item
 
@@ -43,7 +43,7 @@ class ItemTable(ItemView):
 
         Parameters
         ----------
-        keys : `neighbours/<item_id>`, `content/<item_id>` or `trending/<segment>/<shard>`.
+        keys : `neighbours/<item_id>`, `content/<item_id>`, `trending/<segment>/<shard>` or `sessions/<number>`.
         values : packed rows (`models.items.rows`); None empties the row, after which any version is taken.
 
         Returns
@@ -58,6 +58,7 @@ class ItemTable(ItemView):
         self._popular.clear()
         applied = self._apply_packed(updates.packed)
         applied += sum(self._apply_trending(update) for update in updates.trends)
+        applied += self._apply_sessions(updates.sessions)
         self._postings.refill()
         self.n_applied += applied
         return applied
@@ -91,6 +92,15 @@ class ItemTable(ItemView):
         self._lengthen()
         self.learned_until = max(self.learned_until, learned_until)
         return True
+
+    def _apply_sessions(self, updates: SessionUpdates) -> int:
+        rows = self.columns.ensure(updates.items)
+        self._lengthen()
+        newest_at = int(updates.last_at.max(initial=0))
+        self.learned_until = max(self.learned_until, newest_at)
+        return self.sessions.put(
+            updates.numbers, updates.versions, updates.users, updates.last_at, updates.starts, rows
+        )
 
     def _follow(self, newest_at: int) -> None:
         """Move the landmark to the newest weights where it is so far from them that single precision would end.

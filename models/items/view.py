@@ -10,6 +10,7 @@ import numpy as np
 from models.arrays import Bools, Floats, Hash32s, Int8s, Int32s, Int64s
 from models.items.columns import Columns
 from models.items.postings import Postings
+from models.items.sessions import SessionIndex
 from models.items.trends import Trends
 
 NO_ATTRIBUTES: Hash32s = np.empty(0, np.uint32)
@@ -41,6 +42,8 @@ class ItemView:
         self.has_catalog = False
         """Whether a catalog entry was ever applied. From then on only items in the catalog are recommended: what it no
         longer holds was removed, even where nobody remembers the removal. Without a catalog, every named item is."""
+        self.sessions = SessionIndex(columns)
+        """The most recent sessions, by their items."""
         self._postings = Postings(self.columns)
         self._trends = Trends(half_life_short_ms)
         self._names: dict[int, str] = {}

@@ -5,10 +5,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from models.items import ItemTable
-from models.learning.batches import add_up
+from models.learning.batches import add_up, shard_of
 from models.learning.content import ContentState
 from models.learning.item_statistics import ItemStatistics, StatisticsConfig
-from models.learning.packing import neighbours_key, packed_content, packed_neighbours, packed_trending, trending_key
+from models.learning.packing import (
+    neighbours_key,
+    packed_content,
+    packed_neighbours,
+    packed_session,
+    packed_trending,
+    trending_key,
+)
+from models.learning.sessions import Sessions, SessionsConfig
 from models.learning.transitions import Contribution, TransitionConfig, UserTransitions, act_of
 from models.learning.trending import Trending, TrendingConfig
 from models.messages import Event, Item
@@ -29,6 +37,7 @@ class ItemSideConfig:
     transitions: TransitionConfig = field(default_factory=TransitionConfig)
     statistics: StatisticsConfig = field(default_factory=StatisticsConfig)
     trending: TrendingConfig = field(default_factory=TrendingConfig)
+    sessions: SessionsConfig = field(default_factory=SessionsConfig)
     n_shards: int = 64
 
 
@@ -52,6 +61,8 @@ class ItemSide:
             (ItemStatistics(self._config.statistics), Trending(self._config.trending))
             for _ in range(self._config.n_shards)
         ]
+        n_shards = self._config.sessions.n_shards
+        self._sessions = [Sessions(shard, self._config.sessions) for shard in range(n_shards)]
         self._topic: dict[str, bytes] = {}
         for item in self._items:
             content = ContentState(1).apply(item)
@@ -75,6 +86,17 @@ class ItemSide:
             changed = [packed_neighbours(row) for row in statistics.take_changed(statistics.n)]
             changed += [packed_trending(row, batch.shard) for row in trending.take_changed()]
             self._publish(gone, dict(changed))
+        self._learn_sessions(contributions)
+
+    def _learn_sessions(self, contributions: Sequence[Contribution]) -> None:
+        learned: defaultdict[int, list[Contribution]] = defaultdict(list)
+        for contribution in contributions:
+            learned[shard_of(contribution.user, len(self._sessions))].append(contribution)
+        changed: dict[str, bytes] = {}
+        for shard, part in learned.items():
+            self._sessions[shard].learn(part)
+            changed.update(packed_session(row) for row in self._sessions[shard].take_changed())
+        self._publish([], changed)
 
     def _contributions(self, events: Sequence[Event]) -> Iterator[Contribution]:
         for event in events:

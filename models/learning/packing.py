@@ -1,8 +1,9 @@
 """What was learned, as rows of `model-updates`: the key and the packed bytes of each."""
 
-from models.items.rows import pack_content, pack_neighbours, pack_trending
+from models.items.rows import pack_content, pack_neighbours, pack_session, pack_trending
 from models.learning.content import ContentRow
 from models.learning.item_statistics import ItemRow
+from models.learning.sessions import SessionRow
 from models.learning.trending import TrendingRow
 
 
@@ -14,6 +15,11 @@ def neighbours_key(item_id: str) -> str:
 def trending_key(segment: str, shard: int) -> str:
     """Name what trends in a segment among one shard's items."""
     return f"trending/{segment}/{shard}"
+
+
+def session_key(number: int) -> str:
+    """Name the row of a session."""
+    return f"sessions/{number}"
 
 
 def content_key(item_id: str) -> str:
@@ -46,6 +52,13 @@ def packed_trending(row: TrendingRow, shard: int) -> tuple[str, bytes]:
         reference_at=row.reference_at,
         items=row.items,
         weights=row.weights,
+    )
+
+
+def packed_session(row: SessionRow) -> tuple[str, bytes]:
+    """Pack a session."""
+    return session_key(row.number), pack_session(
+        row.number, version=row.version, last_at=row.last_at, user=row.user, items=row.items
     )
 
 

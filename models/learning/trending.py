@@ -123,7 +123,8 @@ class Trending:
             segment.version,
             segment.last_at,
             best["item"].copy(),
-            (best["weight"] * 2.0**age).astype(np.float32),
+            # In double precision, and bounded: the way back from a far landmark must not lead to infinity.
+            np.minimum(best["weight"] * np.float64(2.0**age), np.finfo(np.float32).max).astype(np.float32),
         )
 
     def _segment(self, name: str, dropped: list[str]) -> _Segment:

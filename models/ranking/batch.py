@@ -9,18 +9,28 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrays import Bools, Bytes, Doubles, Floats, Hash32s, Int32s, Int64s
+from models.arrays import Bytes, Doubles, Floats, Hash32s, Int32s, Int64s
 from models.ids import hash_all
 from models.items import ItemTable
+from models.items.columns import N_ATTRIBUTES
 from models.messages import Context, Value
 from models.profile_state import N_INTERESTS, N_RECENT, STATE, States
 from models.query import Query
+from models.ranking.states import read_facts, read_history, read_tastes
 from models.segments import hour_of
 from models.strategy import SourceName, Strategy
 
 HISTORY = N_RECENT
 """Recent items that a query holds at most."""
-SOURCES: tuple[SourceName, ...] = ("sequential_rules", "covisitation", "trending", "content")
+SOURCES: tuple[SourceName, ...] = (
+    "sequential_rules",
+    "covisitation",
+    "trending",
+    "content",
+    "session_knn",
+    "two_step_rules",
+    "revisits",
+)
 """The order of the candidate sources in every array with one column a source."""
 SIGNALS = (
     "session_length",
@@ -28,6 +38,7 @@ SIGNALS = (
     "drift",
     "n_last_5_min",
     "idle",
+    "pause",
     "hour_sin",
     "hour_cos",
     "is_mobile",
@@ -38,6 +49,7 @@ SIGNALS = (
 
 _MOBILE = frozenset({"mobile", "phone", "smartphone", "ios", "android", "app"})
 _MINUTE_MS = 60_000
+_NEVER = int(np.iinfo(np.int64).max)
 
 Number = TypeVar("Number", int, float)
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -84,6 +96,10 @@ class QueryBatch:
     """Whether the queries bring their candidates: then the marked items are the only ones allowed."""
     at: Int64s
     """(B,) Unix milliseconds."""
+    users: Int64s
+    """(B,) hashes."""
+    visit: Doubles
+    """(B,) what one visit at the query's moment weighs, in landmark units of the long half-life."""
     current: Int32s
     """(B,) row of the item that the user is looking at, -1 none."""
     history: Int32s
@@ -103,7 +119,7 @@ class QueryBatch:
     mean_price: Floats
     """(B,) 0 unknown."""
     signals: Floats
-    """(B, 10) in the order of SIGNALS, bounded."""
+    """(B, 11) in the order of SIGNALS, bounded."""
 
     @property
     def n(self) -> int:
@@ -124,18 +140,15 @@ class QueryBatch:
         numbers = np.arange(n)
         at = np.array([query.at for query in queries], np.int64)
         states: States = np.frombuffer(b"".join([query.state for query in queries]), STATE)
-        n_recent = states["n_recent"]
-        remembered = np.arange(N_RECENT) < n_recent[:, None]  # (B, 32)
-        recent_owner, place = np.nonzero(remembered)
         current_items = np.array([query.current_item for query in queries], np.int64)
         lists = [
-            states["recent_items"][remembered],
+            states["recent_items"].ravel(),
             _flat((query.impressions for query in queries), np.int64),
             _flat((query.owned for query in queries), np.int64),
             hash_all([item for query in queries for item in query.candidates or ()]),
         ]
         shown_owner, owned_owner, own_owner = (
-            np.repeat(numbers, np.array(sizes))
+            numbers.repeat(sizes)
             for sizes in (
                 [len(query.impressions) for query in queries],
                 [len(query.owned) for query in queries],
@@ -143,48 +156,47 @@ class QueryBatch:
             )
         )
         rows = table.rows_of(np.concatenate([current_items, *lists]))
-        edges = np.cumsum([n, *(len(items) for items in lists[:-1])])
-        current, recent, shown, owned, candidates = np.split(rows, edges)
+        current, recent, shown, owned, candidates = _cut(rows, [n, *map(len, lists)])
         shown_count = _flat((query.impressions.values() for query in queries), np.float32)
-
-        leads = (current_items != 0) & ((n_recent == 0) | (states["recent_items"][:, 0] != current_items))
-        column = place + leads[recent_owner]
-        fits = np.flatnonzero(column < HISTORY)
-        history = np.full((n, HISTORY), -1, np.int32)
-        weights = np.zeros((n, HISTORY), np.float32)
-        history[recent_owner[fits], column[fits]] = recent[fits]
-        weights[recent_owner[fits], column[fits]] = states["recent_weights"][remembered][fits]
-        history[leads, 0] = current[leads]
-        weights[leads, 0] = 1.0
-        n_session = _n_in_session(queries, states, remembered)
+        history, weights = np.full((n, HISTORY), -1, np.int32), np.zeros((n, HISTORY), np.float32)
+        n_session = np.zeros(n, np.int32)
+        recent = recent.reshape(n, N_RECENT)
+        read_history(states, _started_at(queries), current_items, current, recent, history, weights, n_session)
 
         if own:
             allowed = candidates != current[own_owner]
             mark_owners, mark_rows = own_owner[allowed], candidates[allowed]
         else:
             tired = shown_count >= strategy.max_impressions
-            parts = [(numbers, current), (shown_owner[tired], shown[tired])]
+            parts = [(shown_owner[tired], shown[tired])]
+            if not (strategy.allow_seen and strategy.allow_current):
+                parts.append((numbers, current))
             if not strategy.allow_seen:
-                parts.append((recent_owner, recent))
+                place = np.arange(N_RECENT) < states["n_recent"][:, None]  # (B, 32)
+                parts.append((np.nonzero(place)[0], recent[place]))
             if not strategy.allow_owned:
                 parts.append((owned_owner, owned))
             mark_owners = np.concatenate([owner for owner, _ in parts])
             mark_rows = np.concatenate([part for _, part in parts])
+        interests, preferences = _tastes(states, at, current, table)
+        mean_price, signals = _facts(queries, at, states, n_session)
         return cls(
             queries=queries,
             strategy=strategy,
             own=own,
             at=at,
+            visit=landmark_scale(at, table.landmark_at, table.half_life_long_ms),
+            users=hash_all([query.user_id for query in queries]),
             current=current,
             history=history,
             history_weights=weights,
-            n_session=n_session + leads.astype(np.int32),
+            n_session=n_session,
             marks=Ragged.of(n, mark_owners, mark_rows, np.ones(len(mark_rows), np.float32)),
             impressions=Ragged.of(n, shown_owner, shown, shown_count),
-            interests=_interests(states, at, current, table),
-            preferences=_preferences(states),
-            mean_price=_mean_price(states),
-            signals=_signals(queries, at, states, n_session),
+            interests=interests,
+            preferences=preferences,
+            mean_price=mean_price,
+            signals=signals,
         )
 
 
@@ -206,78 +218,63 @@ def landmark_scale(at: Int64s, landmark_at: int, half_life_ms: NDArray[np.intege
 
     Kept within 2^-60 .. 2^60, so that a clock far off gives no infinities.
     """
-    scale: Doubles = np.exp2(np.clip((at - landmark_at) / half_life_ms, -60, 60))
+    scale: Doubles = np.exp2(np.minimum(np.maximum((at - landmark_at) / half_life_ms, -60), 60))
     return scale
 
 
-def _n_in_session(queries: list[Query], states: States, remembered: Bools) -> Int32s:
-    """Count the recent items that belong to the running session."""
-    never = np.iinfo(np.int64).max
-    started = np.array(
-        [never if query.session_started_at is None else query.session_started_at for query in queries], np.int64
+def _started_at(queries: list[Query]) -> Int64s:
+    """(B,) when each running session began; the end of time where there is none."""
+    return np.array(
+        [_NEVER if query.session_started_at is None else query.session_started_at for query in queries], np.int64
     )
-    counted: Int32s = ((states["recent_at"] >= started[:, None]) & remembered).sum(1, dtype=np.int32)
-    return counted
 
 
-def _interests(states: States, at: Int64s, current: Int32s, table: ItemTable) -> Tastes:
-    """Lay out the interests, decayed to `at`; who has none yet is taken to like what they look at."""
-    moment, habit = states["moment"], states["habit"]
-    held = (np.arange(N_INTERESTS) < states["n_interests"][:, None]) & ((moment != 0) | (habit != 0))
-    # Nothing decays backwards: for a trigger from the past, interests read as of the newest action.
-    read_at = np.maximum(at, np.where(states["n_recent"] > 0, states["recent_at"][:, 0], at))
-    weights = np.stack(
-        [
-            (moment * np.exp2((states["moment_at"] - read_at) / states["half_life_moment_ms"])[:, None])[held],
-            (habit * np.exp2((states["habit_at"] - read_at) / states["half_life_habit_ms"])[:, None])[held],
-        ],
-        axis=1,
-    ).astype(np.float32)
-    owners = np.nonzero(held)[0]
-    attributes = states["attributes"][held]
-    nobody = np.flatnonzero(~held.any(1) & (current >= 0))
-    if len(nobody):
-        looked_at = table.attributes[current[nobody]]  # (M, 8)
-        carried = looked_at != 0
-        owners = np.concatenate([owners, np.repeat(nobody, carried.sum(1))])
-        attributes = np.concatenate([attributes, looked_at[carried]])
-        weights = np.concatenate([weights, np.ones((carried.sum(), 2), np.float32)])
-        order = np.argsort(owners, kind="stable")
-        owners, attributes, weights = owners[order], attributes[order], weights[order]
-    return Tastes(_starts(np.bincount(owners, minlength=len(states))), attributes, weights)
+def _tastes(states: States, at: Int64s, current: Int32s, table: ItemTable) -> tuple[Tastes, Tastes]:
+    """Lay out interests and preferences."""
+    n = len(states)
+    looked_at = np.zeros((n, N_ATTRIBUTES), np.uint32)
+    known = current >= 0
+    looked_at[known] = table.attributes[current[known]]
+    starts, preference_starts = np.empty(n + 1, np.int64), np.empty(n + 1, np.int64)
+    attributes, preferred = np.empty((2, n * N_INTERESTS), np.uint32)
+    weights, preferences = np.empty((n * N_INTERESTS, 2), np.float32), np.empty((n * N_INTERESTS, 1), np.float32)
+    read_tastes(states, at, looked_at, starts, attributes, weights, preference_starts, preferred, preferences)
+    m, k = starts[n], preference_starts[n]
+    return Tastes(starts, attributes[:m], weights[:m]), Tastes(preference_starts, preferred[:k], preferences[:k])
 
 
-def _preferences(states: States) -> Tastes:
-    held = (np.arange(N_INTERESTS) < states["n_interests"][:, None]) & (states["preferences"] != 0)
-    weights = states["preferences"][held].reshape(-1, 1)
-    return Tastes(_starts(held.sum(1)), states["attributes"][held], weights)
+def _facts(queries: list[Query], at: Int64s, states: States, n_session: Int32s) -> tuple[Floats, Floats]:
+    """(B,) mean prices, and (B, 11) signals, counts and minutes as log(1 + x) / 10."""
+    n = len(queries)
+    mean_price = np.zeros(n, np.float32)
+    drift, idle_ms, pause_ms = np.zeros((3, n))
+    read_facts(states, at, mean_price, drift, idle_ms, pause_ms)
+    told = np.empty((n, len(SIGNALS)), np.float32)
+    for b, query in enumerate(queries):
+        angle = hour_of(query.context, query.at) * (2 * math.pi / 24)
+        told[b] = (
+            math.log1p(n_session[b]) / 10,
+            math.log1p(query.n_events) / 10,
+            drift[b],
+            math.log1p(query.n_last_5_min) / 10,
+            math.log1p(idle_ms[b] / _MINUTE_MS) / 10,
+            math.log1p(pause_ms[b] / _MINUTE_MS) / 10,
+            math.sin(angle),
+            math.cos(angle),
+            _is_mobile(query.context),
+            query.trigger == "request",
+            bool(query.query),
+        )
+    return mean_price, told
 
 
-def _mean_price(states: States) -> Floats:
-    """(B,) decayed mean price of what each user acted on; 0 unknown."""
-    weight = states["price_weight"]
-    mean = np.divide(states["price_sum"], weight, out=np.zeros(len(states)), where=weight > 0)
-    bounded: Floats = np.minimum(mean, np.finfo(np.float32).max).astype(np.float32)
-    return bounded
-
-
-def _signals(queries: list[Query], at: Int64s, states: States, n_session: Int32s) -> Floats:
-    """(B, 10), counts and minutes as log(1 + x) / 10."""
-    told = np.zeros((len(queries), len(SIGNALS)))
-    angle = np.array([hour_of(query.context, query.at) for query in queries]) * (2 * math.pi / 24)
-    idle_ms = np.where(states["n_recent"] > 0, at - states["recent_at"][:, 0], 0)
-    told[:, 0] = n_session
-    told[:, 1] = [query.n_events for query in queries]
-    told[:, 2] = np.clip(states["drift"], 0, 1)
-    told[:, 3] = [query.n_last_5_min for query in queries]
-    told[:, 4] = idle_ms / _MINUTE_MS
-    counts = [0, 1, 3, 4]
-    told[:, counts] = np.log1p(np.maximum(told[:, counts], 0)) / 10
-    told[:, 5], told[:, 6] = np.sin(angle), np.cos(angle)
-    told[:, 7] = [_is_mobile(query.context) for query in queries]
-    told[:, 8] = [query.trigger == "request" for query in queries]
-    told[:, 9] = [bool(query.query) for query in queries]
-    return told.astype(np.float32)
+def _cut(rows: Int32s, sizes: list[int]) -> list[Int32s]:
+    """Part rows that lie end to end."""
+    parts, start = [], 0
+    for size in sizes:
+        parts.append(rows[start : start + size])
+        start += size
+    return parts
 
 
 def _is_mobile(context: Context | None) -> bool:

@@ -14,7 +14,7 @@ from models.messages import Event, Item
 from models.profile import Outcome, Profile, ProfileConfig
 from models.query import Query
 from models.ranking.inputs import Inputs
-from models.recommender import MOST_AT_ONCE, Recommender
+from models.recommender import MOST_AT_ONCE, Ranked, Recommender
 from models.segments import EVERYBODY, hashes_of, segments_of
 from models.strategy import Strategy
 
@@ -85,6 +85,7 @@ def walk(
     items: Sequence[Item],
     config: WalkConfig | None = None,
     progress: Progress | None = None,
+    side: ItemSide | None = None,
 ) -> Iterator[Examples]:
     """Recommend, score, then learn: so nothing that a slate knows lies behind what it is judged on.
 
@@ -98,6 +99,8 @@ def walk(
         In time order.
     items
         The catalog, known from the start.
+    side
+        What learns the events, for whoever wants its table afterwards; it has learned nothing yet.
 
     Yields
     ------
@@ -107,7 +110,7 @@ def walk(
     if not events:
         return
     config = config or WalkConfig()
-    side = ItemSide(items, events[0].timestamp, config.item_side)
+    side = side or ItemSide(items, events[0].timestamp, config.item_side)
     profiles = _Profiles(config)
     next_acts = _next_acts(events, config)
     for start in range(0, len(events), config.publish_every):
@@ -176,13 +179,26 @@ def _next_acts(events: Sequence[Event], config: WalkConfig) -> list[Event | None
 def _ranked(due: list[tuple[Query, Event]], table: ItemTable, strategies: tuple[Strategy, ...]) -> Iterator[Examples]:
     """Rank slates by each strategy, then look up what each user did next."""
     recommender = Recommender(table)
-    wanted = table.rows_of(hash_all([act.item_id for _, act in due]))[:, None]  # (B, 1)
+    wanted = [act.item_id for _, act in due]
     answered_at = np.array([act.timestamp for _, act in due], np.int64)
     for place, strategy in enumerate(strategies):
         # The order is the blend's, for there may be no ranker yet; candidates and features are the same.
         by_blend = replace(strategy, ranker="blend")
         ranked = recommender.rank([replace(query, strategy=by_blend) for query, _ in due])
-        rows = ranked.blended.rows  # (B, C)
-        found = (rows == wanted) & (rows >= 0)
-        label_index = np.where(found.any(axis=1), found.argmax(axis=1), -1)
-        yield Examples(ranked.inputs, label_index, rows >= 0, ranked.batch.at, answered_at, place)
+        yield labelled(ranked, recommender.table, wanted, answered_at, place)
+
+
+def labelled(
+    ranked: Ranked, table: ItemTable, wanted: Sequence[str], answered_at: Int64s, strategy: int = 0
+) -> Examples:
+    """Look for the (B,) items that users went on to among their ranked candidates.
+
+    Parameters
+    ----------
+    answered_at : (B,) when they did, Unix ms.
+    """
+    wanted_rows = table.rows_of(hash_all(list(wanted)))[:, None]  # (B, 1)
+    rows = ranked.blended.rows  # (B, C)
+    found = (rows == wanted_rows) & (rows >= 0)
+    label_index = np.where(found.any(axis=1), found.argmax(axis=1), -1)
+    return Examples(ranked.inputs, label_index, rows >= 0, ranked.batch.at, answered_at, strategy)

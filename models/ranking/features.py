@@ -9,9 +9,10 @@ from models.kernels import kernel
 from models.ranking.batch import SIGNALS, SOURCES, QueryBatch
 from models.ranking.history_features import HISTORY_FEATURES, compare_with_history
 from models.ranking.item_features import ITEM_FEATURES, describe_items
+from models.ranking.session_features import SESSION_FEATURES, follow_session
 from models.ranking.taste_features import TASTE_FEATURES, match_tastes
 
-FEATURE_SET = "v1"
+FEATURE_SET = "v2"
 """The name of this list of features; a change to FEATURES or to what one means needs a new name."""
 
 BLEND_FEATURES = (
@@ -24,6 +25,7 @@ FEATURES: tuple[str, ...] = (
     *BLEND_FEATURES,
     *ITEM_FEATURES,
     *HISTORY_FEATURES,
+    *SESSION_FEATURES,
     *TASTE_FEATURES,
     *SIGNALS,
 )
@@ -36,6 +38,7 @@ def featurise(batch: QueryBatch, table: ItemTable, blended: Blended) -> Floats:
     _fill(rows, blended.scores, blended.source_scores, blended.source_ranks, batch.signals, features)
     describe_items(batch, table, rows, features, FEATURES.index(ITEM_FEATURES[0]))
     compare_with_history(batch, table, rows, features, FEATURES.index(HISTORY_FEATURES[0]))
+    follow_session(batch, table, rows, features, FEATURES.index(SESSION_FEATURES[0]))
     match_tastes(batch, table, rows, features, FEATURES.index(TASTE_FEATURES[0]))
     return features
 

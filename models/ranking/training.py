@@ -138,7 +138,13 @@ def train(
 
 
 class Gathered:
-    """Keeps a share of the examples that a ranker can learn from, drawn at random."""
+    """Keeps a share of the examples that a ranker can learn from, drawn at random.
+
+    Parameters
+    ----------
+    share : of the examples, at least 0.
+    seed : the same seed keeps the same ones.
+    """
 
     def __init__(self, share: float, seed: int) -> None:
         self._share = share

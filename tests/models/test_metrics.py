@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.metrics import Accuracy, concordance, ranks_of
+from models.metrics import Accuracy, concordance, gains, hits, ranks_of, reciprocals
 
 SCORES = np.array([[0.1, 0.9, 0.5, 0.7], [0.5, 0.5, 0.2, 9.0], [1.0, 2.0, 3.0, 4.0]], np.float32)
 PRESENT = np.array([[True] * 4, [True, True, True, False], [True] * 4])
@@ -51,3 +51,10 @@ def test_concordance_does_not_depend_on_the_scale_of_the_scores(seed: int):
     present = rng.random((5, 8)) < 0.9
     same = concordance(np.float32(4) * scores + np.float32(0), labels, present)
     assert np.array_equal(concordance(scores, labels, present), same, equal_nan=True)
+
+
+def test_a_rank_beyond_k_or_a_miss_earns_nothing() -> None:
+    ranks = np.array([1, 2, 3, 4, 0])
+    assert hits(ranks, 3).tolist() == [1, 1, 1, 0, 0]
+    assert reciprocals(ranks, 3) == pytest.approx([1, 1 / 2, 1 / 3, 0, 0])
+    assert gains(ranks, 3) == pytest.approx([1, 1 / np.log2(3), 1 / 2, 0, 0])

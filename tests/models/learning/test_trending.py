@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -165,3 +166,12 @@ def test_a_shard_packed_by_the_first_release_still_loads():
     rows = rows_of(Trending.unpack(GOLDEN.read_bytes(), TrendingConfig(DAY, min_users=2)))
     assert weights_of(rows["device=tv"]) == {}
     assert weights_of(rows["all"]) == pytest.approx({hash64("a"): 1.5})
+
+
+def test_what_was_acted_on_a_year_before_the_rest_of_its_batch_is_published_with_a_finite_weight():
+    trending = Trending(TrendingConfig())
+    old = a_contribution("a", at=NOW)
+    [batch] = add_up([old, a_contribution("b", at=NOW + 130 * DAY)], 1, DAY)
+    trending.learn(batch._replace(events=batch.events[:1], segments=batch.segments[:1]))
+    [row] = trending.take_changed()
+    assert np.isfinite(row.weights).all()

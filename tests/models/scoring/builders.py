@@ -5,12 +5,14 @@ The real table rounds weights to bfloat16 and is tested on its own; here numbers
 
 import random
 from dataclasses import dataclass, field, fields
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 
 from models.ids import hash32, hash64
 from models.items import ItemTable
+from models.items.sessions import SessionIndex
 from models.query import Query
 from models.ranking.batch import QueryBatch
 from models.strategy import Strategy
@@ -39,6 +41,15 @@ class AnItem:
 
 
 @dataclass
+class ASession:
+    """One of the recent sessions; the place in a list is its number."""
+
+    items: list[str]
+    user_id: str = "somebody"
+    last_at: int = NOW - DAY_MS
+
+
+@dataclass
 class ArrayTable:
     """What scoring reads of an item table."""
 
@@ -59,6 +70,7 @@ class ArrayTable:
     posting_new: Any
     posting_popular: Any
     posting_n: Any
+    sessions: SessionIndex
     postings: dict[int, int] = field(default_factory=dict)
     segments: dict[int, tuple[Any, Any]] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
@@ -103,7 +115,10 @@ def unit(*values: float) -> list[int]:
 
 
 def a_table(
-    items: list[AnItem], trending: dict[int, dict[str, float]] | None = None, shuffle: int | None = None
+    items: list[AnItem],
+    trending: dict[int, dict[str, float]] | None = None,
+    shuffle: int | None = None,
+    sessions: list[ASession] | None = None,
 ) -> ItemTable:
     """Lay out items as arrays; `shuffle` gives them other row numbers."""
     laid = list(items)
@@ -158,11 +173,33 @@ def a_table(
         posting_new=newest,
         posting_popular=popular,
         posting_n=np.array([len(held) for held in carriers.values()] or [0], np.int32),
+        sessions=an_index(rows, sessions or []),
         postings={attribute: posting for posting, attribute in enumerate(carriers)},
         segments=segments,
         names=names,
     )
     return cast("ItemTable", table)
+
+
+def an_index(rows: dict[str, int], sessions: list[ASession]) -> SessionIndex:
+    """Index sessions of items that have rows."""
+    heads = SimpleNamespace(session_head=np.full(len(rows), -1, np.int32), n_sessions=np.zeros(len(rows), np.int32))
+    index = SessionIndex(cast("Any", heads), 4)
+    put_sessions(index, rows, dict(enumerate(sessions)))
+    return index
+
+
+def put_sessions(index: SessionIndex, rows: dict[str, int], sessions: dict[int, ASession], version: int = 1) -> int:
+    """Put sessions by number, all with one version."""
+    starts = np.cumsum([0, *(len(session.items) for session in sessions.values())])
+    return index.put(
+        np.array(list(sessions), np.int64),
+        np.full(len(sessions), version, np.int64),
+        np.array([hash64(session.user_id) for session in sessions.values()], np.int64),
+        np.array([session.last_at for session in sessions.values()], np.int64),
+        starts.astype(np.int64),
+        np.array([rows[item] for session in sessions.values() for item in session.items], np.int32),
+    )
 
 
 def a_query(
@@ -242,6 +279,19 @@ def a_random_world(seed: int, n_items: int = 60) -> tuple[list[AnItem], dict[int
         hash64("device=mobile"): {item: rng.choice([1.0, 2.0]) for item in rng.sample(ids, 10)},
     }
     return items, trending
+
+
+def some_random_sessions(seed: int, n: int = 40, n_items: int = 60) -> list[ASession]:
+    """Make up sessions, some of equal times, some of people who ask as well."""
+    rng = random.Random(seed)  # noqa: S311 - no secret is made of it
+    return [
+        ASession(
+            [f"i-{rng.randrange(n_items)}" for _ in range(rng.randint(1, 11))],
+            f"u-{rng.randrange(200)}",
+            NOW - rng.choice([0, 1, 3, 50, 3_000]) * DAY_MS,
+        )
+        for _ in range(n)
+    ]
 
 
 def a_random_query(seed: int, n_known: int = 60, **others: Any) -> Query:

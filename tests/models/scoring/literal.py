@@ -5,7 +5,7 @@ from typing import Any
 
 from models.ids import hash32, hash64
 from models.query import Query
-from tests.models.scoring.builders import AnItem
+from tests.models.scoring.builders import AnItem, ASession
 from tests.states import told_by
 
 World = dict[str, AnItem]
@@ -24,7 +24,8 @@ def history_of(query: Query) -> list[tuple[int, float]]:
 def allowed(query: Query, item: AnItem) -> bool:
     """Whether the rules let the item stand on this query's slate."""
     strategy, name = query.strategy, hash64(item.item_id)
-    if not (item.available and item.named) or name == query.current_item:
+    may_stay = strategy.allow_seen and strategy.allow_current and query.candidates is None
+    if not (item.available and item.named) or (name == query.current_item and not may_stay):
         return False
     if query.candidates is not None:
         return item.item_id in query.candidates
@@ -33,6 +34,62 @@ def allowed(query: Query, item: AnItem) -> bool:
         or (not strategy.allow_owned and name in query.owned)
         or query.impressions.get(name, 0) >= strategy.max_impressions
     )
+
+
+def n_session_of(query: Query) -> int:
+    """How many items of the history belong to the running session."""
+    told, started_at = told_by(query), query.session_started_at
+    n_session = sum(at >= started_at for at in told.recent_at) if started_at is not None else 0
+    leads = bool(query.current_item) and query.current_item not in told.recent_items[:1]
+    return n_session + leads
+
+
+def two_step_rules(query: Query, world: World, _: Trends) -> dict[str, float]:
+    by_hash = {hash64(item_id): item for item_id, item in world.items()}
+    scores: dict[str, float] = {}
+    for r, (name, weight) in enumerate(history_of(query)[: min(3, max(1, n_session_of(query)))]):
+        first = by_hash.get(name)
+        if first is None or weight < 0:
+            continue
+        for middle, rule in first.rules.items():
+            for last, onward in world[middle].rules.items():
+                share = rule / sum(first.rules.values()) * onward / sum(world[middle].rules.values())
+                scores[last] = scores.get(last, 0) + share / (r + 1)
+    return scores
+
+
+def revisits(query: Query, world: World, _: Trends) -> dict[str, float]:
+    by_hash = {hash64(item_id): item_id for item_id in world}
+    scores: dict[str, float] = {}
+    for r, (name, weight) in enumerate(history_of(query)[: n_session_of(query)]):
+        if name in by_hash and weight >= 0:
+            scores[by_hash[name]] = scores.get(by_hash[name], 0) + 1 / (r + 1)
+    return scores
+
+
+def session_knn(query: Query, world: World, sessions: list[ASession]) -> dict[str, float]:
+    """Of sessions so few that none is beyond the most recent 500 of an item or the most similar 300."""
+    by_hash = {hash64(item_id): item_id for item_id in world}
+    steps: dict[str, int] = {}
+    for r, (name, weight) in enumerate(history_of(query)[: min(10, max(1, n_session_of(query)))]):
+        if name in by_hash and weight >= 0:
+            steps.setdefault(by_hash[name], r)
+    scores: dict[str, float] = {}
+    for session in sessions:
+        shared = [item for item in steps if item in session.items]
+        if not shared or session.user_id == query.user_id:
+            continue
+        days = max(query.at - session.last_at, 0) / 86_400_000
+        similarity = sum(math.exp(-steps[item] / 1.2) for item in shared) / len(session.items) ** 0.4
+        similarity *= math.exp(-min(days / 7, 20))
+        newest = min(shared, key=lambda item: steps[item])
+        anchor = max(p for p, item in enumerate(session.items) if item == newest)
+        for p, item in enumerate(session.items):
+            if p != anchor:
+                scores[item] = scores.get(item, 0) + similarity * math.exp(-abs(p - anchor) / 3)
+    for item in scores:
+        scores[item] *= math.log(1 + len(sessions) / (1 + sum(item in session.items for session in sessions)))
+    return scores
 
 
 def sequential_rules(query: Query, world: World, _: Trends) -> dict[str, float]:

@@ -10,7 +10,7 @@ from models.candidates.blend import Blended
 from models.candidates.scratch import scratch
 from models.items import ItemTable
 from models.query import Query
-from models.ranking.batch import SIGNALS
+from models.ranking.batch import SIGNALS, SOURCES
 from models.ranking.features import FEATURES, featurise
 from models.recommender import Recommender
 from tests.models.scoring.builders import (
@@ -25,14 +25,16 @@ from tests.models.scoring.builders import (
     a_table,
 )
 
+NOTHING = [0.0] * len(SOURCES)
+
 
 def features_of(table: ItemTable, item: str, query: Query, **blended: Any) -> dict[str, float]:
     """Featurise one candidate, and a padded place behind it."""
     candidates = Blended(
         rows=np.array([[table.ids.index(item), -1]], np.int32),
         scores=np.array([[blended.get("score", 0), 0]], np.float32),
-        source_scores=np.array([[blended.get("shares", [0] * 4), [0] * 4]], np.float32),
-        source_ranks=np.array([[blended.get("ranks", [0] * 4), [0] * 4]], np.float32),
+        source_scores=np.array([[blended.get("shares", NOTHING), NOTHING]], np.float32),
+        source_ranks=np.array([[blended.get("ranks", NOTHING), NOTHING]], np.float32),
         top_source=np.array([[-1, -1]], np.int8),
     )
     features = featurise(a_batch(table, query), table, candidates)
@@ -51,10 +53,39 @@ def test_what_the_sources_said_is_kept():
         "a",
         a_query(),
         score=0.5,
-        shares=[0.1, 0.2, 0.3, 0.4],
-        ranks=[1, 0.5, 0.25, 0.2],
+        shares=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7],
+        ranks=[1, 0.5, 0.25, 0.2, 0.1, 0, 0],
     )
-    assert [features[name] for name in FEATURES[:9]] == pytest.approx([0.1, 0.2, 0.3, 0.4, 1, 0.5, 0.25, 0.2, 0.5])
+    assert [features[name] for name in SOURCES] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7])
+    assert [features[f"{name}_rank"] for name in SOURCES] == pytest.approx([1, 0.5, 0.25, 0.2, 0.1, 0, 0])
+    assert features["blend"] == 0.5
+
+
+def test_a_candidate_is_compared_with_the_last_two_items_of_the_session():
+    items = [
+        AnItem("a", rules={"b": 3.0, "c": 1.0}, covisits={"b": 4.0, "c": 1.0}, popularity=(1.0, 11.0)),
+        AnItem("c"),
+    ]
+    table = a_table([*items, AnItem("b", popularity=(1.0, 31.0))])
+    last = features_of(table, "b", a_query(["a"]))
+    assert last["rule_from_last"] == pytest.approx(3 / 4)
+    assert last["covisit_with_last"] == pytest.approx(4 / math.sqrt((11 + 5) * (31 + 5)))
+    assert last["rule_from_second"] == last["covisit_with_second"] == 0
+    second = features_of(table, "b", a_query(["c", "a"]))
+    assert (second["rule_from_last"], second["rule_from_second"]) == pytest.approx((0, 3 / 4))
+    over = features_of(table, "b", a_query(["c", "a"], n_in_session=1))
+    assert over["rule_from_second"] == 0
+
+
+def test_a_candidate_that_was_met_in_the_session_says_when_and_how_often():
+    table = a_table([AnItem("a"), AnItem("b"), AnItem("c")])
+    query = a_query(["b", "a", "a", "c"], n_in_session=3, current="b")
+    a, b, c = (features_of(table, item, query) for item in "abc")
+    names = ("back", "n_in_session", "is_current", "n_distinct")
+    twice, once, never = (math.log(1 + n) / 10 for n in (2, 1, 0))
+    assert [a[name] for name in names] == pytest.approx([1 / 2, twice, 0, twice])
+    assert [b[name] for name in names] == pytest.approx([1, once, 1, twice])
+    assert [c[name] for name in names] == pytest.approx([0, never, 0, twice])
 
 
 def test_popularity_has_decayed_to_the_querys_own_moment():

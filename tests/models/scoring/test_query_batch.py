@@ -123,6 +123,7 @@ def test_the_signals_say_what_is_true_of_the_moment():
             "drift": 0.25,
             "n_last_5_min": math.log(2) / 10,
             "idle": math.log(3) / 10,
+            "pause": math.log(1 + 380 / 60) / 10,
             "hour_sin": 1.0,
             "hour_cos": 0.0,
             "is_mobile": 1.0,

@@ -10,10 +10,14 @@ from hypothesis import strategies as st
 
 from models.candidates.content import Content
 from models.candidates.covisitation import Covisitation
+from models.candidates.every_source import every_source
 from models.candidates.protocol import CandidateSource
+from models.candidates.revisits import Revisits
 from models.candidates.scratch import scratch
 from models.candidates.sequential_rules import SequentialRules
+from models.candidates.session_knn import SessionKNN
 from models.candidates.trending import Trending
+from models.candidates.two_step_rules import TwoStepRules
 from models.ids import hash64
 from models.items import ItemTable
 from models.query import Query
@@ -27,6 +31,7 @@ from tests.models.scoring.builders import (
     a_strategy,
     a_table,
     rows_by_id,
+    some_random_sessions,
 )
 
 SOURCES: list[tuple[CandidateSource, Callable[..., dict[str, float]]]] = [
@@ -34,8 +39,15 @@ SOURCES: list[tuple[CandidateSource, Callable[..., dict[str, float]]]] = [
     (Covisitation(), literal.covisitation),
     (Trending(), literal.trending),
     (Content(), literal.content),
+    (TwoStepRules(), literal.two_step_rules),
+    (Revisits(), literal.revisits),
 ]
-EVERY_SOURCE = pytest.mark.parametrize("source", [source for source, _ in SOURCES], ids=lambda s: s.name)
+EVERY_SOURCE = pytest.mark.parametrize("source", every_source(), ids=lambda s: s.name)
+
+
+def a_random_table(seed: int, shuffle: int | None = None) -> ItemTable:
+    items, trends = a_random_world(seed % 7)
+    return a_table(items, trends, shuffle, some_random_sessions(seed % 7))
 
 
 def proposals(source: CandidateSource, table: ItemTable, *queries: Query, n: int = 100) -> list[dict[str, float]]:
@@ -54,7 +66,9 @@ def test_the_kernel_scores_as_the_formula_reads(source: CandidateSource, formula
     world = {item.item_id: item for item in items}
     table = a_table(items, trends)
     own_items = [f"i-{i}" for i in range(0, 60, 1 + seed % 4)] + ["nowhere"]
-    strategy = a_strategy(allow_seen=seed % 2 == 0, allow_owned=seed % 3 == 0, max_impressions=1 + seed % 6)
+    strategy = a_strategy(
+        allow_seen=seed % 2 == 0, allow_current=seed % 4 == 0, allow_owned=seed % 3 == 0, max_impressions=1 + seed % 6
+    )
     candidates = own_items if own else None
     queries = [a_random_query(seed + i, candidates=candidates, strategy=strategy) for i in range(3)]
 
@@ -64,12 +78,27 @@ def test_the_kernel_scores_as_the_formula_reads(source: CandidateSource, formula
         assert found == pytest.approx(expected, rel=1e-4)
 
 
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), own=st.booleans())
+def test_the_session_knn_kernel_scores_as_the_formula_reads(seed: int, own: bool):
+    items, trends = a_random_world(seed % 7)
+    world = {item.item_id: item for item in items}
+    sessions = some_random_sessions(seed)
+    table = a_table(items, trends, sessions=sessions)
+    candidates = [f"i-{i}" for i in range(0, 60, 2)] if own else None
+    strategy = a_strategy(allow_seen=seed % 2 == 0, allow_current=seed % 4 == 0)
+    queries = [a_random_query(seed + i, candidates=candidates, strategy=strategy) for i in range(3)]
+    for query, found in zip(queries, proposals(SessionKNN(), table, *queries), strict=True):
+        expected = literal.session_knn(query, world, sessions)
+        expected = {i: s for i, s in expected.items() if s > 0 and literal.allowed(query, world[i])}
+        assert found == pytest.approx(expected, rel=1e-4)
+
+
 @EVERY_SOURCE
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000), n=st.integers(1, 30))
 def test_candidates_are_sorted_distinct_padded_and_as_many_as_there_are(source: CandidateSource, seed: int, n: int):
-    items, trends = a_random_world(seed % 7)
-    table = a_table(items, trends)
+    table = a_random_table(seed)
     batch = a_batch(table, *(a_random_query(seed + i) for i in range(4)))
     found = source.generate(batch, table, usable(table), n)
     everything = source.generate(batch, table, usable(table), 200)
@@ -89,8 +118,7 @@ def test_candidates_are_sorted_distinct_padded_and_as_many_as_there_are(source: 
 
 @EVERY_SOURCE
 def test_generating_leaves_nothing_behind(source: CandidateSource):
-    items, trends = a_random_world(1)
-    table = a_table(items, trends)
+    table = a_random_table(1)
     batch = a_batch(table, *(a_random_query(seed) for seed in range(20)))
     states = usable(table)
 
@@ -106,11 +134,10 @@ def test_generating_leaves_nothing_behind(source: CandidateSource):
 
 @EVERY_SOURCE
 def test_other_row_numbers_give_the_same_candidates_in_the_same_order(source: CandidateSource):
-    items, trends = a_random_world(2)
     queries = [a_random_query(seed) for seed in range(20)]
     answers = []
     for shuffle in (None, 1, 2):
-        table = a_table(items, trends, shuffle)
+        table = a_random_table(2, shuffle)
         found = source.generate(a_batch(table, *queries), table, usable(table), 15)
         answers.append(([rows_by_id(table, rows) for rows in found.rows], found.scores.tolist()))
 
@@ -119,8 +146,7 @@ def test_other_row_numbers_give_the_same_candidates_in_the_same_order(source: Ca
 
 @EVERY_SOURCE
 def test_unknown_items_unknown_segments_and_users_without_a_past_are_survived(source: CandidateSource):
-    items, trends = a_random_world(3)
-    table = a_table(items, trends)
+    table = a_random_table(3)
     strangers = [
         a_query(segments=()),
         a_query(["nowhere", "nothing"], current="never", interests={"tag=unheard": (1.0, 1.0)}, segments=(12345,)),
@@ -135,8 +161,7 @@ def test_an_empty_table_has_no_candidates(source: CandidateSource):
 
 @EVERY_SOURCE
 def test_a_cause_is_named_only_for_the_rows_that_are_asked_for(source: CandidateSource):
-    items, trends = a_random_world(4)
-    table = a_table(items, trends)
+    table = a_random_table(4)
     batch = a_batch(table, *(a_random_query(seed) for seed in range(5)))
     assert (source.causes(batch, table, np.full((5, 3), -1, np.int32)) == -1).all()
 

@@ -1,0 +1,56 @@
+"""What the core is given, gathered from the settings: the same for flows and backtests."""
+
+from dataflows.errors import EddyError
+from dataflows.settings import Settings
+from models.learning.item_side import ItemSideConfig
+from models.learning.item_statistics import StatisticsConfig
+from models.learning.sessions import SessionsConfig
+from models.learning.transitions import TransitionConfig
+from models.learning.trending import TrendingConfig
+from models.profile import ProfileConfig
+from models.ranking.checkpoint import SHIPPED, Checkpoint, CheckpointError, load_checkpoint
+
+
+def profile_config(settings: Settings) -> ProfileConfig:
+    """Say how profiles are kept."""
+    events, profiles = settings.events, settings.profile
+    return ProfileConfig(
+        event_weights=events.weights,
+        owning_types=events.owning_types,
+        session_gap_ms=1_000 * profiles.session_gap_s,
+        lateness_ms=1_000 * profiles.lateness_s,
+        half_life_moment_ms=1_000 * profiles.half_life_moment_s,
+        half_life_habit_ms=1_000 * profiles.half_life_habit_s,
+        expire_after_ms=1_000 * profiles.expire_after_s,
+        max_events_per_5_min=profiles.max_events_per_5_min,
+    )
+
+
+def item_side_config(settings: Settings) -> ItemSideConfig:
+    """Say how the item tables are learned."""
+    learn, profile = settings.learn, settings.profile
+    short_ms, long_ms = 1_000 * learn.half_life_short_s, 1_000 * learn.half_life_long_s
+    return ItemSideConfig(
+        event_weights=settings.events.weights,
+        segment_fields=settings.events.segment_fields,
+        transitions=TransitionConfig(
+            1_000 * profile.session_gap_s, 1_000 * profile.lateness_s, profile.max_events_per_5_min
+        ),
+        statistics=StatisticsConfig(short_ms, long_ms),
+        trending=TrendingConfig(short_ms, learn.min_users),
+        sessions=SessionsConfig(learn.shards, max(1, learn.sessions // learn.shards)),
+        n_shards=learn.shards,
+    )
+
+
+def trained_ranker(settings: Settings) -> Checkpoint:
+    """Load the trained ranker: the one that is named, else the one that comes with this release.
+
+    Raises
+    ------
+    EddyError : it cannot be read, or is none for this release.
+    """
+    try:
+        return load_checkpoint(settings.checkpoint or SHIPPED)
+    except (OSError, CheckpointError) as error:
+        raise EddyError(f"EDDY_CHECKPOINT: {error}") from error

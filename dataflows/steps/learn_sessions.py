@@ -1,0 +1,110 @@
+"""The step that keeps the most recent sessions, a shard of the users a key, and publishes those that have changed."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+import bytewax.operators as op
+from bytewax.operators import KeyedStream, StatefulBatchLogic
+
+from dataflows.records import Outgoing
+from dataflows.steps.add_up import shard_key
+from dataflows.steps.turns import next_turn
+from dataflows.steps.versions import first_version
+from models.learning.batches import shard_of
+from models.learning.packing import packed_session
+from models.learning.sessions import Sessions, SessionsConfig
+from models.learning.transitions import Contribution
+
+
+@dataclass(frozen=True, slots=True)
+class LearnSessionsConfig:
+    """How sessions are kept and published."""
+
+    sessions: SessionsConfig
+    publish_every_s: float
+    """Changes of a session within this time are published once."""
+
+
+class Lesson(NamedTuple):
+    """What a batch of events teaches one shard of the users."""
+
+    shard: int
+    contributions: list[Contribution]
+
+
+class LearnSessionsLogic(StatefulBatchLogic[Lesson, Outgoing, bytes]):
+    """One shard. What waits to be published is part of its state; at the end of its input it publishes all."""
+
+    def __init__(self, packed: bytes | None, config: LearnSessionsConfig, clock: Callable[[], datetime]) -> None:
+        self._config = config
+        self._clock = clock
+        self._publish_at: datetime | None = None
+        self._sessions: Sessions | None = None
+        if packed is not None:
+            self._sessions = Sessions.unpack(packed, config.sessions)
+            if self._sessions.changed:
+                self._publish_at = clock()
+
+    def on_batch(self, values: list[Lesson]) -> tuple[Iterable[Outgoing], bool]:
+        """Learn; publish later."""
+        for lesson in values:
+            if self._sessions is None:
+                self._sessions = Sessions(lesson.shard, self._config.sessions, first_version(self._clock()))
+            self._sessions.learn(lesson.contributions)
+            if self._publish_at is None:
+                config = self._config
+                self._publish_at = next_turn(
+                    self._clock(), lesson.shard, config.sessions.n_shards, config.publish_every_s
+                )
+        return (), self.RETAIN
+
+    def on_notify(self) -> tuple[Iterable[Outgoing], bool]:
+        """Publish what has changed."""
+        self._publish_at = None
+        return self._publish(), self.RETAIN
+
+    def on_eof(self) -> tuple[Iterable[Outgoing], bool]:
+        """Publish what has changed."""
+        return self.on_notify()
+
+    def notify_at(self) -> datetime | None:
+        """Return when to publish next."""
+        return self._publish_at
+
+    def snapshot(self) -> bytes:
+        """Pack the whole shard."""
+        return self._sessions.pack() if self._sessions is not None else b""
+
+    def _publish(self) -> list[Outgoing]:
+        if self._sessions is None:
+            return []
+        rows = self._sessions.take_changed()
+        keyed = ((row.version, *packed_session(row)) for row in rows)
+        return [Outgoing(key, f"{key}@{version}", value) for version, key, value in keyed]
+
+
+def learn_sessions(
+    step_id: str,
+    contributions: KeyedStream[Contribution],
+    config: LearnSessionsConfig,
+    clock: Callable[[], datetime],
+) -> KeyedStream[Outgoing]:
+    """Learn sessions: (row key, Outgoing).
+
+    Parameters
+    ----------
+    clock : aware, as the engine's notifications are.
+    """
+
+    def by_shard(keyed: list[tuple[str, Contribution]]) -> list[tuple[str, Lesson]]:
+        lessons: defaultdict[int, list[Contribution]] = defaultdict(list)
+        for _, contribution in keyed:
+            lessons[shard_of(contribution.user, config.sessions.n_shards)].append(contribution)
+        return [(shard_key(shard), Lesson(shard, learned)) for shard, learned in lessons.items()]
+
+    lessons = op.flat_map_batch(f"{step_id}_by_shard", contributions, by_shard)
+    rows = op.stateful_batch(step_id, lessons, lambda packed: LearnSessionsLogic(packed, config, clock))
+    return op.map(f"{step_id}_rows", rows, lambda keyed: (keyed[1].key, keyed[1]))

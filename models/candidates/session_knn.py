@@ -1,0 +1,256 @@
+"""Session kNN: what went with these items in the most similar of the recent sessions."""
+
+import numpy as np
+
+from models.arrays import Bytes, Doubles, Floats, Int32s, Int64s
+from models.candidates.protocol import Candidates
+from models.candidates.scratch import scratch
+from models.candidates.selection import mark, select_top, unmark
+from models.items import ItemTable
+from models.kernels import inline, kernel
+from models.ranking.batch import QueryBatch
+from models.strategy import SourceName
+
+N_LAST = 10
+"""Items of the running session that are looked up."""
+N_RECENT_SESSIONS = 500
+"""Sessions looked at of each of them, the most recent."""
+N_NEIGHBOURS = 300
+RECENCY = 1.2
+"""Steps back at which an item of the running session counts 1 / e."""
+FADING_MS = 7 * 86_400_000.0
+"""Age at which a session counts 1 / e."""
+MOST_FADED = 20.0
+"""Powers of e that age may take away: beyond, all are equally old, and none becomes nothing."""
+NEARNESS = 3.0
+"""Steps from the shared item at which an item of a neighbour counts 1 / e."""
+LENGTH_POWER = 0.4
+"""How much a long session has to share with this one to be as similar as a short one."""
+
+
+class SessionKNN:
+    """Items of similar sessions, the nearer to what was shared the better.
+
+    similarity(s) = sum over the items r = 0, 1, ... of this session that s shares of e^(-r / 1.2) / |s|^0.4
+    * e^(-age(s) / 7 days), r steps back from the newest; score(j) = sum over the 300 most similar sessions s of
+    similarity(s) * e^(-d / 3) * ln(1 + S / (1 + S_j)), for each j in s that stands d > 0 steps from the newest item
+    that is shared (where it was met last), S sessions and S_j of them with j. Of each item, only the 500 most recent
+    sessions are looked at; a user is no neighbour of themselves. Only the running session's items count (the newest
+    always does), and disliked ones do not. Ludewig, Mauro, Latifi, Jannach (2021), Empirical analysis of session-based
+    recommendation algorithms (STAN, VSKNN); Kersbergen, Sprangers, Schelter (2022), Serenade (VMIS-kNN).
+    """
+
+    name: SourceName = "session_knn"
+
+    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, n: int) -> Candidates:
+        """Propose the items that go best with the running session."""
+        found = Candidates.empty(batch.n, n)
+        sessions, held = table.sessions, scratch(max(table.n, len(table.sessions.lengths)))
+        _find(
+            batch.history, batch.history_weights, batch.n_session, batch.users, batch.at,
+            sessions.heads, sessions.older, sessions.items, sessions.lengths, sessions.last_at, sessions.owners,
+            sessions.numbers, sessions.n_sessions, sessions.n, batch.marks.starts, batch.marks.rows, batch.wanted,
+            table.hashes, states, held.sums, held.slots, found.rows, found.scores,
+        )  # fmt: skip
+        return found
+
+    def causes(self, batch: QueryBatch, table: ItemTable, rows: Int32s) -> Int64s:
+        """Name the item of the session through which the neighbours said most for each."""
+        causes = np.full(rows.shape, -1, np.int64)
+        sessions, held = table.sessions, scratch(max(table.n, len(table.sessions.lengths)))
+        _explain(
+            batch.history, batch.history_weights, batch.n_session, batch.users, batch.at,
+            sessions.heads, sessions.older, sessions.items, sessions.lengths, sessions.last_at, sessions.owners,
+            sessions.numbers, held.sums, held.slots, rows, causes,
+        )  # fmt: skip
+        return causes
+
+
+@inline
+def _distinct(history: Int32s, history_weights: Floats, n_session: int, items: Int32s, steps: Int32s) -> int:
+    """List the items that count, newest first, each once with its steps back; say how many there are."""
+    n = 0
+    for r in range(min(N_LAST, max(1, n_session))):
+        item = history[r]
+        if item < 0 or history_weights[r] < 0:
+            continue
+        known = False
+        for p in range(n):
+            known |= items[p] == item
+        if not known:
+            items[n], steps[n] = item, r
+            n += 1
+    return n
+
+
+@inline
+def _neighbours(
+    items: Int32s, steps: Int32s, n_items: int, user: int, at: int,
+    heads: Int32s, older: Int32s, lengths: Int32s, last_at: Int64s, owners: Int64s, numbers: Int64s,
+    sums: Floats, slots: Int32s, pool: Int32s, similarities: Floats, anchors: Int32s,
+) -> int:  # fmt: skip
+    """Find the most similar sessions, best first, and the node of the newest item that each shares; say how many."""
+    n = 0
+    length = len(older) // len(lengths)
+    for q in range(n_items):
+        weight = np.float32(np.exp(-steps[q] / RECENCY))
+        node = heads[items[q]]
+        looked_at = 0
+        while node >= 0 and looked_at < N_RECENT_SESSIONS:
+            looked_at += 1
+            session = node // length
+            if owners[session] != user:
+                if slots[session] == 0:
+                    pool[n] = session
+                    n += 1
+                    slots[session] = node + 1
+                sums[session] += weight
+            node = older[node]
+    for p in range(n):
+        session = pool[p]
+        age = max(at - last_at[session], 0)
+        similarities[p] = sums[session] / lengths[session] ** LENGTH_POWER * np.exp(-min(age / FADING_MS, MOST_FADED))
+        sums[session] = 0
+    touched = pool[:n].copy()
+    kept = select_top(pool, similarities, n, N_NEIGHBOURS, numbers)
+    for p in range(kept):
+        anchors[p] = slots[pool[p]] - 1
+    for session in touched:
+        slots[session] = 0
+    return kept
+
+
+@kernel
+def _find(
+    history: Int32s,  # (B, 32)
+    history_weights: Floats,  # (B, 32)
+    n_session: Int32s,  # (B,)
+    users: Int64s,  # (B,)
+    at: Int64s,  # (B,)
+    heads: Int32s,  # (N,)
+    older: Int32s,  # (S * 11,)
+    items: Int32s,  # (S, 11)
+    lengths: Int32s,  # (S,)
+    last_at: Int64s,  # (S,)
+    owners: Int64s,  # (S,)
+    numbers: Int64s,  # (S,)
+    n_sessions: Int32s,  # (N,) sessions that hold the item
+    n_all: int,
+    mark_starts: Int64s,
+    mark_rows: Int32s,
+    wanted: int,
+    hashes: Int64s,
+    states: Bytes,
+    sums: Floats,
+    slots: Int32s,
+    out_rows: Int32s,  # (B, n)
+    out_scores: Floats,  # (B, n)
+) -> None:
+    looked_up, steps = np.empty(N_LAST, np.int32), np.empty(N_LAST, np.int32)
+    sessions = np.empty(N_LAST * N_RECENT_SESSIONS, np.int32)
+    similarities = np.empty(len(sessions), np.float32)
+    anchors = np.empty(N_NEIGHBOURS, np.int32)
+    pool = np.empty(N_NEIGHBOURS * items.shape[1], np.int32)
+    scores = np.empty(len(pool), np.float32)
+    for b in range(history.shape[0]):
+        n_items = _distinct(history[b], history_weights[b], n_session[b], looked_up, steps)
+        kept = _neighbours(
+            looked_up, steps, n_items, users[b], at[b], heads, older, lengths, last_at, owners, numbers, sums, slots,
+            sessions, similarities, anchors,
+        )  # fmt: skip
+        mark(states, mark_rows, mark_starts[b], mark_starts[b + 1])
+        n = 0
+        for p in range(kept):
+            session = sessions[p]
+            anchor = anchors[p] - session * items.shape[1]
+            for position in range(lengths[session]):
+                j = items[session, position]
+                if position == anchor or states[j] != wanted:
+                    continue
+                gain = similarities[p] * np.float32(np.exp(-abs(position - anchor) / NEARNESS))
+                if sums[j] == 0:
+                    pool[n] = j
+                    n += 1
+                sums[j] += gain
+        unmark(states, mark_rows, mark_starts[b], mark_starts[b + 1])
+        for p in range(n):
+            scores[p] = sums[pool[p]] * np.log1p(n_all / (1.0 + n_sessions[pool[p]]))
+            sums[pool[p]] = 0
+        found = select_top(pool, scores, n, out_rows.shape[1], hashes)
+        for p in range(found):
+            out_rows[b, p] = pool[p]
+            out_scores[b, p] = scores[p]
+
+
+@kernel
+def _explain(
+    history: Int32s,  # (B, 32)
+    history_weights: Floats,  # (B, 32)
+    n_session: Int32s,  # (B,)
+    users: Int64s,  # (B,)
+    at: Int64s,  # (B,)
+    heads: Int32s,  # (N,)
+    older: Int32s,  # (S * 11,)
+    items: Int32s,  # (S, 11)
+    lengths: Int32s,  # (S,)
+    last_at: Int64s,  # (S,)
+    owners: Int64s,  # (S,)
+    numbers: Int64s,  # (S,)
+    sums: Floats,
+    slots: Int32s,
+    rows: Int32s,  # (B, K)
+    causes: Int64s,  # (B, K) written
+) -> None:
+    """Split each candidate's score over the items of the running session; the newest at a tie."""
+    looked_up, steps = np.empty(N_LAST, np.int32), np.empty(N_LAST, np.int32)
+    sessions = np.empty(N_LAST * N_RECENT_SESSIONS, np.int32)
+    similarities = np.empty(len(sessions), np.float32)
+    anchors = np.empty(N_NEIGHBOURS, np.int32)
+    shares = np.empty((rows.shape[1], N_LAST))
+    shared = np.empty(N_LAST)
+    for b in range(history.shape[0]):
+        n_items = _distinct(history[b], history_weights[b], n_session[b], looked_up, steps)
+        kept = _neighbours(
+            looked_up, steps, n_items, users[b], at[b], heads, older, lengths, last_at, owners, numbers, sums, slots,
+            sessions, similarities, anchors,
+        )  # fmt: skip
+        shares[:] = 0
+        _number(rows[b], slots, 1)
+        for p in range(kept):
+            session = sessions[p]
+            anchor = anchors[p] - session * items.shape[1]
+            _share(items[session], lengths[session], looked_up, steps, n_items, shared)
+            for position in range(lengths[session]):
+                c = slots[items[session, position]] - 1
+                if c >= 0 and position != anchor:
+                    said = similarities[p] * np.exp(-abs(position - anchor) / NEARNESS)
+                    for q in range(n_items):
+                        shares[c, q] += said * shared[q]
+        _number(rows[b], slots, 0)
+        for c in range(rows.shape[1]):
+            best = shares[c, :n_items].argmax() if n_items > 0 else 0
+            if shares[c, best] > 0:
+                causes[b, c] = looked_up[best]
+
+
+@inline
+def _number(rows: Int32s, slots: Int32s, step: int) -> None:
+    """Write each row's place, from 1, into its slot; with step 0, clear the slots."""
+    for c in range(len(rows)):
+        if rows[c] >= 0:
+            slots[rows[c]] = step * (c + 1)
+
+
+@inline
+def _share(items: Int32s, n: int, looked_up: Int32s, steps: Int32s, n_items: int, shared: Doubles) -> None:
+    """Say what part of a neighbour's similarity comes from each item of the running session."""
+    total = 0.0
+    for q in range(n_items):
+        shared[q] = 0
+        for p in range(n):
+            if items[p] == looked_up[q]:
+                shared[q] = np.exp(-steps[q] / RECENCY)
+                break
+        total += shared[q]
+    for q in range(n_items):
+        shared[q] /= total

@@ -1,0 +1,159 @@
+"""Rules of two steps: what follows what follows, so that a thin past still leads somewhere."""
+
+import numpy as np
+
+from models.arrays import Bytes, Floats, Int32s, Int64s
+from models.candidates.neighbours import add_neighbours
+from models.candidates.protocol import Candidates
+from models.candidates.scratch import scratch
+from models.candidates.selection import mark, select_top, unmark
+from models.items import ItemTable
+from models.kernels import inline, kernel
+from models.ranking.batch import QueryBatch
+from models.strategy import SourceName
+
+N_LAST = 3
+
+
+class TwoStepRules:
+    """Sequential rules applied twice, from the newest items of the session.
+
+    score(j) = sum over r = 0..2 of 1 / (r + 1) * sum_k P(i_r, k) * P(k, j), where i_0 is the newest item and P(i, j) =
+    rule(i, j) / sum_k rule(i, k); only the running session's items count (the newest always does), and disliked ones do
+    not. A random walk of two steps, as in Cooper, Lee, Radinsky, Siegal (2014), Random walks in recommender systems.
+    """
+
+    name: SourceName = "two_step_rules"
+
+    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, n: int) -> Candidates:
+        """Propose the items where most walks end."""
+        found = Candidates.empty(batch.n, n)
+        _walk(
+            batch.history, batch.history_weights, batch.n_session, table.neighbours, table.rule_weights,
+            batch.marks.starts, batch.marks.rows, batch.wanted, table.hashes, states, scratch(table.n).sums,
+            found.rows, found.scores,
+        )  # fmt: skip
+        return found
+
+    def causes(self, batch: QueryBatch, table: ItemTable, rows: Int32s) -> Int64s:
+        """Name the item that most walks began at."""
+        causes = np.full(rows.shape, -1, np.int64)
+        _explain(
+            batch.history, batch.history_weights, batch.n_session, table.neighbours, table.rule_weights, rows, causes
+        )
+        return causes
+
+
+@inline
+def _total(neighbours: Int32s, weights: Floats) -> float:
+    """Sum the weights of one item's rules."""
+    total = 0.0
+    for k in range(len(neighbours)):
+        if neighbours[k] < 0:
+            break
+        total += weights[k]
+    return total
+
+
+@kernel
+def _walk(
+    history: Int32s,  # (B, 32)
+    history_weights: Floats,  # (B, 32)
+    n_session: Int32s,  # (B,)
+    neighbours: Int32s,  # (N, K)
+    weights: Floats,  # (N, K)
+    mark_starts: Int64s,
+    mark_rows: Int32s,
+    wanted: int,
+    hashes: Int64s,
+    states: Bytes,
+    sums: Floats,
+    out_rows: Int32s,  # (B, n)
+    out_scores: Floats,  # (B, n)
+) -> None:
+    width = neighbours.shape[1]
+    pool = np.empty(N_LAST * width * width, np.int32)
+    scores = np.empty(len(pool), np.float32)
+    for b in range(history.shape[0]):
+        mark(states, mark_rows, mark_starts[b], mark_starts[b + 1])
+        n = 0
+        for r in range(min(N_LAST, max(1, n_session[b]))):
+            i = history[b, r]
+            if i >= 0 and history_weights[b, r] >= 0:
+                n = _walk_from(i, 1.0 / (r + 1), neighbours, weights, states, wanted, sums, pool, n)
+        unmark(states, mark_rows, mark_starts[b], mark_starts[b + 1])
+        for p in range(n):
+            scores[p] = sums[pool[p]]
+            sums[pool[p]] = 0
+        kept = select_top(pool, scores, n, out_rows.shape[1], hashes)
+        for p in range(kept):
+            out_rows[b, p] = pool[p]
+            out_scores[b, p] = scores[p]
+
+
+@inline
+def _walk_from(
+    i: int,
+    factor: float,
+    neighbours: Int32s,
+    weights: Floats,
+    states: Bytes,
+    wanted: int,
+    sums: Floats,
+    pool: Int32s,
+    n: int,
+) -> int:
+    """Add one item's walks to the items where they end; return how many the pool now holds."""
+    first_total = _total(neighbours[i], weights[i])
+    for k in range(neighbours.shape[1]):
+        middle = neighbours[i, k]
+        if middle < 0:
+            break
+        total = _total(neighbours[middle], weights[middle])
+        if total > 0 and weights[i, k] > 0:
+            share = factor * weights[i, k] / (first_total * total)
+            n = add_neighbours(share, neighbours[middle], weights[middle], states, wanted, sums, pool, n)
+    return n
+
+
+@inline
+def _share_of(i: int, j: int, neighbours: Int32s, weights: Floats) -> float:
+    """Say what share of the walks from item i end at item j."""
+    share = 0.0
+    first_total = _total(neighbours[i], weights[i])
+    for k in range(neighbours.shape[1]):
+        middle = neighbours[i, k]
+        if middle < 0:
+            break
+        for p in range(neighbours.shape[1]):
+            if neighbours[middle, p] == j:
+                total = _total(neighbours[middle], weights[middle])
+                share += weights[i, k] * weights[middle, p] / (first_total * total) if total > 0 else 0.0
+                break
+    return share
+
+
+@kernel
+def _explain(
+    history: Int32s,  # (B, 32)
+    history_weights: Floats,  # (B, 32)
+    n_session: Int32s,  # (B,)
+    neighbours: Int32s,  # (N, K)
+    weights: Floats,  # (N, K)
+    rows: Int32s,  # (B, L)
+    causes: Int64s,  # (B, L) written
+) -> None:
+    """Find the item of the session that most of a candidate's score came from; the newest at a tie."""
+    for b in range(rows.shape[0]):
+        for c in range(rows.shape[1]):
+            best = 0.0
+            if rows[b, c] < 0:
+                continue
+            for r in range(min(N_LAST, max(1, n_session[b]))):
+                i = history[b, r]
+                if i < 0 or history_weights[b, r] < 0:
+                    continue
+                gain = _share_of(i, rows[b, c], neighbours, weights) / (r + 1)
+                if gain > best:
+                    best = gain
+                    causes[b, c] = i

@@ -38,7 +38,7 @@ def item_side_config(settings: Settings) -> ItemSideConfig:
         ),
         statistics=StatisticsConfig(short_ms, long_ms),
         trending=TrendingConfig(short_ms, learn.min_users),
-        sessions=SessionsConfig(learn.shards, max(1, learn.sessions // learn.shards)),
+        sessions=SessionsConfig(learn.sessions),
         n_shards=learn.shards,
     )
 

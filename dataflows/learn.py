@@ -109,7 +109,7 @@ def build(
     table = LearnItemsConfig(
         side.statistics, side.trending, side.n_shards, learn.publish_every_s, learn.max_rows_per_publish
     )
-    recent = LearnSessionsConfig(side.sessions, learn.publish_every_s)
+    recent = LearnSessionsConfig(side.sessions, side.n_shards, learn.publish_every_s)
 
     flow = Dataflow("learn")
 

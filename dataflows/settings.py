@@ -199,8 +199,8 @@ class LearnSettings(Section):
     """Seconds for which changes of a row are coalesced."""
     max_rows_per_publish: int = Field(default=2_000, ge=1)
     """Rows that a shard publishes at a time."""
-    sessions: int = Field(default=65_536, ge=1, le=1 << 22)
-    """Recent sessions that session kNN looks for neighbours in, some 300 bytes each in every recommend process."""
+    sessions: int = Field(default=1 << 18, ge=1, le=1 << 22)
+    """Users whose newest session is kept for session kNN, some 170 bytes each in every recommend process."""
     half_life_short_s: int = Field(default=86_400, ge=1)
     """Half-life of trends."""
     half_life_long_s: int = Field(default=14 * 86_400, ge=1)

@@ -1,4 +1,4 @@
-"""The step that keeps the most recent sessions, a shard of the users a key, and publishes those that have changed."""
+"""The step that publishes each user's newest session, changes within a short time once; a shard of the users a key."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -12,8 +12,6 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 from dataflows.records import Outgoing
 from dataflows.steps.add_up import shard_key
 from dataflows.steps.turns import next_turn
-from dataflows.steps.versions import first_version
-from models.learning.batches import shard_of
 from models.learning.packing import packed_session
 from models.learning.sessions import Sessions, SessionsConfig
 from models.learning.transitions import Contribution
@@ -24,6 +22,7 @@ class LearnSessionsConfig:
     """How sessions are kept and published."""
 
     sessions: SessionsConfig
+    n_shards: int
     publish_every_s: float
     """Changes of a session within this time are published once."""
 
@@ -41,24 +40,16 @@ class LearnSessionsLogic(StatefulBatchLogic[Lesson, Outgoing, bytes]):
     def __init__(self, packed: bytes | None, config: LearnSessionsConfig, clock: Callable[[], datetime]) -> None:
         self._config = config
         self._clock = clock
-        self._publish_at: datetime | None = None
-        self._sessions: Sessions | None = None
-        if packed is not None:
-            self._sessions = Sessions.unpack(packed, config.sessions)
-            if self._sessions.changed:
-                self._publish_at = clock()
+        self._sessions = Sessions.unpack(packed, config.sessions) if packed else Sessions(config.sessions)
+        self._publish_at = clock() if self._sessions.changed else None
 
     def on_batch(self, values: list[Lesson]) -> tuple[Iterable[Outgoing], bool]:
         """Learn; publish later."""
-        for lesson in values:
-            if self._sessions is None:
-                self._sessions = Sessions(lesson.shard, self._config.sessions, first_version(self._clock()))
-            self._sessions.learn(lesson.contributions)
+        config = self._config
+        for shard, contributions in values:
+            self._sessions.learn(contributions)
             if self._publish_at is None:
-                config = self._config
-                self._publish_at = next_turn(
-                    self._clock(), lesson.shard, config.sessions.n_shards, config.publish_every_s
-                )
+                self._publish_at = next_turn(self._clock(), shard, config.n_shards, config.publish_every_s)
         return (), self.RETAIN
 
     def on_notify(self) -> tuple[Iterable[Outgoing], bool]:
@@ -75,14 +66,11 @@ class LearnSessionsLogic(StatefulBatchLogic[Lesson, Outgoing, bytes]):
         return self._publish_at
 
     def snapshot(self) -> bytes:
-        """Pack the whole shard."""
-        return self._sessions.pack() if self._sessions is not None else b""
+        """Pack what waits."""
+        return self._sessions.pack()
 
     def _publish(self) -> list[Outgoing]:
-        if self._sessions is None:
-            return []
-        rows = self._sessions.take_changed()
-        keyed = ((row.version, *packed_session(row)) for row in rows)
+        keyed = ((row.version, *packed_session(row)) for row in self._sessions.take_changed())
         return [Outgoing(key, f"{key}@{version}", value) for version, key, value in keyed]
 
 
@@ -102,7 +90,8 @@ def learn_sessions(
     def by_shard(keyed: list[tuple[str, Contribution]]) -> list[tuple[str, Lesson]]:
         lessons: defaultdict[int, list[Contribution]] = defaultdict(list)
         for _, contribution in keyed:
-            lessons[shard_of(contribution.user, config.sessions.n_shards)].append(contribution)
+            number = contribution.user % config.sessions.n_places
+            lessons[number % config.n_shards].append(contribution)
         return [(shard_key(shard), Lesson(shard, learned)) for shard, learned in lessons.items()]
 
     lessons = op.flat_map_batch(f"{step_id}_by_shard", contributions, by_shard)

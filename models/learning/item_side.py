@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from models.items import ItemTable
-from models.learning.batches import add_up, shard_of
+from models.learning.batches import add_up
 from models.learning.content import ContentState
 from models.learning.item_statistics import ItemStatistics, StatisticsConfig
 from models.learning.packing import (
@@ -61,8 +61,7 @@ class ItemSide:
             (ItemStatistics(self._config.statistics), Trending(self._config.trending))
             for _ in range(self._config.n_shards)
         ]
-        n_shards = self._config.sessions.n_shards
-        self._sessions = [Sessions(shard, self._config.sessions) for shard in range(n_shards)]
+        self._sessions = Sessions(self._config.sessions)
         self._topic: dict[str, bytes] = {}
         for item in self._items:
             content = ContentState(1).apply(item)
@@ -86,17 +85,8 @@ class ItemSide:
             changed = [packed_neighbours(row) for row in statistics.take_changed(statistics.n)]
             changed += [packed_trending(row, batch.shard) for row in trending.take_changed()]
             self._publish(gone, dict(changed))
-        self._learn_sessions(contributions)
-
-    def _learn_sessions(self, contributions: Sequence[Contribution]) -> None:
-        learned: defaultdict[int, list[Contribution]] = defaultdict(list)
-        for contribution in contributions:
-            learned[shard_of(contribution.user, len(self._sessions))].append(contribution)
-        changed: dict[str, bytes] = {}
-        for shard, part in learned.items():
-            self._sessions[shard].learn(part)
-            changed.update(packed_session(row) for row in self._sessions[shard].take_changed())
-        self._publish([], changed)
+        self._sessions.learn(contributions)
+        self._publish([], dict(map(packed_session, self._sessions.take_changed())))
 
     def _contributions(self, events: Sequence[Event]) -> Iterator[Contribution]:
         for event in events:

@@ -1,5 +1,7 @@
 """What was learned, as rows of `model-updates`: the key and the packed bytes of each."""
 
+import numpy as np
+
 from models.items.rows import pack_content, pack_neighbours, pack_session, pack_trending
 from models.learning.content import ContentRow
 from models.learning.item_statistics import ItemRow
@@ -58,7 +60,7 @@ def packed_trending(row: TrendingRow, shard: int) -> tuple[str, bytes]:
 def packed_session(row: SessionRow) -> tuple[str, bytes]:
     """Pack a session."""
     return session_key(row.number), pack_session(
-        row.number, version=row.version, last_at=row.last_at, user=row.user, items=row.items
+        row.number, version=row.version, last_at=row.last_at, user=row.user, items=np.array(row.items, np.int64)
     )
 
 

@@ -9,6 +9,7 @@ from dataflows.settings import EventSettings, LearnSettings, ProfileSettings, Se
 from models.ids import hash64
 from tests.flows.learning import (
     FAR_AHEAD,
+    LONG_AGO,
     Run,
     an_entry,
     an_event,
@@ -23,6 +24,13 @@ def test_views_in_a_row_become_neighbours():
     rows = Run([an_event(1, item="a"), an_event(2, item="b"), an_event(3, item="c")]).run().rows
     assert neighbours_of(rows["neighbours/a"]) == [hash64("b"), hash64("c")]
     assert set(neighbours_of(rows["neighbours/b"])) == {hash64("a"), hash64("c")}
+
+
+def test_a_users_session_is_published_as_it_stands():
+    events = [an_event(1, "u-1", "a"), an_event(2, "u-2", "b"), an_event(3, "u-1", "c")]
+    for now in (LONG_AGO, FAR_AHEAD):
+        rows = Run(events, now=now).run().rows
+        assert neighbours_of(rows[f"sessions/{hash64('u-1') % (1 << 18)}"]) == [hash64("a"), hash64("c")]
 
 
 def test_items_trend_in_their_segment_and_for_everybody():
@@ -59,7 +67,7 @@ def test_what_teaches_nothing_is_counted_by_reason():
 def test_event_types_weigh_what_the_settings_say():
     settings = Settings(learn=LearnSettings(shards=1), events=EventSettings(weights={"nod": 2.5}, segment_fields=()))
     rows = Run([an_event(1, event_type="nod"), an_event(2, item="b")], settings=settings).run().rows
-    assert set(rows) == {"neighbours/a", "trending/all/0"}
+    assert set(rows) == {"neighbours/a", "trending/all/0", f"sessions/{hash64('u-1') % (1 << 18)}"}
     value = rows["neighbours/a"]
     assert value is not None
     assert np.frombuffer(value, np.float32, 2, 48).tolist() == [2.5, 2.5]

@@ -8,6 +8,7 @@ from bytewax.testing import TestingSource
 from dataflows.steps import add_up as add_up_step
 from models.learning.content import ContentState
 from models.learning.item_statistics import ItemStatistics
+from models.learning.sessions import Sessions
 from models.learning.transitions import UserTransitions
 from models.learning.trending import Trending
 from tests.flows.learning import FAR_AHEAD, Run, an_event, many_entries, many_events
@@ -24,6 +25,8 @@ STEPS = {
     "publish_items": (ItemStatistics, "take_changed"),
     "publish_trending": (Trending, "take_changed"),
     "snapshot": (ItemStatistics, "pack"),
+    "learn_sessions": (Sessions, "learn"),
+    "publish_sessions": (Sessions, "take_changed"),
     "learn_content": (ContentState, "apply"),
 }
 

@@ -95,7 +95,7 @@ def test_two_commands_turn_a_folder_of_events_into_slates(tmp_path: Path):
     assert sorted(slate["trigger_id"] for slate in slates) == sorted(f"e-{n}" for n in range(N_EVENTS))
     assert all(slate["items"] for slate in slates)
     sources = {item["source"] for slate in slates for item in slate["items"]}
-    assert "sequential_rules" in sources
+    assert "session_knn" in sources
     assert [letter["reason"] for letter in written(folder, "dead-letters/recommend")] == ["truncated"]
     assert [letter["topic"] for letter in written(folder, "dead-letters/learn")] == ["catalog"]
 

@@ -96,11 +96,22 @@ class Count(DynamicSink[tuple[str, Outgoing]], StatelessSinkPartition[tuple[str,
         self.watch.last_written = perf_counter()
 
 
-def settings_for(ranker: str) -> Settings:
+FOUR_SOURCES = "blend, four sources"
+STRATEGIES = {
+    FOUR_SOURCES: Strategy(
+        sources={"sequential_rules": 1.0, "covisitation": 0.7, "content": 0.3, "trending": 0.2}, n_candidates=100
+    ),
+    "blend": Strategy(n_candidates=100),
+    "mlp": Strategy(ranker="mlp", n_candidates=100),
+}
+"""All sources but in the first, which is for who would rather have speed."""
+
+
+def settings_for(name: str) -> Settings:
     """Make the benchmark's settings: clicks make slates, 100 candidates."""
     return Settings(
         events=EventSettings(triggers=frozenset({TRIGGER})),
-        strategy=Strategy(ranker="mlp" if ranker == "mlp" else "blend", n_candidates=100),
+        strategy=STRATEGIES[name],
     )
 
 

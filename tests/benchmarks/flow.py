@@ -23,15 +23,15 @@ from models.ranking.features import FEATURES
 from models.ranking.mlp import MLP, MLPConfig
 from models.recommender import Recommender
 from tests.benchmarks.bare import BareLoop, Lap, time_recommending
-from tests.benchmarks.engine import Stopwatch, settings_for, time_learn, time_recommend
+from tests.benchmarks.engine import FOUR_SOURCES, STRATEGIES, Stopwatch, settings_for, time_learn, time_recommend
 from tests.benchmarks.report import write_table
 from tests.benchmarks.world import World, make_world
 
 ROUNDS = 3
+RECOVERY = f"{FOUR_SOURCES}, recovery"
 N_THROUGH_A_BROKER = 10_000
 RATE = 500
 """Events a second through the broker."""
-RANKERS = ("blend", "mlp")
 console = Console(stderr=True)
 
 
@@ -54,22 +54,22 @@ def measure(n_events: int, n_rounds: int) -> dict[str, Any]:
         recommender = Recommender(world.table, untrained(), n_threads=settings_for("blend").n_threads)
         recommender.warm_up()
         bare = BareLoop(world, settings_for("blend"))
-        loops = {"blend": bare, "mlp": BareLoop(world, settings_for("mlp"), bare.past)}
+        loops = {name: BareLoop(world, settings_for(name), bare.past) for name in STRATEGIES}
         warm_up(world, recommender)
         calm_collector()  # as `run_flow` does
-        laps: dict[str, list[Lap]] = {name: [] for name in RANKERS}
-        flows: dict[str, list[Stopwatch]] = {"blend": [], "blend, recovery": [], "mlp": [], "learn": []}
+        laps: dict[str, list[Lap]] = {name: [] for name in STRATEGIES}
+        flows: dict[str, list[Stopwatch]] = {name: [] for name in (*STRATEGIES, RECOVERY, "learn")}
         for number in range(1, n_rounds + 1):
-            for name in RANKERS:
+            for name in STRATEGIES:
                 status.update(f"round {number} of {n_rounds}: bare loop, {name}")
                 laps[name].append(loops[name].run(recommender))
                 status.update(f"round {number} of {n_rounds}: recommend, {name}")
                 flows[name].append(time_recommend(world, recommender, settings_for(name), recovery=False))
             status.update(f"round {number} of {n_rounds}: recommend, recovery on")
-            flows["blend, recovery"].append(time_recommend(world, recommender, settings_for("blend"), recovery=True))
+            flows[RECOVERY].append(time_recommend(world, recommender, settings_for(FOUR_SOURCES), recovery=True))
             status.update(f"round {number} of {n_rounds}: learn")
             flows["learn"].append(time_learn(world, settings_for("blend")))
-        parts = {name: time_recommending(recommender, loops[name].queries()) for name in RANKERS}
+        parts = {name: time_recommending(recommender, loops[name].queries()) for name in STRATEGIES}
 
     n_slates = laps["blend"][0].n_slates
     recommends = {name: watches for name, watches in flows.items() if name != "learn"}
@@ -77,7 +77,7 @@ def measure(n_events: int, n_rounds: int) -> dict[str, Any]:
         if any(watch.n_written != n_slates for watch in watches):
             raise AssertionError(f"{name}: {[w.n_written for w in watches]} slates, the bare loop made {n_slates}")
     seconds = {name: min(w.last_written - w.started for w in watches) for name, watches in recommends.items()}
-    seconds |= {f"{name}, bare": min(lap.seconds for lap in laps[name]) for name in RANKERS}
+    seconds |= {f"{name}, bare": min(lap.seconds for lap in laps[name]) for name in STRATEGIES}
     learn_s = min(watch.all_read - watch.started for watch in flows["learn"])
     return {
         "machine": machine(),
@@ -88,11 +88,11 @@ def measure(n_events: int, n_rounds: int) -> dict[str, Any]:
             name: {"events_per_s": round(n_events / s), "slates_per_s": round(n_slates / s)}
             for name, s in seconds.items()
         },
-        "flow_to_bare": {name: round(seconds[f"{name}, bare"] / seconds[name], 3) for name in RANKERS},
-        "recovery_on_to_off": round(seconds["blend"] / seconds["blend, recovery"], 3),
+        "flow_to_bare": {name: round(seconds[f"{name}, bare"] / seconds[name], 3) for name in STRATEGIES},
+        "recovery_on_to_off": round(seconds[FOUR_SOURCES] / seconds[RECOVERY], 3),
         "learn_events_per_s": round(n_events / learn_s),
         "us_per_stage": {
-            name: stages(laps[name], seconds[name], seconds[f"{name}, bare"], n_events, n_slates) for name in RANKERS
+            name: stages(laps[name], seconds[name], seconds[f"{name}, bare"], n_events, n_slates) for name in STRATEGIES
         },
         "us_per_slate_of_recommend": {
             name: {part: round(us, 2) for part, us in timed.items()} for name, timed in parts.items()
@@ -122,7 +122,7 @@ def stages(laps: list[Lap], flow_s: float, bare_s: float, n_events: int, n_slate
 def warm_up(world: World, recommender: Recommender) -> None:
     """Run everything once on a little."""
     little = World(world.table, world.past[:4_000], world.present[:4_000])
-    for name in RANKERS:
+    for name in STRATEGIES:
         time_recommend(little, recommender, settings_for(name), recovery=name == "blend")
     time_learn(little, settings_for("blend"))
 

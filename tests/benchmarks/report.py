@@ -10,11 +10,11 @@ _HEAD = """# Benchmarks
 `make bench` runs them and writes this file; every figure is from one run on one machine ({machine}).
 
 The flows run in memory with one worker: 100,000 items with 50 neighbours each, 10,000 users with 15 recent items
-each, 100 candidates a slate, {events:,} events as JSON of which one in four makes a slate, in batches of 1,000.
-Each figure is that of the fastest of {rounds} rounds, in which the measurements take turns: what slows a round down is
-the rest of the machine. `bare` calls the same core
-functions in a plain loop; `recovery` snapshots every second into a store of 8 partitions. The ranker `mlp` has
-random weights, which cost the same time as trained ones.
+each, 50,000 sessions of other visitors, 100 candidates a slate, {events:,} events as JSON of which one in four makes a
+slate, in batches of 1,000. Each figure is that of the fastest of {rounds} rounds, in which the measurements take turns:
+what slows a round down is the rest of the machine. `bare` calls the same core functions in a plain loop; `recovery`
+snapshots every second into a store of 8 partitions. `four sources` are sequential rules, co-visitation, content and
+trending; the others ask all seven. The ranker `mlp` has random weights, which cost the same time as trained ones.
 
 `through a broker` is the demo: both flows, recovery on, {through_a_broker[events_per_s]:.0f} events a second,
 each of which makes a slate, through the broker that it starts.
@@ -45,8 +45,8 @@ def table_of(figures: dict[str, Any]) -> str:
         ),
         f"| peak memory, MiB | {figures['peak_memory_mib']:,} |",
         "",
-        "| stage, µs | blend | mlp |",
-        "|---|---:|---:|",
+        f"| stage, µs | {' | '.join(figures['us_per_stage'])} |",
+        f"|---|{'---:|' * len(figures['us_per_stage'])}",
     ]
     lines += _rows(figures["us_per_stage"], {"decode": "event", "profile": "event", "engine": "event"})
     lines += _rows(figures["us_per_slate_of_recommend"], {}, "recommend: ")
@@ -54,8 +54,10 @@ def table_of(figures: dict[str, Any]) -> str:
 
 
 def _rows(columns: dict[str, dict[str, float]], per: dict[str, str], prefix: str = "") -> list[str]:
-    blend, mlp = columns["blend"], columns["mlp"]
+    stages = next(iter(columns.values()))
     return [
-        f"| {prefix}{name.replace('_', ' ')}, a {per.get(name, 'slate')} | {blend[name]:.1f} | {mlp[name]:.1f} |"
-        for name in blend
+        f"| {prefix}{name.replace('_', ' ')}, a {per.get(name, 'slate')} | "
+        + " | ".join(f"{timed[name]:.1f}" for timed in columns.values())
+        + " |"
+        for name in stages
     ]

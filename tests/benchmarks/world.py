@@ -8,9 +8,12 @@ import orjson
 
 from dataflows.records import Record
 from models.arrays import Doubles, Int64s
-from models.ids import hash_all
+from models.ids import hash64, hash_all
 from models.items import ItemTable
 from models.items.rows import pack_content, pack_neighbours, pack_trending
+from models.items.sessions import LENGTH
+from models.learning.packing import packed_session
+from models.learning.sessions import SessionRow
 from models.messages import Item
 
 NOW = 1_700_000_000_000
@@ -20,6 +23,7 @@ N_ITEMS = 100_000
 N_NEIGHBOURS = 50
 N_USERS = 10_000
 N_RECENT = 15
+N_SESSIONS = 50_000
 TRIGGER, SILENT = "click", "view"
 """One event in four is a trigger."""
 
@@ -96,8 +100,19 @@ def _table(rng: np.random.Generator, shelf: Int64s, popularity: Doubles) -> Item
                 weights=popularity[best].astype(np.float32),
             )
         )
+    for user, steps in enumerate(_walks(rng, popularity)):
+        row = SessionRow(user, 1, NOW - HOUR_MS, hash64(f"visitor-{user}"), tuple(hashes[steps].tolist()))
+        key, packed = packed_session(row)
+        keys.append(key.encode())
+        rows.append(packed)
     table.apply_rows(keys, rows)
     return table
+
+
+def _walks(rng: np.random.Generator, popularity: Doubles) -> Int64s:
+    """(S, 11) items of the newest session of so many visitors."""
+    draw = np.cumsum(popularity) / popularity.sum()
+    return np.minimum(np.searchsorted(draw, rng.random((N_SESSIONS, LENGTH))), N_ITEMS - 1)
 
 
 def _item(rng: np.random.Generator, item_id: str, shelf: int) -> Item:

@@ -92,8 +92,9 @@ def train(
     """Train a ranker on a file of events, and say what it is worth beside the blend.
 
     Walks once through the past in its order: at each event it makes the slate that the flow would have made (by
-    EDDY_STRATEGY), notes what the user did next, and only then learns the event. The first four fifths of the time make the examples, of
-    which the newest fifth decides when to stop; the rest of the time judges. The same file gives the same ranker.
+    EDDY_STRATEGY), notes what the user did next, and only then learns the event. The first four fifths of the time make
+    the examples, of which the newest fifth decides when to stop; the rest of the time judges. The same file gives the
+    same ranker.
 
     Set EDDY_CHECKPOINT to the file: `recommend` serves it to strategies that ask for its kind, and `learn` goes on
     from it where EDDY_RANKER__NAME says so.

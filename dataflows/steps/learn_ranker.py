@@ -24,20 +24,21 @@ class LearnRankerLogic(StatefulBatchLogic[SlateExample, Published, bytes]):
         self, packed: bytes | None, config: OnlineConfig, start: Checkpoint | None, counts: Counter[str]
     ) -> None:
         self._ranker = OnlineRanker.restore(packed, config, start) if packed else OnlineRanker(config, start)
+        self._name = config.name
         self._counts = counts
 
     def on_batch(self, values: list[SlateExample]) -> tuple[Iterable[Published], bool]:
         """Test, then train; emit the versions that go into service."""
         ranker, counts = self._ranker, self._counts
-        n_slates, n_drifts = ranker.n_slates, ranker.n_drifts
+        n_slates, n_drifts, n_decisions = ranker.n_slates, ranker.n_drifts, ranker.n_decisions
         published = ranker.learn(values)
         counts["learned_slates"] += ranker.n_slates - n_slates
         counts["ranker_drifts"] += ranker.n_drifts - n_drifts
         for decision in published:
             counts["ranker_rollbacks" if decision.is_rollback else "ranker_versions"] += 1
             _log(decision)
-        if ranker.n_slates > n_slates:
-            log.info("progressive loss %.4f after %d slates", ranker.loss, ranker.n_slates)
+        if ranker.n_decisions > n_decisions:
+            log.info("%s: progressive loss %.4f after %d slates", self._name, ranker.loss, ranker.n_slates)
         return published, self.RETAIN
 
     def snapshot(self) -> bytes:

@@ -106,6 +106,11 @@ class OnlineRanker:
         return self.n_steps * self.config.batch_size
 
     @property
+    def n_decisions(self) -> int:
+        """How often it was decided whether a new version is better."""
+        return self.n_steps // self.config.publish_every
+
+    @property
     def loss(self) -> float:
         """Mean progressive loss of the newest slates; NaN before there is one."""
         return float(np.mean(self.losses)) if self.losses else float("nan")

@@ -13,6 +13,7 @@ from dataflows.codecs import catalog_decoder, encode, event_decoder, slate_decod
 from dataflows.edges import Edges, open_edges
 from dataflows.errors import EddyError
 from dataflows.experiments import load_experiments
+from dataflows.rankers import checked_device, loaded_checkpoint, start_of
 from dataflows.runtime import Health, Stop
 from dataflows.settings import Settings
 from dataflows.steps.score import follow_rankers
@@ -20,7 +21,6 @@ from models.experiments.assignment import Experiments
 from models.items import ItemTable
 from models.items import warm_up as items
 from models.learning.warm_up import warm_up
-from models.ranking.checkpoint import SHIPPED, Checkpoint, CheckpointError, load_checkpoint
 from models.recommender import Recommender
 
 
@@ -52,7 +52,7 @@ def laid_out(flow: str, settings: Settings, stop: Stop, health: Health) -> Itera
 def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflow]:
     torch.set_num_threads(1)  # batches are small: a second thread costs more than it brings
     experiments = load_experiments(settings.experiments_file) if settings.experiments_file else Experiments()
-    checkpoint = _checkpoint(settings)
+    checkpoint = loaded_checkpoint(settings)
     learning = settings.learn
     table = ItemTable(
         int(now().timestamp() * 1_000),
@@ -63,7 +63,7 @@ def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dat
     try:
         awaited = [] if settings.ranker.name == "none" else [settings.ranker.name]
         recommender = Recommender(
-            table, checkpoint, n_threads=settings.n_threads, awaited=awaited, device=settings.ranker.device
+            table, checkpoint, n_threads=settings.n_threads, awaited=awaited, device=checked_device(settings)
         )
         with Console(stderr=True).status("loading the item tables and the kernels"):
             items.warm_up()
@@ -83,13 +83,6 @@ def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dat
         tables.close()
 
 
-def _checkpoint(settings: Settings) -> Checkpoint:
-    try:
-        return load_checkpoint(settings.checkpoint or SHIPPED)
-    except (OSError, CheckpointError) as error:
-        raise EddyError(f"EDDY_CHECKPOINT: {error}") from error
-
-
 @contextmanager
 def _learn(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflow]:
     with Console(stderr=True).status("loading the kernels"):
@@ -100,20 +93,5 @@ def _learn(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflo
     codecs = learn.LearnCodecs(
         event_decoder(settings.events), catalog_decoder(settings.events), slate_decoder(settings.events), encode
     )
-    yield learn.build(inputs, outputs, codecs, settings, now, health.counts, _start(settings))
-
-
-def _start(settings: Settings) -> Checkpoint | None:
-    """Load what the learning ranker goes on from: a checkpoint of its kind, where there is one."""
-    name = settings.ranker.name
-    if name in {"none", "ftrl"}:
-        return None
-    checkpoint = _checkpoint(settings)
-    if checkpoint.kind == name:
-        return checkpoint
-    if settings.checkpoint is not None:
-        raise EddyError(
-            f"EDDY_CHECKPOINT: {settings.checkpoint} holds the ranker {checkpoint.kind!r}, but EDDY_RANKER__NAME is "
-            f"{name!r}: name the same one, or leave the checkpoint away to start from nothing"
-        )
-    return None
+    checked_device(settings)
+    yield learn.build(inputs, outputs, codecs, settings, now, health.counts, start_of(settings))

@@ -1,6 +1,5 @@
 """What the core is given, gathered from the settings: the same for flows and backtests."""
 
-from dataflows.errors import EddyError
 from dataflows.settings import Settings
 from models.learning.item_side import ItemSideConfig
 from models.learning.item_statistics import StatisticsConfig
@@ -8,7 +7,6 @@ from models.learning.sessions import SessionsConfig
 from models.learning.transitions import TransitionConfig
 from models.learning.trending import TrendingConfig
 from models.profile import ProfileConfig
-from models.ranking.checkpoint import SHIPPED, Checkpoint, CheckpointError, load_checkpoint
 
 
 def profile_config(settings: Settings) -> ProfileConfig:
@@ -41,16 +39,3 @@ def item_side_config(settings: Settings) -> ItemSideConfig:
         sessions=SessionsConfig(learn.sessions),
         n_shards=learn.shards,
     )
-
-
-def trained_ranker(settings: Settings) -> Checkpoint:
-    """Load the trained ranker: the one that is named, else the one that comes with this release.
-
-    Raises
-    ------
-    EddyError : it cannot be read, or is none for this release.
-    """
-    try:
-        return load_checkpoint(settings.checkpoint or SHIPPED)
-    except (OSError, CheckpointError) as error:
-        raise EddyError(f"EDDY_CHECKPOINT: {error}") from error

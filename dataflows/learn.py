@@ -138,7 +138,13 @@ def build(
         )  # (user, ShownSlate | Event | None)
         closed = attribute("attribute", told, attribute_step(settings, clock, counts))  # (user, ClosedSlate)
         versions = learn_ranker(
-            "learn_ranker", closed, online_config(settings.ranker), start, counts, per_arm=settings.ranker.per_arm
+            "learn_ranker",
+            closed,
+            online_config(settings.ranker),
+            start,
+            counts,
+            per_arm=settings.ranker.per_arm,
+            keep=settings.checkpoint is None,
         )  # (row key, Outgoing)
         rows = op.merge("rows_and_versions", rows, versions)
 

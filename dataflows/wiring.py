@@ -11,10 +11,10 @@ from rich.console import Console
 from dataflows import evaluate, learn, recommend
 from dataflows.codecs import catalog_decoder, encode, event_decoder, event_time, slate_decoder
 from dataflows.connectors.aligned import AlignedSource, Alignment
-from dataflows.core_settings import trained_ranker
 from dataflows.edges import Edges, open_edges
 from dataflows.errors import EddyError
 from dataflows.experiments import load_experiments
+from dataflows.rankers import checked_device, loaded_checkpoint, start_of
 from dataflows.runtime import Health
 from dataflows.settings import Settings
 from dataflows.steps.score import follow_rankers
@@ -23,7 +23,6 @@ from models.experiments.assignment import Experiments
 from models.items import ItemTable
 from models.items import warm_up as items
 from models.learning.warm_up import warm_up
-from models.ranking.checkpoint import Checkpoint
 from models.recommender import Recommender
 
 
@@ -55,6 +54,7 @@ def laid_out(flow: str, settings: Settings, stop: Stop, health: Health) -> Itera
 def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflow]:
     torch.set_num_threads(1)  # batches are small: a second thread costs more than it brings
     experiments = load_experiments(settings.experiments_file) if settings.experiments_file else Experiments()
+    checkpoint = loaded_checkpoint(settings)
     learning = settings.learn
     table = ItemTable(
         int(now().timestamp() * 1_000),
@@ -65,11 +65,7 @@ def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dat
     try:
         awaited = [] if settings.ranker.name == "none" else [settings.ranker.name]
         recommender = Recommender(
-            table,
-            trained_ranker(settings),
-            n_threads=settings.n_threads,
-            awaited=awaited,
-            device=settings.ranker.device,
+            table, checkpoint, n_threads=settings.n_threads, awaited=awaited, device=checked_device(settings)
         )
         with Console(stderr=True).status("loading the item tables and the kernels"):
             items.warm_up()
@@ -99,23 +95,8 @@ def _learn(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflo
     codecs = learn.LearnCodecs(
         event_decoder(settings.events), catalog_decoder(settings.events), slate_decoder(settings.events), encode
     )
-    yield learn.build(inputs, outputs, codecs, settings, now, health.counts, _start(settings))
-
-
-def _start(settings: Settings) -> Checkpoint | None:
-    """Load what the learning ranker goes on from: a checkpoint of its kind, where there is one."""
-    name = settings.ranker.name
-    if name in {"none", "ftrl"}:
-        return None
-    checkpoint = trained_ranker(settings)
-    if checkpoint.kind == name:
-        return checkpoint
-    if settings.checkpoint is not None:
-        raise EddyError(
-            f"EDDY_CHECKPOINT: {settings.checkpoint} holds the ranker {checkpoint.kind!r}, but EDDY_RANKER__NAME is "
-            f"{name!r}: name the same one, or leave the checkpoint away to start from nothing"
-        )
-    return None
+    checked_device(settings)
+    yield learn.build(inputs, outputs, codecs, settings, now, health.counts, start_of(settings))
 
 
 @contextmanager

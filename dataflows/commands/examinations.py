@@ -8,7 +8,9 @@ from typing import Literal
 
 from dataflows.connectors.kafka_admin import UnreachableError, list_topics
 from dataflows.connectors.kafka_check import check_topics
+from dataflows.errors import EddyError
 from dataflows.experiments import ExperimentError, load_experiments
+from dataflows.rankers import checked_device, start_of
 from dataflows.settings import Settings
 from dataflows.topics import declare
 
@@ -32,6 +34,7 @@ def examine_all(settings: Settings) -> Iterator[Finding]:
     yield _recovery(settings.recovery.folder)
     yield _experiments(settings.experiments_file)
     yield _checkpoint(settings.checkpoint)
+    yield _ranker(settings)
 
 
 def _file_topics(folder: Path) -> Iterator[Finding]:
@@ -91,4 +94,20 @@ def _checkpoint(path: Path | None) -> Finding:
     except (OSError, CheckpointError) as error:
         text = f"{error}: name a ranker's checkpoint in EDDY_CHECKPOINT, or none to use the shipped one"
         return Finding("checkpoint", "error", text)
-    return Finding("checkpoint", "ok", f"version {checkpoint.version} from {path or 'this release'}")
+    text = f"version {checkpoint.version} of the ranker {checkpoint.kind}, from {path or 'this release'}"
+    return Finding("checkpoint", "ok", text)
+
+
+def _ranker(settings: Settings) -> Finding:
+    name = settings.ranker.name
+    try:
+        checked_device(settings)
+        start = start_of(settings)
+    except EddyError as error:
+        return Finding("ranker", "error", str(error))
+    if name == "none":
+        return Finding("ranker", "ok", "none learns: EDDY_RANKER__NAME is not set")
+    if settings.strategy.ranker != name and not settings.experiments_file:
+        text = f"{name} learns, but serves nobody: set EDDY_STRATEGY__RANKER={name}, or name it in an experiment"
+        return Finding("ranker", "warning", text)
+    return Finding("ranker", "ok", f"{name} learns, from {start.version if start else 'nothing'} on")

@@ -44,7 +44,7 @@ def list_versions() -> None:
                 name,
                 version.version,
                 mark,
-                "rollback" if version.is_rollback else "better",
+                "rollback" if version.is_rollback else "better" if told else "begun anew",
                 datetime.fromtimestamp(version.learned_until / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S"),
                 f"{told.get('n_slates', 0):,.0f}",
                 f"{told.get('concordance', 0):.4f}",

@@ -21,23 +21,27 @@ class LearnRankerLogic(StatefulBatchLogic[SlateExample, Published, bytes]):
     """One ranker: it goes on from its snapshot, so no example trains twice and its versions count on."""
 
     def __init__(
-        self, packed: bytes | None, config: OnlineConfig, start: Checkpoint | None, counts: Counter[str]
+        self, packed: bytes | None, config: OnlineConfig, start: Checkpoint | None, counts: Counter[str], *, keep: bool
     ) -> None:
-        self._ranker = OnlineRanker.restore(packed, config, start) if packed else OnlineRanker(config, start)
+        if packed is None:
+            self._ranker = OnlineRanker(config, start)
+        else:
+            self._ranker = OnlineRanker.restore(packed, config, start, keep=keep)
+        self._name = config.name
         self._counts = counts
 
     def on_batch(self, values: list[SlateExample]) -> tuple[Iterable[Published], bool]:
         """Test, then train; emit the versions that go into service."""
         ranker, counts = self._ranker, self._counts
-        n_slates, n_drifts = ranker.n_slates, ranker.n_drifts
+        n_slates, n_drifts, n_decisions = ranker.n_slates, ranker.n_drifts, ranker.n_decisions
         published = ranker.learn(values)
         counts["learned_slates"] += ranker.n_slates - n_slates
         counts["ranker_drifts"] += ranker.n_drifts - n_drifts
         for decision in published:
             counts["ranker_rollbacks" if decision.is_rollback else "ranker_versions"] += 1
             _log(decision)
-        if ranker.n_slates > n_slates:
-            log.info("progressive loss %.4f after %d slates", ranker.loss, ranker.n_slates)
+        if ranker.n_decisions > n_decisions:
+            log.info("%s: progressive loss %.4f after %d slates", self._name, ranker.loss, ranker.n_slates)
         return published, self.RETAIN
 
     def snapshot(self) -> bytes:
@@ -47,6 +51,9 @@ class LearnRankerLogic(StatefulBatchLogic[SlateExample, Published, bytes]):
 
 def _log(decision: Published) -> None:
     version = decision.checkpoint.version if decision.checkpoint else "blend"
+    if not decision.told:
+        log.info("%s goes into service: the ranker was begun anew from it", version)
+        return
     log.info(
         "%s %s: concordance %.4f on %d slates, where the one before it had %.4f",
         version,
@@ -65,6 +72,7 @@ def learn_ranker(
     counts: Counter[str],
     *,
     per_arm: bool,
+    keep: bool,
 ) -> KeyedStream[Outgoing]:
     """Train on decided slates: (row key, Outgoing).
 
@@ -73,6 +81,7 @@ def learn_ranker(
     start : a trained ranker to go on from.
     counts : slates learned and without features, versions, rollbacks and drifts are added to, by name.
     per_arm : train one a variant, called `name.variant`, on its own slates alone.
+    keep : where a snapshot went on from another `start`, keep what it has learned.
     """
 
     def named(batch: list[tuple[str, ClosedSlate]]) -> list[tuple[str, SlateExample]]:
@@ -92,6 +101,6 @@ def learn_ranker(
 
     examples = op.flat_map_batch(f"{step_id}_examples", closed, named)  # (ranker, SlateExample)
     published = op.stateful_batch(
-        step_id, examples, lambda packed: LearnRankerLogic(packed, config, start, counts)
+        step_id, examples, lambda packed: LearnRankerLogic(packed, config, start, counts, keep=keep)
     )  # (ranker, Published)
     return op.flat_map(f"{step_id}_rows", published, rows)

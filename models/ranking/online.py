@@ -72,7 +72,8 @@ class Published:
     learned_until: int
     """Event time of the newest slate learned from, Unix ms."""
     told: dict[str, float]
-    """`loss` (progressive), the `concordance` of what won and of what it `replaced`, `n_judged`, `n_slates` learned."""
+    """Empty where it was begun anew; else `loss` (progressive), the `concordance` of what won and of what it
+    `replaced`, `n_judged`, and `n_slates` learned."""
 
 
 class OnlineRanker:
@@ -88,6 +89,9 @@ class OnlineRanker:
         self.learner: Learner = new_learner(config.name, config.n_features, config.learner, start)
         self.reservoir: Reservoir[SlateExample] = Reservoir(config.reservoir)
         self.pending: list[SlateExample] = []
+        self.started_from = start.version if start else None
+        self.has_restarted = False
+        """Whether it was begun anew, and what it began with has yet to be published."""
         self.service = start
         self.previous: Checkpoint | None = None
         self.can_roll_back = False
@@ -106,6 +110,11 @@ class OnlineRanker:
         return self.n_steps * self.config.batch_size
 
     @property
+    def n_decisions(self) -> int:
+        """How often it was decided whether a new version is better."""
+        return self.n_steps // self.config.publish_every
+
+    @property
     def loss(self) -> float:
         """Mean progressive loss of the newest slates; NaN before there is one."""
         return float(np.mean(self.losses)) if self.losses else float("nan")
@@ -114,6 +123,10 @@ class OnlineRanker:
         """Take examples; step once a whole batch is there, and say what goes into service."""
         self.pending += examples
         published: list[Published] = []
+        if self.has_restarted:
+            self.has_restarted = False
+            self.number += 1
+            published.append(Published(self.service, self.number, False, self.learned_until, {}))
         while len(self.pending) >= self.config.batch_size:
             batch, self.pending = self.pending[: self.config.batch_size], self.pending[self.config.batch_size :]
             self._test(batch)
@@ -187,6 +200,7 @@ class OnlineRanker:
         """Pack all that it goes on from; about 120 bytes an item that is rehearsed, and the weights."""
         state = _State(
             self.config.feature_set,
+            self.started_from,
             self.learner.snapshot(),
             self.reservoir.kept,
             self.reservoir.n_seen,
@@ -202,10 +216,17 @@ class OnlineRanker:
         return bytes([FORMAT]) + msgspec.msgpack.encode(state)
 
     @classmethod
-    def restore(cls, packed: bytes, config: OnlineConfig, start: Checkpoint | None = None) -> "OnlineRanker":
+    def restore(
+        cls, packed: bytes, config: OnlineConfig, start: Checkpoint | None = None, *, keep: bool = False
+    ) -> "OnlineRanker":
         """Go on from a snapshot; of the configuration, the learner's own part is the snapshot's.
 
-        Weights of another feature set mean nothing here: then only the versions count on, and all is learned anew.
+        Weights of another feature set mean nothing here, and who gives another checkpoint wants that one: then all is
+        begun anew, what it begins with is published, and only the versions count on.
+
+        Parameters
+        ----------
+        keep : go on even from another checkpoint's weights: nobody asked for this one, it came with a release.
 
         Raises
         ------
@@ -219,9 +240,11 @@ class OnlineRanker:
         except msgspec.DecodeError as error:
             raise ValueError(f"a ranker's state is damaged: {error}") from error
         ranker = cls(config, start)
-        if state.feature_set != config.feature_set:
-            ranker.number = state.counts[2]
+        is_other_start = start is not None and start.version != state.started_from
+        if (is_other_start and not keep) or state.feature_set != config.feature_set:
+            ranker.has_restarted, ranker.number = True, state.counts[2]
             return ranker
+        ranker.started_from = state.started_from
         ranker.learner = restore_learner(config.name, state.learner, config.learner.device)
         ranker.reservoir = Reservoir(config.reservoir, state.rehearsed, state.n_rehearsed)
         ranker.pending = state.pending
@@ -238,6 +261,7 @@ class OnlineRanker:
 
 class _State(NamedTuple):
     feature_set: str
+    started_from: str | None
     learner: bytes
     rehearsed: list[SlateExample]
     n_rehearsed: int

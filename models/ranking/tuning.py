@@ -135,12 +135,17 @@ def _blend(trial: Any, valid: Lists) -> tuple[dict[str, Any], Floats]:
     return {source: round(weight, 3) for source, weight in weights.items()}, scores
 
 
+def _short(value: float) -> float:
+    """Round to three digits, so that what was tried can be typed."""
+    return float(f"{value:.3g}")
+
+
 def _network(kind: str, train: Lists, config: TuningConfig) -> Callable[[Any, Lists], tuple[dict[str, Any], Floats]]:
     def attempt(trial: Any, valid: Lists) -> tuple[dict[str, Any], Floats]:
         settings = {
             "loss": trial.suggest_categorical("loss", ["softmax", "cross_entropy", "mse"]),
-            "learning_rate": trial.suggest_float("learning_rate", 1e-4, 3e-2, log=True),
-            "weight_decay": trial.suggest_float("weight_decay", 1e-6, 1e-2, log=True),
+            "learning_rate": _short(trial.suggest_float("learning_rate", 1e-4, 3e-2, log=True)),
+            "weight_decay": _short(trial.suggest_float("weight_decay", 1e-6, 1e-2, log=True)),
             "batch_size": trial.suggest_categorical("batch_size", [64, 256, 1_024]),
         }
         chosen = TrainConfig(kind=kind, max_epochs=config.max_epochs, seed=config.seed, **settings)

@@ -12,6 +12,7 @@ from dataflows.commands import broker
 from dataflows.commands.setting_list import all_settings
 from dataflows.connectors.broker_process import BrokerProcess, free_port
 from dataflows.connectors.kafka_check import check_topics
+from models.ranking.checkpoint import SHIPPED
 
 EXPERIMENTS = """\
 experiments:
@@ -162,6 +163,19 @@ def test_doctor_refuses_what_is_no_checkpoint(tmp_path: Path, content: bytes | N
     assert result.exit_code == 1
     assert row(result, "checkpoint").startswith("error")
     assert str(file) in row(result, "checkpoint")
+
+
+def test_doctor_says_which_ranker_learns_and_from_what() -> None:
+    assert "none learns" in eddy("doctor").output
+    assert "mlp learns, but serves nobody" in eddy("doctor", EDDY_RANKER__NAME="mlp").output
+    told = eddy("doctor", EDDY_RANKER__NAME="gru", EDDY_STRATEGY__RANKER="gru").output
+    assert "gru learns, from nothing on" in told
+
+
+def test_doctor_refuses_a_device_that_there_is_not_and_a_checkpoint_of_another_ranker() -> None:
+    assert "there is no device 'abacus' here, there are cpu" in eddy("doctor", EDDY_RANKER__DEVICE="abacus").output
+    told = eddy("doctor", EDDY_RANKER__NAME="gru", EDDY_CHECKPOINT=str(SHIPPED)).output
+    assert "holds the ranker 'mlp', but EDDY_RANKER__NAME is 'gru'" in told
 
 
 def test_every_setting_that_is_listed_may_be_given_as_it_is_listed(tmp_path: Path) -> None:

@@ -17,11 +17,19 @@ from dataflows.connectors.file_tables import read_whole
 from dataflows.connectors.files import FileSource
 from dataflows.errors import EddyError, FencedError
 from dataflows.runtime import Health, run_flow
-from dataflows.settings import LearnSettings, RecoverySettings, Settings, TopicSettings
+from dataflows.settings import (
+    AttributionSettings,
+    LearnSettings,
+    RankerSettings,
+    RecoverySettings,
+    Settings,
+    TopicSettings,
+)
 from dataflows.stopping import Owner, Stop
 from dataflows.wiring import laid_out
 from models.ids import hash64
 from models.recommender import Recommender
+from models.strategy import Strategy
 
 NOW = 1_700_000_000_000
 EXPERIMENTS = """
@@ -203,3 +211,38 @@ def test_a_copy_that_was_replaced_writes_no_snapshot(tmp_path: Path, monkeypatch
     monkeypatch.undo()
     # The batch during which it was replaced had its snapshot behind it.
     assert run("recommend", settings).counts["applied"] == N_EVENTS - 1_000
+
+
+def is_next_on_top(slate: dict[str, Any]) -> bool:
+    """Say whether the first item is the one that the user of `a_folder` looks at next."""
+    kind, _, number = slate["trigger_id"].partition("-")
+    return (
+        kind == "e" and slate["items"][:1] != [] and slate["items"][0]["item_id"] == f"i-{(int(number) // 20 + 1) % 10}"
+    )
+
+
+def test_what_users_did_with_slates_trains_the_ranker_that_the_next_run_serves(tmp_path: Path):
+    folder = a_folder(tmp_path / "topics")
+    with gzip.open(folder / "events.jsonl.gz", "ab") as file:
+        for n in range(N_EVENTS):
+            fan = {"event_id": f"f-{n}", "user_id": f"fan-{n}", "item_id": f"i-{40 + n % 3}", "event_type": "view"}
+            file.write(b"\n" + orjson.dumps(fan | {"timestamp": NOW + 1_000 * n}))
+    settings = Settings(
+        topics=TopicSettings(folder=folder),
+        learn=LearnSettings(shards=2),
+        attribution=AttributionSettings(window_s=60, lateness_s=5),
+        ranker=RankerSettings(name="linear", learning_rate=0.03, publish_every=2),
+        # Strangers' lanterns trend; what follows what, which the blend hardly heeds, says what a user looks at next.
+        strategy=Strategy(sources={"trending": 1.0, "sequential_rules": 0.01}, ranker="linear", allow_seen=True),
+    )
+    versions, foreseen = [], []
+    for _ in range(2):
+        learned = run("learn", settings).counts
+        run("recommend", settings)
+        slates = written(folder, "recommendations")
+        versions.append({slate["model_version"].partition("@")[0].partition("-")[0] for slate in slates})
+        foreseen.append(sum(is_next_on_top(slate) for slate in slates))
+    assert learned["ranker_versions"] >= 1
+    assert learned["attributed_slates"] > N_EVENTS * 0.9
+    assert versions == [{"blend"}, {"linear"}]
+    assert foreseen[1] > foreseen[0] + N_EVENTS / 2

@@ -169,6 +169,22 @@ def test_after_an_upgrade_of_the_features_versions_count_on_and_all_is_learned_a
     assert old.number > 0
     upgraded = OnlineRanker.restore(old.snapshot(), CONFIG)
     assert (upgraded.number, upgraded.n_slates, upgraded.service) == (old.number, 0, None)
+    # What was published before cannot be served any more: the blend is, until there is something better.
+    assert summary(upgraded.learn(some_slates(32, LIKED))) == [(old.number + 1, False, None)]
+
+
+def test_who_names_another_checkpoint_has_it_served_and_gone_on_from():
+    first, second = (replace(learned(rule, 300), version=name) for rule, name in ((LIKED, "a"), (DISLIKED, "b")))
+    ranker = OnlineRanker(CONFIG, first)
+    ranker.learn(some_slates(100, LIKED))
+    same = OnlineRanker.restore(ranker.snapshot(), CONFIG, first)
+    assert same.snapshot() == ranker.snapshot()
+    assert OnlineRanker.restore(ranker.snapshot(), CONFIG).snapshot() == ranker.snapshot()
+    assert OnlineRanker.restore(ranker.snapshot(), CONFIG, second, keep=True).snapshot() == ranker.snapshot()
+    other = OnlineRanker.restore(ranker.snapshot(), CONFIG, second)
+    assert summary(other.learn([])) == [(ranker.number + 1, False, "b")]
+    assert other.learn([]) == []
+    assert OnlineRanker.restore(other.snapshot(), CONFIG, second).learn([]) == []
 
 
 @pytest.mark.parametrize("data", [b"", b"\x09", b"\x01", b"\x01\x90"])

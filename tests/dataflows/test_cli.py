@@ -56,6 +56,7 @@ def row(result: Result, subject: str) -> str:
         ("broker",),
         ("doctor",),
         ("replay",),
+        ("backtest",),
         ("run",),
     ],
 )

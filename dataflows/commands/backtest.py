@@ -225,8 +225,8 @@ def _show(told: dict[str, Any]) -> None:
             f"{figures['us_p99']:.0f}",
             style="bold" if name == told["default"] else None,
         )
-    console = Console()
-    console.print(table, width=max(console.width, 110))
+    console = Console(width=max(Console().width, 110))
+    console.print(table)
     for figure, beside in told["significance"].items():
         if beside is not None:
             console.print(

@@ -25,7 +25,7 @@ from models.recommender import MOST_AT_ONCE, Recommender
 from models.strategy import Strategy
 
 MAX_EXAMPLES = 60_000
-"""About so many are kept, drawn at random; 28 KB each."""
+"""About so many are kept, drawn at random; 18 KB each."""
 COLD_SHARE = 0.2
 """First share of the events, of which no example is made: the tables know too little yet."""
 LEAST_EXAMPLES = 200

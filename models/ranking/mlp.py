@@ -18,11 +18,11 @@ class MLPConfig:
     """The shape of the network."""
 
     n_features: int
-    hidden: tuple[int, int] = (64, 32)
+    hidden: tuple[int, int] = (32, 16)
 
 
 class MLP(nn.Module):
-    """F -> 64 -> 32 -> 1, rectified, over standardised features.
+    """F -> 32 -> 16 -> 1, rectified, over standardised features.
 
     The mean and the scale of each feature are buffers, so a checkpoint carries the standardisation that it
     was trained with.
@@ -50,8 +50,8 @@ class MLP(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Score (..., F) features: (...,)."""
         x = (features - self.mean) / self.scale  # (..., F)
-        x = functional.relu(self.input(x))  # (..., 64)
-        x = functional.relu(self.middle(x))  # (..., 32)
+        x = functional.relu(self.input(x))  # (..., 32)
+        x = functional.relu(self.middle(x))  # (..., 16)
         scores: Tensor = self.output(x).squeeze(-1)  # (...,)
         return scores
 
@@ -61,11 +61,11 @@ class MLPRanker:
 
     def __init__(self, model: MLP) -> None:
         with torch.no_grad():
-            self._first = (model.input.weight / model.scale).T.contiguous()  # (F, 64)
-            self._first_bias = model.input.bias - model.mean @ self._first  # (64,)
-            self._second = model.middle.weight.T.contiguous()  # (64, 32)
+            self._first = (model.input.weight / model.scale).T.contiguous()  # (F, 32)
+            self._first_bias = model.input.bias - model.mean @ self._first  # (32,)
+            self._second = model.middle.weight.T.contiguous()  # (32, 16)
             self._second_bias = model.middle.bias.clone()
-            self._last = model.output.weight.T.contiguous()  # (32, 1)
+            self._last = model.output.weight.T.contiguous()  # (16, 1)
             self._last_bias = model.output.bias.clone()
 
     @torch.inference_mode()
@@ -81,7 +81,7 @@ class MLPRanker:
         if n % BLOCK:
             rows = np.concatenate([rows, np.zeros((-n % BLOCK, rows.shape[1]), np.float32)])
         x = torch.from_numpy(rows)  # (M, F)
-        x = torch.addmm(self._first_bias, x, self._first).relu_()  # (M, 64)
-        x = torch.addmm(self._second_bias, x, self._second).relu_()  # (M, 32)
+        x = torch.addmm(self._first_bias, x, self._first).relu_()  # (M, 32)
+        x = torch.addmm(self._second_bias, x, self._second).relu_()  # (M, 16)
         scores: Floats = torch.addmm(self._last_bias, x, self._last)[:n].numpy()  # (M, 1)
         return scores.reshape(features.shape[:2])

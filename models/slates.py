@@ -50,12 +50,12 @@ def build_slates(
     """Write one slate a query, in order; `names` are the recommendation ids."""
     query_number = np.arange(batch.n)[:, None]
     filled = reranked.places >= 0
-    rows = np.where(filled, blended.rows[query_number, reranked.places], -1)  # (B, L)
+    rows = np.where(filled, blended.rows[query_number, reranked.places], np.int32(-1))  # (B, L)
     top = np.where(filled, blended.top_source[query_number, reranked.places], -1)  # (B, L)
     causes = np.full(rows.shape, -1, np.int64)
     for s in {*top.ravel().tolist()} - {-1}:
         asked = top == s
-        found = sources[SOURCES[s]].causes(batch, table, np.where(asked, rows, -1).astype(np.int32))
+        found = sources[SOURCES[s]].causes(batch, table, np.where(asked, rows, np.int32(-1)))
         causes[asked] = found[asked]
 
     searches = [bool(query.query) for query in batch.queries]

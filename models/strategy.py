@@ -41,7 +41,7 @@ class Strategy:
     """Blend weight of each candidate source, at least one above 0; one that is not named is off."""
     ranker: RankerName = "blend"
     """`blend` keeps the order of the weighted sources; the others are learned, from a checkpoint or by `learn`."""
-    n_candidates: Annotated[int, Meta(ge=1, le=500)] = 150
+    n_candidates: Annotated[int, Meta(ge=1, le=500)] = 100
     n_items: Annotated[int, Meta(ge=1, le=100)] = 10
     diversity: Share = 0.15
     """MMR's share of dissimilarity: 0 keeps the ranking, 1 ignores it."""

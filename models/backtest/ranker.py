@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from models.arrays import Bools, Int64s
 from models.backtest.config import BacktestConfig
 from models.backtest.field import ordered_only
 from models.backtest.session import Progress
@@ -17,6 +18,7 @@ from models.query import Query
 from models.ranking.blend import BlendRanker
 from models.ranking.checkpoint import Checkpoint, weights_digest
 from models.ranking.examples import WalkConfig, labelled, walk
+from models.ranking.inputs import Inputs
 from models.ranking.network import Network
 from models.ranking.served import NetworkRanker
 from models.ranking.train import TrainConfig, fit
@@ -25,7 +27,7 @@ from models.recommender import MOST_AT_ONCE, Recommender
 from models.strategy import Strategy
 
 MAX_EXAMPLES = 60_000
-"""About so many are kept, drawn at random; 20 KB each."""
+"""About so many are kept, drawn at random; 18 KB each."""
 COLD_SHARE = 0.2
 """First share of the events, of which no example is made: the tables know too little yet."""
 LEAST_EXAMPLES = 200
@@ -50,21 +52,25 @@ class RankerLearner:
         """Train on all that was gathered; None where that is too little, or no better than the blend on its end."""
         if self.gathered.n < LEAST_EXAMPLES:
             return None
-        inputs, label_index, present = self.gathered.lists()
+        lists = self.gathered.lists()
         config = TrainConfig(seed=self.seed)
 
         def report(epoch: int, _loss: float, _valid: float) -> None:
             progress("fitting the ranker", epoch, config.max_epochs)
 
-        model = fit(inputs, label_index, present, config, report)
-        newest = slice(-round(len(present) * config.valid_share), None)
-        inputs, label_index, present = inputs[newest], label_index[newest], present[newest]
-        learned, blend = Accuracy(self.k), Accuracy(self.k)
-        learned.add(ranks_of(NetworkRanker(model).score(inputs), present, label_index))
-        blend.add(ranks_of(BlendRanker().score(inputs), present, label_index))
-        if learned.mrr <= blend.mrr or learned.hit_rate <= blend.hit_rate:
+        if not _wins(fit(*lists, config, report), lists, config, self.k):
             return None
-        return _checkpoint(fit(*self.gathered.lists(), replace(config, valid_share=0.0), report))
+        return _checkpoint(fit(*lists, replace(config, valid_share=0.0), report))
+
+
+def _wins(model: Network, lists: tuple[Inputs, Int64s, Bools], config: TrainConfig, k: int) -> bool:
+    """Say whether a model beats the blend on the lists that were held out."""
+    newest = slice(-round(len(lists[1]) * config.valid_share), None)
+    inputs, label_index, present = lists[0][newest], lists[1][newest], lists[2][newest]
+    learned, blend = Accuracy(k), Accuracy(k)
+    learned.add(ranks_of(NetworkRanker(model).score(inputs), present, label_index))
+    blend.add(ranks_of(BlendRanker().score(inputs), present, label_index))
+    return learned.mrr > blend.mrr and learned.hit_rate > blend.hit_rate
 
 
 class OnlineRanker:

@@ -21,6 +21,9 @@ AGES: tuple[tuple[str, int, int], ...] = (
 )
 """Groups by the time since the item was first known: name, least, below."""
 
+OWN = ("blend", "mlp")
+"""Rows that are parts of the default, and no baselines."""
+
 Metric = Callable[[Int64s, int], Doubles]
 
 
@@ -67,8 +70,8 @@ def _figures(outcomes: Outcomes, name: str, k: int, units: Units) -> dict[str, A
 
 
 def _beside_the_best(outcomes: Outcomes, metric: Metric, k: int, units: Units, default: str) -> dict[str, Any] | None:
-    """Compare the default with the best of the others, prediction by prediction."""
-    values = {name: metric(outcomes.ranks(name), k) for name in outcomes.records}
+    """Compare the default with the best baseline, prediction by prediction."""
+    values = {name: metric(outcomes.ranks(name), k) for name in outcomes.records if name not in OWN}
     own = values.pop(default)
     if not values or not len(own):
         return None

@@ -7,7 +7,7 @@ import numpy as np
 from models.ids import hash64
 from models.items.columns import N_DIMENSIONS
 from models.items.postings import N_POSTED
-from models.items.rows import pack_content, pack_neighbours, pack_trending
+from models.items.rows import pack_content, pack_neighbours, pack_session, pack_trending
 from models.items.table import ItemTable
 from models.messages import Item
 
@@ -46,3 +46,4 @@ def _rows(ids: list[str], at: int) -> Iterator[tuple[bytes, bytes]]:
             "warm-up", shard=0, version=at, learned_until=at, reference_at=at, items=items, weights=weights
         ),
     )  # fmt: skip
+    yield b"sessions/0", pack_session(0, version=at, last_at=at, user=1, items=items[:2])

@@ -12,11 +12,11 @@ from models.ranking.network import Network, NetworkConfig
 class MLPConfig(NetworkConfig):
     """The shape of the network."""
 
-    hidden: tuple[int, int] = (64, 32)
+    hidden: tuple[int, int] = (32, 16)
 
 
 class MLP(Network):
-    """F -> 64 -> 32 -> 1, rectified, over standardised features."""
+    """F -> 32 -> 16 -> 1, rectified, over standardised features."""
 
     kind = "mlp"
 
@@ -30,7 +30,7 @@ class MLP(Network):
     def rate(self, features: Tensor, items: Tensor, context: Tensor) -> Tensor:  # noqa: ARG002 - ids play no part
         """Score (..., F) features: (...,)."""
         x = self.standardised(features)  # (..., F)
-        x = functional.relu(self.input(x))  # (..., 64)
-        x = functional.relu(self.middle(x))  # (..., 32)
+        x = functional.relu(self.input(x))  # (..., 32)
+        x = functional.relu(self.middle(x))  # (..., 16)
         scores: Tensor = self.output(x).squeeze(-1)  # (...,)
         return scores

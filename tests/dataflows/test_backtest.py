@@ -3,6 +3,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -57,14 +58,17 @@ def test_the_session_protocol_writes_a_row_for_each_model_and_prints_a_table(tmp
 
 def test_the_prequential_protocol_reports_users_by_how_much_is_known_of_them(tmp_path: Path):
     events = a_file(tmp_path / "all.jsonl", ["abcab", "abc", "bca"])
-    out = tmp_path / "out.json"
-    result = eddy("--protocol", "prequential", "--events", events, "--warmup", 0, "-k", 3, "--json", out)
+    out, plot = tmp_path / "out.json", tmp_path / "plot.svg"
+    asked = ("--protocol", "prequential", "--events", events, "--warmup", 0, "-k", 3)
+    result = eddy(*asked, "--json", out, "--plot", plot)
     assert result.exit_code == 0, result.output
     told = json.loads(out.read_text())
     assert told["n"] == 11
     assert {name: group["n"] for name, group in told["cold_start"]["by_earlier_events"].items()} == {
         "0": 3, "1": 3, "2-4": 5, "5+": 0,
     }  # fmt: skip
+    lines = ET.fromstring(plot.read_text()).findall("{http://www.w3.org/2000/svg}polyline")  # noqa: S314
+    assert len(lines) == len(told["models"])
 
 
 def test_a_file_that_the_protocol_needs_is_asked_for(tmp_path: Path):

@@ -57,6 +57,7 @@ def row(result: Result, subject: str) -> str:
         ("broker",),
         ("doctor",),
         ("replay",),
+        ("backtest",),
         ("run",),
     ],
 )

@@ -1,9 +1,14 @@
+from pathlib import Path
+
+import pytest
+
 from models.items.sessions import LENGTH
 from models.learning.sessions import Sessions, SessionsConfig
 from models.learning.transitions import Contribution
 from tests.models.learning.builders import NOW
 
 CONFIG = SessionsConfig(10)
+GOLDEN = Path(__file__).parents[2] / "golden" / "sessions_v1.bin"
 
 
 def a_step(item: int, *previous: int, user: int = 1, at: int = NOW) -> Contribution:
@@ -50,3 +55,23 @@ def test_what_waits_is_still_there_after_a_restart_unless_its_place_has_moved():
     assert Sessions.unpack(sessions.pack(), CONFIG).take_changed() == sessions.take_changed()
     moved = Sessions.unpack(after(a_step(7, user=1), a_step(8, user=13)).pack(), SessionsConfig(7))
     assert [row.user for row in moved.take_changed()] == [1]
+
+
+def golden() -> Sessions:
+    """Make the state of the golden file, which was written once by `GOLDEN.write_bytes(golden().pack())`."""
+    return after(a_step(7, 6, 5), a_step(8, user=13), a_step(9, *range(20, 30), user=4, at=NOW + 5))
+
+
+def test_state_of_an_older_release_still_loads():
+    assert Sessions.unpack(GOLDEN.read_bytes(), CONFIG).take_changed() == golden().take_changed()
+
+
+def test_state_of_a_newer_release_is_refused():
+    with pytest.raises(ValueError, match="format 2"):
+        Sessions.unpack(b"\x02" + golden().pack()[1:], CONFIG)
+
+
+@pytest.mark.parametrize("n_places", [0, (1 << 22) + 1])
+def test_a_number_of_places_that_no_table_takes_is_refused(n_places: int):
+    with pytest.raises(ValueError, match="places for sessions"):
+        SessionsConfig(n_places)

@@ -67,29 +67,40 @@ def revisits(query: Query, world: World, _: Trends) -> dict[str, float]:
     return scores
 
 
-def session_knn(query: Query, world: World, sessions: list[ASession]) -> dict[str, float]:
-    """Of sessions so few that none is beyond the most recent 500 of an item or the most similar 300."""
+def session_knn_shares(query: Query, world: World, sessions: list[ASession]) -> dict[str, dict[str, float]]:
+    """Of each candidate, what each item of the running session adds to its score but for its rarity.
+
+    Of sessions so few that none is beyond the most recent 500 of an item or the most similar 300.
+    """
     by_hash = {hash64(item_id): item_id for item_id in world}
     steps: dict[str, int] = {}
     for r, (name, weight) in enumerate(history_of(query)[: min(10, max(1, n_session_of(query)))]):
         if name in by_hash and weight >= 0:
             steps.setdefault(by_hash[name], r)
-    scores: dict[str, float] = {}
+    shares: dict[str, dict[str, float]] = {}
     for session in sessions:
         shared = [item for item in steps if item in session.items]
         if not shared or session.user_id == query.user_id:
             continue
         days = max(query.at - session.last_at, 0) / 86_400_000
-        similarity = sum(math.exp(-steps[item] / 1.2) for item in shared) / len(session.items) ** 0.4
-        similarity *= math.exp(-min(days / 7, 20))
+        faded = math.exp(-min(days / 7, 20)) / len(session.items) ** 0.4
         newest = min(shared, key=lambda item: steps[item])
         anchor = max(p for p, item in enumerate(session.items) if item == newest)
         for p, item in enumerate(session.items):
             if p != anchor:
-                scores[item] = scores.get(item, 0) + similarity * math.exp(-abs(p - anchor) / 3)
-    for item in scores:
-        scores[item] *= math.log(1 + len(sessions) / (1 + sum(item in session.items for session in sessions)))
-    return scores
+                of_item = shares.setdefault(item, {})
+                for cause in shared:
+                    gain = math.exp(-steps[cause] / 1.2) * faded * math.exp(-abs(p - anchor) / 3)
+                    of_item[cause] = of_item.get(cause, 0) + gain
+    return shares
+
+
+def session_knn(query: Query, world: World, sessions: list[ASession]) -> dict[str, float]:
+    def rarity(item: str) -> float:
+        return math.log(1 + len(sessions) / (1 + sum(item in session.items for session in sessions)))
+
+    shares = session_knn_shares(query, world, sessions)
+    return {item: sum(of_item.values()) * rarity(item) for item, of_item in shares.items()}
 
 
 def sequential_rules(query: Query, world: World, _: Trends) -> dict[str, float]:

@@ -53,6 +53,8 @@ def test_a_full_history_makes_room_for_the_current_item():
     [
         ({}, {"a", "b", "c"}),
         ({"allow_seen": True}, {"a", "c"}),
+        ({"allow_seen": True, "allow_current": True}, {"c"}),
+        ({"allow_current": True}, {"a", "b", "c"}),
         ({"allow_owned": True}, {"a", "b"}),
         ({"max_impressions": 2}, {"a", "b", "c", "tired"}),
     ],

@@ -94,6 +94,25 @@ def test_the_session_knn_kernel_scores_as_the_formula_reads(seed: int, own: bool
         assert found == pytest.approx(expected, rel=1e-4)
 
 
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_a_session_knn_cause_is_the_item_that_contributed_most(seed: int):
+    items, trends = a_random_world(seed % 7)
+    world = {item.item_id: item for item in items}
+    sessions = some_random_sessions(seed)
+    table = a_table(items, trends, sessions=sessions)
+    ids = [f"i-{n}" for n in range(60)]
+    query = a_random_query(seed)
+    rows = table.rows_of(np.array([hash64(item) for item in ids]))[None, :]
+    causes = SessionKNN().causes(a_batch(table, query), table, rows)[0]
+    shares = literal.session_knn_shares(query, world, sessions)
+    for item, cause in zip(ids, causes.tolist(), strict=True):
+        if cause < 0:
+            assert item not in shares
+        else:
+            assert shares[item][items[cause].item_id] == pytest.approx(max(shares[item].values()), rel=1e-5)
+
+
 @EVERY_SOURCE
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000), n=st.integers(1, 30))

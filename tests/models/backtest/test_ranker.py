@@ -5,7 +5,8 @@ import numpy as np
 from models.backtest.ranker import LEAST_EXAMPLES, RankerLearner
 from models.ranking.examples import Examples
 from models.ranking.features import FEATURES
-from models.ranking.mlp import MLPRanker
+from models.ranking.inputs import Inputs
+from models.ranking.served import NetworkRanker
 
 
 def some_examples(n: int, signal: str | None) -> Examples:
@@ -16,7 +17,7 @@ def some_examples(n: int, signal: str | None) -> Examples:
     if signal is not None:
         label = features[:, :, FEATURES.index(signal)].argmax(axis=1)
     at = np.arange(n)
-    return Examples(features, label, np.ones((n, 8), np.bool_), at, at, 0)
+    return Examples(Inputs.of_features(features), label, np.ones((n, 8), np.bool_), at, at, 0)
 
 
 def learner(examples: Examples) -> RankerLearner:
@@ -29,14 +30,14 @@ def test_a_ranker_that_beats_the_blend_on_what_was_held_out_is_taken():
     examples = some_examples(600, "back")
     checkpoint = learner(examples).ranker(lambda *_: None)
     assert checkpoint is not None
-    assert (MLPRanker(checkpoint.model).score(examples.features).argmax(axis=1) == examples.label_index).mean() > 0.6
+    assert (NetworkRanker(checkpoint.model).score(examples.inputs).argmax(axis=1) == examples.label_index).mean() > 0.6
 
 
 def test_a_ranker_that_learned_nothing_leaves_the_blend_in_its_place():
     by_blend = some_examples(600, "blend")
-    noise = by_blend.features.copy()
-    noise[:480] = some_examples(480, None).features
-    misled = Examples(noise, by_blend.label_index, by_blend.present, by_blend.made_at, by_blend.answered_at, 0)
+    noise = by_blend.inputs.features.copy()
+    noise[:480] = some_examples(480, None).inputs.features
+    misled = Examples(Inputs.of_features(noise), by_blend.label_index, by_blend.present, by_blend.made_at, by_blend.answered_at, 0)
     assert learner(misled).ranker(lambda *_: None) is None
 
 

@@ -37,7 +37,9 @@ def test_a_ranker_that_learned_nothing_leaves_the_blend_in_its_place():
     by_blend = some_examples(600, "blend")
     noise = by_blend.inputs.features.copy()
     noise[:480] = some_examples(480, None).inputs.features
-    misled = Examples(Inputs.of_features(noise), by_blend.label_index, by_blend.present, by_blend.made_at, by_blend.answered_at, 0)
+    misled = Examples(
+        Inputs.of_features(noise), by_blend.label_index, by_blend.present, by_blend.made_at, by_blend.answered_at, 0
+    )
     assert learner(misled).ranker(lambda *_: None) is None
 
 

@@ -209,6 +209,8 @@ def _explain(
     shares = np.empty((rows.shape[1], N_LAST))
     shared = np.empty(N_LAST)
     for b in range(history.shape[0]):
+        if rows[b].max() < 0:
+            continue
         n_items = _distinct(history[b], history_weights[b], n_session[b], looked_up, steps)
         kept = _neighbours(
             looked_up, steps, n_items, users[b], at[b], heads, older, lengths, last_at, owners, numbers, sums, slots,

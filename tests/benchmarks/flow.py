@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import resource
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -24,14 +23,12 @@ from models.ranking.mlp import MLP, MLPConfig
 from models.recommender import Recommender
 from tests.benchmarks.bare import BareLoop, Lap, time_recommending
 from tests.benchmarks.engine import FOUR_SOURCES, STRATEGIES, Stopwatch, settings_for, time_learn, time_recommend
+from tests.benchmarks.latency import measure_latency
 from tests.benchmarks.report import write_table
 from tests.benchmarks.world import World, make_world
 
 ROUNDS = 3
 RECOVERY = f"{FOUR_SOURCES}, recovery"
-N_THROUGH_A_BROKER = 10_000
-RATE = 500
-"""Events a second through the broker."""
 console = Console(stderr=True)
 
 
@@ -42,7 +39,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="repeats, of which the fastest counts")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    figures = measure(options.events, options.rounds) | {"through_a_broker": latency()}
+    figures = measure(options.events, options.rounds) | {"through_a_broker": measure_latency()}
     write_table(figures)
     sys.stdout.write(json.dumps(figures) + "\n")
 
@@ -100,16 +97,6 @@ def measure(n_events: int, n_rounds: int) -> dict[str, Any]:
         "snapshot_bytes_per_user": round(bare.bytes_per_user()),
         "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024),
     }
-
-
-def latency() -> dict[str, Any]:
-    """Run both flows through a broker, recovery on: milliseconds from an event written to its slate in hand."""
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.json"
-        demo = ["demo", "--events", f"{N_THROUGH_A_BROKER}", "--rate", f"{RATE}", "--headless", "--json", str(report)]
-        subprocess.run([sys.executable, "-m", "dataflows", *demo], check=True, stdout=sys.stderr)
-        shown = json.loads(report.read_bytes())
-    return {"events_per_s": shown["events_per_s"], "slates": shown["slates"], "latency_ms": shown["latency_ms"]}
 
 
 def stages(laps: list[Lap], flow_s: float, bare_s: float, n_events: int, n_slates: int) -> dict[str, float]:

@@ -16,8 +16,8 @@ what slows a round down is the rest of the machine. `bare` calls the same core f
 snapshots every second into a store of 8 partitions. `four sources` are sequential rules, co-visitation, content and
 trending; the others ask all seven. The ranker `mlp` has random weights, which cost the same time as trained ones.
 
-`through a broker` is the demo: both flows, recovery on, {through_a_broker[events_per_s]:.0f} events a second,
-each of which makes a slate, through the broker that it starts.
+`through a broker` is the recommend flow as its own process, recovery on, {through_a_broker[events_per_s]:.0f} events a
+second, each of which makes a slate, through the embedded broker; writer, reader and broker share the machine with it.
 """
 
 

@@ -78,7 +78,7 @@ def test_a_crash_at_any_moment_changes_neither_the_versions_nor_what_is_learned(
 
 def test_a_version_goes_into_service_only_where_it_is_better_than_the_one_that_is():
     ranker = OnlineRanker(CONFIG)
-    published = ranker.learn(some_slates(1_000, LIKED))
+    published = ranker.learn(some_slates(1_500, LIKED))
     assert published[0].told["concordance"] > published[0].told["replaced"]
     assert [p.number for p in published] == list(range(1, len(published) + 1))
     first = published[0].checkpoint

@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 
 from models.arrays import Bools, Floats, Hash32s, Int8s, Int32s, Int64s
-from models.hashmap import find_place, index
-from models.kernels import kernel
+from models.hashmap import index, insert, look_up
 
 N_ATTRIBUTES = 8
 N_DIMENSIONS = 64
@@ -77,7 +76,7 @@ class Columns:
     def rows_of(self, hashes: Int64s) -> Int32s:
         """Look up (M,) item hashes: (M,) rows, -1 where an item is unknown."""
         rows = np.empty(len(hashes), np.int32)
-        _look_up(self.places, self.hashes, hashes, rows)
+        look_up(self.places, self.hashes, hashes, rows)
         return rows
 
     def ensure(self, hashes: Int64s) -> Int32s:
@@ -90,7 +89,7 @@ class Columns:
         if self.n + len(new) > self._capacity:
             self._grow(self.n + len(new))
         self.hashes[self.n : self.n + len(new)] = new
-        _insert(self.places, self.hashes, self.n, self.n + len(new))
+        insert(self.places, self.hashes, self.n, self.n + len(new))
         self.n += len(new)
         rows[missing] = self.rows_of(hashes[missing])
         return rows
@@ -104,15 +103,3 @@ class Columns:
             grown[: len(old)] = old
             setattr(self, name, grown)
         self._index()
-
-
-@kernel
-def _look_up(places: Int32s, keys: Int64s, hashes: Int64s, rows: Int32s) -> None:
-    for m in range(len(hashes)):
-        rows[m] = places[find_place(places, keys, hashes[m])]
-
-
-@kernel
-def _insert(places: Int32s, keys: Int64s, first: int, end: int) -> None:
-    for row in range(first, end):
-        places[find_place(places, keys, keys[row])] = row

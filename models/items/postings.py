@@ -3,6 +3,7 @@
 import numpy as np
 
 from models.arrays import Bools, Floats, Hash32s, Int32s, Int64s
+from models.hashmap import KEY_SHIFT, Numbers
 from models.items.columns import Columns
 from models.kernels import inline, kernel
 
@@ -22,7 +23,7 @@ class Postings:
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns
-        self._numbers: dict[int, int] = {}
+        self._numbers = Numbers()
         self.newest = np.full((16, N_POSTED), -1, np.int32)
         """(P, 32) item rows, best first, -1 where there are fewer."""
         self.popular = np.full((16, N_POSTED), -1, np.int32)
@@ -33,26 +34,20 @@ class Postings:
 
     def numbers_of(self, attributes: Hash32s) -> Int32s:
         """Look up (M,) attributes: (M,) posting numbers, -1 where no item ever carried one."""
-        get = self._numbers.get
-        return np.fromiter((get(a, -1) for a in attributes.tolist()), np.int32, len(attributes))
+        return self._numbers.of(_keys(attributes))
 
     def number(self, attributes: Hash32s) -> Int32s:
         """Look up (M, 8) attributes, giving a number to each that has none: (M, 8), -1 for attribute 0."""
-        known, places = np.unique(attributes, return_inverse=True)
-        numbers = np.array([self._number(attribute) for attribute in known.tolist()], np.int32)
-        return numbers[places].reshape(attributes.shape)
-
-    def _number(self, attribute: int) -> int:
-        if not attribute:
-            return -1
-        number = self._numbers.setdefault(attribute, len(self._numbers))
-        if number == len(self.n_items):
+        carried = attributes != 0
+        numbers = np.full(attributes.shape, -1, np.int32)
+        numbers[carried] = self._numbers.ensure(_keys(attributes[carried]))
+        while len(self.n_items) < self._numbers.n:
             empty = np.full_like(self.newest, -1)
             self.newest = np.concatenate([self.newest, empty])
             self.popular = np.concatenate([self.popular, empty])
             self.n_items = np.concatenate([self.n_items, np.zeros_like(self.n_items)])
             self._short = np.concatenate([self._short, np.zeros_like(self._short)])
-        return number
+        return numbers
 
     def withdraw(self, rows: Int32s) -> None:
         """Take (M,) items out of their lists: they are offered to none."""
@@ -89,6 +84,11 @@ class Postings:
                 columns.created_at, columns.popularity, columns.hashes,
             )  # fmt: skip
             self._short[:] = False
+
+
+def _keys(attributes: Hash32s) -> Int64s:
+    """Spread 32-bit hashes over the bits that `models.hashmap` goes by."""
+    return attributes.astype(np.int64) << KEY_SHIFT
 
 
 @inline

@@ -21,7 +21,7 @@ from dataflows.connectors.kafka_writer import KafkaWriter
 from dataflows.demo.judge import Judge, decode_slate
 from dataflows.demo.processes import FlowProcess, running_flows
 from dataflows.demo.screen import live_view, variants
-from dataflows.demo.training import trained_ranker
+from dataflows.demo.training import both_rankers, trained_ranker
 from dataflows.demo.world import World, load_world
 from dataflows.experiment_results import newest_results
 from dataflows.result_table import show as show_result
@@ -75,6 +75,13 @@ def show(n_events: int, rate: float, settings: Settings, kafka_home: str | None,
                         flow.wait_until_ready()
                 report = demo.stream([*learning, *serving], console, live=live)
         demo.show_results(console)
+        with console.status("ranking the stream once more, by both rankers on the same slates"):
+            report["same_slates"] = compared = both_rankers(world, checkpoint)
+        console.print(
+            f"both rankers on the same {compared['n']} slates of these users: among the first ten are "
+            f"{compared['learned']:.1%} of the next films by the learned one, {compared['blend']:.1%} by the blend",
+            highlight=False,
+        )
         return report
 
 

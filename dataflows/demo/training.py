@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -11,7 +12,8 @@ import dataflows.demo
 import models
 from dataflows.demo.world import World
 from dataflows.errors import EddyError
-from models.ranking.training import train
+from models.ranking.checkpoint import load_checkpoint
+from models.ranking.training import judge, train
 
 
 def trained_ranker(world: World, folder: Path, console: Console) -> Path:
@@ -56,6 +58,23 @@ def trained_ranker(world: World, folder: Path, console: Console) -> Path:
         highlight=False,
     )
     return path
+
+
+def both_rankers(world: World, checkpoint: Path) -> dict[str, float]:
+    """Judge the trained ranker and the blend on every slate of the streamed users: both order the same candidates.
+
+    Returns
+    -------
+    The slates judged, and of each ranker the share of the next films among its first ten.
+    """
+    begins_at = world.history[-1].timestamp + 1_000
+    stream = [replace(event, timestamp=begins_at + event.timestamp) for event in world.stream]
+    verdict = judge(load_checkpoint(checkpoint), [*world.history, *stream], world.items, begins_at)
+    return {
+        "n": verdict.learned.n,
+        "learned": round(verdict.learned.hit_rate, 4),
+        "blend": round(verdict.blend.hit_rate, 4),
+    }
 
 
 def _digest(world: World) -> str:

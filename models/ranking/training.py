@@ -137,6 +137,28 @@ def train(
     return Training(checkpoint, gathered.n, valid_loss, verdicts)
 
 
+def judge(
+    checkpoint: Checkpoint,
+    events: Sequence[Event],
+    items: Sequence[Item],
+    from_at: int,
+    config: WalkConfig | None = None,
+) -> Verdict:
+    """Compare a trained ranker with the blend on the same slates of users' next acts.
+
+    Parameters
+    ----------
+    events
+        In time order; what lies before `from_at`, Unix ms, only fills tables and profiles.
+    config
+        Of one strategy.
+    """
+    verdict, ranker = Verdict(), NetworkRanker(checkpoint.model)
+    for examples in walk(events, items, config):
+        _judge(checkpoint.model, ranker, examples[examples.made_at >= from_at], verdict, checkpoint.loss)
+    return verdict
+
+
 class Gathered:
     """Keeps a share of the examples that a ranker can learn from, drawn at random.
 

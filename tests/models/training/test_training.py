@@ -8,7 +8,7 @@ from models.ranking.checkpoint import SHIPPED, load_checkpoint
 from models.ranking.examples import WalkConfig
 from models.ranking.features import FEATURES
 from models.ranking.train import TrainConfig
-from models.ranking.training import Training, TrainingConfig, train
+from models.ranking.training import Training, TrainingConfig, judge, train, until
 from models.strategy import Strategy
 from tests.models.training.builders import NOW, a_catalog, an_event, random_past
 
@@ -34,6 +34,15 @@ def test_a_signal_that_the_blend_does_not_see_is_learned(tmp_path: Path) -> None
     # Of 10 among 20 items of the right category half can be hit, of 10 among all 40 a quarter.
     assert verdict.learned.hit_rate > 0.4
     assert verdict.blend.hit_rate < 0.33
+
+
+def test_judging_a_ranker_later_on_the_same_slates_says_the_same(tmp_path: Path) -> None:
+    events, items = people_with_tastes(600), a_catalog(40, 2)
+    training = trained(events, items, tmp_path / "r")
+    config = WalkConfig((TRENDS_ONLY,), publish_every=32)
+    again = judge(load_checkpoint(tmp_path / "r"), events, items, until(events, 0.8) + 1, config)
+    [verdict] = training.verdicts
+    assert (again.learned, again.blend) == (verdict.learned, verdict.blend)
 
 
 def test_what_lies_behind_the_training_part_changes_no_weight(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 from dataflows.records import Outgoing
 from dataflows.steps.turns import next_turn
 from dataflows.steps.versions import first_version
-from models.items.rows import pack_neighbours, pack_trending
 from models.learning.batches import ShardBatch
-from models.learning.item_statistics import ItemRow, ItemStatistics, StatisticsConfig
-from models.learning.trending import Trending, TrendingConfig, TrendingRow
+from models.learning.item_statistics import ItemStatistics, StatisticsConfig
+from models.learning.packing import neighbours_key, packed_neighbours, packed_trending, trending_key
+from models.learning.trending import Trending, TrendingConfig
 
 _HEADER = struct.Struct("<qq")
 
@@ -65,8 +65,8 @@ class LearnItemsLogic(StatefulBatchLogic[ShardBatch, Outgoing, bytes]):
         gone: list[Outgoing] = []
         for batch in values:
             self._shard = batch.shard
-            gone += (_tombstone(f"neighbours/{item_id}") for item_id in self._items.learn(batch))
-            gone += (_tombstone(self._trending_key(name)) for name in self._trending.learn(batch))
+            gone += (_tombstone(neighbours_key(item_id)) for item_id in self._items.learn(batch))
+            gone += (_tombstone(trending_key(name, self._shard)) for name in self._trending.learn(batch))
         if self._publish_at is None:
             self._publish_at = self._next_turn()
         return gone, self.RETAIN
@@ -95,41 +95,13 @@ class LearnItemsLogic(StatefulBatchLogic[ShardBatch, Outgoing, bytes]):
         return next_turn(self._clock(), self._shard, self._config.n_shards, self._config.publish_every_s)
 
     def _publish(self, limit: int) -> list[Outgoing]:
-        rows = [_neighbours(row) for row in self._items.take_changed(limit)]
-        rows += (self._trending_row(row) for row in self._trending.take_changed())
+        rows = [_outgoing(row.version, *packed_neighbours(row)) for row in self._items.take_changed(limit)]
+        rows += (_outgoing(row.version, *packed_trending(row, self._shard)) for row in self._trending.take_changed())
         return rows
 
-    def _trending_key(self, segment: str) -> str:
-        return f"trending/{segment}/{self._shard}"
 
-    def _trending_row(self, row: TrendingRow) -> Outgoing:
-        key = self._trending_key(row.segment)
-        value = pack_trending(
-            row.segment,
-            shard=self._shard,
-            version=row.version,
-            learned_until=row.reference_at,
-            reference_at=row.reference_at,
-            items=row.items,
-            weights=row.weights,
-        )
-        return Outgoing(key, f"{key}@{row.version}", value)
-
-
-def _neighbours(row: ItemRow) -> Outgoing:
-    key = f"neighbours/{row.item_id}"
-    value = pack_neighbours(
-        row.item_id,
-        version=row.version,
-        learned_until=row.reference_at,
-        reference_at=row.reference_at,
-        first_seen_at=row.first_seen_at,
-        popularity=row.popularity,
-        neighbours=row.neighbours,
-        rule_weights=row.rules,
-        covisit_weights=row.covisits,
-    )
-    return Outgoing(key, f"{key}@{row.version}", value)
+def _outgoing(version: int, key: str, value: bytes) -> Outgoing:
+    return Outgoing(key, f"{key}@{version}", value)
 
 
 def _tombstone(key: str) -> Outgoing:

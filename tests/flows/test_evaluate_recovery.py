@@ -2,18 +2,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bytewax.errors import BytewaxRuntimeError
 from bytewax.testing import TestingSource
 
 from dataflows.steps import tally as tally_step
 from models.experiments.tally import Tally
 from models.experiments.user_outcomes import UserOutcomes
+from tests.flows.crashes import CrashOnce
 from tests.flows.evaluating import FAR_AHEAD, Run, an_assignment, an_event, many
-
-
-class CrashError(Exception):
-    pass
-
 
 STEPS = {
     "outcomes": (UserOutcomes, "observe"),
@@ -30,21 +25,7 @@ STEPS = {
 def test_a_crash_in_any_step_changes_no_figure(step: str, calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     uninterrupted = Run(*many()).run().result
     run = Run(*many(), store=tmp_path / "store")
-    owner, name = STEPS[step]
-    original = getattr(owner, name)
-    left = [calls]
-
-    def crash_once(*arguments: Any) -> Any:
-        left[0] -= 1
-        if left[0] == 0:
-            raise CrashError
-        return original(*arguments)
-
-    monkeypatch.setattr(owner, name, crash_once)
-    with pytest.raises((CrashError, BytewaxRuntimeError)):
-        run.run()
-    run.run()
-    assert left[0] < 0
+    CrashOnce(monkeypatch, *STEPS[step], calls).run_twice(run)
     assert run.result == uninterrupted
 
 

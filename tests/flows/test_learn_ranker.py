@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 import orjson
 import pytest
 import torch
-from bytewax.errors import BytewaxRuntimeError
 from bytewax.testing import TestingSource
 
 from dataflows.steps.attribute import AttributeLogic
@@ -19,6 +17,7 @@ from models.ranking.inputs import Inputs
 from models.ranking.online import OnlineRanker
 from models.ranking.served import NetworkRanker
 from models.ranking.shelf import Shelf
+from tests.flows.crashes import CrashOnce
 from tests.flows.feedback import CLOCK, LIKED, a_run, a_slate, a_stream, feedback_on, settings_for
 from tests.flows.learning import Run, garbage
 
@@ -111,10 +110,6 @@ def test_a_checkpoint_is_gone_on_from():
     assert not ranker_rows(run) or the_shelf(run).versions("mlp")[0].digest != start.digest
 
 
-class CrashError(Exception):
-    pass
-
-
 STEPS = {
     "attribute": (UserAttribution, "show"),
     "closing": (UserAttribution, "close"),
@@ -131,21 +126,7 @@ def test_after_a_crash_in_any_step_versions_go_on_and_no_example_trains_twice(
     step: str, calls: int, steady: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     run = a_run(store=tmp_path / "store")
-    owner, name = STEPS[step]
-    original = getattr(owner, name)
-    left = [calls]
-
-    def crash_once(*arguments: Any) -> Any:
-        left[0] -= 1
-        if left[0] == 0:
-            raise CrashError
-        return original(*arguments)
-
-    monkeypatch.setattr(owner, name, crash_once)
-    with pytest.raises((CrashError, BytewaxRuntimeError)):
-        run.run()
-    run.run()
-    assert left[0] < 0
+    CrashOnce(monkeypatch, *STEPS[step], calls).run_twice(run)
     # The weights are the same to the bit: what had been learned was not learned again, and nothing was left out.
     assert ranker_rows(run) == ranker_rows(steady)
 

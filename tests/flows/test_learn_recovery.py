@@ -2,7 +2,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bytewax.errors import BytewaxRuntimeError
 from bytewax.testing import TestingSource
 
 from dataflows.steps import add_up as add_up_step
@@ -11,12 +10,8 @@ from models.learning.item_statistics import ItemStatistics
 from models.learning.sessions import Sessions
 from models.learning.transitions import UserTransitions
 from models.learning.trending import Trending
+from tests.flows.crashes import CrashOnce
 from tests.flows.learning import FAR_AHEAD, Run, an_event, many_entries, many_events
-
-
-class CrashError(Exception):
-    pass
-
 
 STEPS = {
     "transitions": (UserTransitions, "apply"),
@@ -38,21 +33,7 @@ def test_a_crash_in_any_step_changes_nothing_that_consumers_end_with(
 ):
     uninterrupted = Run(many_events(), many_entries()).run()
     run = Run(many_events(), many_entries(), store=tmp_path / "store")
-    owner, name = STEPS[step]
-    original = getattr(owner, name)
-    left = [calls]
-
-    def crash_once(*arguments: Any) -> Any:
-        left[0] -= 1
-        if left[0] == 0:
-            raise CrashError
-        return original(*arguments)
-
-    monkeypatch.setattr(owner, name, crash_once)
-    with pytest.raises((CrashError, BytewaxRuntimeError)):
-        run.run()
-    run.run()
-    assert left[0] < 0
+    CrashOnce(monkeypatch, *STEPS[step], calls).run_twice(run)
     assert run.rows == uninterrupted.rows
 
 

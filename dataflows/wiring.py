@@ -80,7 +80,8 @@ def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dat
             flow = recommend.build(inputs, outputs, settings, experiments, recommender, tables, now, health.counts)
         except ValueError as error:
             raise EddyError(str(error)) from error
-        yield flow
+        with edges.results(experiments.traffic, health.counts):
+            yield flow
     finally:
         tables.close()
 

@@ -66,14 +66,17 @@ def test_who_comes_after_a_verdict_gets_the_better_variant_and_nobody_else_is_mo
         # One in ten of the control converts, and nine in ten of the treatment.
         buyers = [user for n, user in enumerate(first) if (n % 10 == 0) != (held[user] == "treatment")]
         shop.write(buyers, "purchase", began + 1_000)
-        n_new, later = 0, []
         deadline = time.monotonic() + DEADLINE_S
-        while not later or any(entry["shares"] != [0.0, 1.0] for entry in later[-20:]):
+        # Before anything newer is seen, since a look speaks from its own event time on.
+        while not any(result["traffic"] for result in platform.read("experiment-results", 1)):
             assert time.monotonic() < deadline, [flow.log.read_text() for flow in flows]
-            shop.write([f"new-{n}" for n in range(n_new, n_new + 20)], "view", int(time.time() * 1_000))
+        n_new, newest = 0, [{"shares": None}]
+        while any(entry["shares"] != [0.0, 1.0] for entry in newest):
+            assert time.monotonic() < deadline, [flow.log.read_text() for flow in flows]
+            users = [f"new-{n}" for n in range(n_new, n_new + 20)]
             n_new += 20
-            later = platform.read("assignments", N_USERS + n_new)[N_USERS:]
-            later.sort(key=lambda entry: int(entry["user_id"].partition("-")[2]))
+            shop.write(users, "view", int(time.time() * 1_000))
+            newest = [e for e in platform.read("assignments", N_USERS + n_new) if e["user_id"] in users]
         shop.write(first, "view", int(time.time() * 1_000))
         slates = platform.read("recommendations", 2 * N_USERS + len(buyers) + n_new)
         for flow in flows:
@@ -81,7 +84,7 @@ def test_who_comes_after_a_verdict_gets_the_better_variant_and_nobody_else_is_mo
     finally:
         for flow in flows:
             flow.close()
-    assert {entry["variant"] for entry in later[-20:]} == {"treatment"}
+    assert {entry["variant"] for entry in newest} == {"treatment"}
     assert {slate["user_id"]: slate["variant"] for slate in slates if slate["user_id"] in held} == held
     result = platform.read("experiment-results", 1)[-1]
     assert (result["verdict"], result["traffic"][-1]["shares"]) == ("winner", [0.0, 1.0])

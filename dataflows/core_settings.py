@@ -1,6 +1,7 @@
 """What the core is given, gathered from the settings: the same for flows and backtests."""
 
 from dataflows.settings import Settings
+from dataflows.text_spaces import text_space
 from models.learning.item_side import ItemSideConfig
 from models.learning.item_statistics import StatisticsConfig
 from models.learning.sessions import SessionsConfig
@@ -38,4 +39,5 @@ def item_side_config(settings: Settings) -> ItemSideConfig:
         trending=TrendingConfig(short_ms, learn.min_users),
         sessions=SessionsConfig(learn.sessions),
         n_shards=learn.shards,
+        texts=text_space(learn.text),
     )

@@ -1,20 +1,24 @@
 """Where a flow's topics are: on a cluster, or in a folder of files. Both give the same sources, sinks and tables."""
 
 from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from typing import Protocol
 
 from dataflows.codecs import catalog_decoder
 from dataflows.connectors.control import SharedStop
-from dataflows.connectors.file_tables import FileTables
+from dataflows.connectors.file_tables import FileTables, read_whole
 from dataflows.connectors.files import FileSink, FileSource
 from dataflows.connectors.kafka_check import check_topics
 from dataflows.connectors.kafka_sink import KafkaSink
 from dataflows.connectors.kafka_source import KafkaSource, SharedConsumer
+from dataflows.connectors.results import followed, take_results
 from dataflows.connectors.tables import KafkaTables, Tables
 from dataflows.errors import EddyError
 from dataflows.settings import Settings
 from dataflows.stopping import Stop
 from dataflows.topics import declare
+from models.experiments.traffic import Traffic
 from models.items import ItemTable
 
 
@@ -42,6 +46,9 @@ class Edges(Protocol):
 
     def tables(self, table: ItemTable, counts: Counter[str]) -> LoadableTables:
         """Keep an item table current."""
+
+    def results(self, traffic: Traffic, counts: Counter[str]) -> AbstractContextManager[None]:
+        """Keep the shares of the traffic current, where any may move."""
 
     def close(self) -> None:
         """Stop what runs beside the flow."""
@@ -117,6 +124,13 @@ class KafkaEdges:
             counts,
         )
 
+    def results(self, traffic: Traffic, counts: Counter[str]) -> AbstractContextManager[None]:
+        """Follow `experiment-results`."""
+        if not traffic.may_move:
+            return nullcontext()
+        client = self._client | self._settings.kafka.consumer_options
+        return followed(client, f"{self._prefix}experiment-results", traffic, counts)
+
     def close(self) -> None:
         """Stop listening for other processes' stops."""
         if self._shared is not None:
@@ -151,6 +165,12 @@ class FileEdges:
         rows = FileSource(self._folder, f"{self._prefix}model-updates", optional=True, packed=True)
         catalog = FileSource(self._folder, f"{self._prefix}catalog", optional=True)
         return FileTables(rows, catalog, catalog_decoder(self._settings.events), table, counts)
+
+    def results(self, traffic: Traffic, counts: Counter[str]) -> AbstractContextManager[None]:
+        """Take in `experiment-results` as they are now."""
+        results = FileSource(self._folder, f"{self._prefix}experiment-results", optional=True)
+        take_results(chain.from_iterable(read_whole(results)), traffic, counts)
+        return nullcontext()
 
     def close(self) -> None:
         """Nothing runs beside the flow."""

@@ -125,7 +125,7 @@ def build(
     decoded = op.flat_map_batch("decode_catalog", catalog, codecs.decode_catalog)
     letters = write_letters("write_letters", decoded, codecs.encode)  # (letter key, Outgoing)
     entries = op.filter_map("catalog_entries", decoded, readable)  # (item, Item | None)
-    content = learn_content("learn_content", entries, clock)  # (row key, Outgoing)
+    content = learn_content("learn_content", entries, side.texts, clock)  # (row key, Outgoing)
 
     if settings.ranker.name != "none":
         slates = op.input("recommendations", flow, inputs.recommendations)  # Record

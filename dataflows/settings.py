@@ -207,6 +207,10 @@ class LearnSettings(Section):
     """Half-life of an item's popularity and of what follows it."""
     min_users: int = Field(default=1, ge=1)
     """An item trends only once so many distinct users have acted on it."""
+    text: Literal["hashed", "minilm"] = "hashed"
+    """What makes vectors of item texts and searches: hashed words, or the sentence encoder of the extra `text`. All
+    flows need the same; once it is changed, start `learn` on a new recovery store, since an item's vector is made when
+    its entry is read."""
 
 
 class EvaluateSettings(Section):

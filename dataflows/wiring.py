@@ -19,6 +19,7 @@ from dataflows.runtime import Health
 from dataflows.settings import Settings
 from dataflows.steps.score import follow_rankers
 from dataflows.stopping import Stop
+from dataflows.text_spaces import text_space
 from models.experiments.assignment import Experiments
 from models.items import ItemTable
 from models.items import warm_up as items
@@ -60,6 +61,7 @@ def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dat
         int(now().timestamp() * 1_000),
         half_life_short_ms=1_000 * learning.half_life_short_s,
         half_life_long_ms=1_000 * learning.half_life_long_s,
+        texts=text_space(learning.text),
     )
     tables = edges.tables(table, health.counts)
     try:
@@ -80,7 +82,8 @@ def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dat
             flow = recommend.build(inputs, outputs, settings, experiments, recommender, tables, now, health.counts)
         except ValueError as error:
             raise EddyError(str(error)) from error
-        yield flow
+        with edges.results(experiments.traffic, health.counts):
+            yield flow
     finally:
         tables.close()
 

@@ -12,6 +12,8 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from models.strategy import Share
+
 Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
 Text: TypeAlias = Annotated[str, Meta(max_length=20_000)]
 Words: TypeAlias = Annotated[str, Meta(max_length=1_000)]
@@ -143,6 +145,8 @@ class Assignment:
     assigned_at: int
     digest: str
     """Of the experiment's declaration."""
+    shares: list[Share] | None = None
+    """By which variant was chosen, where they were not the declared ones; in the order of the variants."""
     version: int = 1
 
 
@@ -189,6 +193,16 @@ class ResultPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class TrafficPoint:
+    """Shares of the traffic by which new users are assigned, until the next point."""
+
+    from_at: int
+    """Event time of the first trigger that they hold for."""
+    shares: list[float]
+    """In the order of the variants."""
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """The first verdict that was not `running`."""
 
@@ -213,13 +227,15 @@ class ExperimentResult:
     alpha: float
     delta: float
     mismatch_p: float
-    """Sequential p-value of the planned shares."""
+    """Sequential p-value of the shares by which the users were assigned."""
     verdict: str
     decision: Decision | None
     variants: list[VariantResult]
     """The control first."""
     history: list[ResultPoint]
     """Oldest first, thinned."""
+    traffic: list[TrafficPoint] = field(default_factory=list)
+    """The shares by which `recommend` assigns new users, the oldest first; before the first, as declared."""
     version: int = 1
 
 

@@ -1,4 +1,4 @@
-"""The step that turns catalog entries into content rows, an item a key."""
+"""The steps that turn catalog entries into content rows: encoded in batches, then compared an item a key."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -8,25 +8,27 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from dataflows.records import Outgoing
 from dataflows.steps.versions import first_version
+from models.arrays import Int8s
 from models.items.rows import pack_content
+from models.items.texts import TextSpace
 from models.learning.content import ContentRow, ContentState
 from models.messages import Item
 
 
-class LearnContentLogic(StatefulBatchLogic[Item | None, ContentRow | None, bytes]):
+class LearnContentLogic(StatefulBatchLogic[Int8s | None, ContentRow | None, bytes]):
     """One item; forgotten when it is removed."""
 
     def __init__(self, packed: bytes | None, clock: Callable[[], datetime]) -> None:
         self._state = ContentState.unpack(packed) if packed else ContentState(first_version(clock()))
 
-    def on_batch(self, values: list[Item | None]) -> tuple[Iterable[ContentRow | None], bool]:
+    def on_batch(self, values: list[Int8s | None]) -> tuple[Iterable[ContentRow | None], bool]:
         """Emit a row where the content has changed, None where the item was removed."""
         rows: list[ContentRow | None] = []
-        for item in values:
-            if item is None:
+        for vector in values:
+            if vector is None:
                 rows.append(None)
                 self._state.remove()
-            elif (row := self._state.apply(item)) is not None:
+            elif (row := self._state.apply(vector)) is not None:
                 rows.append(row)
         return rows, self.DISCARD if values[-1] is None else self.RETAIN
 
@@ -36,7 +38,7 @@ class LearnContentLogic(StatefulBatchLogic[Item | None, ContentRow | None, bytes
 
 
 def learn_content(
-    step_id: str, items: KeyedStream[Item | None], clock: Callable[[], datetime]
+    step_id: str, items: KeyedStream[Item | None], texts: TextSpace, clock: Callable[[], datetime]
 ) -> KeyedStream[Outgoing]:
     """Publish an item's content when it changes, and its end.
 
@@ -44,8 +46,17 @@ def learn_content(
     ----------
     items : by item_id; None is an item that was removed.
     """
-    rows = op.stateful_batch(step_id, items, lambda packed: LearnContentLogic(packed, clock))
+    vectors = op.flat_map_batch(f"{step_id}_vectors", items, lambda batch: _encoded(batch, texts))
+    rows = op.stateful_batch(step_id, vectors, lambda packed: LearnContentLogic(packed, clock))
     return op.map(f"{step_id}_rows", rows, _outgoing)
+
+
+def _encoded(batch: list[tuple[str, Item | None]], texts: TextSpace) -> list[tuple[str, Int8s | None]]:
+    there = [place for place, (_, item) in enumerate(batch) if item is not None]
+    vectors: list[Int8s | None] = [None] * len(batch)
+    for place, vector in zip(there, texts.items([item for _, item in batch if item is not None]), strict=True):
+        vectors[place] = vector
+    return [(item_id, vector) for (item_id, _), vector in zip(batch, vectors, strict=True)]
 
 
 def _outgoing(keyed: tuple[str, ContentRow | None]) -> tuple[str, Outgoing]:

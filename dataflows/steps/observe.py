@@ -148,11 +148,15 @@ def decode_assignments(step_id: str, records: Stream[Record], max_bytes: int) ->
             if isinstance(assignment, DeadLetter):
                 found.append(assignment)
             else:
-                exposed = Exposed(assignment.assigned_at, assignment.experiment, assignment.digest, assignment.variant)
-                found.append((assignment.user_id, exposed))
+                found.append((assignment.user_id, _exposed(assignment)))
         return found
 
     return op.flat_map_batch(step_id, records, mapper)
+
+
+def _exposed(assignment: Assignment) -> Exposed:
+    shares = None if assignment.shares is None else tuple(assignment.shares)
+    return Exposed(assignment.assigned_at, assignment.experiment, assignment.digest, assignment.variant, shares)
 
 
 def exposures(step_id: str, decoded: Stream[Observed | DeadLetter]) -> KeyedStream[Observation | None]:

@@ -11,7 +11,7 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 from dataflows.codecs import dead_letter
 from dataflows.records import Record
 from dataflows.steps.decode import Received
-from models.experiments.assignment import Experiments
+from models.experiments.assignment import NOTHING, Experiments, Held
 from models.ids import hash64
 from models.items import ItemTable
 from models.messages import Assignment, DeadLetter, Erasure, Event, Request
@@ -22,9 +22,9 @@ from models.segments import EVERYBODY, hashes_of, segments_of
 from models.strategy import Strategy
 
 Output = Query | Assignment | DeadLetter | Erasure
-State = tuple[bytes, str, tuple[int, ...], int]
-"""The packed profile, the digest of the experiment last assigned, the newest requests' hashes, and the run of offsets
-that the last slate belongs to."""
+State = tuple[bytes, Held, tuple[int, ...], int]
+"""The packed profile, the last assignment, the newest requests' hashes, and the run of offsets that the last slate
+belongs to."""
 
 MAX_REQUESTS = 32
 _EVERYBODY = hash64(EVERYBODY)
@@ -53,13 +53,13 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
 
     def __init__(self, state: State | None, step: ProfileStep) -> None:
         self._step = step
-        self._assigned = ""
+        self._held = NOTHING
         self._requests: tuple[int, ...] = ()
         self._run = -1
         if state is None:
             self._profile = Profile(step.config)
         else:
-            packed, self._assigned, self._requests, self._run = state
+            packed, self._held, self._requests, self._run = state
             self._profile = unpack(packed, step.config)
         self._rest = timedelta(milliseconds=step.config.expire_after_ms)
         self._active_at = step.clock()
@@ -86,7 +86,7 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
 
     def _forget(self) -> None:
         self._profile = Profile(self._step.config)
-        self._assigned = ""
+        self._held = NOTHING
         self._requests = ()
         self._run = -1
         self._step.counts["erased"] += 1
@@ -128,12 +128,12 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
 
     def _due(self, message: Event | Request) -> Iterable[Output]:
         step = self._step
-        assigned = step.experiments.assign(message.user_id)
-        if assigned is not None and assigned.digest != self._assigned:
-            self._assigned = assigned.digest
+        assigned = step.experiments.assign(message.user_id, message.timestamp, self._held)
+        if assigned is not None and assigned.digest != self._held[0]:
+            self._held = assigned.digest, assigned.variant
             yield Assignment(
                 message.user_id, assigned.experiment, assigned.variant, assigned.bucket, message.timestamp,
-                assigned.digest,
+                assigned.digest, None if assigned.shares is None else list(assigned.shares),
             )  # fmt: skip
         is_request = isinstance(message, Request)
         named = segments_of(step.segment_fields, message.context, message.timestamp)
@@ -165,7 +165,7 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
 
     def snapshot(self) -> State:
         """Pack the user."""
-        return pack(self._profile), self._assigned, self._requests, self._run
+        return pack(self._profile), self._held, self._requests, self._run
 
 
 def profile(step_id: str, received: KeyedStream[Received], step: ProfileStep) -> KeyedStream[Output]:

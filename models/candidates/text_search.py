@@ -6,7 +6,6 @@ from models.arrays import Bytes, Floats, Int8s, Int32s, Int64s
 from models.candidates.protocol import Candidates
 from models.candidates.selection import mark, select_top, unmark
 from models.items import ItemTable
-from models.items.attributes import text_vector
 from models.kernels import kernel
 from models.ranking.batch import QueryBatch
 
@@ -22,7 +21,7 @@ def search(batch: QueryBatch, table: ItemTable, states: Bytes, found: Candidates
     asked = np.array([b for b, query in enumerate(batch.queries) if query.query], np.int64)
     if not len(asked):
         return
-    texts = np.stack([text_vector(batch.queries[b].query or "") for b in asked])
+    texts = np.stack([table.texts.search(batch.queries[b].query or "") for b in asked])
     found.rows[asked] = -1
     found.scores[asked] = 0
     _nearest(

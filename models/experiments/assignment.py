@@ -4,10 +4,13 @@ The hashing is GrowthBook's, so that a platform that runs its SDKs computes the 
 (https://docs.growthbook.io/lib/build-your-own).
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from models.experiments.declaration import Experiment, Namespace, check_together
+from models.experiments.traffic import Shares, Traffic
 from models.strategy import Strategy
 
 INTERLEAVED = "interleaved"
@@ -15,6 +18,10 @@ INTERLEAVED = "interleaved"
 
 FNV_OFFSET = 0x811C9DC5
 FNV_PRIME = 0x01000193
+
+Held = tuple[str, str]
+"""Digest of the declaration and the variant that a user was assigned last."""
+NOTHING: Held = ("", "")
 
 Range = tuple[float, float]
 """Buckets in [start, end)."""
@@ -33,6 +40,8 @@ class Assigned:
     strategy: Strategy
     rival: Strategy | None = None
     """Of the second variant, where both are interleaved."""
+    shares: Shares | None = None
+    """By which the variant was chosen, where they were not the declared ones; None for one that was held before."""
 
 
 def fnv1a_32(text: str) -> int:
@@ -82,6 +91,20 @@ def choose(bucket: float, ranges: Sequence[Range]) -> int | None:
     return next((place for place, (start, end) in enumerate(ranges) if start <= bucket < end), None)
 
 
+def choose_by(bucket: float, ranges: Sequence[Range], shares: Sequence[float]) -> int | None:
+    """Find the variant of a new user where the shares have moved; none when the coverage leaves the user out.
+
+    The declared ranges say who takes part, and line all of them up in [0, 1); the shares divide that line. So the
+    shares change nobody's part in the experiment, and the declared ones give what `choose` gives, up to rounding.
+    """
+    declared = choose(bucket, ranges)
+    if declared is None:
+        return None
+    widths = [end - start for start, end in ranges]
+    place = (sum(widths[:declared]) + bucket - ranges[declared][0]) / sum(widths)
+    return bisect_right(list(accumulate(shares[:-1])), place)
+
+
 class Experiments:
     """The experiments that run, in the order in which they may claim a user.
 
@@ -97,6 +120,8 @@ class Experiments:
     def __init__(self, declared: Sequence[Experiment] = ()) -> None:
         check_together(declared)
         self.declared = tuple(declared)
+        self.traffic = Traffic(declared)
+        """Shares of new users that results have moved."""
         self._running = [
             (
                 experiment,
@@ -106,17 +131,26 @@ class Experiments:
             for experiment in declared
         ]
 
-    def assign(self, user_id: str) -> Assigned | None:
-        """Assign a user; none takes part in no experiment and gets the default strategy."""
+    def assign(self, user_id: str, at: int = 0, held: Held = NOTHING) -> Assigned | None:
+        """Assign a user; none takes part in no experiment and gets the default strategy.
+
+        Parameters
+        ----------
+        at : event time, which decides by which shares a user is assigned who is new.
+        held : what the user was assigned last; under the same declaration it stays, however the shares move.
+        """
         for experiment, digest, ranges in self._running:
             if experiment.namespace and not in_namespace(user_id, experiment.namespace):
                 continue
             bucket = bucket_of(user_id, experiment.salt)
-            place = choose(bucket, ranges)
+            shares = self.traffic.in_force(digest, at) if held[0] != digest else None
+            place = choose(bucket, ranges) if shares is None else choose_by(bucket, ranges, shares)
             if place is not None and experiment.kind == "interleaving":
                 first, second = experiment.variants
                 return Assigned(experiment.name, INTERLEAVED, bucket, digest, first.strategy, second.strategy)
             if place is not None:
                 variant = experiment.variants[place]
-                return Assigned(experiment.name, variant.name, bucket, digest, variant.strategy)
+                if held[0] == digest:
+                    variant = next((known for known in experiment.variants if known.name == held[1]), variant)
+                return Assigned(experiment.name, variant.name, bucket, digest, variant.strategy, shares=shares)
         return None

@@ -37,6 +37,8 @@ class Exposed(Struct, frozen=True, array_like=True, tag="x"):
     experiment: str
     digest: str
     variant: str
+    shares: tuple[float, ...] | None = None
+    """By which the variant was chosen, where they were not the declared ones."""
 
     @property
     def id(self) -> int:

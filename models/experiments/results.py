@@ -15,6 +15,7 @@ from models.experiments.moments import Estimate, estimate
 from models.experiments.sample_ratio import mismatch_p
 from models.experiments.sequential import Interval
 from models.experiments.tally import Tally
+from models.experiments.traffic import planned_shares, steer
 from models.experiments.verdict import Comparison, Verdict, compare, is_mismatch, verdict_of
 from models.ids import hash64
 from models.messages import Decision, ExperimentResult, MetricResult, ResultPoint, VariantResult
@@ -62,34 +63,47 @@ def look(tally: Tally, experiment: Experiment, impressions: str) -> ExperimentRe
         decision=tally.decision,
         variants=found.variants,
         history=list(tally.points),
+        traffic=list(tally.traffic),
     )
 
 
 def _split(tally: Tally, experiment: Experiment) -> _Findings:
     analysis = experiment.analysis
     names = [variant.name for variant in experiment.variants]
-    weights = np.array([variant.weight for variant in experiment.variants])
-    shares = weights / weights.sum()
+    planned = planned_shares(experiment)
     sums = np.stack([tally.arm(name).sums for name in names])  # (V, M, 5, 5)
     estimates = estimate(sums, sums.sum(axis=0))  # (V, M)
     counts = sums[:, 0, 0, 0]
+    shares = mean_shares(tally, np.array(planned))
     mismatch = is_mismatch(counts, shares, analysis.rules)
     goal = PLACE[analysis.goal]
     compared = [
         [_compare(estimates, v, metric, mismatch, experiment) for metric in METRICS] for v in range(1, len(names))
     ]  # (V - 1, M)
     verdicts = [verdict_of(row[goal]) for row in compared]
-    traffic = traffic_of(experiment, _metric(estimates, goal), verdicts, shares)
+    wanted = traffic_of(experiment, _metric(estimates, goal), verdicts, np.array(planned))
+    traffic = steer(tally.traffic, tuple(wanted.tolist()), planned, tally.at)
     return _Findings(
         analysis.goal,
         overall(verdicts),
         [
-            _variant(tally, name, float(traffic[v]), _results(estimates, v, compared[v - 1] if v else None))
+            _variant(tally, name, traffic[v], _results(estimates, v, compared[v - 1] if v else None))
             for v, name in enumerate(names)
         ],
         {name: _bounds(row[goal].lift) for name, row in zip(names[1:], compared, strict=True)},
         float(mismatch_p(counts, shares)),
     )
+
+
+def mean_shares(tally: Tally, planned: Doubles) -> Doubles:
+    """Return the shares by which the users were assigned, averaged over the users: (V,).
+
+    Where they moved, a variant's count varies less than a multinomial of the mean shares: a sum of w (1 - w) is at most
+    n times mean w (1 - mean w). So an alarm that takes them for fixed is raised too seldom rather than too often.
+    """
+    expected = tally.expected(planned)
+    n = expected.sum()
+    return expected / n if n > 0 else planned
 
 
 def _interleaved(tally: Tally, experiment: Experiment) -> _Findings:

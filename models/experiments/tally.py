@@ -12,7 +12,7 @@ from models.experiments.coverage import add_items, no_items
 from models.experiments.metrics import METRICS
 from models.experiments.moments import N_VALUES, gram
 from models.experiments.user_outcomes import Change, Values
-from models.messages import Decision, ResultPoint
+from models.messages import Decision, ResultPoint, TrafficPoint
 
 FORMAT = 1
 MAX_POINTS = 128
@@ -39,6 +39,8 @@ class TallyDelta(NamedTuple):
     """Event time of the newest change."""
     n_changes: int
     arms: dict[str, ArmDelta]
+    moved: Doubles
+    """(V,) shares of the users who were assigned by others than the declared ones, summed; (0,) without any."""
 
 
 def add_up_changes(changes: Iterable[Change]) -> list[TallyDelta]:
@@ -47,7 +49,7 @@ def add_up_changes(changes: Iterable[Change]) -> list[TallyDelta]:
     for change in changes:
         grouped[change.experiment, change.digest].append(change)
     return [
-        TallyDelta(experiment, digest, max(change.at for change in group), len(group), _arms(group))
+        TallyDelta(experiment, digest, max(change.at for change in group), len(group), _arms(group), _moved(group))
         for (experiment, digest), group in grouped.items()
     ]
 
@@ -63,6 +65,21 @@ def _arms(changes: list[Change]) -> dict[str, ArmDelta]:
         )
         for variant, group in by_variant.items()
     }
+
+
+def _moved(changes: list[Change]) -> Doubles:
+    """Add the shares of users who came, take away those of users who left."""
+    moved = np.zeros(0)
+    for change in changes:
+        sign = (change.old is None) - (change.new is None)
+        if change.shares is not None and sign:
+            moved = _plus(moved, sign * np.array(change.shares))
+    return moved
+
+
+def _plus(some: Doubles, others: Doubles) -> Doubles:
+    """Add two sums of shares, either of which may be empty."""
+    return some + others if len(some) and len(others) else some if len(some) else others
 
 
 def _sums(users: list[Values | None]) -> Doubles:
@@ -93,6 +110,8 @@ class _Packed(Struct, array_like=True):
     n_looks: int = 0
     every: int = 1
     decision: Decision | None = None
+    moved: list[float] = field(default_factory=list)
+    traffic: list[TrafficPoint] = field(default_factory=list)
 
 
 class Tally:
@@ -102,6 +121,10 @@ class Tally:
         state = _Packed() if packed is None else _unpack(packed)
         self.n_changes, self.at, self.decision = state.n_changes, state.at, state.decision
         self.points = state.points
+        self.moved = np.array(state.moved)
+        """(V,) as `TallyDelta.moved`."""
+        self.traffic = state.traffic
+        """Shares that were asked for, the oldest first."""
         self.arms = {
             variant: Arm(np.frombuffer(sums).reshape(_SHAPE).copy(), np.frombuffer(items, np.uint8).copy())
             for variant, (sums, items) in state.arms.items()
@@ -112,6 +135,7 @@ class Tally:
         """Add what a batch changes."""
         self.n_changes += delta.n_changes
         self.at = max(self.at, delta.at)
+        self.moved = _plus(self.moved, delta.moved)
         for variant, change in delta.arms.items():
             arm = self.arm(variant)
             arm.sums += change.sums
@@ -120,6 +144,17 @@ class Tally:
     def arm(self, variant: str) -> Arm:
         """Return a variant's users, nobody at first."""
         return self.arms.setdefault(variant, Arm(np.zeros(_SHAPE), no_items()))
+
+    def expected(self, planned: Doubles) -> Doubles:
+        """Return how many users each variant would have, had they fallen by the shares that were in force: (V,).
+
+        Parameters
+        ----------
+        planned : (V,) shares of the users who were assigned as declared.
+        """
+        n_moved = self.moved.sum()
+        as_planned = sum(arm.users for arm in self.arms.values()) - n_moved
+        return _plus(self.moved, as_planned * planned)
 
     def remember(self, point: ResultPoint) -> None:
         """Keep a look; the looks that are kept are evenly spread, and at most MAX_POINTS."""
@@ -133,7 +168,10 @@ class Tally:
     def pack(self) -> bytes:
         """Pack the state: a version byte and MessagePack."""
         arms = {variant: (arm.sums.tobytes(), arm.items.tobytes()) for variant, arm in self.arms.items()}
-        state = _Packed(self.n_changes, self.at, arms, self.points, self._n_looks, self._every, self.decision)
+        state = _Packed(
+            self.n_changes, self.at, arms, self.points, self._n_looks, self._every, self.decision,
+            self.moved.tolist(), self.traffic,
+        )  # fmt: skip
         return bytes([FORMAT]) + msgpack.encode(state)
 
 

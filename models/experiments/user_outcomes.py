@@ -32,6 +32,8 @@ class Change(NamedTuple):
     """None: the user has left it for good."""
     items: tuple[int, ...] = ()
     """Shown now: for coverage."""
+    shares: tuple[float, ...] | None = None
+    """By which the user was assigned, where they were not the declared ones."""
 
 
 class _State(Struct, array_like=True):
@@ -117,7 +119,7 @@ class UserOutcomes:
         if outcome == old and not items:
             return None
         state.told, state.told_of = outcome, exposed
-        return Change(*exposed.arm, state.newest_at, old, outcome, items)
+        return Change(*exposed.arm, state.newest_at, old, outcome, items, exposed.shares)
 
     def _new_items(self, observation: Observation) -> tuple[int, ...]:
         """Return what was shown since the exposure and may not have been told; to tell it twice does no harm."""
@@ -133,7 +135,7 @@ class UserOutcomes:
         told, of = self._state.told, self._state.told_of
         if told is None or of is None:
             return None
-        return Change(*of.arm, self._state.newest_at, told, None)
+        return Change(*of.arm, self._state.newest_at, told, None, shares=of.shares)
 
     def pack(self) -> bytes:
         """Pack the state: a version byte and MessagePack."""

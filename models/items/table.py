@@ -8,6 +8,7 @@ from models.ids import hash_all
 from models.items.catalog import Entries
 from models.items.columns import Columns
 from models.items.packed import PackedRows, Scales, rescale
+from models.items.texts import HASHED, TextSpace
 from models.items.updates import SessionUpdates, TrendingUpdate, Updates
 from models.items.view import ItemView
 from models.messages import Item
@@ -24,6 +25,7 @@ class ItemTable(ItemView):
     capacity : rows to begin with; a table that is told its size never copies itself.
     n_neighbours : K, neighbours kept of an item.
     half_life_short_ms, half_life_long_ms : of the published popularities, as `learn` uses them.
+    texts : the space of the published content vectors, as `learn` uses it.
     """
 
     def __init__(
@@ -34,8 +36,10 @@ class ItemTable(ItemView):
         n_neighbours: int = 50,
         half_life_short_ms: int = DAY_MS,
         half_life_long_ms: int = 14 * DAY_MS,
+        texts: TextSpace = HASHED,
     ) -> None:
         super().__init__(Columns(capacity, n_neighbours), landmark_at, half_life_short_ms, half_life_long_ms)
+        self.texts = texts
         self._newest_at = 0
 
     def apply_rows(self, keys: list[bytes], values: list[bytes | None]) -> int:

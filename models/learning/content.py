@@ -6,8 +6,6 @@ from typing import NamedTuple, Self
 import xxhash
 
 from models.arrays import Int8s
-from models.items.attributes import content_vector
-from models.messages import Item
 
 FORMAT = 1
 _STATE = struct.Struct("<BxxxxxxxqQ")
@@ -35,9 +33,8 @@ class ContentState:
         self._version = first_version - 1
         self._digest: int | None = None
 
-    def apply(self, item: Item) -> ContentRow | None:
-        """Take a catalog entry; return its row, or None when the content is what it was."""
-        vector = content_vector(item)
+    def apply(self, vector: Int8s) -> ContentRow | None:
+        """Take a catalog entry's vector (64,); return its row, or None when the content is what it was."""
         digest = xxhash.xxh3_64_intdigest(vector.tobytes())
         if digest == self._digest:
             return None

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from models.items import ItemTable
+from models.items.texts import HASHED, TextSpace
 from models.learning.batches import add_up
 from models.learning.content import ContentState
 from models.learning.item_statistics import ItemStatistics, StatisticsConfig
@@ -39,6 +40,8 @@ class ItemSideConfig:
     trending: TrendingConfig = field(default_factory=TrendingConfig)
     sessions: SessionsConfig = field(default_factory=SessionsConfig)
     n_shards: int = 64
+    texts: TextSpace = HASHED
+    """Where items and searches are compared."""
 
 
 class ItemSide:
@@ -63,8 +66,8 @@ class ItemSide:
         ]
         self._sessions = Sessions(self._config.sessions)
         self._topic: dict[str, bytes] = {}
-        for item in self._items:
-            content = ContentState(1).apply(item)
+        for item, vector in zip(self._items, self._config.texts.items(self._items), strict=True):
+            content = ContentState(1).apply(vector)
             if content is not None:
                 self._topic.update([packed_content(item.item_id, content)])
         self.table = self._load(at)
@@ -108,6 +111,7 @@ class ItemSide:
             at,
             half_life_short_ms=statistics.half_life_short_ms,
             half_life_long_ms=statistics.half_life_long_ms,
+            texts=self._config.texts,
         )
         table.apply_items(self._items, [])
         table.apply_rows([key.encode() for key in self._topic], list(self._topic.values()))

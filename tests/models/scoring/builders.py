@@ -13,6 +13,7 @@ import numpy as np
 from models.ids import hash32, hash64
 from models.items import ItemTable
 from models.items.sessions import SessionIndex
+from models.items.texts import HASHED, TextSpace
 from models.query import Query
 from models.ranking.batch import QueryBatch
 from models.strategy import Strategy
@@ -79,6 +80,7 @@ class ArrayTable:
     half_life_short_ms: int = DAY_MS
     half_life_long_ms: int = 30 * DAY_MS
     learned_until: int = NOW
+    texts: TextSpace = HASHED
 
     def __post_init__(self) -> None:
         self.rows = {int(name): row for row, name in enumerate(self.hashes)}

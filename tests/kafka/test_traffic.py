@@ -1,0 +1,91 @@
+"""The loop closed over a broker: assignments make a result, the result moves the traffic of those who come later."""
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pytest
+
+from dataflows.connectors.kafka_writer import KafkaWriter
+from tests.kafka.flows import DEADLINE_S, FlowUnderTest, Platform
+
+pytestmark = pytest.mark.kafka
+
+EXPERIMENTS = """
+experiments:
+  - name: page
+    analysis: {goal: conversion, stop: true, rules: {min_users: 20}}
+    variants:
+      - {name: control, weight: 1, strategy: {}}
+      - {name: treatment, weight: 1, strategy: {sources: {trending: 1.0}}}
+"""
+N_USERS = 400
+AGO_MS = 240_000
+"""Of the first users, so that what they lead to is in force by now."""
+
+
+class Shop:
+    """Writes what users do."""
+
+    def __init__(self, broker: str, prefix: str) -> None:
+        self._events = KafkaWriter({"bootstrap.servers": broker}, f"{prefix}events")
+        self._n = 0
+
+    def write(self, users: list[str], kind: str, at: int) -> None:
+        for user in users:
+            event = {
+                "event_id": f"e-{self._n}",
+                "user_id": user,
+                "item_id": f"i-{self._n % 37}",
+                "event_type": kind,
+                "timestamp": at,
+            }
+            self._events.write(user, orjson.dumps(event))
+            self._n += 1
+        self._events.flush()
+
+
+def test_who_comes_after_a_verdict_gets_the_better_variant_and_nobody_else_is_moved(
+    broker: str, topics: Callable[..., str], tmp_path: Path
+) -> None:
+    prefix = topics(2)
+    experiments = tmp_path / "experiments.yaml"
+    experiments.write_text(EXPERIMENTS)
+    settings = {"EDDY_EXPERIMENTS_FILE": str(experiments), "EDDY_EVALUATE__PUBLISH_EVERY_S": "0.2"}
+    flows = [
+        FlowUnderTest(broker, prefix, tmp_path / name, name, **settings).start() for name in ("recommend", "evaluate")
+    ]
+    platform, shop = Platform(broker, prefix), Shop(broker, prefix)
+    began = int(time.time() * 1_000) - AGO_MS
+    first = [f"u-{n}" for n in range(N_USERS)]
+    try:
+        shop.write(first, "view", began)
+        held = {entry["user_id"]: entry["variant"] for entry in platform.read("assignments", N_USERS)}
+        # One in ten of the control converts, and nine in ten of the treatment.
+        buyers = [user for n, user in enumerate(first) if (n % 10 == 0) != (held[user] == "treatment")]
+        shop.write(buyers, "purchase", began + 1_000)
+        deadline = time.monotonic() + DEADLINE_S
+        # Before anything newer is seen, since a look speaks from its own event time on.
+        while not any(result["traffic"] for result in platform.read("experiment-results", 1)):
+            assert time.monotonic() < deadline, [flow.log.read_text() for flow in flows]
+        n_new, newest = 0, [{"shares": None}]
+        while any(entry["shares"] != [0.0, 1.0] for entry in newest):
+            assert time.monotonic() < deadline, [flow.log.read_text() for flow in flows]
+            users = [f"new-{n}" for n in range(n_new, n_new + 20)]
+            n_new += 20
+            shop.write(users, "view", int(time.time() * 1_000))
+            newest = [e for e in platform.read("assignments", N_USERS + n_new) if e["user_id"] in users]
+        shop.write(first, "view", int(time.time() * 1_000))
+        slates = platform.read("recommendations", 2 * N_USERS + len(buyers) + n_new)
+        for flow in flows:
+            assert flow.end(signal.SIGTERM) == 0, flow.log.read_text()
+    finally:
+        for flow in flows:
+            flow.close()
+    assert {entry["variant"] for entry in newest} == {"treatment"}
+    assert {slate["user_id"]: slate["variant"] for slate in slates if slate["user_id"] in held} == held
+    result = platform.read("experiment-results", 1)[-1]
+    assert (result["verdict"], result["traffic"][-1]["shares"]) == ("winner", [0.0, 1.0])
+    assert result["mismatch_p"] > 0.01

@@ -171,7 +171,7 @@ class QueryBatch:
             allowed = (candidates != current[own_owner]) & ineligible.allows(own_owner, candidates)
             mark_owners, mark_rows = own_owner[allowed], candidates[allowed]
         else:
-            tired = shown_count >= strategy.max_impressions
+            tired = shown_count >= strategy.max_impressions - 0.5  # they decay at once: never quite so many
             parts = [(shown_owner[tired], shown[tired]), (ineligible.owners, ineligible.rows)]
             if not (strategy.allow_seen and strategy.allow_current):
                 parts.append((numbers, current))
@@ -208,8 +208,8 @@ class QueryBatch:
 def usable(table: ItemTable, locked: Int32s | None = None) -> Bytes:
     """Say which items may be shown to anybody, as (N,) states: 1 or 0.
 
-    Those are the available ones whose id is known; once there is a catalog, only those that are in it: what it no
-    longer holds was removed, though rows about it may still stand. The (L,) `locked` rows are closed to the whole batch.
+    Those are available, known by their id and not locked (L,); once there is a catalog, only those in it: what it no
+    longer holds was removed, though rows about it may still stand.
     """
     shown = np.logical_and(table.available[: table.n], table.named[: table.n])
     if table.has_catalog:

@@ -77,10 +77,9 @@ def _declare(data: object, goal: MetricName = "ctr") -> Experiments:
     if not isinstance(data, dict):
         raise DeclarationError("no experiments are declared here: begin with the line `experiments:`")
     _check(data, _File, ())
-    for declared in data["experiments"]:
-        declared["analysis"] = {"goal": goal, **declared.get("analysis", {})}
+    judged = [{**one, "analysis": {"goal": goal, **one.get("analysis", {})}} for one in data["experiments"]]
     try:
-        return Experiments(msgspec.convert(data, _File).experiments)
+        return Experiments(msgspec.convert({"experiments": judged}, _File).experiments)
     except DeclarationError as error:
         raise DeclarationError(str(error), ("experiments", *error.path)) from None
 

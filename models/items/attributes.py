@@ -123,7 +123,8 @@ def text_vector(text: str, is_telling: Callable[[str], bool] = lambda _word: Fal
     for _ in range(_TELLING - 1):
         features.update(_text_features(telling))
     features.update(("category", word) for word in words)
-    return _hashed(features)
+    # Any word of a search may be a category's name; of a sentence most are not.
+    return _hashed(features, _WEIGHTS["category"] / max(len(words), 1))
 
 
 def word_attribute(word: str) -> str:
@@ -138,11 +139,12 @@ def _text_features(words: list[str]) -> Counter[tuple[str, str]]:
     return features
 
 
-def _hashed(features: Counter[tuple[str, str]]) -> Int8s:
+def _hashed(features: Counter[tuple[str, str]], category: float = _WEIGHTS["category"]) -> Int8s:
     vector = np.zeros(N_DIMENSIONS)
+    weights = _WEIGHTS | {"category": category}
     for (kind, name), count in features.items():
         hashed = xxhash.xxh32_intdigest(f"{kind}={name}".encode())
         sign = 1.0 if hashed >> 31 else -1.0
-        vector[hashed % N_DIMENSIONS] += sign * _WEIGHTS[kind] * (1.0 + math.log(count))
+        vector[hashed % N_DIMENSIONS] += sign * weights[kind] * (1.0 + math.log(count))
     length = np.linalg.norm(vector)
     return np.rint(vector / length * 127).astype(np.int8) if length else vector.astype(np.int8)

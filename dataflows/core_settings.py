@@ -20,8 +20,10 @@ def profile_config(settings: Settings) -> ProfileConfig:
         lateness_ms=1_000 * profiles.lateness_s,
         half_life_moment_ms=1_000 * profiles.half_life_moment_s,
         half_life_habit_ms=1_000 * profiles.half_life_habit_s,
+        half_life_impressions_ms=1_000 * profiles.half_life_impressions_s,
         expire_after_ms=1_000 * profiles.expire_after_s,
         max_events_per_5_min=profiles.max_events_per_5_min,
+        max_owned=profiles.max_owned,
     )
 
 

@@ -30,6 +30,7 @@ import yaml
 from dataflows.errors import EddyError
 from models.experiments.assignment import Experiments
 from models.experiments.declaration import DeclarationError, Experiment, Step
+from models.experiments.metrics import MetricName
 
 
 class ExperimentError(EddyError):
@@ -41,8 +42,12 @@ class _File:
     experiments: list[Experiment]
 
 
-def load_experiments(path: Path) -> Experiments:
+def load_experiments(path: Path, goal: MetricName = "ctr") -> Experiments:
     """Read a file of experiments.
+
+    Parameters
+    ----------
+    goal : of those that name none.
 
     Raises
     ------
@@ -50,7 +55,7 @@ def load_experiments(path: Path) -> Experiments:
     """
     root, data = _parse(path)
     try:
-        return _declare(data)
+        return _declare(data, goal)
     except DeclarationError as error:
         raise ExperimentError(f"{path}:{_line(root, error.path)}: {_name(error.path)}{error}") from None
 
@@ -68,12 +73,13 @@ def experiments_from(data: list[dict[str, Any]]) -> Experiments:
         raise ExperimentError(f"{_name(error.path)}{error}") from None
 
 
-def _declare(data: object) -> Experiments:
+def _declare(data: object, goal: MetricName = "ctr") -> Experiments:
     if not isinstance(data, dict):
         raise DeclarationError("no experiments are declared here: begin with the line `experiments:`")
     _check(data, _File, ())
+    judged = [{**one, "analysis": {"goal": goal, **one.get("analysis", {})}} for one in data["experiments"]]
     try:
-        return Experiments(msgspec.convert(data, _File).experiments)
+        return Experiments(msgspec.convert({"experiments": judged}, _File).experiments)
     except DeclarationError as error:
         raise DeclarationError(str(error), ("experiments", *error.path)) from None
 

@@ -130,6 +130,7 @@ def profile_step(
         profile_config(settings),
         triggers,
         events.segment_fields,
+        events.text_field,
         "events",
         events.conflate,
         clock,

@@ -15,11 +15,14 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableError
 
 from dataflows.errors import EddyError
+from dataflows.preset_source import PresetSource
+from dataflows.presets import PresetName
 from dataflows.topics import ATTRIBUTION_WINDOW_S
+from models.experiments.metrics import MetricName
 from models.segments import DEFAULT_FIELDS
 from models.strategy import Strategy
 
@@ -167,6 +170,9 @@ class EventSettings(Section):
     segment_fields: tuple[str, ...] = DEFAULT_FIELDS
     """Context fields whose values make the trending segments, the one that counts most first; `daypart` is the quarter
     of the day, by the context's `hour`, else UTC's."""
+    text_field: str | None = None
+    """Context field that holds what the user wrote: items are then sought by their likeness to it, as by a request's
+    `query`; none: there is no such field."""
     max_bytes: int = Field(default=65_536, ge=256)
     """A larger message is a dead letter."""
     max_future_s: int = Field(default=300, ge=0)
@@ -184,8 +190,12 @@ class ProfileSettings(Section):
     """Half-life of what a user is after now."""
     half_life_habit_s: int = Field(default=14 * 86_400, ge=1)
     """Half-life of what a user likes by habit."""
+    half_life_impressions_s: int = Field(default=86_400, ge=1)
+    """Half-life of what was shown without a reaction; it says how long an item rests that was shown too often."""
     expire_after_s: int = Field(default=90 * 86_400, ge=60)
     """A user idle for longer is forgotten."""
+    max_owned: int = Field(default=256, ge=1, le=65_536)
+    """Items kept that a user has, some 9 bytes each: the newest. What an item requires and excludes goes by them."""
     max_events_per_5_min: int = Field(default=300, ge=1)
     """Whoever acts faster is a bot: counted, but without a slate and a say in the tables."""
 
@@ -216,6 +226,8 @@ class LearnSettings(Section):
 class EvaluateSettings(Section):
     """How outcomes are counted; what an experiment is judged by stands in its declaration."""
 
+    goal: MetricName = "ctr"
+    """The metric that decides an experiment whose declaration names none."""
     attribution_window_s: int = Field(default=86_400, ge=1)
     """An act counts for an item that was shown no longer ago."""
     alignment_s: int = Field(default=60, ge=0)
@@ -293,6 +305,9 @@ class Settings(BaseSettings):
         use_attribute_docstrings=True,
     )
 
+    preset: PresetName | None = None
+    """Settings for a field of use, for all that is not set here: `session-shop`, `shop`, `video`, `articles`, `social`,
+    `ads`, `replies`, `care`, `courses` or `city`. `eddy doctor --settings --preset NAME` lists what one says."""
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
     recovery: RecoverySettings = RecoverySettings()
@@ -322,6 +337,18 @@ class Settings(BaseSettings):
     def n_threads(self) -> int:
         """Threads that answer a large batch together."""
         return self.threads or min(os.cpu_count() or 1, 4)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Ask the preset last."""
+        return init_settings, env_settings, PresetSource(settings_cls)
 
     @field_validator("strategy", mode="before")
     @classmethod

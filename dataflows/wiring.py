@@ -106,7 +106,7 @@ def _learn(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflo
 def _evaluate(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflow]:
     if settings.experiments_file is None:
         raise EddyError("evaluate has nothing to judge: name a file of experiments in EDDY_EXPERIMENTS_FILE")
-    experiments = load_experiments(settings.experiments_file)
+    experiments = load_experiments(settings.experiments_file, settings.evaluate.goal)
     alignment = Alignment(1_000 * settings.evaluate.alignment_s)
     inputs = evaluate.EvaluateInputs(*(
         AlignedSource(topic, edges.source(topic), alignment, event_time, leads=topic == "assignments")

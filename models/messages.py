@@ -74,7 +74,10 @@ class Item:
     available: bool = True
     created_at: Millis = 0
     requires: Annotated[list[Id], Meta(max_length=64)] = field(default_factory=list)
+    """Shown only to a user who has all of these: an item's id where the user owns it (see `owning_types`), `name=value`
+    where the trigger's context says so."""
     excludes: Annotated[list[Id], Meta(max_length=64)] = field(default_factory=list)
+    """Never shown to a user who has one of these, in the same words, or who has lately acted on one."""
     version: Version = 1
 
 

@@ -30,7 +30,7 @@ class Query:
     impressions: Mapping[int, float] = field(default_factory=dict)
     """Item to decayed impressions without a reaction."""
     owned: Collection[int] = ()
-    """Items bought; at most 256."""
+    """Items that the user has, the newest of them."""
     n_events: int = 0
     n_last_5_min: int = 0
     n_last_hour: int = 0

@@ -150,7 +150,7 @@ class Recommender:
         self.require(queries[0].strategy)
         ranker, version = self._rankers[self._ranker_of(queries[0])]
         batch = QueryBatch.from_queries(queries, self.table)
-        blended = blend(batch, self.table, usable(self.table), self._sources, _n_candidates(batch))
+        blended = blend(batch, self.table, usable(self.table, batch.locked), self._sources, _n_candidates(batch))
         inputs = _inputs(batch, self.table, blended)
         scores = ranker.score(inputs)
         # No ranker is trained on searches: their order is the blend's, where the match leads.

@@ -56,7 +56,7 @@ class Strategy:
     allow_owned: bool = False
     """Whether items that the user has bought may return."""
     max_impressions: Annotated[int, Meta(ge=1)] = 5
-    """An item shown this often without a reaction rests until its impressions have decayed."""
+    """An item shown this often without a reaction rests until the impressions have decayed by half of one."""
 
     def __post_init__(self) -> None:
         if not any(weight > 0 for weight in self.sources.values()):

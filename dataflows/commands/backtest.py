@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from dataflows import settings as configuration
+from dataflows.commands.preset_option import PresetOption
 from dataflows.errors import EddyError
 from dataflows.event_files import load_events, load_items
 from dataflows.line_plot import line_plot
@@ -93,6 +94,7 @@ def backtest(
     repeats: RepeatsOption = Repeats.COLLAPSE,
     ties: TiesOption = Ties.STRICT,
     learn_every: LearnEvery = 1,
+    preset: PresetOption = None,
 ) -> None:
     """Judge the recommender, and every simpler way, on what people really did.
 
@@ -100,9 +102,10 @@ def backtest(
     with the wanted one counts as before it; nothing is foreseen by what was learned from it. What is judged is each
     act, that is each event whose type has a weight above 0 (EDDY_EVENTS__WEIGHTS), with the user's consent.
 
-    `eddy` is the default pipeline under EDDY_STRATEGY, without exploration, for the past cannot answer for what it did
-    not show. Its ranker is trained on the way, on slates of the past alone: on those of the training file, or anew
-    whenever the stream has doubled. Where it is no better than the blend on the newest fifth of them, the blend stays.
+    `eddy` is the default pipeline under EDDY_STRATEGY or a preset, without exploration, for the past cannot answer
+    for what it did not show. Its ranker is trained on the way, on slates of the past alone: on those of the training
+    file, or anew whenever the stream has doubled. Where it is no better than the blend on the newest fifth of them, the
+    blend stays.
 
     Intervals are 95% bootstraps over users. Times are those of one slate made alone, on one thread.
 
@@ -119,7 +122,7 @@ def backtest(
     from models.backtest.report import report  # noqa: PLC0415
 
     torch.set_num_threads(1)
-    settings = configuration.load()
+    settings = configuration.load(preset=preset)
     console = Console(stderr=True)
     config = BacktestConfig(
         k=k,

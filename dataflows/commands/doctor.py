@@ -9,7 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from dataflows.commands.examinations import Finding, examine_all
+from dataflows.commands.preset_option import PresetOption
 from dataflows.commands.setting_list import all_settings
+from dataflows.presets import PRESETS, PresetName
 from dataflows.settings import SettingsError, load
 
 STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
@@ -17,20 +19,23 @@ STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
 List = Annotated[bool, typer.Option("--settings", help="List every setting with its default instead.")]
 
 
-def examine(settings: List = False) -> None:
+def examine(settings: List = False, preset: PresetOption = None) -> None:
     """Look at settings, broker, topics, recovery folder, experiments and checkpoint.
 
     Every problem comes with its remedy, and nothing is changed. The exit code is 1 where there is an error;
     a warning can wait.
+
+    `--settings` lists every setting with its default instead; with `--preset NAME`, as EDDY_PRESET=NAME would have it
+    wherever the environment says nothing else.
     """
     if settings:
-        _list_settings()
+        _list_settings(preset)
         return
     table = Table(box=None, pad_edge=False)
     for heading in ("", "what", "finding"):
         table.add_column(heading, overflow="fold")
     worst = "ok"
-    for finding in _findings():
+    for finding in _findings(preset):
         table.add_row(Text(finding.state, STYLES[finding.state]), finding.subject, Text(finding.text))
         worst = finding.state if finding.state == "error" else worst
     Console().print(table)
@@ -38,18 +43,19 @@ def examine(settings: List = False) -> None:
         raise typer.Exit(1)
 
 
-def _findings() -> Iterator[Finding]:
+def _findings(preset: PresetName | None) -> Iterator[Finding]:
     try:
-        settings = load()
+        settings = load(preset=preset)
     except SettingsError as error:
         yield Finding("settings", "error", str(error))
         return
-    yield Finding("settings", "ok", "all are known and in range")
+    chosen = f", filled in by the preset {preset}: {PRESETS[preset].what}" if preset else ""
+    yield Finding("settings", "ok", f"all are known and in range{chosen}")
     yield from examine_all(settings)
 
 
-def _list_settings() -> None:
-    for setting in all_settings():
+def _list_settings(preset: PresetName | None) -> None:
+    for setting in all_settings(preset):
         typer.secho(f"{setting.variable}={setting.default}", bold=True)
         if setting.text:
             typer.echo(f"    {setting.text}")

@@ -3,14 +3,15 @@
 import ast
 import inspect
 import textwrap
-from collections.abc import Iterator
-from dataclasses import dataclass, is_dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, is_dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import orjson
 from pydantic import BaseModel
 
+from dataflows.presets import PRESETS, PresetName
 from dataflows.settings import Settings
 
 
@@ -25,15 +26,28 @@ class Setting:
     """What it means; empty where the name says it all."""
 
 
-def all_settings() -> Iterator[Setting]:
-    """List every setting, section by section, in the order of `dataflows.settings`."""
-    defaults, texts = Settings.model_construct(), _docstrings(Settings)
+def all_settings(preset: PresetName | None = None) -> Iterator[Setting]:
+    """List every setting, section by section, in the order of `dataflows.settings`.
+
+    Parameters
+    ----------
+    preset : whose defaults are listed; none: the general ones.
+    """
+    defaults, texts = Settings.model_construct(preset=preset), _docstrings(Settings)
+    filled = PRESETS[preset].settings if preset else {}
     for name in Settings.model_fields:
-        default = getattr(defaults, name)
+        default = _filled(getattr(defaults, name), filled.get(name, {}))
         if isinstance(default, BaseModel) or is_dataclass(default):
             yield from _section(name, default)
         else:
             yield Setting(f"EDDY_{name.upper()}", _write(default), texts.get(name, ""))
+
+
+def _filled(section: Any, values: Mapping[str, Any]) -> Any:
+    """Put a preset's values into a section's defaults."""
+    if isinstance(section, BaseModel):
+        return section.model_copy(update=values)
+    return replace(section, **values) if values else section
 
 
 def _section(name: str, defaults: object) -> Iterator[Setting]:

@@ -27,6 +27,8 @@ State = tuple[bytes, Held, tuple[int, ...], int]
 belongs to."""
 
 MAX_REQUESTS = 32
+MAX_TEXT = 1_000
+"""Characters of what a user wrote that are looked at, as long as a query may be."""
 _EVERYBODY = hash64(EVERYBODY)
 
 
@@ -40,6 +42,8 @@ class ProfileStep:
     config: ProfileConfig
     triggers: frozenset[str]
     segment_fields: tuple[str, ...]
+    text_field: str | None
+    """Of the context: what the user wrote."""
     events_topic: str
     conflate: int
     """Of a user's triggers in a run of so many offsets only the first makes a slate; 1: each."""
@@ -150,9 +154,17 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
             segments=hashes_of(named),
             context=message.context,
             candidates=message.candidates if isinstance(message, Request) else None,
-            query=message.query if isinstance(message, Request) else None,
+            query=self._text(message),
             n_items=message.n_items if isinstance(message, Request) else None,
         )
+
+    def _text(self, message: Event | Request) -> str | None:
+        """Return what items are sought by: a request's query, else what the user wrote."""
+        if isinstance(message, Request) and message.query:
+            return message.query
+        field = self._step.text_field
+        written = message.context.get(field) if field and message.context else None
+        return written[:MAX_TEXT] if isinstance(written, str) else None
 
     def on_notify(self) -> tuple[Iterable[Output], bool]:
         """Forget a user who has rested since; the notification may be older than the last message."""

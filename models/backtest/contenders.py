@@ -110,9 +110,9 @@ class Popularity:
 
     def predict(self, queries: Sequence[Query], table: ItemTable, wanted: Sequence[str]) -> Predictions:
         """Rank all items by their counts; an item never acted on is not recommended."""
-        counts = self.counts.by_row(table) * usable(table)
         rows = table.rows_of(hash_all(list(wanted)))
         batch = QueryBatch.from_queries([replace(query, strategy=self.strategy) for query in queries], table)
+        counts = self.counts.by_row(table) * usable(table, batch.locked)
         ranks = np.zeros(len(queries), np.int64)
         slates = np.full((len(queries), self.strategy.n_items), -1, np.int32)
         for b, row in enumerate(rows.tolist()):

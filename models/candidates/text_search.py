@@ -5,7 +5,9 @@ import numpy as np
 from models.arrays import Bytes, Floats, Int8s, Int32s, Int64s
 from models.candidates.protocol import Candidates
 from models.candidates.selection import mark, select_top, unmark
+from models.ids import hash32
 from models.items import ItemTable
+from models.items.attributes import word_attribute
 from models.kernels import kernel
 from models.ranking.batch import QueryBatch
 
@@ -16,12 +18,17 @@ UNIT = 127
 def search(batch: QueryBatch, table: ItemTable, states: Bytes, found: Candidates) -> None:
     """Replace the candidates of each query that has a search text by the nearest items.
 
-    score(j) = cosine of the text's and the item's content vectors, where above 0.
+    score(j) = cosine of the text's and the item's content vectors, where above 0. Of the text, words that stand in some
+    item's title count most.
     """
     asked = np.array([b for b, query in enumerate(batch.queries) if query.query], np.int64)
     if not len(asked):
         return
-    texts = np.stack([table.texts.search(batch.queries[b].query or "") for b in asked])
+
+    def is_in_titles(word: str) -> bool:
+        return bool(table.posting_of(np.array([hash32(word_attribute(word))], np.uint32))[0] >= 0)
+
+    texts = np.stack([table.texts.search(batch.queries[b].query or "", is_in_titles) for b in asked])
     found.rows[asked] = -1
     found.scores[asked] = 0
     _nearest(

@@ -3,6 +3,7 @@
 import math
 import re
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -47,6 +48,8 @@ _STOP = frozenset(
     }
 )
 _MIN_LENGTH = 4
+_TELLING = 10
+"""Times that a telling word counts."""
 _MAX_TEXT = 64
 """A longer text is a description, not an attribute."""
 LARGEST_PRICE = float(np.finfo(np.float32).max)
@@ -82,7 +85,7 @@ def attributes_of(item: Item) -> list[str]:
     names += [f"{name}={text}" for name, text in _short_texts(item).items()]
     names += _price_band(item.price)
     words = sorted({word for word in _words(item.title) if len(word) >= _MIN_LENGTH})
-    names += [f"word={word}" for word in sorted(words, key=len, reverse=True)]
+    names += [word_attribute(word) for word in sorted(words, key=len, reverse=True)]
     return list(dict.fromkeys(names))[:N_ATTRIBUTES]
 
 
@@ -96,7 +99,7 @@ def content_vector(item: Item) -> Int8s:
     -------
     (64,) int8; all zero for an item without words.
     """
-    features = _text_features(f"{item.title} {item.text}")
+    features = _text_features(_words(f"{item.title} {item.text}"))
     tags = [*item.tags, *_short_texts(item).values()]
     for kind, names in (("category", item.categories), ("tag", tags), ("price", _price_band(item.price))):
         features.update((kind, name.lower()) for name in names)
@@ -106,26 +109,42 @@ def content_vector(item: Item) -> Int8s:
     return _hashed(features)
 
 
-def text_vector(text: str) -> Int8s:
-    """Hash a search text into the space of `content_vector`: (64,) int8."""
-    features = _text_features(text)
-    features.update(("category", word) for word in _words(text))
-    return _hashed(features)
+def text_vector(text: str, is_telling: Callable[[str], bool] = lambda _word: False) -> Int8s:
+    """Hash a search text into the space of `content_vector`: (64,) int8.
 
-
-def _text_features(text: str) -> Counter[tuple[str, str]]:
+    Parameters
+    ----------
+    is_telling : says of a word whether it counts as if it had been written ten times. A sentence holds many words that
+        name nothing, and in few dimensions they would drown the one that does.
+    """
     words = _words(text)
+    telling = [word for word in words if is_telling(word)]
+    features = _text_features(words)
+    for _ in range(_TELLING - 1):
+        features.update(_text_features(telling))
+    features.update(("category", word) for word in words)
+    # Any word of a search may be a category's name; of a sentence most are not.
+    return _hashed(features, _WEIGHTS["category"] / max(len(words), 1))
+
+
+def word_attribute(word: str) -> str:
+    """Name the attribute of the items whose title holds a word."""
+    return f"word={word}"
+
+
+def _text_features(words: list[str]) -> Counter[tuple[str, str]]:
     features = Counter(("word", word) for word in words)
     features.update(("pair", f"{one} {two}") for one, two in pairwise(words))
     features.update(("gram", f" {word} "[at : at + 3]) for word in words for at in range(len(word)))
     return features
 
 
-def _hashed(features: Counter[tuple[str, str]]) -> Int8s:
+def _hashed(features: Counter[tuple[str, str]], category: float = _WEIGHTS["category"]) -> Int8s:
     vector = np.zeros(N_DIMENSIONS)
+    weights = _WEIGHTS | {"category": category}
     for (kind, name), count in features.items():
         hashed = xxhash.xxh32_intdigest(f"{kind}={name}".encode())
         sign = 1.0 if hashed >> 31 else -1.0
-        vector[hashed % N_DIMENSIONS] += sign * _WEIGHTS[kind] * (1.0 + math.log(count))
+        vector[hashed % N_DIMENSIONS] += sign * weights[kind] * (1.0 + math.log(count))
     length = np.linalg.norm(vector)
     return np.rint(vector / length * 127).astype(np.int8) if length else vector.astype(np.int8)

@@ -136,6 +136,7 @@ class ItemTable(ItemView):
         ids, titles = self.ids, self.titles
         for row, item in zip(rows.tolist(), entries.items, strict=True):
             ids[row], titles[row] = item.item_id, item.title
+            self.eligibility.put(row, item.requires, item.excludes)
         columns.named[rows] = columns.in_catalog[rows] = True
         columns.available[rows] = entries.available
         columns.price[rows] = entries.price
@@ -157,6 +158,8 @@ class ItemTable(ItemView):
         self._lengthen()
         columns.available[rows] = columns.in_catalog[rows] = False
         columns.attributes[rows] = 0
+        for row in rows.tolist():
+            self.eligibility.put(row, (), ())
         self._forget_facts(hashes)
         self._postings.withdraw(rows)
 

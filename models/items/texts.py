@@ -17,8 +17,13 @@ class TextSpace(Protocol):
     def items(self, items: Sequence[Item]) -> Int8s:
         """Return the items' vectors, (N, 64); all zero for an item without words."""
 
-    def search(self, text: str) -> Int8s:
-        """Return the vector of a search text, (64,)."""
+    def search(self, text: str, is_telling: Callable[[str], bool]) -> Int8s:
+        """Return the vector of a search text, (64,).
+
+        Parameters
+        ----------
+        is_telling : says of a word whether it stands in the title of an item.
+        """
 
 
 class Hashed:
@@ -28,9 +33,9 @@ class Hashed:
         """Hash each item."""
         return np.array([content_vector(item) for item in items], np.int8).reshape(len(items), N_DIMENSIONS)
 
-    def search(self, text: str) -> Int8s:
+    def search(self, text: str, is_telling: Callable[[str], bool]) -> Int8s:
         """Hash the text."""
-        return text_vector(text)
+        return text_vector(text, is_telling)
 
 
 HASHED = Hashed()
@@ -57,7 +62,7 @@ class Sentences:
         """Encode each item's title, text, categories and tags."""
         return self._vectors([_words_of(item) for item in items])
 
-    def search(self, text: str) -> Int8s:
+    def search(self, text: str, is_telling: Callable[[str], bool]) -> Int8s:  # noqa: ARG002 - the encoder knows
         """Encode the text."""
         return np.asarray(self._vectors([text])[0], np.int8)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from models.arrays import Bools, Floats, Hash32s, Int8s, Int32s, Int64s
 from models.items.columns import Columns
+from models.items.eligibility import Eligibility
 from models.items.postings import Postings
 from models.items.sessions import SessionIndex
 from models.items.trends import Trends
@@ -44,6 +45,8 @@ class ItemView:
         longer holds was removed, even where nobody remembers the removal. Without a catalog, every named item is."""
         self.sessions = SessionIndex(columns)
         """The most recent sessions, by their items."""
+        self.eligibility = Eligibility()
+        """What the catalog's items require of a user, and what excludes one."""
         self._postings = Postings(self.columns)
         self._trends = Trends(half_life_short_ms)
         self._names: dict[int, str] = {}

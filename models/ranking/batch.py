@@ -16,6 +16,7 @@ from models.items.columns import N_ATTRIBUTES
 from models.messages import Context, Value
 from models.profile_state import N_INTERESTS, N_RECENT, STATE, States
 from models.query import Query
+from models.ranking.eligible import Ineligible
 from models.ranking.states import read_facts, read_history, read_tastes
 from models.segments import hour_of
 from models.strategy import SourceName, Strategy
@@ -110,6 +111,8 @@ class QueryBatch:
     """(B,) how many of the history belong to the running session."""
     marks: Ragged
     """Rows that the rules forbid; with own candidates, the rows that are allowed."""
+    locked: Int32s
+    """(L,) rows that nobody of the batch may be shown (see `usable`), kept out of the marks, which are many already."""
     impressions: Ragged
     """Rows shown without a reaction, and their decayed number."""
     interests: Tastes
@@ -160,15 +163,16 @@ class QueryBatch:
         shown_count = _flat((query.impressions.values() for query in queries), np.float32)
         history, weights = np.full((n, HISTORY), -1, np.int32), np.zeros((n, HISTORY), np.float32)
         n_session = np.zeros(n, np.int32)
+        ineligible = Ineligible.of(queries, states, table)
         recent = recent.reshape(n, N_RECENT)
         read_history(states, _started_at(queries), current_items, current, recent, history, weights, n_session)
 
         if own:
-            allowed = candidates != current[own_owner]
+            allowed = (candidates != current[own_owner]) & ineligible.allows(own_owner, candidates)
             mark_owners, mark_rows = own_owner[allowed], candidates[allowed]
         else:
-            tired = shown_count >= strategy.max_impressions
-            parts = [(shown_owner[tired], shown[tired])]
+            tired = shown_count >= strategy.max_impressions - 0.5  # they decay at once: never quite so many
+            parts = [(shown_owner[tired], shown[tired]), (ineligible.owners, ineligible.rows)]
             if not (strategy.allow_seen and strategy.allow_current):
                 parts.append((numbers, current))
             if not strategy.allow_seen:
@@ -192,6 +196,7 @@ class QueryBatch:
             history_weights=weights,
             n_session=n_session,
             marks=Ragged.of(n, mark_owners, mark_rows, np.ones(len(mark_rows), np.float32)),
+            locked=ineligible.locked,
             impressions=Ragged.of(n, shown_owner, shown, shown_count),
             interests=interests,
             preferences=preferences,
@@ -200,15 +205,17 @@ class QueryBatch:
         )
 
 
-def usable(table: ItemTable) -> Bytes:
+def usable(table: ItemTable, locked: Int32s | None = None) -> Bytes:
     """Say which items may be shown to anybody, as (N,) states: 1 or 0.
 
-    Those are the available ones whose id is known; once there is a catalog, only those that are in it: what it no
+    Those are available, known by their id and not locked (L,); once there is a catalog, only those in it: what it no
     longer holds was removed, though rows about it may still stand.
     """
     shown = np.logical_and(table.available[: table.n], table.named[: table.n])
     if table.has_catalog:
         shown &= table.in_catalog[: table.n]
+    if locked is not None:
+        shown[locked] = False
     states: Bytes = shown.view(np.uint8)
     return states
 

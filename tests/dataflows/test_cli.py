@@ -195,6 +195,19 @@ def test_settings_are_listed_with_default_and_meaning() -> None:
     assert all(f"{setting.variable}={setting.default}" in output for setting in listed.values())
 
 
+def test_settings_are_listed_as_a_preset_has_them() -> None:
+    output = eddy("doctor", "--settings", "--preset", "courses").output
+    assert "EDDY_PRESET=courses" in output
+    assert 'EDDY_EVENTS__OWNING_TYPES=["complete"]' in output
+    assert eddy("doctor", "--settings", EDDY_PRESET="courses").output == output
+
+
+def test_an_unknown_preset_is_refused_with_the_names_of_all() -> None:
+    result = eddy("backtest", "--protocol", "session", "--preset", "vidoe")
+    assert result.exit_code == 2
+    assert "session-shop, shop, video, articles" in result.output
+
+
 class Rehearsed(BrokerProcess):
     """A broker that is asked to stop as soon as it runs."""
 

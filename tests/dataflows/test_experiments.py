@@ -165,3 +165,10 @@ def test_a_mistake_in_given_values_is_named_with_its_path():
     variants = [{"name": "a", "weight": 1, "strategy": {}}, {"name": "b", "weight": 0, "strategy": {}}]
     with pytest.raises(EddyError, match=r"^experiments\[0\]\.variants\[1\]\.weight: Expected `float` > 0"):
         experiments_from([{"name": "e", "variants": variants}])
+
+
+def test_an_experiment_that_names_no_goal_is_judged_by_the_settings_one(tmp_path: Path):
+    file = tmp_path / "experiments.yaml"
+    file.write_text(GOOD.replace("coverage: 0.5", "analysis: {goal: value}"))
+    assert [one.analysis.goal for one in load_experiments(file, "activity").declared] == ["value", "activity"]
+    assert [one.analysis.goal for one in load_experiments(file).declared] == ["value", "ctr"]

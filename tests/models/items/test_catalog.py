@@ -93,3 +93,14 @@ def test_a_search_for_a_brand_finds_what_bears_it():
     plain, branded = Item("a", title="pen"), Item("b", title="pen", attributes={"brand": "Lamy"})
     asked = text_vector("lamy").astype(np.int32)
     assert asked @ content_vector(branded) > asked @ content_vector(plain)
+
+
+def test_a_telling_word_is_found_in_a_sentence_that_tells_nothing_else():
+    asked = "I cannot get in any more, whatever I try, please help me with the password"
+    items = [content_vector(Item(title, title=title)).astype(np.int32) for title in ("Password", "Parcel", "Refund")]
+    plain, told = (
+        text_vector(asked, is_telling).astype(np.int32) for is_telling in (lambda _: False, "password".__eq__)
+    )
+    cosines = [[int(text @ item) / 127**2 for item in items] for text in (plain, told)]
+    assert cosines[1][0] == max(cosines[1]) > cosines[0][0]
+    assert cosines[1][0] > 0.5

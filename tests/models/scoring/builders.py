@@ -12,6 +12,7 @@ import numpy as np
 
 from models.ids import hash32, hash64
 from models.items import ItemTable
+from models.items.eligibility import Eligibility
 from models.items.sessions import SessionIndex
 from models.items.texts import HASHED, TextSpace
 from models.query import Query
@@ -37,6 +38,8 @@ class AnItem:
     rules: dict[str, float] = field(default_factory=dict)
     covisits: dict[str, float] = field(default_factory=dict)
     """Of the same items as the rules, or of none."""
+    requires: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
     popularity: tuple[float, float] = (1.0, 1.0)
     vector: tuple[float, ...] = ()
 
@@ -72,6 +75,7 @@ class ArrayTable:
     posting_popular: Any
     posting_n: Any
     sessions: SessionIndex
+    eligibility: Eligibility
     postings: dict[int, int] = field(default_factory=dict)
     segments: dict[int, tuple[Any, Any]] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
@@ -150,6 +154,9 @@ def a_table(
         by_visits = sorted(held, key=lambda row: (-laid[row].popularity[1], hash64(laid[row].item_id)))[:32]
         newest[posting, : len(by_age)] = by_age
         popular[posting, : len(by_visits)] = by_visits
+    eligibility = Eligibility()
+    for row, item in enumerate(laid):
+        eligibility.put(row, item.requires, item.excludes)
     segments = {}
     for segment, weights in (trending or {}).items():
         best = sorted(weights, key=lambda item: (-weights[item], hash64(item)))
@@ -176,6 +183,7 @@ def a_table(
         posting_popular=popular,
         posting_n=np.array([len(held) for held in carriers.values()] or [0], np.int32),
         sessions=an_index(rows, sessions or []),
+        eligibility=eligibility,
         postings={attribute: posting for posting, attribute in enumerate(carriers)},
         segments=segments,
         names=names,

@@ -32,7 +32,7 @@ def allowed(query: Query, item: AnItem) -> bool:
     return not (
         (not strategy.allow_seen and name in told_by(query).recent_items)
         or (not strategy.allow_owned and name in query.owned)
-        or query.impressions.get(name, 0) >= strategy.max_impressions
+        or query.impressions.get(name, 0) >= strategy.max_impressions - 0.5
     )
 
 

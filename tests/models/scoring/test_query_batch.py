@@ -65,6 +65,12 @@ def test_the_rules_mark_what_may_not_be_shown(rules: dict[str, int], marked: set
     assert set(rows_by_id(table, a_batch(table, query).marks.rows)) == marked
 
 
+@pytest.mark.parametrize(("shown", "rests"), [(1.99, True), (1.5, True), (1.49, False)])
+def test_an_item_shown_too_often_rests_until_half_an_impression_has_decayed(shown: float, rests: bool):
+    query = a_query(impressions={"a": shown}, strategy=a_strategy(max_impressions=2))
+    assert (rows_by_id(a_table(ABC), a_batch(a_table(ABC), query).marks.rows) == ["a"]) is rests
+
+
 def test_own_candidates_are_what_is_marked_but_for_unknown_ones_and_the_current_item():
     table = a_table(ABC)
     query = a_query(["b"], current="a", owned=("c",), candidates=["a", "b", "c", "nowhere"])

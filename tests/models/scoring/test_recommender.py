@@ -204,7 +204,7 @@ def test_own_candidates_without_any_evidence_are_still_given_back():
 def test_a_search_puts_the_match_first(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(
         "models.items.texts.Hashed.search",
-        lambda _space, text: np.array(unit(float(len(text)), 1.0), np.int8),
+        lambda _space, text, _is_telling: np.array(unit(float(len(text)), 1.0), np.int8),
     )
     match = AnItem("lantern", vector=(7.0, 1.0), popularity=(0, 0))
     half = AnItem("lamp", vector=(1.0, 7.0))

@@ -20,6 +20,11 @@ class ItemCounts:
         self._n_laid = 0
         self.total = 0
 
+    @property
+    def n_items(self) -> int:
+        """Items that were ever acted on."""
+        return len(self._counts)
+
     def add(self, item_ids: Iterable[str]) -> None:
         """Count an act on each of the items."""
         for item_id in item_ids:
@@ -39,7 +44,7 @@ class ItemCounts:
             if len(self._by_row) < table.n:
                 self._by_row = np.resize(self._by_row, 2 * table.n)
             new = table.hashes[self._n_laid : table.n].tolist()
-            self._by_row[self._n_laid : table.n] = [self._counts[item] for item in new]
+            self._by_row[self._n_laid : table.n] = [self._counts.get(item, 0) for item in new]
             self._n_laid = table.n
         return self._by_row[: table.n]
 

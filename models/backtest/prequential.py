@@ -86,7 +86,8 @@ class Prequential:
                 for contender in contenders:
                     contender.adopt(trained)
             progress("predicting, then learning", block.stop, len(events))
-        self.outcomes.n_items = self._side.table.n
+        # The tables forget what nobody has acted on for many half-lives; it was known, and could be recommended.
+        self.outcomes.n_items = max(self._side.table.n, self._counts.n_items)
         return self.outcomes
 
     def _together(self, events: Sequence[Event], acts: Sequence[int]) -> dict[int, list[int]]:

@@ -118,6 +118,14 @@ def test_acts_of_one_user_at_the_same_time_are_foreseen_from_the_same_past_unles
     assert strict.ranks("popularity").tolist() == [0, 0, 1]
 
 
+def test_items_that_the_tables_have_forgotten_since_still_count_as_known():
+    years_s = 20 * 365 * 86_400
+    once = [an_event(k, f"u-{k % 4}", f"old-{k}") for k in range(200)]
+    # Every shard forgets at its next event, and the table is made anew at the next pause.
+    later = [an_event(n * years_s + k, f"u-{k % 4}", f"new-{k}") for n in (1, 2) for k in range(300)]
+    assert prequential([*once, *later]).n_items == 500
+
+
 def test_an_item_that_was_seen_long_ago_stays_excluded():
     long_past = [an_event(n, "u", f"i-{n}") for n in range(60)]
     popular = [an_event(100 + n, f"v-{n}", "i-0") for n in range(5)]

@@ -40,12 +40,12 @@ def mmr(table: ItemTable, scores: dict[str, float], n_items: int, diversity: flo
     best = sorted(scores, key=lambda item: (-scores[item], int(table.hashes[table.ids.index(item)])))
     pool = best[: max(N_DIVERSIFIED, 2 * n_items)]
     low, high = scores[pool[-1]], scores[pool[0]]
-    vectors = {item: table.vectors[table.ids.index(item)].astype(float) / 127 for item in pool}
+    vectors = {item: table.vectors[table.ids.index(item)].astype(int) for item in pool}
     chosen: list[str] = []
     while pool and len(chosen) < n_items:
 
         def value(item: str) -> float:
-            nearest = max((float(vectors[item] @ vectors[other]) for other in chosen), default=0.0)
+            nearest = max((int(vectors[item] @ vectors[other]) / 127**2 for other in chosen), default=0.0)
             relevance = (scores[item] - low) / (high - low) if high > low else 1.0
             return (1 - diversity) * relevance - diversity * nearest
 

@@ -1,15 +1,13 @@
 """The item table as a flow over file topics has it: loaded once, from what `learn` wrote and from the catalog."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
+from dataflows.connectors.catalog_rows import CatalogDecoder, CatalogRows
 from dataflows.connectors.files import FileSource, FileTopicError
 from dataflows.connectors.ranker_rows import NewRanker, RankerRows
 from dataflows.records import Record
 from models.items import ItemTable
-from models.messages import DeadLetter, Item
-
-CatalogDecoder = Callable[[list[Record]], list[tuple[str, Item | None] | DeadLetter]]
 
 
 class FileTables:
@@ -34,7 +32,7 @@ class FileTables:
         """How many rows of `model-updates` there were."""
         self._rows = rows
         self._catalog = catalog
-        self._decode_catalog = decode_catalog
+        self._entries = CatalogRows(table, decode_catalog, counts)
         self._counts = counts
         self._rankers: list[NewRanker] = []
 
@@ -49,7 +47,7 @@ class FileTables:
         versions = RankerRows(self._counts)
         for records in read_whole(self._catalog):
             n_entries += len(records)
-            self._apply_catalog(records)
+            self._entries.apply(records)
         for records in read_whole(self._rows):
             n_rows += len(records)
             rest, rankers = versions.take(records)
@@ -60,18 +58,6 @@ class FileTables:
                 raise FileTopicError(f"{self._rows.folder / self._rows.topic}: {error}") from error
         self.version = str(n_rows)
         return n_entries + n_rows
-
-    def _apply_catalog(self, records: list[Record]) -> None:
-        latest: dict[str, Item | None] = {}
-        for entry in self._decode_catalog(records):
-            if isinstance(entry, DeadLetter):
-                self._counts[entry.reason] += 1
-            else:
-                latest[entry[0]] = entry[1]
-        self.table.apply_items(
-            [item for item in latest.values() if item is not None],
-            [item_id for item_id, item in latest.items() if item is None],
-        )
 
     def refresh(self) -> None:
         """Nothing arrives."""

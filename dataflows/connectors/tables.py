@@ -12,16 +12,14 @@ from typing import NamedTuple, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from dataflows.connectors.catalog_rows import CatalogDecoder, CatalogRows
 from dataflows.connectors.kafka_admin import partitions_of
 from dataflows.connectors.ranker_rows import NewRanker, RankerRows
 from dataflows.errors import EddyError
 from dataflows.records import Record
 from models.items import ItemTable
-from models.messages import DeadLetter, Item
 
 Option = str | int | float | bool
-CatalogDecoder = Callable[[list[Record]], list[tuple[str, Item | None] | DeadLetter]]
-
 log = logging.getLogger(__name__)
 
 MAX_ROWS_BETWEEN_BATCHES = 1_000
@@ -89,7 +87,7 @@ class KafkaTables:
     ) -> None:
         self.table = table
         self._catalog = catalog
-        self._decode_catalog = decode_catalog
+        self._entries = CatalogRows(table, decode_catalog, counts)
         self._counts = counts
         self._staged: deque[_Chunk] = deque()
         self._room = threading.Semaphore(MAX_STAGED_CHUNKS)
@@ -197,24 +195,12 @@ class KafkaTables:
         chunk = self._staged.popleft()
         self._room.release()
         if chunk.topic == self._catalog:
-            self._apply_catalog(chunk.records)
+            self._entries.apply(chunk.records)
         else:
             self._apply_rows(chunk.records)
             self._rankers += chunk.rankers
             self._offsets[chunk.partition] = chunk.end
         return len(chunk.records)
-
-    def _apply_catalog(self, records: list[Record]) -> None:
-        latest: dict[str, Item | None] = {}
-        for entry in self._decode_catalog(records):
-            if isinstance(entry, DeadLetter):
-                self._counts[entry.reason] += 1
-            else:
-                latest[entry[0]] = entry[1]
-        self.table.apply_items(
-            [item for item in latest.values() if item is not None],
-            [item_id for item_id, item in latest.items() if item is None],
-        )
 
     def _apply_rows(self, records: list[Record]) -> None:
         try:

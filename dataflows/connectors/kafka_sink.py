@@ -11,14 +11,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import Literal
 from zlib import crc32
 
-import xxhash
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from dataflows.connectors.kafka_admin import bounds_of, partitions_of
+from dataflows.connectors.kafka_admin import partitions_of
+from dataflows.connectors.kafka_read_back import ID_HEADER, read_back, record_hash
 from dataflows.errors import EddyError, FencedError
 from dataflows.records import Outgoing
 
@@ -27,17 +27,11 @@ Delivery = Literal["transactional", "idempotent"]
 
 log = logging.getLogger(__name__)
 
-ID_HEADER = "id"
 FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)  # noqa: SLF001
 
 
 class DeliveryError(EddyError):
     """The broker did not take a message."""
-
-
-def record_hash(record_id: str) -> int:
-    """Hash a record's id: what a writer remembers of each message it read back."""
-    return xxhash.xxh3_64_intdigest(record_id.encode())
 
 
 @dataclass(frozen=True)
@@ -78,7 +72,7 @@ class KafkaSinkPartition(StatefulSinkPartition[Outgoing, int]):
         self._written: set[int] = set()
         end = resume_at or 0
         if sink.read_back:
-            self._written, end = _read_back(sink, partition, resume_at)
+            self._written, end = read_back(sink.client, sink.topic, partition, resume_at, sink.flow, sink.timeout_s)
         self._writer.end_offset = end
         self._writer.start()
 
@@ -253,50 +247,3 @@ class _Writer(threading.Thread):
             self.end_offset = (message.offset() or 0) + 1
         elif self._sink.delivery == "idempotent":
             self._failure = self._explained(error)
-
-
-def _read_back(sink: KafkaSink, partition: int, resume_at: int | None) -> tuple[set[int], int]:
-    """Read what the partition holds from `resume_at` on: the hashes of its records' ids, and its end offset."""
-    consumer = Consumer(
-        sink.client
-        | {
-            "group.id": f"{sink.flow}-read-back",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-            "isolation.level": "read_committed",
-        }
-    )
-    part = TopicPartition(sink.topic, partition)
-    try:
-        first, _ = bounds_of(consumer, sink.topic, partition, sink.timeout_s)
-        part.offset = first if resume_at is None else max(first, resume_at)
-        consumer.assign([part])
-        end = part.offset
-        written: set[int] = set()
-        deadline = time.monotonic() + sink.timeout_s
-        while time.monotonic() < deadline:
-            for message in consumer.consume(10_000, 0.1):
-                error = message.error()
-                if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-                    return written, max(end, message.offset() or 0)
-                if error is not None:
-                    _refuse(error)
-                deadline = time.monotonic() + sink.timeout_s
-                end = (message.offset() or 0) + 1
-                written.add(record_hash(_id_of(message)))
-    except KafkaException as failure:
-        raise DeliveryError(f"{sink.topic}/{partition}: cannot be read back: {failure.args[0].str()}") from failure
-    finally:
-        consumer.close()
-    raise DeliveryError(f"{sink.topic}/{partition}: reading back made no progress for {sink.timeout_s:.0f} s")
-
-
-def _refuse(error: KafkaError) -> None:
-    raise KafkaException(error)
-
-
-def _id_of(message: Message) -> str:
-    """Return the id in a message's header; empty for a message that is not Eddy's."""
-    headers = cast("list[tuple[str, bytes]]", message.headers() or [])
-    return next((value.decode() for name, value in headers if name == ID_HEADER), "")

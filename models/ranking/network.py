@@ -1,5 +1,6 @@
 """What all networks share: standardised features, hashed ids, and a query's part computed once a query."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,7 +16,7 @@ class NetworkConfig:
     n_features: int
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """Scores a candidate by its features, its id, and what is known of the query.
 
     The mean and the scale of each feature are buffers, so a checkpoint carries the standardisation that it was
@@ -53,9 +54,9 @@ class Network(nn.Module):
         """Reduce (B,) users with (B, H) histories to what `rate` needs of them: (B, D), nothing by default."""
         return histories.new_zeros((len(users), 0), dtype=self.mean.dtype)
 
+    @abstractmethod
     def rate(self, features: Tensor, items: Tensor, context: Tensor) -> Tensor:
         """Score (..., F) features of (...,) items beside a (..., D) context: (...,)."""
-        raise NotImplementedError
 
     def forward(
         self,

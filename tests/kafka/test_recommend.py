@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from dataflows.connectors.broker_process import free_port
+from dataflows.connectors.broker_process import BrokerProcess, free_port
+from dataflows.connectors.kafka_admin import create_topics
+from dataflows.topics import declare
 from tests.kafka.flows import DEADLINE_S, FlowUnderTest, Platform
 
 pytestmark = pytest.mark.kafka
@@ -155,3 +157,26 @@ def test_after_a_clean_stop_the_consumer_group_stands_at_the_end_of_the_log(
     finally:
         flow.close()
     assert platform.lag("events", f"{prefix}eddy-recommend") == 0
+
+
+def test_a_broker_that_is_away_for_a_while_stops_no_flow_and_costs_no_slate(
+    own_broker: Callable[..., BrokerProcess], tmp_path: Path
+) -> None:
+    process = own_broker(tmp_path / "broker")
+    servers, prefix = process.broker.bootstrap_servers, "outage-"
+    create_topics({"bootstrap.servers": servers}, declare(prefix), 1)
+    platform = Platform(servers, prefix)
+    flow = FlowUnderTest(servers, prefix, tmp_path / "store").start()
+    try:
+        platform.write(200)
+        platform.wait_for("recommendations", 200)
+        process.stop()
+        time.sleep(3)
+        assert flow.is_running, flow.log.read_text()
+        process.start()
+        platform.write(200)
+        slates = platform.read("recommendations", 400)
+        assert flow.end(signal.SIGTERM) == 0, flow.log.read_text()
+    finally:
+        flow.close()
+    assert_each_event_has_one_slate(slates, 400)

@@ -17,6 +17,8 @@ def live_view(
 ) -> RenderableType:
     """Draw rates and latency, one user's events beside their slate, and the variants' hit rates.
 
+    Events that came after the slate's own have a mark where the slate foresaw them, with their place on it.
+
     Parameters
     ----------
     recent : the shown user's last events, newest first.
@@ -33,24 +35,39 @@ def live_view(
     beside = Table.grid(expand=True, padding=(0, 1))
     beside.add_column(ratio=2)
     beside.add_column(ratio=3)
-    beside.add_row(_history(recent, titles), _slate(slate, titles))
+    beside.add_row(_history(recent, slate, titles), _slate(recent, slate, titles))
     return Group(Panel(head, title="Eddy", subtitle=notice), beside, Panel(variants(judge), title="hit rate so far"))
 
 
-def _history(recent: list[Event], titles: dict[str, str]) -> Panel:
+def _n_after(recent: list[Event], slate: SlateHead | None) -> int:
+    """Count the events, newest first, that came after the one that made the slate."""
+    triggers = [event.event_id for event in recent]
+    return triggers.index(slate.trigger_id) if slate and slate.trigger_id in triggers else 0
+
+
+def _history(recent: list[Event], slate: SlateHead | None, titles: dict[str, str]) -> Panel:
     table = Table.grid(padding=(0, 1))
-    for event in recent[:N_SHOWN]:
-        table.add_row(f"{event.value or 0:.1f}★", Text(titles.get(event.item_id, event.item_id), overflow="ellipsis"))
+    places = {row.item_id: place for place, row in enumerate(slate.items, 1)} if slate else {}
+    for n, event in enumerate(recent[:N_SHOWN]):
+        place = places.get(event.item_id) if n < _n_after(recent, slate) else None
+        table.add_row(
+            f"{event.value or 0:.1f}★",
+            Text(titles.get(event.item_id, event.item_id), overflow="ellipsis"),
+            f"[green]✓ {place}.[/]" if place else "",
+        )
     who = recent[0].user_id if recent else "nobody yet"
     return Panel(table, title=f"{who} has just rated")
 
 
-def _slate(slate: SlateHead | None, titles: dict[str, str]) -> Panel:
+def _slate(recent: list[Event], slate: SlateHead | None, titles: dict[str, str]) -> Panel:
     table = Table.grid(padding=(0, 1))
     for position, row in enumerate(slate.items[:N_SHOWN] if slate else [], 1):
         title = Text(titles.get(row.item_id, row.item_id), overflow="ellipsis", no_wrap=True)
         table.add_row(f"{position}.", title, Text(row.reason, style="dim", overflow="ellipsis", no_wrap=True))
-    return Panel(table, title=f"and gets ({slate.variant})" if slate else "and gets")
+    if slate is None:
+        return Panel(table, title="and gets")
+    verb = "and had got before" if _n_after(recent, slate) else "and gets"
+    return Panel(table, title=f"{verb} ({slate.variant})")
 
 
 def variants(judge: Judge) -> Table:

@@ -44,7 +44,10 @@ class CandidateSource(Protocol):
     def causes(self, batch: QueryBatch, table: ItemTable, rows: Int32s) -> Int64s:
         """Say what in the query made each of the (B, K) rows a candidate; rows of -1 are not asked for.
 
-        Returns ------- (B, K) int64: for a source that starts from the history, the row of the item that
-        contributed most; for one that starts from interests, the attribute's hash; -1 where there is no
-        single cause.
+        The others are asked for because this source proposed them.
+
+        Returns
+        -------
+        (B, K) int64: for a source that starts from the history, the row of the item that contributed most; for one
+        that starts from interests, the attribute's hash; -1 where there is no single cause.
         """

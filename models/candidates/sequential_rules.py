@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.arrays import Bytes, Floats, Int32s, Int64s
+from models.arrays import Bytes, Doubles, Floats, Int32s, Int64s
 from models.candidates.neighbours import strongest_cause, sum_neighbours
 from models.candidates.protocol import Candidates
 from models.candidates.scratch import scratch
@@ -56,7 +56,7 @@ class SequentialRules:
 def _factors(batch: QueryBatch, table: ItemTable) -> Floats:
     """(B, 3) recency over the sum of the item's rules; 0 where the item does not count."""
     factors = np.zeros((batch.n, N_LAST), np.float32)
-    _weigh(batch.history, batch.history_weights, batch.n_session, table.neighbours, table.rule_weights, factors)
+    _weigh(batch.history, batch.history_weights, batch.n_session, table.rule_totals, factors)
     return factors
 
 
@@ -65,8 +65,7 @@ def _weigh(
     history: Int32s,  # (B, 32)
     history_weights: Floats,  # (B, 32)
     n_session: Int32s,  # (B,)
-    neighbours: Int32s,  # (N, K)
-    rule_weights: Floats,  # (N, K)
+    totals: Doubles,  # (N,)
     factors: Floats,  # (B, 3) written
 ) -> None:
     for b in range(factors.shape[0]):
@@ -74,10 +73,5 @@ def _weigh(
             item = history[b, r]
             if item < 0 or history_weights[b, r] < 0:
                 continue
-            total = np.float32(0)
-            for k in range(neighbours.shape[1]):
-                if neighbours[item, k] < 0:
-                    break
-                total += rule_weights[item, k]
-            if total > 0:
-                factors[b, r] = 1 / ((r + 1) * total)
+            if totals[item] > 0:
+                factors[b, r] = 1 / ((r + 1) * totals[item])

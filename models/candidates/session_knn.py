@@ -8,6 +8,7 @@ from models.candidates.scratch import scratch
 from models.candidates.selection import mark, select_top, unmark
 from models.items import ItemTable
 from models.kernels import inline, kernel
+from models.prefetch import AHEAD, prefetch_row
 from models.ranking.batch import QueryBatch
 from models.strategy import SourceName
 
@@ -26,6 +27,8 @@ NEARNESS = 3.0
 """Steps from the shared item at which an item of a neighbour counts 1 / e."""
 LENGTH_POWER = 0.4
 """How much a long session has to share with this one to be as similar as a short one."""
+_TABULATED = 256
+"""Items of fewer sessions than this, which are nearly all, look their rarity up once it has been computed."""
 
 
 class SessionKNN:
@@ -67,6 +70,35 @@ class SessionKNN:
 
 
 @inline
+def _fading(n: int, scale: float) -> Floats:
+    """Tabulate e^(-d / scale) for d = 0, ..., n - 1."""
+    table = np.empty(n, np.float32)
+    for d in range(n):
+        table[d] = np.exp(-d / scale)
+    return table
+
+
+@inline
+def _shortness(longest: int) -> Floats:
+    """Tabulate n^-0.4 by a session's length n."""
+    table = np.ones(longest + 1, np.float32)
+    for n in range(1, longest + 1):
+        table[n] = n**-LENGTH_POWER
+    return table
+
+
+@inline
+def _rarity(n_holding: int, n_all: int, known: Floats) -> float:
+    """Return ln(1 + S / (1 + S_j)), from the table of what is known already where it stands there."""
+    if n_holding < len(known) and known[n_holding] > 0:
+        return float(known[n_holding])
+    rarity = float(np.log1p(n_all / (1.0 + n_holding)))
+    if n_holding < len(known):
+        known[n_holding] = rarity
+    return rarity
+
+
+@inline
 def _distinct(history: Int32s, history_weights: Floats, n_session: int, items: Int32s, steps: Int32s) -> int:
     """List the items that count, newest first, each once with its steps back; say how many there are."""
     n = 0
@@ -92,8 +124,9 @@ def _neighbours(
     """Find the most similar sessions, best first, and the node of the newest item that each shares; say how many."""
     n = 0
     length = len(older) // len(lengths)
+    recent, short = _fading(N_LAST, RECENCY), _shortness(length)
     for q in range(n_items):
-        weight = np.float32(np.exp(-steps[q] / RECENCY))
+        weight = recent[steps[q]]
         node = heads[items[q]]
         looked_at = 0
         while node >= 0 and looked_at < N_RECENT_SESSIONS:
@@ -109,7 +142,7 @@ def _neighbours(
     for p in range(n):
         session = pool[p]
         age = max(at - last_at[session], 0)
-        similarities[p] = sums[session] / lengths[session] ** LENGTH_POWER * np.exp(-min(age / FADING_MS, MOST_FADED))
+        similarities[p] = sums[session] * short[lengths[session]] * np.exp(-min(age / FADING_MS, MOST_FADED))
         sums[session] = 0
     touched = pool[:n].copy()
     kept = select_top(pool, similarities, n, N_NEIGHBOURS, numbers)
@@ -152,6 +185,7 @@ def _find(
     anchors = np.empty(N_NEIGHBOURS, np.int32)
     pool = np.empty(N_NEIGHBOURS * items.shape[1], np.int32)
     scores = np.empty(len(pool), np.float32)
+    near, rarities = _fading(items.shape[1], NEARNESS), np.zeros(_TABULATED, np.float32)
     for b in range(history.shape[0]):
         n_items = _distinct(history[b], history_weights[b], n_session[b], looked_up, steps)
         kept = _neighbours(
@@ -161,20 +195,23 @@ def _find(
         mark(states, mark_rows, mark_starts[b], mark_starts[b + 1])
         n = 0
         for p in range(kept):
+            if p + AHEAD < kept:
+                prefetch_row(items, sessions[p + AHEAD])
             session = sessions[p]
             anchor = anchors[p] - session * items.shape[1]
             for position in range(lengths[session]):
                 j = items[session, position]
-                if position == anchor or states[j] != wanted:
+                if position == anchor:
                     continue
-                gain = similarities[p] * np.float32(np.exp(-abs(position - anchor) / NEARNESS))
                 if sums[j] == 0:
+                    if states[j] != wanted:
+                        continue
                     pool[n] = j
                     n += 1
-                sums[j] += gain
+                sums[j] += similarities[p] * near[abs(position - anchor)]
         unmark(states, mark_rows, mark_starts[b], mark_starts[b + 1])
         for p in range(n):
-            scores[p] = sums[pool[p]] * np.log1p(n_all / (1.0 + n_sessions[pool[p]]))
+            scores[p] = sums[pool[p]] * _rarity(n_sessions[pool[p]], n_all, rarities)
             sums[pool[p]] = 0
         found = select_top(pool, scores, n, out_rows.shape[1], hashes)
         for p in range(found):
@@ -208,10 +245,15 @@ def _explain(
     anchors = np.empty(N_NEIGHBOURS, np.int32)
     shares = np.empty((rows.shape[1], N_LAST))
     shared = np.empty(N_LAST)
+    near, recent = _fading(items.shape[1], NEARNESS), _fading(N_LAST, RECENCY)
     for b in range(history.shape[0]):
         if rows[b].max() < 0:
             continue
         n_items = _distinct(history[b], history_weights[b], n_session[b], looked_up, steps)
+        if n_items == 1:
+            # Nothing else can have led to them: many a slate saves the search.
+            causes[b, :] = np.where(rows[b] >= 0, np.int64(looked_up[0]), np.int64(-1))
+            continue
         kept = _neighbours(
             looked_up, steps, n_items, users[b], at[b], heads, older, lengths, last_at, owners, numbers, sums, slots,
             sessions, similarities, anchors,
@@ -219,15 +261,12 @@ def _explain(
         shares[:] = 0
         _number(rows[b], slots, 1)
         for p in range(kept):
+            if p + AHEAD < kept:
+                prefetch_row(items, sessions[p + AHEAD])
             session = sessions[p]
+            _share(items[session], lengths[session], looked_up, steps, n_items, recent, shared)
             anchor = anchors[p] - session * items.shape[1]
-            _share(items[session], lengths[session], looked_up, steps, n_items, shared)
-            for position in range(lengths[session]):
-                c = slots[items[session, position]] - 1
-                if c >= 0 and position != anchor:
-                    said = similarities[p] * np.exp(-abs(position - anchor) / NEARNESS)
-                    for q in range(n_items):
-                        shares[c, q] += said * shared[q]
+            _give(items[session], lengths[session], anchor, similarities[p], near, shared[:n_items], slots, shares)
         _number(rows[b], slots, 0)
         for c in range(rows.shape[1]):
             best = shares[c, :n_items].argmax() if n_items > 0 else 0
@@ -244,15 +283,29 @@ def _number(rows: Int32s, slots: Int32s, step: int) -> None:
 
 
 @inline
-def _share(items: Int32s, n: int, looked_up: Int32s, steps: Int32s, n_items: int, shared: Doubles) -> None:
+def _share(
+    items: Int32s, n: int, looked_up: Int32s, steps: Int32s, n_items: int, recent: Floats, shared: Doubles
+) -> None:
     """Say what part of a neighbour's similarity comes from each item of the running session."""
     total = 0.0
     for q in range(n_items):
         shared[q] = 0
         for p in range(n):
             if items[p] == looked_up[q]:
-                shared[q] = np.exp(-steps[q] / RECENCY)
+                shared[q] = recent[steps[q]]
                 break
         total += shared[q]
     for q in range(n_items):
         shared[q] /= total
+
+
+@inline
+def _give(
+    items: Int32s, n: int, anchor: int, similarity: float, near: Floats, shared: Doubles, slots: Int32s, shares: Doubles
+) -> None:
+    """Add what a neighbour says of each candidate to the items of the running session that brought the neighbour."""
+    for position in range(n):
+        c = slots[items[position]] - 1
+        if c >= 0 and position != anchor:
+            for q in range(len(shared)):
+                shares[c, q] += similarity * near[abs(position - anchor)] * shared[q]

@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from models.arrays import Bytes, Floats, Int32s, Int64s
+from models.arrays import Bytes, Doubles, Floats, Int32s, Int64s
 from models.candidates.neighbours import add_neighbours
 from models.candidates.protocol import Candidates
 from models.candidates.scratch import scratch
 from models.candidates.selection import mark, select_top, unmark
 from models.items import ItemTable
 from models.kernels import inline, kernel
+from models.prefetch import AHEAD, prefetch_row
 from models.ranking.batch import QueryBatch
 from models.strategy import SourceName
 
@@ -30,8 +31,8 @@ class TwoStepRules:
         found = Candidates.empty(batch.n, n)
         _walk(
             batch.history, batch.history_weights, batch.n_session, table.neighbours, table.rule_weights,
-            batch.marks.starts, batch.marks.rows, batch.wanted, table.hashes, states, scratch(table.n).sums,
-            found.rows, found.scores,
+            table.rule_totals, batch.marks.starts, batch.marks.rows, batch.wanted, table.hashes, states,
+            scratch(table.n).sums, found.rows, found.scores,
         )  # fmt: skip
         return found
 
@@ -39,20 +40,10 @@ class TwoStepRules:
         """Name the item that most walks began at."""
         causes = np.full(rows.shape, -1, np.int64)
         _explain(
-            batch.history, batch.history_weights, batch.n_session, table.neighbours, table.rule_weights, rows, causes
-        )
+            batch.history, batch.history_weights, batch.n_session, table.neighbours, table.rule_weights,
+            table.rule_totals, rows, causes,
+        )  # fmt: skip
         return causes
-
-
-@inline
-def _total(neighbours: Int32s, weights: Floats) -> float:
-    """Sum the weights of one item's rules."""
-    total = 0.0
-    for k in range(len(neighbours)):
-        if neighbours[k] < 0:
-            break
-        total += weights[k]
-    return total
 
 
 @kernel
@@ -62,6 +53,7 @@ def _walk(
     n_session: Int32s,  # (B,)
     neighbours: Int32s,  # (N, K)
     weights: Floats,  # (N, K)
+    totals: Doubles,  # (N,)
     mark_starts: Int64s,
     mark_rows: Int32s,
     wanted: int,
@@ -72,15 +64,21 @@ def _walk(
     out_scores: Floats,  # (B, n)
 ) -> None:
     width = neighbours.shape[1]
-    pool = np.empty(N_LAST * width * width, np.int32)
+    middles, shares = np.empty(N_LAST * width, np.int32), np.empty(N_LAST * width)
+    pool = np.empty(len(middles) * width, np.int32)
     scores = np.empty(len(pool), np.float32)
     for b in range(history.shape[0]):
         mark(states, mark_rows, mark_starts[b], mark_starts[b + 1])
+        n_middles = _first_steps(
+            history[b], history_weights[b], n_session[b], neighbours, weights, totals, middles, shares
+        )
         n = 0
-        for r in range(min(N_LAST, max(1, n_session[b]))):
-            i = history[b, r]
-            if i >= 0 and history_weights[b, r] >= 0:
-                n = _walk_from(i, 1.0 / (r + 1), neighbours, weights, states, wanted, sums, pool, n)
+        for m in range(n_middles):
+            if m + AHEAD < n_middles:
+                prefetch_row(neighbours, middles[m + AHEAD])
+                prefetch_row(weights, middles[m + AHEAD])
+            i = middles[m]
+            n = add_neighbours(shares[m], neighbours[i], weights[i], states, wanted, sums, pool, n)
         unmark(states, mark_rows, mark_starts[b], mark_starts[b + 1])
         for p in range(n):
             scores[p] = sums[pool[p]]
@@ -92,43 +90,44 @@ def _walk(
 
 
 @inline
-def _walk_from(
-    i: int,
-    factor: float,
+def _first_steps(
+    history: Int32s,
+    history_weights: Floats,
+    n_session: int,
     neighbours: Int32s,
     weights: Floats,
-    states: Bytes,
-    wanted: int,
-    sums: Floats,
-    pool: Int32s,
-    n: int,
+    totals: Doubles,
+    middles: Int32s,
+    shares: Doubles,
 ) -> int:
-    """Add one item's walks to the items where they end; return how many the pool now holds."""
-    first_total = _total(neighbours[i], weights[i])
-    for k in range(neighbours.shape[1]):
-        middle = neighbours[i, k]
-        if middle < 0:
-            break
-        total = _total(neighbours[middle], weights[middle])
-        if total > 0 and weights[i, k] > 0:
-            share = factor * weights[i, k] / (first_total * total)
-            n = add_neighbours(share, neighbours[middle], weights[middle], states, wanted, sums, pool, n)
-    return n
+    """List where the first steps lead, and what a rule from there is worth; say how many there are."""
+    m = 0
+    for r in range(min(N_LAST, max(1, n_session))):
+        i = history[r]
+        if i < 0 or history_weights[r] < 0:
+            continue
+        for k in range(neighbours.shape[1]):
+            middle = neighbours[i, k]
+            if middle < 0:
+                break
+            if totals[middle] > 0 and weights[i, k] > 0:
+                middles[m], shares[m] = middle, weights[i, k] / ((r + 1) * totals[i] * totals[middle])
+                m += 1
+    return m
 
 
 @inline
-def _share_of(i: int, j: int, neighbours: Int32s, weights: Floats) -> float:
+def _share_of(i: int, j: int, neighbours: Int32s, weights: Floats, totals: Doubles) -> float:
     """Say what share of the walks from item i end at item j."""
     share = 0.0
-    first_total = _total(neighbours[i], weights[i])
     for k in range(neighbours.shape[1]):
         middle = neighbours[i, k]
         if middle < 0:
             break
         for p in range(neighbours.shape[1]):
             if neighbours[middle, p] == j:
-                total = _total(neighbours[middle], weights[middle])
-                share += weights[i, k] * weights[middle, p] / (first_total * total) if total > 0 else 0.0
+                if totals[middle] > 0:
+                    share += weights[i, k] * weights[middle, p] / (totals[i] * totals[middle])
                 break
     return share
 
@@ -140,6 +139,7 @@ def _explain(
     n_session: Int32s,  # (B,)
     neighbours: Int32s,  # (N, K)
     weights: Floats,  # (N, K)
+    totals: Doubles,  # (N,)
     rows: Int32s,  # (B, L)
     causes: Int64s,  # (B, L) written
 ) -> None:
@@ -153,7 +153,7 @@ def _explain(
                 i = history[b, r]
                 if i < 0 or history_weights[b, r] < 0:
                     continue
-                gain = _share_of(i, rows[b, c], neighbours, weights) / (r + 1)
+                gain = _share_of(i, rows[b, c], neighbours, weights, totals) / (r + 1)
                 if gain > best:
                     best = gain
                     causes[b, c] = i

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from models.arrays import Bools, Floats, Hash32s, Int8s, Int32s, Int64s
+from models.arrays import Bools, Doubles, Floats, Hash32s, Int8s, Int32s, Int64s
 from models.hashmap import index, insert, look_up
 
 N_ATTRIBUTES = 8
@@ -33,6 +33,8 @@ class Columns:
     neighbours: Int32s
     rule_weights: Floats
     covisit_weights: Floats
+    rule_totals: Doubles
+    """(N,) each item's rule weights added up."""
     popularity: Floats
     versions: Int64s
     """(N, 2) of the neighbours row and of the content row."""
@@ -59,6 +61,7 @@ class Columns:
             "neighbours": (np.int32, (k,), -1),
             "rule_weights": (np.float32, (k,), 0),
             "covisit_weights": (np.float32, (k,), 0),
+            "rule_totals": (np.float64, (), 0),
             "popularity": (np.float32, (2,), 0),
             "versions": (np.int64, (2,), 0),
             "session_head": (np.int32, (), -1),

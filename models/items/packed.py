@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.arrays import Bools, Floats, Hash32s, Int8s, Int32s, Int64s
+from models.arrays import Bools, Doubles, Floats, Hash32s, Int8s, Int32s, Int64s
 from models.ids import hash64
 from models.items.columns import Columns
 from models.items.rows import CONTENT, FORMAT, HEADER_WORDS, NEIGHBOURS, RowKey
@@ -82,7 +82,7 @@ class PackedRows:
         _write(
             self._words, self._words.view(np.uint32), self._words.view(np.int8), self._starts, rows, mentioned,
             changed, fallen, columns.versions, columns.neighbours, columns.rule_weights, columns.covisit_weights,
-            columns.popularity, columns.first_seen_at, columns.vectors, *scales,
+            columns.rule_totals, columns.popularity, columns.first_seen_at, columns.vectors, *scales,
         )  # fmt: skip
         learned_until = int(self._words[self._starts[changed] + 3].max(initial=0))
         learned = changed & (self._words[self._starts] & 0xFF == NEIGHBOURS)
@@ -100,6 +100,7 @@ def rescale(columns: Columns, short: float, long: float) -> None:
     n = columns.n
     columns.popularity[:n] *= np.array([short, long], np.float32)
     columns.rule_weights[:n] *= np.float32(long)
+    columns.rule_totals[:n] *= long
     columns.covisit_weights[:n] *= np.float32(long)
 
 
@@ -134,8 +135,8 @@ def _mention(words: Int64s, halves: Hash32s, starts: Int64s, n_kept: int, mentio
 def _write(
     words: Int64s, halves: Hash32s, signed: Int8s, starts: Int64s, rows: Int32s, mentioned: Int32s, changed: Bools,
     fallen: Bools, versions: Int64s, neighbours: Int32s, rule_weights: Floats, covisit_weights: Floats,
-    popularity: Floats, first_seen_at: Int64s, vectors: Int8s, landmark_at: int, half_life_short: int,
-    half_life_long: int,
+    rule_totals: Doubles, popularity: Floats, first_seen_at: Int64s, vectors: Int8s, landmark_at: int,
+    half_life_short: int, half_life_long: int,
 ) -> None:  # fmt: skip
     bits = np.empty(2, np.uint32)
     weights = bits.view(np.float32)
@@ -165,11 +166,13 @@ def _write(
         popularity[row, 1] = weights[1] * long
         if version != EMPTY:
             first_seen_at[row] = words[start + 5]
+        rule_totals[row] = 0.0
         for p in range(n_kept):
             pair = halves[2 * (body + n) + p]
             bits[0], bits[1] = pair & np.uint32(0xFFFF0000), pair << np.uint32(16)
             neighbours[row, p] = mentioned[first + p]
             rule_weights[row, p] = weights[0] * long
+            rule_totals[row] += rule_weights[row, p]
             covisit_weights[row, p] = weights[1] * long
         for p in range(n_kept, neighbours.shape[1]):
             neighbours[row, p] = -1

@@ -7,7 +7,7 @@ be decayed again.
 
 import numpy as np
 
-from models.arrays import Bools, Floats, Hash32s, Int8s, Int32s, Int64s
+from models.arrays import Bools, Doubles, Floats, Hash32s, Int8s, Int32s, Int64s
 from models.items.columns import Columns
 from models.items.eligibility import Eligibility
 from models.items.postings import Postings
@@ -112,6 +112,11 @@ class ItemView:
     def rule_weights(self) -> Floats:
         """(N, K) weights of the rule item -> neighbour, in landmark units of the long half-life."""
         return self.columns.rule_weights
+
+    @property
+    def rule_totals(self) -> Doubles:
+        """(N,) each item's rule weights added up."""
+        return self.columns.rule_totals
 
     @property
     def covisit_weights(self) -> Floats:

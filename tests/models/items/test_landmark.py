@@ -39,6 +39,8 @@ def test_what_was_learned_before_the_landmark_moved_decays_as_if_it_had_stayed()
     apply(table, "c", a_row("c", at=now))
     assert table.landmark_at > NOW
     assert at_the_moment(table, "a", now) == pytest.approx((2.0**-40, 2.0 * 2.0**-10, 2.0**-10))
+    row = row_of(table, "a")
+    assert table.rule_totals[row] == pytest.approx(table.rule_weights[row].sum())
 
 
 def test_what_has_decayed_beyond_single_precision_is_nothing():

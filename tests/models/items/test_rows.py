@@ -43,6 +43,7 @@ def test_what_is_packed_is_what_a_table_holds_of_as_many_neighbours_as_it_keeps(
     assert table.hashes[table.neighbours[row, :n]].tolist() == [hash64(other) for other in others[:n]]
     assert (table.neighbours[row, n:] == -1).all()
     np.testing.assert_allclose(table.rule_weights[row, :n], rules[:n], rtol=BF16_ERROR)
+    np.testing.assert_allclose(table.rule_totals[row], table.rule_weights[row].sum(dtype=np.float64))
     np.testing.assert_allclose(table.covisit_weights[row, :n], covisits[:n], rtol=BF16_ERROR)
     assert table.popularity[row].tolist() == list(popularity)
     assert table.created_at[row] == NOW - 5

@@ -93,6 +93,10 @@ class ArrayTable:
     def n(self) -> int:
         return len(self.ids)
 
+    @property
+    def rule_totals(self) -> Any:
+        return self.rule_weights.sum(axis=1, dtype=np.float64)
+
     def rows_of(self, hashes: Any) -> Any:
         return np.array([self.rows.get(int(name), -1) for name in hashes], np.int32)
 

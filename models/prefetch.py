@@ -26,10 +26,10 @@ def prefetch_row(table: Any, row: int) -> None:
     """
     width = table.shape[1]
     for column in range(0, width, _LINE // table.itemsize):
-        _prefetch(table, row * width + column)
+        prefetch(table, row * width + column)
 
 
-def _typed_prefetch(_typing: Any, array: Any, _index: Any) -> Any:
+def _typed(_typing: Any, array: Any, _index: Any) -> Any:
     """Tell numba how to call the processor's instruction: for the cache line of `array.ravel()[index]`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -45,4 +45,5 @@ def _typed_prefetch(_typing: Any, array: Any, _index: Any) -> Any:
     return types.void(array, types.intp), generate
 
 
-_prefetch = cast("Callable[[Any, int], None]", intrinsic(_typed_prefetch))
+prefetch = cast("Callable[[Any, int], None]", intrinsic(_typed))
+"""Begin to load the cache line where the n-th cell of a contiguous array begins; n must be in bounds."""

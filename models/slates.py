@@ -1,14 +1,16 @@
 """Slates as messages: from chosen candidates to what is sent, each item with its true reason."""
 
 from collections.abc import Mapping
+from itertools import cycle
 
 import numpy as np
 import xxhash
 
-from models.arrays import Floats
+from models.arrays import Doubles, Floats, Int8s, Int32s, Int64s
 from models.candidates.blend import Blended
 from models.candidates.protocol import CandidateSource
 from models.items import ItemTable
+from models.kernels import kernel
 from models.messages import Slate, SlateItem
 from models.ranking.batch import SOURCES, QueryBatch
 from models.ranking.features import FEATURE_SET
@@ -48,44 +50,37 @@ def build_slates(
     model_version: str,
 ) -> list[Slate]:
     """Write one slate a query, in order; `names` are the recommendation ids."""
-    query_number = np.arange(batch.n)[:, None]
-    filled = reranked.places >= 0
-    rows = np.where(filled, blended.rows[query_number, reranked.places], np.int32(-1))  # (B, L)
-    top = np.where(filled, blended.top_source[query_number, reranked.places], -1)  # (B, L)
-    causes = np.full(rows.shape, -1, np.int64)
-    for s in {*top.ravel().tolist()} - {-1}:
-        asked = top == s
-        found = sources[SOURCES[s]].causes(batch, table, np.where(asked, rows, np.int32(-1)))
-        causes[asked] = found[asked]
-
-    searches = [bool(query.query) for query in batch.queries]
-    kept = np.flatnonzero(filled.ravel())
-    place = reranked.places.ravel()[kept]
-    owner = kept // filled.shape[1]
+    shape = reranked.places.shape
+    rows, top = np.full(shape, -1, np.int32), np.full(shape, -1, np.int8)
+    logged = np.zeros((*shape, features.shape[2]), np.float32)
+    rounded = np.zeros(shape)
+    _pick(reranked.places, blended.rows, blended.top_source, features, scores, rows, top, logged, rounded)
+    causes = _causes(batch, table, sources, rows, top)
     items = [
         SlateItem(
             table.ids[row],
             position,
             score,
             SOURCES[source] if source >= 0 else "request",
-            EXPLORATION if explored else _reason(source, cause, searches[query], table),
+            EXPLORATION if explored else _reason(source, cause, is_search, table),
             propensity,
-            logged,
+            inputs,
         )
-        for query, row, position, score, source, explored, cause, propensity, logged in zip(
-            owner.tolist(),
-            rows.ravel()[kept].tolist(),
-            (kept % filled.shape[1]).tolist(),
-            scores[owner, place].astype(np.float64).round(6).tolist(),
-            top.ravel()[kept].tolist(),
-            reranked.explored.ravel()[kept].tolist(),
-            causes.ravel()[kept].tolist(),
-            reranked.propensities.ravel()[kept].tolist(),
-            features[owner, place],
-            strict=True,
+        for row, position, score, source, explored, cause, is_search, propensity, inputs in zip(
+            rows.ravel().tolist(),
+            cycle(range(shape[1])),
+            rounded.ravel().tolist(),
+            top.ravel().tolist(),
+            reranked.explored.ravel().tolist(),
+            causes.ravel().tolist(),
+            [bool(query.query) for query in batch.queries for _ in range(shape[1])],
+            reranked.propensities.ravel().tolist(),
+            logged.reshape(-1, features.shape[2]),
+            strict=False,
         )
+        if row >= 0
     ]
-    edges = np.concatenate([[0], np.cumsum(filled.sum(axis=1))]).tolist()
+    edges = [0, *np.cumsum(np.count_nonzero(rows >= 0, axis=1)).tolist()]
     return [
         Slate(
             recommendation_id=name,
@@ -103,6 +98,40 @@ def build_slates(
         )
         for query, name, start, stop in zip(batch.queries, names, edges, edges[1:], strict=False)
     ]
+
+
+@kernel
+def _pick(
+    places: Int32s,  # (B, L) -1 after the last item
+    candidates: Int32s,  # (B, C)
+    top_source: Int8s,  # (B, C)
+    features: Floats,  # (B, C, F)
+    scores: Floats,  # (B, C)
+    out_rows: Int32s,  # (B, L) written over -1
+    out_top: Int8s,  # (B, L) written over -1
+    out_features: Floats,  # (B, L, F) written
+    out_scores: Doubles,  # (B, L) written, rounded to 6 digits
+) -> None:
+    """Gather what the slates hold of their items."""
+    for b in range(places.shape[0]):
+        for p in range(places.shape[1]):
+            c = places[b, p]
+            if c < 0:
+                break
+            out_rows[b, p], out_top[b, p] = candidates[b, c], top_source[b, c]
+            out_scores[b, p] = np.rint(scores[b, c] * 1e6) / 1e6
+            for f in range(features.shape[2]):
+                out_features[b, p, f] = features[b, c, f]
+
+
+def _causes(
+    batch: QueryBatch, table: ItemTable, sources: Mapping[str, CandidateSource], rows: Int32s, top: Int8s
+) -> Int64s:
+    """Ask each source for the causes of the (B, L) items that it brought: (B, L), -1 where there is none."""
+    causes = np.full(rows.shape, -1, np.int64)
+    for s in {*top.ravel().tolist()} - {-1}:
+        np.maximum(causes, sources[SOURCES[s]].causes(batch, table, np.where(top == s, rows, np.int32(-1))), out=causes)
+    return causes
 
 
 def _reason(source: int, cause: int, is_search: bool, table: ItemTable) -> str:

@@ -5,6 +5,7 @@ import numpy as np
 from models.arrays import Bytes, Floats, Int32s, Int64s
 from models.candidates.selection import mark, select_top, unmark
 from models.kernels import inline, kernel
+from models.prefetch import prefetch_row
 
 
 @inline
@@ -59,6 +60,9 @@ def sum_neighbours(
         mark(states, mark_rows, mark_starts[b], mark_starts[b + 1])
         n = 0
         for r in range(n_factors):
+            if r + 1 < n_factors and history[b, r + 1] >= 0:
+                prefetch_row(neighbours, history[b, r + 1])
+                prefetch_row(weights, history[b, r + 1])
             i = history[b, r]
             factor = factors[b, r]
             if i < 0 or factor <= 0:

@@ -7,8 +7,9 @@ from models.candidates.protocol import Candidates
 from models.candidates.scratch import scratch
 from models.candidates.selection import mark, select_top, unmark
 from models.items import ItemTable
+from models.items.sessions import LENGTH, Sessions
 from models.kernels import inline, kernel
-from models.prefetch import AHEAD, prefetch_row
+from models.prefetch import AHEAD, prefetch
 from models.ranking.batch import QueryBatch
 from models.strategy import SourceName
 
@@ -48,23 +49,23 @@ class SessionKNN:
     def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, n: int) -> Candidates:
         """Propose the items that go best with the running session."""
         found = Candidates.empty(batch.n, n)
-        sessions, held = table.sessions, scratch(max(table.n, len(table.sessions.lengths)))
+        sessions, held = table.sessions, scratch(max(table.n, len(table.sessions.records)))
+        holders = sessions.holders
         _find(
-            batch.history, batch.history_weights, batch.n_session, batch.users, batch.at,
-            sessions.heads, sessions.older, sessions.items, sessions.lengths, sessions.last_at, sessions.owners,
-            sessions.numbers, sessions.n_sessions, sessions.n, batch.marks.starts, batch.marks.rows, batch.wanted,
-            table.hashes, states, held.sums, held.slots, found.rows, found.scores,
+            batch.history, batch.history_weights, batch.n_session, batch.users, batch.at, sessions.records,
+            holders.cells, holders.starts, holders.sizes, sessions.n, batch.marks.starts, batch.marks.rows,
+            batch.wanted, table.hashes, states, held.sums, held.slots, found.rows, found.scores,
         )  # fmt: skip
         return found
 
     def causes(self, batch: QueryBatch, table: ItemTable, rows: Int32s) -> Int64s:
         """Name the item of the session through which the neighbours said most for each."""
         causes = np.full(rows.shape, -1, np.int64)
-        sessions, held = table.sessions, scratch(max(table.n, len(table.sessions.lengths)))
+        sessions, held = table.sessions, scratch(max(table.n, len(table.sessions.records)))
+        holders = sessions.holders
         _explain(
-            batch.history, batch.history_weights, batch.n_session, batch.users, batch.at,
-            sessions.heads, sessions.older, sessions.items, sessions.lengths, sessions.last_at, sessions.owners,
-            sessions.numbers, held.sums, held.slots, rows, causes,
+            batch.history, batch.history_weights, batch.n_session, batch.users, batch.at, sessions.records,
+            holders.cells, holders.starts, holders.sizes, held.slots, rows, causes,
         )  # fmt: skip
         return causes
 
@@ -118,39 +119,40 @@ def _distinct(history: Int32s, history_weights: Floats, n_session: int, items: I
 @inline
 def _neighbours(
     items: Int32s, steps: Int32s, n_items: int, user: int, at: int,
-    heads: Int32s, older: Int32s, lengths: Int32s, last_at: Int64s, owners: Int64s, numbers: Int64s,
-    sums: Floats, slots: Int32s, pool: Int32s, similarities: Floats, anchors: Int32s,
+    records: Sessions, nodes: Int32s, starts: Int64s, n_holding: Int32s, slots: Int32s,
+    sessions: Int64s, anchors: Int32s, similarities: Floats, order: Int32s,
 ) -> int:  # fmt: skip
-    """Find the most similar sessions, best first, and the node of the newest item that each shares; say how many."""
+    """Find the sessions that share an item, and where in each the newest shared one stands; order the most similar.
+
+    Returns
+    -------
+    How many those are: `order` holds their places, best first, and `similarities` goes by the order, not by the place.
+    """
     n = 0
-    length = len(older) // len(lengths)
-    recent, short = _fading(N_LAST, RECENCY), _shortness(length)
+    recent, short = _fading(N_LAST, RECENCY), _shortness(LENGTH)
     for q in range(n_items):
         weight = recent[steps[q]]
-        node = heads[items[q]]
-        looked_at = 0
-        while node >= 0 and looked_at < N_RECENT_SESSIONS:
-            looked_at += 1
-            session = node // length
-            if owners[session] != user:
-                if slots[session] == 0:
-                    pool[n] = session
-                    n += 1
-                    slots[session] = node + 1
-                sums[session] += weight
-            node = older[node]
+        first = starts[items[q]]
+        end = first + n_holding[items[q]]
+        first = max(first, end - N_RECENT_SESSIONS)
+        for m in range(end - 1, first - 1, -1):
+            if m >= first + AHEAD:
+                prefetch(records, nodes[m - AHEAD] // LENGTH)
+            session = nodes[m] // LENGTH
+            if records[session].owner == user:
+                continue
+            if slots[session] == 0:
+                sessions[n], anchors[n], similarities[n] = session, nodes[m] % LENGTH, 0
+                n += 1
+                slots[session] = n
+            similarities[slots[session] - 1] += weight
     for p in range(n):
-        session = pool[p]
-        age = max(at - last_at[session], 0)
-        similarities[p] = sums[session] * short[lengths[session]] * np.exp(-min(age / FADING_MS, MOST_FADED))
-        sums[session] = 0
-    touched = pool[:n].copy()
-    kept = select_top(pool, similarities, n, N_NEIGHBOURS, numbers)
-    for p in range(kept):
-        anchors[p] = slots[pool[p]] - 1
-    for session in touched:
-        slots[session] = 0
-    return kept
+        record = records[sessions[p]]
+        slots[sessions[p]] = 0
+        order[p] = p
+        age = max(at - record.last_at, 0)
+        similarities[p] *= short[record.length] * np.exp(-min(age / FADING_MS, MOST_FADED))
+    return select_top(order, similarities, n, N_NEIGHBOURS, sessions)
 
 
 @kernel
@@ -160,14 +162,10 @@ def _find(
     n_session: Int32s,  # (B,)
     users: Int64s,  # (B,)
     at: Int64s,  # (B,)
-    heads: Int32s,  # (N,)
-    older: Int32s,  # (S * 11,)
-    items: Int32s,  # (S, 11)
-    lengths: Int32s,  # (S,)
-    last_at: Int64s,  # (S,)
-    owners: Int64s,  # (S,)
-    numbers: Int64s,  # (S,)
-    n_sessions: Int32s,  # (N,) sessions that hold the item
+    records: Sessions,  # (S,)
+    nodes: Int32s,
+    starts: Int64s,  # (N,) where in the nodes each item's sessions begin
+    n_holding: Int32s,  # (N,) how many they are
     n_all: int,
     mark_starts: Int64s,
     mark_rows: Int32s,
@@ -180,27 +178,26 @@ def _find(
     out_scores: Floats,  # (B, n)
 ) -> None:
     looked_up, steps = np.empty(N_LAST, np.int32), np.empty(N_LAST, np.int32)
-    sessions = np.empty(N_LAST * N_RECENT_SESSIONS, np.int32)
+    sessions = np.empty(N_LAST * N_RECENT_SESSIONS, np.int64)
+    anchors, order = np.empty(len(sessions), np.int32), np.empty(len(sessions), np.int32)
     similarities = np.empty(len(sessions), np.float32)
-    anchors = np.empty(N_NEIGHBOURS, np.int32)
-    pool = np.empty(N_NEIGHBOURS * items.shape[1], np.int32)
+    pool = np.empty(N_NEIGHBOURS * LENGTH, np.int32)
     scores = np.empty(len(pool), np.float32)
-    near, rarities = _fading(items.shape[1], NEARNESS), np.zeros(_TABULATED, np.float32)
+    near, rarities = _fading(LENGTH, NEARNESS), np.zeros(_TABULATED, np.float32)
     for b in range(history.shape[0]):
         n_items = _distinct(history[b], history_weights[b], n_session[b], looked_up, steps)
         kept = _neighbours(
-            looked_up, steps, n_items, users[b], at[b], heads, older, lengths, last_at, owners, numbers, sums, slots,
-            sessions, similarities, anchors,
+            looked_up, steps, n_items, users[b], at[b], records, nodes, starts, n_holding, slots,
+            sessions, anchors, similarities, order,
         )  # fmt: skip
         mark(states, mark_rows, mark_starts[b], mark_starts[b + 1])
         n = 0
-        for p in range(kept):
-            if p + AHEAD < kept:
-                prefetch_row(items, sessions[p + AHEAD])
-            session = sessions[p]
-            anchor = anchors[p] - session * items.shape[1]
-            for position in range(lengths[session]):
-                j = items[session, position]
+        for k in range(kept):
+            if k + AHEAD < kept:
+                prefetch(records, sessions[order[k + AHEAD]])
+            record, anchor = records[sessions[order[k]]], anchors[order[k]]
+            for position in range(record.length):
+                j = record.items[position]
                 if position == anchor:
                     continue
                 if sums[j] == 0:
@@ -208,10 +205,10 @@ def _find(
                         continue
                     pool[n] = j
                     n += 1
-                sums[j] += similarities[p] * near[abs(position - anchor)]
+                sums[j] += similarities[k] * near[abs(position - anchor)]
         unmark(states, mark_rows, mark_starts[b], mark_starts[b + 1])
         for p in range(n):
-            scores[p] = sums[pool[p]] * _rarity(n_sessions[pool[p]], n_all, rarities)
+            scores[p] = sums[pool[p]] * _rarity(n_holding[pool[p]], n_all, rarities)
             sums[pool[p]] = 0
         found = select_top(pool, scores, n, out_rows.shape[1], hashes)
         for p in range(found):
@@ -226,26 +223,22 @@ def _explain(
     n_session: Int32s,  # (B,)
     users: Int64s,  # (B,)
     at: Int64s,  # (B,)
-    heads: Int32s,  # (N,)
-    older: Int32s,  # (S * 11,)
-    items: Int32s,  # (S, 11)
-    lengths: Int32s,  # (S,)
-    last_at: Int64s,  # (S,)
-    owners: Int64s,  # (S,)
-    numbers: Int64s,  # (S,)
-    sums: Floats,
+    records: Sessions,  # (S,)
+    nodes: Int32s,
+    starts: Int64s,  # (N,)
+    n_holding: Int32s,  # (N,)
     slots: Int32s,
     rows: Int32s,  # (B, K)
     causes: Int64s,  # (B, K) written
 ) -> None:
     """Split each candidate's score over the items of the running session; the newest at a tie."""
     looked_up, steps = np.empty(N_LAST, np.int32), np.empty(N_LAST, np.int32)
-    sessions = np.empty(N_LAST * N_RECENT_SESSIONS, np.int32)
+    sessions = np.empty(N_LAST * N_RECENT_SESSIONS, np.int64)
+    anchors, order = np.empty(len(sessions), np.int32), np.empty(len(sessions), np.int32)
     similarities = np.empty(len(sessions), np.float32)
-    anchors = np.empty(N_NEIGHBOURS, np.int32)
     shares = np.empty((rows.shape[1], N_LAST))
     shared = np.empty(N_LAST)
-    near, recent = _fading(items.shape[1], NEARNESS), _fading(N_LAST, RECENCY)
+    near, recent = _fading(LENGTH, NEARNESS), _fading(N_LAST, RECENCY)
     for b in range(history.shape[0]):
         if rows[b].max() < 0:
             continue
@@ -255,18 +248,17 @@ def _explain(
             causes[b, :] = np.where(rows[b] >= 0, np.int64(looked_up[0]), np.int64(-1))
             continue
         kept = _neighbours(
-            looked_up, steps, n_items, users[b], at[b], heads, older, lengths, last_at, owners, numbers, sums, slots,
-            sessions, similarities, anchors,
+            looked_up, steps, n_items, users[b], at[b], records, nodes, starts, n_holding, slots,
+            sessions, anchors, similarities, order,
         )  # fmt: skip
         shares[:] = 0
         _number(rows[b], slots, 1)
-        for p in range(kept):
-            if p + AHEAD < kept:
-                prefetch_row(items, sessions[p + AHEAD])
-            session = sessions[p]
-            _share(items[session], lengths[session], looked_up, steps, n_items, recent, shared)
-            anchor = anchors[p] - session * items.shape[1]
-            _give(items[session], lengths[session], anchor, similarities[p], near, shared[:n_items], slots, shares)
+        for k in range(kept):
+            if k + AHEAD < kept:
+                prefetch(records, sessions[order[k + AHEAD]])
+            record, anchor = records[sessions[order[k]]], anchors[order[k]]
+            _share(record.items, record.length, looked_up, steps, n_items, recent, shared)
+            _give(record.items, record.length, anchor, similarities[k], near, shared[:n_items], slots, shares)
         _number(rows[b], slots, 0)
         for c in range(rows.shape[1]):
             best = shares[c, :n_items].argmax() if n_items > 0 else 0

@@ -38,8 +38,10 @@ class Columns:
     popularity: Floats
     versions: Int64s
     """(N, 2) of the neighbours row and of the content row."""
-    session_head: Int32s
     n_sessions: Int32s
+    run_start: Int64s
+    run_room: Int32s
+    """(N,) of the item's sessions (`models.items.runs`)."""
     posted: Int32s
     """(N, 8) the posting lists that offer the item, by number; -1 where there are fewer."""
 
@@ -64,8 +66,9 @@ class Columns:
             "rule_totals": (np.float64, (), 0),
             "popularity": (np.float32, (2,), 0),
             "versions": (np.int64, (2,), 0),
-            "session_head": (np.int32, (), -1),
             "n_sessions": (np.int32, (), 0),
+            "run_start": (np.int64, (), 0),
+            "run_room": (np.int32, (), 0),
             "posted": (np.int32, (N_ATTRIBUTES,), -1),
         }
         for name, (dtype, shape, fill) in self._layout.items():

@@ -22,18 +22,16 @@ SESSIONS = st.builds(
 )
 
 
-def chain(index: SessionIndex, item: str) -> list[tuple[int, int]]:
-    """Number and position of each node of an item's chain."""
-    nodes, node = [], int(index.heads[ROWS[item]])
-    while node >= 0:
-        nodes.append(divmod(node, LENGTH))
-        node = int(index.older[node])
-    return nodes
+def holders(index: SessionIndex, item: str) -> list[tuple[int, int]]:
+    """Number of each session that holds an item, the newest first, and the item's position in it."""
+    runs, row = index.holders, ROWS[item]
+    nodes = runs.cells[runs.starts[row] :][: runs.sizes[row]]
+    return [divmod(int(node), LENGTH) for node in reversed(nodes)]
 
 
 def contents(index: SessionIndex) -> Any:
-    held = {number: index.items[number, :n].tolist() for number, n in enumerate(index.lengths.tolist()) if n}
-    return held, [chain(index, item) for item in ROWS], index.n_sessions.tolist(), index.n
+    held = {number: items[:n].tolist() for number, (*_, n, items) in enumerate(index.records) if n}
+    return held, [holders(index, item) for item in ROWS], index.n
 
 
 @settings(max_examples=100, deadline=None)
@@ -53,10 +51,10 @@ def test_a_changed_index_is_the_one_that_would_be_made_of_what_it_holds(puts: li
 def test_each_item_leads_to_its_sessions_newest_first_and_to_where_it_stands_last(sessions: list[ASession]):
     index = an_index(ROWS, sessions)
     for item in ROWS:
-        holders = [number for number, session in enumerate(sessions) if item in session.items]
-        holders.sort(key=lambda number: (-sessions[number].last_at, number))
-        last = [len(sessions[number].items) - 1 - sessions[number].items[::-1].index(item) for number in holders]
-        assert chain(index, item) == list(zip(holders, last, strict=True))
+        those = [number for number, session in enumerate(sessions) if item in session.items]
+        those.sort(key=lambda number: (-sessions[number].last_at, number))
+        last = [len(sessions[number].items) - 1 - sessions[number].items[::-1].index(item) for number in those]
+        assert holders(index, item) == list(zip(those, last, strict=True))
 
 
 def test_an_older_or_repeated_version_changes_nothing():
@@ -80,11 +78,12 @@ def test_rows_of_sessions_reach_the_table_and_tombstones_take_them_away():
     key, value = a_row(7, "a", "b")
     assert table.apply_rows([key], [value]) == 1
     row = int(table.rows_of(np.array([hash64("b")]))[0])
-    assert table.sessions.items[7, 1] == row
-    assert (table.sessions.owners[7], table.sessions.last_at[7], table.learned_until) == (hash64("u"), NOW, NOW)
+    session = table.sessions.records[7]
+    assert session["items"][1] == row
+    assert (session["owner"], session["last_at"], table.learned_until) == (hash64("u"), NOW, NOW)
     assert table.apply_rows([key], [value]) == 0
     assert table.apply_rows([key], [None]) == 1
-    assert table.sessions.n == table.sessions.n_sessions[row] == 0
+    assert table.sessions.n == table.sessions.holders.sizes[row] == 0
 
 
 @pytest.mark.parametrize(

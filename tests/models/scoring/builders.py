@@ -197,8 +197,11 @@ def a_table(
 
 def an_index(rows: dict[str, int], sessions: list[ASession]) -> SessionIndex:
     """Index sessions of items that have rows."""
-    heads = SimpleNamespace(session_head=np.full(len(rows), -1, np.int32), n_sessions=np.zeros(len(rows), np.int32))
-    index = SessionIndex(cast("Any", heads), 4)
+    n = len(rows)
+    columns = SimpleNamespace(
+        n_sessions=np.zeros(n, np.int32), run_start=np.zeros(n, np.int64), run_room=np.zeros(n, np.int32)
+    )
+    index = SessionIndex(cast("Any", columns), 4)
     put_sessions(index, rows, dict(enumerate(sessions)))
     return index
 

@@ -120,11 +120,14 @@ def _first_steps(
 def _share_of(i: int, j: int, neighbours: Int32s, weights: Floats, totals: Doubles) -> float:
     """Say what share of the walks from item i end at item j."""
     share = 0.0
-    for k in range(neighbours.shape[1]):
+    width = neighbours.shape[1]
+    for k in range(width):
         middle = neighbours[i, k]
         if middle < 0:
             break
-        for p in range(neighbours.shape[1]):
+        if k + AHEAD < width and neighbours[i, k + AHEAD] >= 0:
+            prefetch_row(neighbours, neighbours[i, k + AHEAD])
+        for p in range(width):
             if neighbours[middle, p] == j:
                 if totals[middle] > 0:
                     share += weights[i, k] * weights[middle, p] / (totals[i] * totals[middle])

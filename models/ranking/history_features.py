@@ -6,6 +6,7 @@ from models.arrays import Floats, Int8s, Int32s, Int64s
 from models.candidates.scratch import scratch
 from models.items import ItemTable
 from models.kernels import kernel
+from models.prefetch import AHEAD, prefetch_row
 from models.ranking.batch import QueryBatch
 from models.ranking.bounds import clip, count_candidates, damp
 
@@ -54,7 +55,10 @@ def _compare_contents(
         for d in range(len(content)):
             squares += np.float64(content[d]) * content[d]
         scale = 1 / (127 * np.sqrt(squares)) if squares > 0 else 0.0
-        for c in range(count_candidates(rows[b])):
+        n = count_candidates(rows[b])
+        for c in range(n):
+            if c + AHEAD < n:
+                prefetch_row(vectors, rows[b, c + AHEAD])
             dot = np.int32(0)
             for d in range(len(content)):
                 dot += np.int32(vectors[rows[b, c], d]) * content[d]

@@ -1,7 +1,6 @@
 """A batch of queries as arrays: what the candidate sources, the features and the rules read."""
 
-import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import chain
 from typing import TypeVar
@@ -9,15 +8,15 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrays import Bytes, Doubles, Floats, Hash32s, Int32s, Int64s
-from models.ids import hash_all
+from models.arrays import Bytes, Doubles, Floats, Int32s, Int64s
+from models.ids import hash64, hash_all
 from models.items import ItemTable
-from models.items.columns import N_ATTRIBUTES
 from models.messages import Context, Value
 from models.profile_state import N_INTERESTS, N_RECENT, STATE, States
 from models.query import Query
 from models.ranking.eligible import Ineligible
-from models.ranking.states import read_facts, read_history, read_tastes
+from models.ranking.ragged import Ragged, Tastes
+from models.ranking.states import read_users
 from models.segments import hour_of
 from models.strategy import SourceName, Strategy
 
@@ -49,42 +48,9 @@ SIGNALS = (
 """What is true of the user and the moment, the same for each of the candidates."""
 
 _MOBILE = frozenset({"mobile", "phone", "smartphone", "ios", "android", "app"})
-_MINUTE_MS = 60_000
 _NEVER = int(np.iinfo(np.int64).max)
 
-Number = TypeVar("Number", int, float)
 Scalar = TypeVar("Scalar", bound=np.generic)
-
-
-@dataclass(frozen=True, slots=True)
-class Ragged:
-    """A list a query, laid end to end: those of query b are [starts[b], starts[b + 1])."""
-
-    starts: Int64s
-    """(B + 1,)"""
-    rows: Int32s
-    """(M,) item rows, all known."""
-    weights: Floats
-    """(M,)"""
-
-    @classmethod
-    def of(cls, n: int, owners: Int64s, rows: Int32s, weights: Floats) -> "Ragged":
-        """Group (M,) rows by their owner in [0, n), leaving out the unknown ones (-1)."""
-        known = np.flatnonzero(rows >= 0)
-        known = known[np.argsort(owners[known], kind="stable")]
-        return cls(_starts(np.bincount(owners[known], minlength=n)), rows[known], weights[known])
-
-
-@dataclass(frozen=True, slots=True)
-class Tastes:
-    """Weights of attributes, a list a query, laid end to end."""
-
-    starts: Int64s
-    """(B + 1,)"""
-    attributes: Hash32s
-    """(M,)"""
-    weights: Floats
-    """(M, W)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,50 +106,42 @@ class QueryBatch:
         strategy = queries[0].strategy
         own = queries[0].candidates is not None
         n = len(queries)
-        numbers = np.arange(n)
         at = np.array([query.at for query in queries], np.int64)
         states: States = np.frombuffer(b"".join([query.state for query in queries]), STATE)
         current_items = np.array([query.current_item for query in queries], np.int64)
-        lists = [
-            states["recent_items"].ravel(),
-            _flat((query.impressions for query in queries), np.int64),
-            _flat((query.owned for query in queries), np.int64),
-            hash_all([item for query in queries for item in query.candidates or ()]),
-        ]
-        shown_owner, owned_owner, own_owner = (
-            numbers.repeat(sizes)
-            for sizes in (
-                [len(query.impressions) for query in queries],
-                [len(query.owned) for query in queries],
-                [len(query.candidates or ()) for query in queries],
-            )
-        )
-        rows = table.rows_of(np.concatenate([current_items, *lists]))
-        current, recent, shown, owned, candidates = _cut(rows, [n, *map(len, lists)])
-        shown_count = _flat((query.impressions.values() for query in queries), np.float32)
-        history, weights = np.full((n, HISTORY), -1, np.int32), np.zeros((n, HISTORY), np.float32)
-        n_session = np.zeros(n, np.int32)
-        ineligible = Ineligible.of(queries, states, table)
-        recent = recent.reshape(n, N_RECENT)
-        read_history(states, _started_at(queries), current_items, current, recent, history, weights, n_session)
+        shown_owners, shown_items = _lists([query.impressions for query in queries])
+        owned_owners, owned_items = _lists([query.owned for query in queries])
+        own_owners, own_items = _lists([[hash64(item) for item in query.candidates or ()] for query in queries])
+        lists = [current_items, states["recent_items"].ravel(), shown_items, owned_items, own_items]
+        current, recent, shown, owned, candidates = _cut(table.rows_of(np.concatenate(lists)), map(len, lists))
+        shown_counts = _flat([query.impressions.values() for query in queries], len(shown), np.float32)
 
+        ineligible = Ineligible.of(queries, states, table)
         if own:
-            allowed = (candidates != current[own_owner]) & ineligible.allows(own_owner, candidates)
-            mark_owners, mark_rows = own_owner[allowed], candidates[allowed]
+            allowed = (candidates != current[own_owners]) & ineligible.allows(own_owners, candidates)
+            marked = [(own_owners[allowed], candidates[allowed])]
         else:
-            tired = shown_count >= strategy.max_impressions - 0.5  # they decay at once: never quite so many
-            parts = [(shown_owner[tired], shown[tired]), (ineligible.owners, ineligible.rows)]
-            if not (strategy.allow_seen and strategy.allow_current):
-                parts.append((numbers, current))
-            if not strategy.allow_seen:
-                place = np.arange(N_RECENT) < states["n_recent"][:, None]  # (B, 32)
-                parts.append((np.nonzero(place)[0], recent[place]))
+            tired = shown_counts >= strategy.max_impressions - 0.5  # they decay at once: never quite so many
+            marked = [(shown_owners[tired], shown[tired]), (ineligible.owners, ineligible.rows)]
+            numbers = np.arange(n)
             if not strategy.allow_owned:
-                parts.append((owned_owner, owned))
-            mark_owners = np.concatenate([owner for owner, _ in parts])
-            mark_rows = np.concatenate([part for _, part in parts])
-        interests, preferences = _tastes(states, at, current, table)
-        mean_price, signals = _facts(queries, at, states, n_session)
+                marked.append((owned_owners, owned))
+            if not (strategy.allow_seen and strategy.allow_current):
+                marked.append((numbers, current))
+            if not strategy.allow_seen:
+                # A record's places without an item have rows without one.
+                marked.append((numbers.repeat(N_RECENT), recent))
+        mark_owners, mark_rows = (np.concatenate(part) for part in zip(*marked, strict=True))
+
+        history, history_weights = np.full((n, HISTORY), -1, np.int32), np.zeros((n, HISTORY), np.float32)
+        n_session, mean_price = np.zeros(n, np.int32), np.zeros(n, np.float32)
+        signals = np.empty((n, len(SIGNALS)), np.float32)
+        interests, preferences = Tastes.empty(n, N_INTERESTS, 2), Tastes.empty(n, N_INTERESTS, 1)
+        read_users(
+            states, at, _started_at(queries), _told(queries), current_items, current, recent, table.attributes,
+            history, history_weights, n_session, interests.starts, interests.attributes, interests.weights,
+            preferences.starts, preferences.attributes, preferences.weights, mean_price, signals,
+        )  # fmt: skip
         return cls(
             queries=queries,
             strategy=strategy,
@@ -193,13 +151,13 @@ class QueryBatch:
             users=hash_all([query.user_id for query in queries]),
             current=current,
             history=history,
-            history_weights=weights,
+            history_weights=history_weights,
             n_session=n_session,
             marks=Ragged.of(n, mark_owners, mark_rows, np.ones(len(mark_rows), np.float32)),
             locked=ineligible.locked,
-            impressions=Ragged.of(n, shown_owner, shown, shown_count),
-            interests=interests,
-            preferences=preferences,
+            impressions=Ragged.of(n, shown_owners, shown, shown_counts),
+            interests=interests.cut(),
+            preferences=preferences.cut(),
             mean_price=mean_price,
             signals=signals,
         )
@@ -236,52 +194,22 @@ def _started_at(queries: list[Query]) -> Int64s:
     )
 
 
-def _tastes(states: States, at: Int64s, current: Int32s, table: ItemTable) -> tuple[Tastes, Tastes]:
-    """Lay out interests and preferences."""
-    n = len(states)
-    looked_at = np.zeros((n, N_ATTRIBUTES), np.uint32)
-    known = current >= 0
-    looked_at[known] = table.attributes[current[known]]
-    starts, preference_starts = np.empty(n + 1, np.int64), np.empty(n + 1, np.int64)
-    attributes, preferred = np.empty((2, n * N_INTERESTS), np.uint32)
-    weights, preferences = np.empty((n * N_INTERESTS, 2), np.float32), np.empty((n * N_INTERESTS, 1), np.float32)
-    read_tastes(states, at, looked_at, starts, attributes, weights, preference_starts, preferred, preferences)
-    m, k = starts[n], preference_starts[n]
-    return Tastes(starts, attributes[:m], weights[:m]), Tastes(preference_starts, preferred[:k], preferences[:k])
-
-
-def _facts(queries: list[Query], at: Int64s, states: States, n_session: Int32s) -> tuple[Floats, Floats]:
-    """(B,) mean prices, and (B, 11) signals, counts and minutes as log(1 + x) / 10."""
-    n = len(queries)
-    mean_price = np.zeros(n, np.float32)
-    drift, idle_ms, pause_ms = np.zeros((3, n))
-    read_facts(states, at, mean_price, drift, idle_ms, pause_ms)
-    told = np.empty((n, len(SIGNALS)), np.float32)
-    for b, query in enumerate(queries):
-        angle = hour_of(query.context, query.at) * (2 * math.pi / 24)
-        told[b] = (
-            math.log1p(n_session[b]) / 10,
-            math.log1p(query.n_events) / 10,
-            drift[b],
-            math.log1p(query.n_last_5_min) / 10,
-            math.log1p(idle_ms[b] / _MINUTE_MS) / 10,
-            math.log1p(pause_ms[b] / _MINUTE_MS) / 10,
-            math.sin(angle),
-            math.cos(angle),
-            _is_mobile(query.context),
-            query.trigger == "request",
-            bool(query.query),
-        )
-    return mean_price, told
-
-
-def _cut(rows: Int32s, sizes: list[int]) -> list[Int32s]:
-    """Part rows that lie end to end."""
-    parts, start = [], 0
-    for size in sizes:
-        parts.append(rows[start : start + size])
-        start += size
-    return parts
+def _told(queries: list[Query]) -> Doubles:
+    """(B, 6) what a query itself says of the signals: two counts, the hour, and three that are 0 or 1."""
+    return np.array(
+        [
+            (
+                query.n_events,
+                query.n_last_5_min,
+                hour_of(query.context, query.at),
+                _is_mobile(query.context),
+                query.trigger == "request",
+                bool(query.query),
+            )
+            for query in queries
+        ],
+        np.float64,
+    )
 
 
 def _is_mobile(context: Context | None) -> bool:
@@ -289,12 +217,21 @@ def _is_mobile(context: Context | None) -> bool:
     return isinstance(device, str) and device.lower() in _MOBILE
 
 
-def _starts(sizes: NDArray[np.integer]) -> Int64s:
-    starts = np.zeros(len(sizes) + 1, np.int64)
-    np.cumsum(sizes, out=starts[1:])
-    return starts
+def _lists(lists: list[Collection[int]]) -> tuple[Int64s, Int64s]:
+    """Lay lists end to end: (M,) the number of each one's list, and (M,) what they hold."""
+    sizes = [len(held) for held in lists]
+    return np.arange(len(lists)).repeat(sizes), _flat(lists, sum(sizes), np.int64)
 
 
-def _flat(lists: Iterable[Iterable[Number]], kind: type[Scalar]) -> NDArray[Scalar]:
-    """Lay lists of numbers end to end."""
-    return np.fromiter(chain.from_iterable(lists), kind)
+def _flat(lists: Iterable[Iterable[float]], n: int, kind: type[Scalar]) -> NDArray[Scalar]:
+    """Lay lists of n numbers in all end to end."""
+    return np.fromiter(chain.from_iterable(lists), kind, n)
+
+
+def _cut(rows: Int32s, sizes: Iterable[int]) -> list[Int32s]:
+    """Part rows that lie end to end."""
+    parts, start = [], 0
+    for size in sizes:
+        parts.append(rows[start : start + size])
+        start += size
+    return parts

@@ -11,8 +11,8 @@ from models.arrays import Floats, Int32s, Int64s
 from models.attribution import N_HISTORY
 from models.candidates.blend import Blended, blend
 from models.candidates.every_source import every_source
-from models.ids import hash_all
 from models.items import ItemTable
+from models.kernels import kernel
 from models.messages import Slate
 from models.query import Query
 from models.ranking.batch import QueryBatch, usable
@@ -236,15 +236,24 @@ def _n_candidates(batch: QueryBatch) -> int:
 
 def _inputs(batch: QueryBatch, table: ItemTable, blended: Blended) -> Inputs:
     """Gather what a ranker may look at: features, and ids of what is known."""
-
-    def hashes(rows: Int32s) -> Int64s:
-        found, known = np.zeros(rows.shape, np.int64), rows >= 0
-        found[known] = table.hashes[rows[known]]
-        return found
-
     return Inputs(
         featurise(batch, table, blended),
-        hashes(blended.rows),
-        hash_all([query.user_id for query in batch.queries]),
-        hashes(batch.history[:, :N_HISTORY]),
+        _hashes_of(blended.rows, table),
+        batch.users,
+        _hashes_of(batch.history[:, :N_HISTORY], table),
     )
+
+
+def _hashes_of(rows: Int32s, table: ItemTable) -> Int64s:
+    """Name (B, K) rows by their hashes; 0 for none."""
+    hashes = np.zeros(rows.shape, np.int64)
+    _read_hashes(rows, table.hashes, hashes)
+    return hashes
+
+
+@kernel
+def _read_hashes(rows: Int32s, names: Int64s, hashes: Int64s) -> None:
+    for b in range(rows.shape[0]):
+        for k in range(rows.shape[1]):
+            if rows[b, k] >= 0:
+                hashes[b, k] = names[rows[b, k]]

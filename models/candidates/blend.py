@@ -38,18 +38,21 @@ def blend(batch: QueryBatch, table: ItemTable, states: Bytes, sources: dict[str,
     """
     weights = _weights(batch)
     columns = [s for s in range(len(SOURCES)) if weights[:, s].any()]
-    found = [sources[SOURCES[s]].generate(batch, table, states, n) for s in columns]
-    if batch.own:
-        found.append(_given(batch, states, n))
     shape = (batch.n, n)
+    found_rows = np.full((len(columns) + batch.own, *shape), -1, np.int32)
+    found_scores = np.zeros(found_rows.shape, np.float32)
+    for a, s in enumerate(columns):
+        sources[SOURCES[s]].generate(batch, table, states, Candidates(found_rows[a], found_scores[a]))
+    if batch.own:
+        _give(batch, states, Candidates(found_rows[-1], found_scores[-1]))
     rows = np.full(shape, -1, np.int32)
     scores = np.zeros(shape, np.float32)
     source_scores = np.zeros((*shape, len(SOURCES)), np.float32)
     source_ranks = np.zeros((*shape, len(SOURCES)), np.float32)
     top_source = np.full(shape, -1, np.int8)
     _fuse(
-        np.array([candidates.rows for candidates in found]),
-        np.array([candidates.scores for candidates in found]),
+        found_rows,
+        found_scores,
         np.array([*columns, len(SOURCES)]),
         weights,
         table.hashes,
@@ -78,14 +81,12 @@ def _weights(batch: QueryBatch) -> Floats:
     return weights
 
 
-def _given(batch: QueryBatch, states: Bytes, n: int) -> Candidates:
+def _give(batch: QueryBatch, states: Bytes, given: Candidates) -> None:
     """List the queries' own candidates, as if a source of no weight had named them."""
-    given = Candidates.empty(batch.n, n)
     owner = np.repeat(np.arange(batch.n), np.diff(batch.marks.starts))
     place = np.arange(len(owner)) - batch.marks.starts[owner]
     given.rows[owner, place] = np.where(states[batch.marks.rows] == USABLE, batch.marks.rows, -1)
     given.scores[:] = 1
-    return given
 
 
 @kernel

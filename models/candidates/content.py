@@ -28,9 +28,8 @@ class Content:
 
     name: SourceName = "content"
 
-    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, n: int) -> Candidates:
+    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, found: Candidates) -> None:
         """Propose items by taste, or by the search text where there is one."""
-        found = Candidates.empty(batch.n, n)
         strongest = _strongest(batch, table)
         if batch.own:
             _score_marked(
@@ -59,7 +58,6 @@ class Content:
                 found.scores,
             )
         search(batch, table, states, found)
-        return found
 
     def causes(self, batch: QueryBatch, table: ItemTable, rows: Int32s) -> Int64s:
         """Name the attribute (its hash) that the user likes most in each; -1 for a search."""

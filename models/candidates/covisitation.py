@@ -29,9 +29,8 @@ class Covisitation:
 
     name: SourceName = "covisitation"
 
-    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, n: int) -> Candidates:
+    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, found: Candidates) -> None:
         """Propose the items that go best with the history."""
-        found = Candidates.empty(batch.n, n)
         sum_neighbours(
             batch.history,
             _factors(batch, table),
@@ -48,7 +47,6 @@ class Covisitation:
             found.rows,
             found.scores,
         )
-        return found
 
     def causes(self, batch: QueryBatch, table: ItemTable, rows: Int32s) -> Int64s:
         """Name the item of the history that goes best with each."""
@@ -59,7 +57,7 @@ class Covisitation:
 
 def _smoothing(batch: QueryBatch) -> Floats:
     """(B,) the smoothing at each query's moment, in landmark units."""
-    return (SMOOTHING * batch.visit).astype(np.float32)
+    return (SMOOTHING * batch.visit[:, 1]).astype(np.float32)
 
 
 def _factors(batch: QueryBatch, table: ItemTable) -> Floats:

@@ -33,8 +33,8 @@ class CandidateSource(Protocol):
     def name(self) -> SourceName:
         """What a strategy calls it."""
 
-    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, n: int) -> Candidates:
-        """Propose up to `n` items a query.
+    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, found: Candidates) -> None:
+        """Write up to n items a query into `found`, which has room for n and is empty.
 
         Only items that are usable (`states`, (N,), see `models.candidates.selection`; marks are left as they
         were found) and that the query's own marks do not forbid: a source filters before it cuts, so that the

@@ -21,14 +21,12 @@ class Revisits:
 
     name: SourceName = "revisits"
 
-    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, n: int) -> Candidates:
+    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, found: Candidates) -> None:
         """Propose what the strategy lets return."""
-        found = Candidates.empty(batch.n, n)
         _return(
             batch.history, batch.history_weights, batch.n_session, batch.marks.starts, batch.marks.rows, batch.wanted,
             table.hashes, states, scratch(table.n).sums, found.rows, found.scores,
         )  # fmt: skip
-        return found
 
     def causes(self, batch: QueryBatch, table: ItemTable, rows: Int32s) -> Int64s:  # noqa: ARG002
         """Each is its own cause."""

@@ -25,9 +25,8 @@ class SequentialRules:
 
     name: SourceName = "sequential_rules"
 
-    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, n: int) -> Candidates:
+    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, found: Candidates) -> None:
         """Propose the likeliest next items; scores in [0, 1 + 1/2 + 1/3]."""
-        found = Candidates.empty(batch.n, n)
         sum_neighbours(
             batch.history,
             _factors(batch, table),
@@ -44,7 +43,6 @@ class SequentialRules:
             found.rows,
             found.scores,
         )
-        return found
 
     def causes(self, batch: QueryBatch, table: ItemTable, rows: Int32s) -> Int64s:
         """Name the item whose rule weighed most."""

@@ -46,9 +46,8 @@ class SessionKNN:
 
     name: SourceName = "session_knn"
 
-    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, n: int) -> Candidates:
+    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, found: Candidates) -> None:
         """Propose the items that go best with the running session."""
-        found = Candidates.empty(batch.n, n)
         sessions, held = table.sessions, scratch(max(table.n, len(table.sessions.records)))
         holders = sessions.holders
         _find(
@@ -56,7 +55,6 @@ class SessionKNN:
             holders.cells, holders.starts, holders.sizes, sessions.n, batch.marks.starts, batch.marks.rows,
             batch.wanted, table.hashes, states, held.sums, held.slots, found.rows, found.scores,
         )  # fmt: skip
-        return found
 
     def causes(self, batch: QueryBatch, table: ItemTable, rows: Int32s) -> Int64s:
         """Name the item of the session through which the neighbours said most for each."""

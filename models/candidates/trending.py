@@ -1,11 +1,13 @@
 """Trending: what people of the user's segments are after now; the floor for a user never seen."""
 
+from itertools import accumulate
+
 import numpy as np
 
 from models.arrays import Bytes, Floats, Int32s, Int64s
 from models.candidates.protocol import Candidates
 from models.candidates.scratch import scratch
-from models.candidates.selection import USABLE, mark, select_top, unmark
+from models.candidates.selection import mark, select_top, unmark
 from models.items import ItemTable
 from models.kernels import kernel
 from models.ranking.batch import QueryBatch
@@ -24,19 +26,14 @@ class Trending:
 
     name: SourceName = "trending"
 
-    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, n: int) -> Candidates:
-        """Walk down each query's list, made once for all the users of the same segments."""
-        found = Candidates.empty(batch.n, n)
+    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, found: Candidates) -> None:
+        """Walk down each query's list, made once for all users of the same segments until the table changes."""
         numbers: dict[tuple[int, ...], int] = {}
         groups = np.array([numbers.setdefault(query.segments, len(numbers)) for query in batch.queries], np.int32)
-        most_marks = int(np.diff(batch.marks.starts).max())
-        depth = table.n if batch.own else n + most_marks
-        lists = [_blend(segments, table, states, depth) for segments in numbers]
-        starts = np.zeros(len(lists) + 1, np.int64)
-        np.cumsum([len(rows) for rows, _ in lists], out=starts[1:])
+        lists = [_blended(segments, table) for segments in numbers]
         _walk(
             groups,
-            starts,
+            np.array([0, *accumulate(len(rows) for rows, _ in lists)]),
             np.concatenate([rows for rows, _ in lists]),
             np.concatenate([scores for _, scores in lists]),
             batch.marks.starts,
@@ -46,15 +43,18 @@ class Trending:
             found.rows,
             found.scores,
         )
-        return found
 
     def causes(self, batch: QueryBatch, table: ItemTable, rows: Int32s) -> Int64s:  # noqa: ARG002
         """No single item of the history is the cause."""
         return np.full(rows.shape, -1, np.int64)
 
 
-def _blend(segments: tuple[int, ...], table: ItemTable, states: Bytes, depth: int) -> tuple[Int32s, Floats]:
-    """Merge the segments' lists: (T,) rows and scores, best first, at most `depth`."""
+def _blended(segments: tuple[int, ...], table: ItemTable) -> tuple[Int32s, Floats]:
+    """Return the segments' lists as one: (T,) rows and scores, best first."""
+    return table.derived(("trending", segments), lambda: _blend(segments, table))
+
+
+def _blend(segments: tuple[int, ...], table: ItemTable) -> tuple[Int32s, Floats]:
     rows, scores = [np.empty(0, np.int32)], [np.empty(0, np.float32)]
     for s, segment in enumerate(segments):
         trend_rows, weights = table.trending(segment)
@@ -62,7 +62,7 @@ def _blend(segments: tuple[int, ...], table: ItemTable, states: Bytes, depth: in
             rows.append(trend_rows)
             scores.append(weights * np.float32(STEP**s / weights[0]))
     merged, sums = np.concatenate(rows), np.concatenate(scores)
-    kept = _merge(merged, sums, depth, states, table.hashes, scratch(table.n).sums)
+    kept = _merge(merged, sums, table.hashes, scratch(table.n).sums)
     return merged[:kept], sums[:kept]
 
 
@@ -70,17 +70,15 @@ def _blend(segments: tuple[int, ...], table: ItemTable, states: Bytes, depth: in
 def _merge(
     rows: Int32s,  # (T,) overwritten by the merged rows
     scores: Floats,  # (T,) overwritten by their sums
-    depth: int,
-    states: Bytes,
     hashes: Int64s,
     sums: Floats,
 ) -> int:
-    """Add up the scores of each row and keep the best `depth`; say how many there are."""
+    """Add up the scores of each row and sort by them; say how many there are."""
     n = 0
     for t in range(len(rows)):
         row = rows[t]
         score = scores[t]
-        if score <= 0 or states[row] != USABLE:
+        if score <= 0:
             continue
         if sums[row] == 0:
             rows[n] = row
@@ -89,7 +87,7 @@ def _merge(
     for p in range(n):
         scores[p] = sums[rows[p]]
         sums[rows[p]] = 0
-    return select_top(rows, scores, n, depth, hashes)
+    return select_top(rows, scores, n, n, hashes)
 
 
 @kernel

@@ -26,15 +26,13 @@ class TwoStepRules:
 
     name: SourceName = "two_step_rules"
 
-    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, n: int) -> Candidates:
+    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, found: Candidates) -> None:
         """Propose the items where most walks end."""
-        found = Candidates.empty(batch.n, n)
         _walk(
             batch.history, batch.history_weights, batch.n_session, table.neighbours, table.rule_weights,
             table.rule_totals, batch.marks.starts, batch.marks.rows, batch.wanted, table.hashes, states,
             scratch(table.n).sums, found.rows, found.scores,
         )  # fmt: skip
-        return found
 
     def causes(self, batch: QueryBatch, table: ItemTable, rows: Int32s) -> Int64s:
         """Name the item that most walks began at."""

@@ -59,7 +59,7 @@ class ItemTable(ItemView):
         ValueError : a row is malformed; the text names its key. Then none is applied.
         """
         updates = Updates.read(keys, values, self.neighbours.shape[1])
-        self._popular.clear()
+        self._changing()
         applied = self._apply_packed(updates.packed)
         applied += sum(self._apply_trending(update) for update in updates.trends)
         applied += self._apply_sessions(updates.sessions)
@@ -124,7 +124,7 @@ class ItemTable(ItemView):
 
     def apply_items(self, items: list[Item], removed: list[str]) -> None:
         """Apply entries of the catalog, then removals: a removed item stays known but is no longer available."""
-        self._popular.clear()
+        self._changing()
         self._apply_entries(Entries.of(items, self._names))
         self._remove(np.unique(hash_all(removed)))
         self._postings.refill()

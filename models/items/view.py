@@ -5,6 +5,9 @@ of time t is stored as w * 2^((t - landmark) / half-life), so that weights of di
 be decayed again.
 """
 
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
 import numpy as np
 
 from models.arrays import Bools, Doubles, Floats, Hash32s, Int8s, Int32s, Int64s
@@ -15,6 +18,8 @@ from models.items.sessions import SessionIndex
 from models.items.trends import Trends
 
 NO_ATTRIBUTES: Hash32s = np.empty(0, np.uint32)
+
+T = TypeVar("T")
 
 
 class ItemView:
@@ -52,6 +57,7 @@ class ItemView:
         self._names: dict[int, str] = {}
         self._facts: dict[int, tuple[Hash32s, float]] = {}
         self._popular: dict[int, list[Hash32s]] = {}
+        self._derived: dict[Hashable, Any] = {}
 
     @property
     def n(self) -> int:
@@ -154,6 +160,18 @@ class ItemView:
     def trending(self, segment: int) -> tuple[Int32s, Floats]:
         """Return what trends in a segment: (T,) rows and weights, best first, T at most 500."""
         return self._trends.best(segment, self.columns)
+
+    def derived(self, name: Hashable, make: Callable[[], T]) -> T:
+        """Return what `make` makes of the table under this name: made once, until the table changes."""
+        if name not in self._derived:
+            self._derived[name] = make()
+        made: T = self._derived[name]
+        return made
+
+    def _changing(self) -> None:
+        """Forget what was derived."""
+        self._popular.clear()
+        self._derived.clear()
 
     def popular_attributes(self, segment: int, draw: int) -> Hash32s:
         """Return the attributes of an item that trends in a segment; none where nothing trends.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import Bytes, Doubles, Floats, Int32s, Int64s
-from models.ids import hash64, hash_all
+from models.ids import hash64
 from models.items import ItemTable
 from models.messages import Context, Value
 from models.profile_state import N_INTERESTS, N_RECENT, STATE, States
@@ -49,6 +49,7 @@ SIGNALS = (
 
 _MOBILE = frozenset({"mobile", "phone", "smartphone", "ios", "android", "app"})
 _NEVER = int(np.iinfo(np.int64).max)
+_NO_NUMBERS: Int64s = np.empty(0, np.int64)
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -66,7 +67,7 @@ class QueryBatch:
     users: Int64s
     """(B,) hashes."""
     visit: Doubles
-    """(B,) what one visit at the query's moment weighs, in landmark units of the long half-life."""
+    """(B, 2) what one visit at the query's moment weighs, in landmark units of the short and the long half-life."""
     current: Int32s
     """(B,) row of the item that the user is looking at, -1 none."""
     history: Int32s
@@ -147,8 +148,10 @@ class QueryBatch:
             strategy=strategy,
             own=own,
             at=at,
-            visit=landmark_scale(at, table.landmark_at, table.half_life_long_ms),
-            users=hash_all([query.user_id for query in queries]),
+            visit=landmark_scale(
+                at[:, None], table.landmark_at, np.array([table.half_life_short_ms, table.half_life_long_ms])
+            ),
+            users=np.array([hash64(query.user_id) for query in queries], np.int64),
             current=current,
             history=history,
             history_weights=history_weights,
@@ -169,11 +172,16 @@ def usable(table: ItemTable, locked: Int32s | None = None) -> Bytes:
     Those are available, known by their id and not locked (L,); once there is a catalog, only those in it: what it no
     longer holds was removed, though rows about it may still stand.
     """
-    shown = np.logical_and(table.available[: table.n], table.named[: table.n])
+    states = table.derived("usable", lambda: _shown(table)).copy()
+    if locked is not None and len(locked):
+        states[locked] = 0
+    return states
+
+
+def _shown(table: ItemTable) -> Bytes:
+    shown = table.available[: table.n] & table.named[: table.n]
     if table.has_catalog:
         shown &= table.in_catalog[: table.n]
-    if locked is not None:
-        shown[locked] = False
     states: Bytes = shown.view(np.uint8)
     return states
 
@@ -219,6 +227,8 @@ def _is_mobile(context: Context | None) -> bool:
 
 def _lists(lists: list[Collection[int]]) -> tuple[Int64s, Int64s]:
     """Lay lists end to end: (M,) the number of each one's list, and (M,) what they hold."""
+    if not any(lists):
+        return _NO_NUMBERS, _NO_NUMBERS
     sizes = [len(held) for held in lists]
     return np.arange(len(lists)).repeat(sizes), _flat(lists, sum(sizes), np.int64)
 

@@ -3,11 +3,8 @@
 import numpy as np
 
 from models.arrays import Floats, Int8s, Int32s, Int64s
-from models.candidates.scratch import scratch
-from models.items import ItemTable
-from models.kernels import kernel
+from models.kernels import inline
 from models.prefetch import AHEAD, prefetch_row
-from models.ranking.batch import QueryBatch
 from models.ranking.bounds import clip, count_candidates, damp
 
 HISTORY_FEATURES = (
@@ -19,23 +16,8 @@ HISTORY_FEATURES = (
 N_SIMILAR = 15
 
 
-def compare_with_history(batch: QueryBatch, table: ItemTable, rows: Int32s, features: Floats, first: int) -> None:
-    """Fill 3 features of the (B, C) candidates into (B, C, F), from the column `first` on."""
-    _compare_contents(rows, batch.history, batch.history_weights, table.vectors, features, first)
-    _count_contacts(
-        rows,
-        batch.history,
-        batch.impressions.starts,
-        batch.impressions.rows,
-        batch.impressions.weights,
-        scratch(table.n).sums,
-        features,
-        first,
-    )
-
-
-@kernel
-def _compare_contents(
+@inline
+def compare_contents(
     rows: Int32s,  # (B, C)
     history: Int32s,  # (B, 32)
     history_weights: Floats,  # (B, 32)
@@ -65,8 +47,8 @@ def _compare_contents(
             features[b, c, first] = clip(dot * scale)
 
 
-@kernel
-def _count_contacts(
+@inline
+def count_contacts(
     rows: Int32s,  # (B, C)
     history: Int32s,  # (B, 32)
     shown_starts: Int64s,  # (B + 1,)
@@ -83,13 +65,13 @@ def _count_contacts(
             if row >= 0:
                 contacts[row] += 1
         for c in range(n):
-            features[b, c, first + 1] = damp(contacts[rows[b, c]])
+            features[b, c, first] = damp(contacts[rows[b, c]])
         for row in history[b]:
             if row >= 0:
                 contacts[row] = 0
         for m in range(shown_starts[b], shown_starts[b + 1]):
             contacts[shown_rows[m]] = shown_counts[m]
         for c in range(n):
-            features[b, c, first + 2] = damp(contacts[rows[b, c]])
+            features[b, c, first + 1] = damp(contacts[rows[b, c]])
         for m in range(shown_starts[b], shown_starts[b + 1]):
             contacts[shown_rows[m]] = 0

@@ -3,9 +3,7 @@
 import numpy as np
 
 from models.arrays import Doubles, Floats, Int32s, Int64s
-from models.items import ItemTable
-from models.kernels import kernel
-from models.ranking.batch import QueryBatch, landmark_scale
+from models.kernels import inline
 from models.ranking.bounds import clip, count_candidates, damp
 
 ITEM_FEATURES = (
@@ -20,36 +18,20 @@ ITEM_FEATURES = (
 _DAY_MS = 86_400_000
 
 
-def describe_items(batch: QueryBatch, table: ItemTable, rows: Int32s, features: Floats, first: int) -> None:
-    """Fill 6 features of the (B, C) candidates into (B, C, F), from the column `first` on."""
-    half_lives = np.array([table.half_life_short_ms, table.half_life_long_ms])
-    _describe_items(
-        rows,
-        batch.at,
-        batch.mean_price,
-        table.popularity,
-        1 / landmark_scale(batch.at[:, None], table.landmark_at, half_lives),
-        table.half_life_long_ms / table.half_life_short_ms,
-        table.created_at,
-        table.price,
-        features,
-        first,
-    )
-
-
-@kernel
-def _describe_items(
+@inline
+def describe_items(
     rows: Int32s,  # (B, C)
     at: Int64s,  # (B,)
     mean_price: Floats,  # (B,)
     popularity: Floats,  # (N, 2) landmark units
-    decay: Doubles,  # (B, 2) what a weight of 1 is worth at the query's moment
+    visit: Doubles,  # (B, 2) what a visit at the query's moment weighs
     half_lives: float,  # long / short
     created_at: Int64s,  # (N,)
     price: Floats,  # (N,) nan unknown
     features: Floats,  # (B, C, F) written
     first: int,
 ) -> None:
+    """Fill 6 features, from the column `first` on."""
     counts = np.empty((rows.shape[1], 2), np.float32)
     born = np.empty(rows.shape[1], np.int64)
     cost = np.empty(rows.shape[1], np.float32)
@@ -61,8 +43,8 @@ def _describe_items(
         for c in range(n):
             born[c], cost[c] = created_at[rows[b, c]], price[rows[b, c]]
         for c in range(n):
-            moment = counts[c, 0] * decay[b, 0]
-            habit = counts[c, 1] * decay[b, 1]
+            moment = counts[c, 0] / visit[b, 0]
+            habit = counts[c, 1] / visit[b, 1]
             rate = moment * half_lives
             features[b, c, first] = damp(moment)
             features[b, c, first + 1] = damp(habit)

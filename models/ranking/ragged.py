@@ -22,9 +22,12 @@ class Ragged:
     @classmethod
     def of(cls, n: int, owners: Int64s, rows: Int32s, weights: Floats) -> "Ragged":
         """Group (M,) rows by their owner in [0, n), in their order, leaving out the unknown ones (-1)."""
-        grouped = cls(np.zeros(n + 1, np.int64), np.empty(len(rows), np.int32), np.empty(len(rows), np.float32))
-        m = _group(owners, rows, weights, grouped.starts, grouped.rows, grouped.weights) if len(rows) else 0
-        return cls(grouped.starts, grouped.rows[:m], grouped.weights[:m])
+        starts = np.zeros(n + 1, np.int64)
+        if not len(rows):
+            return cls(starts, rows, weights)
+        grouped, their_weights = np.empty(len(rows), np.int32), np.empty(len(rows), np.float32)
+        m = _group(owners, rows, weights, starts, grouped, their_weights)
+        return cls(starts, grouped[:m], their_weights[:m])
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,7 @@ import numpy as np
 
 from models.arrays import Doubles, Floats, Int32s
 from models.candidates.covisitation import SMOOTHING
-from models.candidates.scratch import scratch
-from models.items import ItemTable
-from models.kernels import inline, kernel
-from models.ranking.batch import QueryBatch
+from models.kernels import inline
 from models.ranking.bounds import clip, count_candidates, damp
 
 SESSION_FEATURES = (
@@ -22,61 +19,52 @@ SESSION_FEATURES = (
 )
 
 
-def follow_session(batch: QueryBatch, table: ItemTable, rows: Int32s, features: Floats, first: int) -> None:
-    """Fill 8 features of the (B, C) candidates into (B, C, F), from the column `first` on."""
-    sums = scratch(table.n).sums
-    _compare_pairs(
-        rows, batch.history, batch.history_weights, batch.n_session, table.neighbours, table.rule_weights,
-        table.covisit_weights, table.popularity, SMOOTHING * batch.visit, sums, features, first,
-    )  # fmt: skip
-    _look_back(rows, batch.history, batch.current, batch.n_session, sums, features, first + 4)
-
-
-@kernel
-def _compare_pairs(
+@inline
+def compare_pairs(
     rows: Int32s,  # (B, C)
     history: Int32s,  # (B, 32)
     history_weights: Floats,  # (B, 32)
     n_session: Int32s,  # (B,)
     neighbours: Int32s,  # (N, K)
     rule_weights: Floats,  # (N, K)
+    rule_totals: Doubles,  # (N,)
     covisit_weights: Floats,  # (N, K)
     popularity: Floats,  # (N, 2)
-    smoothing: Doubles,  # (B,) in landmark units
+    visit: Doubles,  # (B, 2)
     sums: Floats,  # scratch
     features: Floats,  # (B, C, F) written
     first: int,
 ) -> None:
+    """Fill 4 features: how often each candidate follows the last two items, and goes with them."""
     for b in range(rows.shape[0]):
         n = count_candidates(rows[b])
+        smoothing = SMOOTHING * visit[b, 1]
         for r in range(min(2, max(1, n_session[b]))):
             i = history[b, r]
             if i < 0 or history_weights[b, r] < 0:
                 continue
-            total = _spread(neighbours[i], rule_weights[i], sums)
+            total = rule_totals[i]
+            _spread(neighbours[i], rule_weights[i], sums)
             for c in range(n):
                 features[b, c, first + r] = sums[rows[b, c]] / total if total > 0 else 0.0
             _clear(neighbours[i], sums)
             _spread(neighbours[i], covisit_weights[i], sums)
-            own = popularity[i, 1] + smoothing[b]
+            own = popularity[i, 1] + smoothing
             for c in range(n):
                 both = sums[rows[b, c]]
                 if both > 0:
-                    shared = both / np.sqrt(own * (popularity[rows[b, c], 1] + smoothing[b]))
+                    shared = both / np.sqrt(own * (popularity[rows[b, c], 1] + smoothing))
                     features[b, c, first + 2 + r] = clip(shared)
             _clear(neighbours[i], sums)
 
 
 @inline
-def _spread(neighbours: Int32s, weights: Floats, sums: Floats) -> float:
-    """Write an item's weights to its neighbours' cells; return their sum."""
-    total = 0.0
+def _spread(neighbours: Int32s, weights: Floats, sums: Floats) -> None:
+    """Write an item's weights to its neighbours' cells."""
     for k in range(len(neighbours)):
         if neighbours[k] < 0:
             break
         sums[neighbours[k]] = weights[k]
-        total += weights[k]
-    return total
 
 
 @inline
@@ -87,8 +75,8 @@ def _clear(neighbours: Int32s, sums: Floats) -> None:
         sums[neighbours[k]] = 0
 
 
-@kernel
-def _look_back(
+@inline
+def look_back(
     rows: Int32s,  # (B, C)
     history: Int32s,  # (B, 32)
     current: Int32s,  # (B,)
@@ -97,6 +85,7 @@ def _look_back(
     features: Floats,  # (B, C, F) written
     first: int,
 ) -> None:
+    """Fill 4 features: where and how often each candidate was in the session, and how wide that was."""
     for b in range(rows.shape[0]):
         n = count_candidates(rows[b])
         length = min(n_session[b], history.shape[1])

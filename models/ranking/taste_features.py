@@ -3,9 +3,7 @@
 import numpy as np
 
 from models.arrays import Floats, Hash32s, Int32s, Int64s
-from models.items import ItemTable
-from models.kernels import inline, kernel
-from models.ranking.batch import QueryBatch
+from models.kernels import inline
 from models.ranking.bounds import clip, count_candidates
 
 TASTE_FEATURES = (
@@ -13,22 +11,6 @@ TASTE_FEATURES = (
     "interest_long",  # the same for the habit
     "preference",  # x / (1 + |x|), x the sum of the user's own learner's weights over the item's attributes
 )
-
-
-def match_tastes(batch: QueryBatch, table: ItemTable, rows: Int32s, features: Floats, first: int) -> None:
-    """Fill 3 features of the (B, C) candidates into (B, C, F), from the column `first` on."""
-    _match_tastes(
-        rows,
-        table.attributes,
-        batch.interests.starts,
-        batch.interests.attributes,
-        batch.interests.weights,
-        batch.preferences.starts,
-        batch.preferences.attributes,
-        batch.preferences.weights,
-        features,
-        first,
-    )
 
 
 @inline
@@ -60,8 +42,8 @@ def _put(
     return total if total > 0 else 1.0
 
 
-@kernel
-def _match_tastes(
+@inline
+def match_tastes(
     rows: Int32s,  # (B, C)
     item_attributes: Hash32s,  # (N, 8)
     interest_starts: Int64s,  # (B + 1,)

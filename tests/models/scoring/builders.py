@@ -4,25 +4,29 @@ The real table rounds weights to bfloat16 and is tested on its own; here numbers
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from models.candidates.protocol import Candidates, CandidateSource
 from models.ids import hash32, hash64
 from models.items import ItemTable
 from models.items.eligibility import Eligibility
 from models.items.sessions import SessionIndex
 from models.items.texts import HASHED, TextSpace
 from models.query import Query
-from models.ranking.batch import QueryBatch
+from models.ranking.batch import QueryBatch, usable
 from models.strategy import Strategy
 from tests.states import a_state
 
 NOW = 1_700_000_000_000
 DAY_MS = 86_400_000
 ALL = hash64("all")
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -114,6 +118,9 @@ class ArrayTable:
 
     def attribute_name(self, attribute: int) -> str:
         return self.names.get(attribute, "")
+
+    def derived(self, _name: object, make: Callable[[], T]) -> T:
+        return make()
 
 
 def unit(*values: float) -> list[int]:
@@ -266,6 +273,12 @@ def a_strategy(**others: Any) -> Strategy:
 
 def a_batch(table: ItemTable, *queries: Query) -> QueryBatch:
     return QueryBatch.from_queries(list(queries), table)
+
+
+def candidates_of(source: CandidateSource, table: ItemTable, batch: QueryBatch, n: int) -> Candidates:
+    found = Candidates.empty(batch.n, n)
+    source.generate(batch, table, usable(table), found)
+    return found
 
 
 def a_random_world(seed: int, n_items: int = 60) -> tuple[list[AnItem], dict[int, dict[str, float]]]:

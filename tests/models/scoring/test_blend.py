@@ -20,12 +20,10 @@ class Fixed:
         self.name = name
         self.scores = scores
 
-    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, n: int) -> Candidates:  # noqa: ARG002
-        found = Candidates.empty(batch.n, n)
-        for p, (item, score) in enumerate(list(self.scores.items())[:n]):
+    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, found: Candidates) -> None:  # noqa: ARG002
+        for p, (item, score) in enumerate(list(self.scores.items())[: found.rows.shape[1]]):
             found.rows[:, p] = table.ids.index(item)
             found.scores[:, p] = score
-        return found
 
     def causes(self, batch: QueryBatch, table: ItemTable, rows: Int32s) -> Int64s:  # noqa: ARG002
         return np.full(rows.shape, -1, np.int64)

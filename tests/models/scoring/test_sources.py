@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from models.candidates.content import Content
 from models.candidates.covisitation import Covisitation
 from models.candidates.every_source import every_source
-from models.candidates.protocol import CandidateSource
+from models.candidates.protocol import Candidates, CandidateSource
 from models.candidates.revisits import Revisits
 from models.candidates.scratch import scratch
 from models.candidates.sequential_rules import SequentialRules
@@ -30,6 +30,7 @@ from tests.models.scoring.builders import (
     a_random_world,
     a_strategy,
     a_table,
+    candidates_of,
     rows_by_id,
     some_random_sessions,
 )
@@ -51,7 +52,7 @@ def a_random_table(seed: int, shuffle: int | None = None) -> ItemTable:
 
 
 def proposals(source: CandidateSource, table: ItemTable, *queries: Query, n: int = 100) -> list[dict[str, float]]:
-    found = source.generate(a_batch(table, *queries), table, usable(table), n)
+    found = candidates_of(source, table, a_batch(table, *queries), n)
     return [
         {table.ids[row]: float(score) for row, score in zip(rows, scores, strict=True) if row >= 0}
         for rows, scores in zip(found.rows, found.scores, strict=True)
@@ -116,8 +117,8 @@ def test_a_session_knn_cause_is_the_item_that_contributed_most(seed: int):
 def test_candidates_are_sorted_distinct_padded_and_as_many_as_there_are(source: CandidateSource, seed: int, n: int):
     table = a_random_table(seed)
     batch = a_batch(table, *(a_random_query(seed + i) for i in range(4)))
-    found = source.generate(batch, table, usable(table), n)
-    everything = source.generate(batch, table, usable(table), 200)
+    found = candidates_of(source, table, batch, n)
+    everything = candidates_of(source, table, batch, 200)
 
     assert found.rows.shape == found.scores.shape == (4, n)
     for b in range(4):
@@ -138,8 +139,9 @@ def test_generating_leaves_nothing_behind(source: CandidateSource):
     batch = a_batch(table, *(a_random_query(seed) for seed in range(20)))
     states = usable(table)
 
-    first = source.generate(batch, table, states, 10)
-    second = source.generate(batch, table, states, 10)
+    first, second = Candidates.empty(batch.n, 10), Candidates.empty(batch.n, 10)
+    for found in (first, second):
+        source.generate(batch, table, states, found)
 
     assert np.array_equal(first.rows, second.rows)
     assert np.array_equal(first.scores, second.scores)
@@ -154,7 +156,7 @@ def test_other_row_numbers_give_the_same_candidates_in_the_same_order(source: Ca
     answers = []
     for shuffle in (None, 1, 2):
         table = a_random_table(2, shuffle)
-        found = source.generate(a_batch(table, *queries), table, usable(table), 15)
+        found = candidates_of(source, table, a_batch(table, *queries), 15)
         answers.append(([rows_by_id(table, rows) for rows in found.rows], found.scores.tolist()))
 
     assert answers[0] == answers[1] == answers[2]

@@ -12,12 +12,11 @@ from models.candidates.sequential_rules import SequentialRules
 from models.ids import hash32
 from models.items import ItemTable
 from models.query import Query
-from models.ranking.batch import usable
-from tests.models.scoring.builders import DAY_MS, NOW, AnItem, ArrayTable, a_batch, a_query, a_table
+from tests.models.scoring.builders import DAY_MS, NOW, AnItem, ArrayTable, a_batch, a_query, a_table, candidates_of
 
 
 def scores(source: CandidateSource, table: ItemTable, query: Query) -> dict[str, float]:
-    found = source.generate(a_batch(table, query), table, usable(table), 10)
+    found = candidates_of(source, table, a_batch(table, query), 10)
     return {table.ids[r]: float(s) for r, s in zip(found.rows[0], found.scores[0], strict=True) if r >= 0}
 
 

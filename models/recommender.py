@@ -202,8 +202,8 @@ class Recommender:
         return rerank(
             ranked.blended.rows,
             ranked.scores,
-            np.array([_n_items(query) for query in ranked.batch.queries], np.int32),
-            np.array([int(name[:16], 16) for name in names], np.uint64),
+            [_n_items(query) for query in ranked.batch.queries],
+            [int(name[:16], 16) for name in names],
             ranked.batch.strategy,
             self.table,
         )

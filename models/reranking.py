@@ -1,5 +1,6 @@
 """Re-ranking: from scored candidates to the slate's positions, by the rules that look at the whole slate."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,8 +31,8 @@ class Reranked:
 def rerank(
     rows: Int32s,
     scores: Floats,
-    n_items: Int32s,
-    seeds: NDArray[np.uint64],
+    n_items: Sequence[int],
+    seeds: Sequence[int],
     strategy: Strategy,
     table: ItemTable,
 ) -> Reranked:
@@ -54,13 +55,13 @@ def rerank(
     strategy, table
         The rules, and what is known about the items.
     """
-    shape = (len(rows), int(n_items.max()))
+    shape = (len(rows), max(n_items))
     reranked = Reranked(np.full(shape, -1, np.int32), np.ones(shape), np.zeros(shape, np.bool_))
     _fill_slates(
         rows,
         scores,
-        n_items,
-        seeds,
+        np.array(n_items, np.int32),
+        np.array(seeds, np.uint64),
         strategy.diversity,
         strategy.max_per_category,
         strategy.exploration_slots,

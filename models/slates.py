@@ -1,7 +1,7 @@
 """Slates as messages: from chosen candidates to what is sent, each item with its true reason."""
 
 from collections.abc import Mapping
-from itertools import cycle
+from itertools import accumulate, cycle
 
 import numpy as np
 import xxhash
@@ -53,8 +53,8 @@ def build_slates(
     shape = reranked.places.shape
     rows, top = np.full(shape, -1, np.int32), np.full(shape, -1, np.int8)
     logged = np.zeros((*shape, features.shape[2]), np.float32)
-    rounded = np.zeros(shape)
-    _pick(reranked.places, blended.rows, blended.top_source, features, scores, rows, top, logged, rounded)
+    rounded, n_items = np.zeros(shape), np.zeros(batch.n, np.int64)
+    _pick(reranked.places, blended.rows, blended.top_source, features, scores, rows, top, logged, rounded, n_items)
     causes = _causes(batch, table, sources, rows, top)
     items = [
         SlateItem(
@@ -80,7 +80,7 @@ def build_slates(
         )
         if row >= 0
     ]
-    edges = [0, *np.cumsum(np.count_nonzero(rows >= 0, axis=1)).tolist()]
+    edges = [0, *accumulate(n_items.tolist())]
     return [
         Slate(
             recommendation_id=name,
@@ -111,6 +111,7 @@ def _pick(
     out_top: Int8s,  # (B, L) written over -1
     out_features: Floats,  # (B, L, F) written
     out_scores: Doubles,  # (B, L) written, rounded to 6 digits
+    n_items: Int64s,  # (B,) written over 0
 ) -> None:
     """Gather what the slates hold of their items."""
     for b in range(places.shape[0]):
@@ -118,6 +119,7 @@ def _pick(
             c = places[b, p]
             if c < 0:
                 break
+            n_items[b] += 1
             out_rows[b, p], out_top[b, p] = candidates[b, c], top_source[b, c]
             out_scores[b, p] = np.rint(scores[b, c] * 1e6) / 1e6
             for f in range(features.shape[2]):

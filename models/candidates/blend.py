@@ -37,7 +37,7 @@ def blend(batch: QueryBatch, table: ItemTable, states: Bytes, sources: dict[str,
     then is the search) weighs as much as all others together, so that the match leads.
     """
     weights = _weights(batch)
-    columns = [s for s in range(len(SOURCES)) if weights[:, s].any()]
+    columns = [s for s, name in enumerate(SOURCES) if batch.strategy.sources.get(name, 0.0) or _is_sought(name, batch)]
     shape = (batch.n, n)
     found_rows = np.full((len(columns) + batch.own, *shape), -1, np.int32)
     found_scores = np.zeros(found_rows.shape, np.float32)
@@ -64,6 +64,10 @@ def blend(batch: QueryBatch, table: ItemTable, states: Bytes, sources: dict[str,
         top_source,
     )
     return Blended(rows, scores, source_scores, source_ranks, top_source)
+
+
+def _is_sought(name: str, batch: QueryBatch) -> bool:
+    return name == "content" and any(query.query for query in batch.queries)
 
 
 def _weights(batch: QueryBatch) -> Floats:

@@ -20,6 +20,7 @@ class Adapted(Network):
     def __init__(self, base: Network) -> None:
         super().__init__(base.config)
         self.base = base.requires_grad_(requires_grad=False)
+        self.reads_ids = base.reads_ids
         self.mean.copy_(base.mean)
         self.scale.copy_(base.scale)
         self.weight = nn.Parameter(torch.zeros(base.config.n_features))

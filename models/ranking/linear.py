@@ -10,6 +10,7 @@ class Linear(Network):
     """One weight a feature; with a logistic loss, logistic regression."""
 
     kind = "linear"
+    reads_ids = False
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__(config)

@@ -19,6 +19,7 @@ class MLP(Network):
     """F -> 32 -> 16 -> 1, rectified, over standardised features."""
 
     kind = "mlp"
+    reads_ids = False
 
     def __init__(self, config: MLPConfig) -> None:
         super().__init__(config)

@@ -25,6 +25,8 @@ class Network(nn.Module, ABC):
 
     kind: str
     """The name of the architecture, in checkpoints."""
+    reads_ids: bool = True
+    """Whether items, users and histories play a part; where not, nobody has to gather them."""
     config: NetworkConfig
     mean: Tensor
     scale: Tensor

@@ -31,13 +31,15 @@ class NetworkRanker:
     @torch.inference_mode()
     def score(self, inputs: Inputs) -> Floats:
         """Score the (B, C) candidates as (B, C)."""
-        b, c = inputs.items.shape
-        context = self._network.encode(self._filled(inputs.users), self._filled(inputs.histories))[:b]  # (B, D)
-        rows = self._network.rate(
-            self._filled(inputs.features.reshape(b * c, inputs.features.shape[2])),
-            self._filled(inputs.items.reshape(b * c)),
-            _fill(context.repeat_interleave(c, dim=0)),
-        )
+        b, c, f = inputs.features.shape
+        features = self._filled(inputs.features.reshape(b * c, f))
+        if self._network.reads_ids:
+            context = self._network.encode(self._filled(inputs.users), self._filled(inputs.histories))[:b]  # (B, D)
+            items = self._filled(inputs.items.reshape(b * c))
+            rows = self._network.rate(features, items, _fill(context.repeat_interleave(c, dim=0)))
+        else:
+            nothing = features.new_empty(0)
+            rows = self._network.rate(features, nothing, nothing)
         scores: Floats = rows[: b * c].cpu().numpy()
         return scores.reshape(b, c)
 

@@ -30,7 +30,7 @@ class Content:
 
     def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, found: Candidates) -> None:
         """Propose items by taste, or by the search text where there is one."""
-        strongest = _strongest(batch, table)
+        strongest = batch.derived("strongest tastes", lambda: _strongest(batch, table))
         if batch.own:
             _score_marked(
                 strongest.tastes,
@@ -62,7 +62,7 @@ class Content:
     def causes(self, batch: QueryBatch, table: ItemTable, rows: Int32s) -> Int64s:
         """Name the attribute (its hash) that the user likes most in each; -1 for a search."""
         causes = np.full(rows.shape, -1, np.int64)
-        strongest = _strongest(batch, table)
+        strongest = batch.derived("strongest tastes", lambda: _strongest(batch, table))
         _liked_most(strongest.tastes, strongest.attributes, table.attributes, rows, causes)
         causes[[b for b, query in enumerate(batch.queries) if query.query]] = -1
         return causes

@@ -62,6 +62,10 @@ def _smoothing(batch: QueryBatch) -> Floats:
 
 def _factors(batch: QueryBatch, table: ItemTable) -> Floats:
     """(B, 15) e^(-r / 5) / sqrt(n_i + smoothing); 0 where the item does not count."""
+    return batch.derived("covisitation factors", lambda: _new_factors(batch, table))
+
+
+def _new_factors(batch: QueryBatch, table: ItemTable) -> Floats:
     factors = np.zeros((batch.n, N_LAST), np.float32)
     _weigh(batch.history, batch.history_weights, table.popularity, _smoothing(batch), factors)
     return factors

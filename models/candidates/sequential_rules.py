@@ -53,6 +53,10 @@ class SequentialRules:
 
 def _factors(batch: QueryBatch, table: ItemTable) -> Floats:
     """(B, 3) recency over the sum of the item's rules; 0 where the item does not count."""
+    return batch.derived("rule factors", lambda: _new_factors(batch, table))
+
+
+def _new_factors(batch: QueryBatch, table: ItemTable) -> Floats:
     factors = np.zeros((batch.n, N_LAST), np.float32)
     _weigh(batch.history, batch.history_weights, batch.n_session, table.rule_totals, factors)
     return factors

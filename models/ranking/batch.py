@@ -1,9 +1,9 @@
 """A batch of queries as arrays: what the candidate sources, the features and the rules read."""
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
 from itertools import chain
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,7 @@ _NEVER = int(np.iinfo(np.int64).max)
 _NO_NUMBERS: Int64s = np.empty(0, np.int64)
 
 Scalar = TypeVar("Scalar", bound=np.generic)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,14 @@ class QueryBatch:
     """(B,) 0 unknown."""
     signals: Floats
     """(B, 11) in the order of SIGNALS, bounded."""
+    _derived: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def derived(self, name: str, make: Callable[[], T]) -> T:
+        """Return what `make` makes of the batch under this name: made once."""
+        if name not in self._derived:
+            self._derived[name] = make()
+        made: T = self._derived[name]
+        return made
 
     @property
     def n(self) -> int:

@@ -41,6 +41,12 @@ def look_up(places: Int32s, keys: Int64s, wanted: Int64s, rows: Int32s) -> None:
 
 
 @kernel
+def look_up_one(places: Int32s, keys: Int64s, wanted: int) -> int:
+    """Return the row of a wanted key, -1 where it is none."""
+    return int(places[find_place(places, keys, wanted)])
+
+
+@kernel
 def insert(places: Int32s, keys: Int64s, first: int, end: int) -> None:
     """Add the rows in [first, end), whose keys are new."""
     for row in range(first, end):

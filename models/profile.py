@@ -133,6 +133,9 @@ class Profile:
         if event_hash in self.event_ids:
             return Outcome.DUPLICATE
         at = event.timestamp
+        if self.sessions.newest_at < at - self.config.lateness_ms:
+            # After a pause nothing that is remembered could still come.
+            self.event_ids.clear()
         if self.sessions.place(at, hash64(event.session_id) if event.session_id else 0) is None:
             return Outcome.LATE
         self._remember(event_hash, at)

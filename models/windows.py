@@ -246,7 +246,8 @@ class SlidingWindow:
             return
         behind = self._newest_pane - at // self.slide_ms
         if behind < 0:
-            self._panes = self._panes[-behind:] + [0] * min(-behind, len(self._panes))
+            n = len(self._panes)
+            self._panes = self._panes[-behind:] + [0] * -behind if -behind < n else [0] * n
             self._newest_pane -= behind
             behind = 0
         self._panes[-1 - behind] += 1

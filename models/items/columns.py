@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from models.arrays import Bools, Doubles, Floats, Hash32s, Int8s, Int32s, Int64s
-from models.hashmap import index, insert, look_up
+from models.hashmap import index, insert, look_up, look_up_one
 
 N_ATTRIBUTES = 8
 N_DIMENSIONS = 64
@@ -84,6 +84,10 @@ class Columns:
         rows = np.empty(len(hashes), np.int32)
         look_up(self.places, self.hashes, hashes, rows)
         return rows
+
+    def row_of(self, item: int) -> int:
+        """Look up one item's hash: its row, -1 where it is unknown."""
+        return look_up_one(self.places, self.hashes, item)
 
     def ensure(self, hashes: Int64s) -> Int32s:
         """Look up (M,) item hashes, giving a row to each that has none; returns (M,) rows."""

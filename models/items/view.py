@@ -5,6 +5,7 @@ of time t is stored as w * 2^((t - landmark) / half-life), so that weights of di
 be decayed again.
 """
 
+import math
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
@@ -195,9 +196,9 @@ class ItemView:
         """Return an item's (M,) attribute hashes, M at most 8, and its price (0 unknown); none for an unknown item."""
         facts = self._facts.get(item)
         if facts is None:
-            row = int(self.rows_of(np.array([item], np.int64))[0])
+            row = self.columns.row_of(item)
             if row < 0:
                 return NO_ATTRIBUTES, 0.0
-            attributes = self.attributes[row][self.attributes[row] != 0]
-            facts = self._facts[item] = (attributes, float(np.nan_to_num(self.price[row])))
+            attributes, price = self.attributes[row], float(self.price[row])
+            facts = self._facts[item] = (attributes[attributes != 0], 0.0 if math.isnan(price) else price)
         return facts

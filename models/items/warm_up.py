@@ -23,6 +23,7 @@ def warm_up() -> None:
     for at in (1, 1_000 * table.half_life_long_ms):
         keys, rows = zip(*_rows(ids, at), strict=True)
         table.apply_rows(list(keys), list(rows))
+    table.sessions.holders.lay_out(1)
     table.apply_items([], ids[:1])
     table.trending(hash64("warm-up"))
     table.facts(hash64(ids[1]))

@@ -1,6 +1,7 @@
 """Slates as messages: from chosen candidates to what is sent, each item with its true reason."""
 
 from collections.abc import Mapping
+from functools import cache, partial
 from itertools import accumulate, cycle
 
 import numpy as np
@@ -56,13 +57,14 @@ def build_slates(
     rounded, n_items = np.zeros(shape), np.zeros(batch.n, np.int64)
     _pick(reranked.places, blended.rows, blended.top_source, features, scores, rows, top, logged, rounded, n_items)
     causes = _causes(batch, table, sources, rows, top)
+    reason = cache(partial(_reason, table))  # many items of a slate share one
     items = [
         SlateItem(
             table.ids[row],
             position,
             score,
             SOURCES[source] if source >= 0 else "request",
-            EXPLORATION if explored else _reason(source, cause, is_search, table),
+            EXPLORATION if explored else reason(source, cause, is_search),
             propensity,
             inputs,
         )
@@ -136,7 +138,7 @@ def _causes(
     return causes
 
 
-def _reason(source: int, cause: int, is_search: bool, table: ItemTable) -> str:
+def _reason(table: ItemTable, source: int, cause: int, is_search: bool) -> str:
     """Say what brought the item here: its strongest source, and what in the user's past that source used."""
     if source < 0:
         return "from the list given"

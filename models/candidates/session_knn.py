@@ -87,7 +87,7 @@ def _shortness(longest: int) -> Floats:
 
 
 @inline
-def _rarity(n_holding: int, n_all: int, known: Floats) -> float:
+def _rarity(n_holding: int, n_all: int, known: Doubles) -> float:
     """Return ln(1 + S / (1 + S_j)), from the table of what is known already where it stands there."""
     if n_holding < len(known) and known[n_holding] > 0:
         return float(known[n_holding])
@@ -181,7 +181,7 @@ def _find(
     similarities = np.empty(len(sessions), np.float32)
     pool = np.empty(N_NEIGHBOURS * LENGTH, np.int32)
     scores = np.empty(len(pool), np.float32)
-    near, rarities = _fading(LENGTH, NEARNESS), np.zeros(_TABULATED, np.float32)
+    near, rarities = _fading(LENGTH, NEARNESS), np.zeros(_TABULATED)
     for b in range(history.shape[0]):
         n_items = _distinct(history[b], history_weights[b], n_session[b], looked_up, steps)
         kept = _neighbours(

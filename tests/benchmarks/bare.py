@@ -22,7 +22,7 @@ from models.query import Query
 from models.ranking.batch import QueryBatch, usable
 from models.ranking.features import featurise
 from models.ranking.inputs import Inputs
-from models.recommender import MOST_AT_ONCE, Recommender
+from models.recommender import MOST_AT_ONCE, Ranked, Recommender
 from models.segments import EVERYBODY, hashes_of, segments_of
 from tests.benchmarks.engine import batches
 from tests.benchmarks.world import World, clock
@@ -87,10 +87,14 @@ class BareLoop:
         return Lap(perf_counter() - began, n_slates, stages)
 
     def queries(self) -> list[Query]:
-        """Return a full batch of queries, for timing what recommending is made of."""
+        """Return the present's queries, for timing what recommending is made of."""
         profiles = {user: unpack(packed, self._step.config) for user, packed in self.past.items()}
-        events = self._events(self._world.present[: 4 * MOST_AT_ONCE])
-        return [self._query(profiles[e.user_id], e) for e in events if e.event_type in self._step.triggers]
+        queries = []
+        for event in self._events(self._world.present):
+            self._apply(profiles[event.user_id], event)
+            if event.event_type in self._step.triggers:
+                queries.append(self._query(profiles[event.user_id], event))
+        return queries
 
     def _live_through(self, records: list[Record]) -> dict[str, bytes]:
         profiles = self._fresh()
@@ -128,29 +132,39 @@ class BareLoop:
         )
 
 
-def time_recommending(recommender: Recommender, queries: list[Query], repeats: int = 20) -> dict[str, float]:
-    """Split recommending into its parts: microseconds a query, the median of some repeats."""
+def time_recommending(recommender: Recommender, queries: list[Query]) -> dict[str, float]:
+    """Split recommending into its parts: microseconds a query, the median of batches of different queries."""
     laps: defaultdict[str, list[float]] = defaultdict(list)
     table, strategy = recommender.table, queries[0].strategy
 
     def lap(name: str, since: float) -> float:
         now = perf_counter()
-        laps[name].append(1e6 * (now - since) / len(queries))
+        laps[name].append(1e6 * (now - since) / MOST_AT_ONCE)
         return perf_counter()
 
-    for _ in range(repeats):
+    for start in range(0, len(queries) - MOST_AT_ONCE + 1, MOST_AT_ONCE):
         at = perf_counter()
-        batch = QueryBatch.from_queries(queries, table)
+        batch = QueryBatch.from_queries(queries[start : start + MOST_AT_ONCE], table)
         at = lap("gather", at)
         blended = blend(batch, table, usable(table), recommender._sources, strategy.n_candidates)
         at = lap("candidates", at)
         features = featurise(batch, table, blended)
         at = lap("features", at)
         ranker, _ = recommender._rankers[strategy.ranker]
-        ranker.score(Inputs.of_features(features))
-        lap("rank", at)
-        ranked = recommender.rank(queries)
+        scores = ranker.score(Inputs.of_features(features))
+        at = lap("rank", at)
+        ranked = Ranked(batch, blended, Inputs.of_features(features), scores, "benchmark")
         at = perf_counter()
         recommender._slates(ranked)
         lap("rerank_and_build", at)
     return {name: float(np.median(values)) for name, values in laps.items()}
+
+
+def time_alone(recommender: Recommender, queries: list[Query]) -> dict[str, float]:
+    """Answer queries one at a time, in this thread: percentiles in microseconds."""
+    times = []
+    for query in queries:
+        at = perf_counter()
+        recommender.recommend([query])
+        times.append(1e6 * (perf_counter() - at))
+    return {f"p{p}": float(np.percentile(times, p)) for p in (50, 90, 99)}

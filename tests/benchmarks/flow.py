@@ -21,7 +21,7 @@ from models.ranking.checkpoint import Checkpoint, load_checkpoint, save_checkpoi
 from models.ranking.features import FEATURES
 from models.ranking.mlp import MLP, MLPConfig
 from models.recommender import Recommender
-from tests.benchmarks.bare import BareLoop, Lap, time_recommending
+from tests.benchmarks.bare import BareLoop, Lap, time_alone, time_recommending
 from tests.benchmarks.engine import FOUR_SOURCES, STRATEGIES, Stopwatch, settings_for, time_learn, time_recommend
 from tests.benchmarks.latency import measure_latency
 from tests.benchmarks.report import write_table
@@ -66,7 +66,12 @@ def measure(n_events: int, n_rounds: int) -> dict[str, Any]:
             flows[RECOVERY].append(time_recommend(world, recommender, settings_for(FOUR_SOURCES), recovery=True))
             status.update(f"round {number} of {n_rounds}: learn")
             flows["learn"].append(time_learn(world, settings_for("blend")))
-        parts = {name: time_recommending(recommender, loops[name].queries()) for name in STRATEGIES}
+        parts, alone = {}, {}
+        for name in STRATEGIES:
+            status.update(f"slates in parts, and alone: {name}")
+            queries = loops[name].queries()
+            parts[name] = time_recommending(recommender, queries)
+            alone[name] = time_alone(recommender, queries)
 
     n_slates = laps["blend"][0].n_slates
     recommends = {name: watches for name, watches in flows.items() if name != "learn"}
@@ -93,6 +98,9 @@ def measure(n_events: int, n_rounds: int) -> dict[str, Any]:
         },
         "us_per_slate_of_recommend": {
             name: {part: round(us, 2) for part, us in timed.items()} for name, timed in parts.items()
+        },
+        "us_per_slate_alone": {
+            name: {percentile: round(us) for percentile, us in timed.items()} for name, timed in alone.items()
         },
         "snapshot_bytes_per_user": round(bare.bytes_per_user()),
         "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024),

@@ -15,6 +15,7 @@ slate, in batches of 1,000. Each figure is that of the fastest of {rounds} round
 what slows a round down is the rest of the machine. `bare` calls the same core functions in a plain loop; `recovery`
 snapshots every second into a store of 8 partitions. `four sources` are sequential rules, co-visitation, content and
 trending; the others ask all seven. The ranker `mlp` has random weights, which cost the same time as trained ones.
+`recommend: ...` parts a batch of 128 queries, in one thread; `alone` answers one query at a time.
 
 `through a broker` is the recommend flow as its own process, recovery on, {through_a_broker[events_per_s]:.0f} events a
 second, each of which makes a slate, through the embedded broker; writer, reader and broker share the machine with it.
@@ -50,6 +51,7 @@ def table_of(figures: dict[str, Any]) -> str:
     ]
     lines += _rows(figures["us_per_stage"], {"decode": "event", "profile": "event", "engine": "event"})
     lines += _rows(figures["us_per_slate_of_recommend"], {}, "recommend: ")
+    lines += _rows(figures["us_per_slate_alone"], {}, "alone: ")
     return "\n".join(lines) + "\n"
 
 

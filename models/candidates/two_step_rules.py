@@ -21,8 +21,8 @@ EITHER_WAY = 0.3
 class TwoStepRules:
     """A walk from the newest items of the session: a step to what goes with them, then one along a rule.
 
-    score(j) = sum over r = 0..2 of 1 / (r + 1) * sum_k S(i_r, k) * P(k, j), where i_0 is the newest item, S(i, k) =
-    s(i, k) / sum_k s(i, k) with s(i, k) = rule(i, k) + 0.3 * covisit(i, k), and P(k, j) = rule(k, j) / sum_j rule(k, j);
+    score(j) = sum over r = 0..2 of 1 / (r + 1) * sum_k S(i_r, k) * P(k, j), where i_0 is the newest item, P(k, j) =
+    rule(k, j) / sum_j rule(k, j), and S(i, k) = s(i, k) / sum_k s(i, k) of s(i, k) = rule(i, k) + 0.3 * covisit(i, k);
     only the running session's items count (the newest always does), and disliked ones do not. A random walk of two
     steps, as in Cooper, Lee, Radinsky, Siegal (2014), Random walks in recommender systems.
     """

@@ -1,4 +1,4 @@
-"""Rules of two steps: what follows what follows, so that a thin past still leads somewhere."""
+"""Rules of two steps: what follows what goes with it, so that a thin past still leads somewhere."""
 
 import numpy as np
 
@@ -14,14 +14,17 @@ from models.ranking.batch import QueryBatch
 from models.strategy import SourceName
 
 N_LAST = 3
+EITHER_WAY = 0.3
+"""What a visit to both counts in the first step beside a rule: it may also lead to what came before."""
 
 
 class TwoStepRules:
-    """Sequential rules applied twice, from the newest items of the session.
+    """A walk from the newest items of the session: a step to what goes with them, then one along a rule.
 
-    score(j) = sum over r = 0..2 of 1 / (r + 1) * sum_k P(i_r, k) * P(k, j), where i_0 is the newest item and P(i, j) =
-    rule(i, j) / sum_k rule(i, k); only the running session's items count (the newest always does), and disliked ones do
-    not. A random walk of two steps, as in Cooper, Lee, Radinsky, Siegal (2014), Random walks in recommender systems.
+    score(j) = sum over r = 0..2 of 1 / (r + 1) * sum_k S(i_r, k) * P(k, j), where i_0 is the newest item, P(k, j) =
+    rule(k, j) / sum_j rule(k, j), and S(i, k) = s(i, k) / sum_k s(i, k) of s(i, k) = rule(i, k) + 0.3 * covisit(i, k);
+    only the running session's items count (the newest always does), and disliked ones do not. A random walk of two
+    steps, as in Cooper, Lee, Radinsky, Siegal (2014), Random walks in recommender systems.
     """
 
     name: SourceName = "two_step_rules"
@@ -30,8 +33,8 @@ class TwoStepRules:
         """Propose the items where most walks end."""
         _walk(
             batch.history, batch.history_weights, batch.n_session, table.neighbours, table.rule_weights,
-            table.rule_totals, batch.marks.starts, batch.marks.rows, batch.wanted, table.hashes, states,
-            scratch(table.n).sums, found.rows, found.scores,
+            table.covisit_weights, table.rule_totals, batch.marks.starts, batch.marks.rows, batch.wanted, table.hashes,
+            states, scratch(table.n).sums, found.rows, found.scores,
         )  # fmt: skip
 
     def causes(self, batch: QueryBatch, table: ItemTable, rows: Int32s) -> Int64s:
@@ -39,7 +42,7 @@ class TwoStepRules:
         causes = np.full(rows.shape, -1, np.int64)
         _explain(
             batch.history, batch.history_weights, batch.n_session, table.neighbours, table.rule_weights,
-            table.rule_totals, rows, causes,
+            table.covisit_weights, table.rule_totals, rows, causes,
         )  # fmt: skip
         return causes
 
@@ -50,8 +53,9 @@ def _walk(
     history_weights: Floats,  # (B, 32)
     n_session: Int32s,  # (B,)
     neighbours: Int32s,  # (N, K)
-    weights: Floats,  # (N, K)
-    totals: Doubles,  # (N,)
+    rules: Floats,  # (N, K)
+    covisits: Floats,  # (N, K)
+    totals: Doubles,  # (N,) of the rules
     mark_starts: Int64s,
     mark_rows: Int32s,
     wanted: int,
@@ -68,15 +72,15 @@ def _walk(
     for b in range(history.shape[0]):
         mark(states, mark_rows, mark_starts[b], mark_starts[b + 1])
         n_middles = _first_steps(
-            history[b], history_weights[b], n_session[b], neighbours, weights, totals, middles, shares
+            history[b], history_weights[b], n_session[b], neighbours, rules, covisits, totals, middles, shares
         )
         n = 0
         for m in range(n_middles):
             if m + AHEAD < n_middles:
                 prefetch_row(neighbours, middles[m + AHEAD])
-                prefetch_row(weights, middles[m + AHEAD])
+                prefetch_row(rules, middles[m + AHEAD])
             i = middles[m]
-            n = add_neighbours(shares[m], neighbours[i], weights[i], states, wanted, sums, pool, n)
+            n = add_neighbours(shares[m], neighbours[i], rules[i], states, wanted, sums, pool, n)
         unmark(states, mark_rows, mark_starts[b], mark_starts[b + 1])
         for p in range(n):
             scores[p] = sums[pool[p]]
@@ -88,12 +92,24 @@ def _walk(
 
 
 @inline
+def _strength(neighbours: Int32s, rules: Floats, covisits: Floats) -> float:
+    """Sum what draws the first step from one item to its neighbours."""
+    total = 0.0
+    for k in range(len(neighbours)):
+        if neighbours[k] < 0:
+            break
+        total += rules[k] + EITHER_WAY * covisits[k]
+    return total
+
+
+@inline
 def _first_steps(
     history: Int32s,
     history_weights: Floats,
     n_session: int,
     neighbours: Int32s,
-    weights: Floats,
+    rules: Floats,
+    covisits: Floats,
     totals: Doubles,
     middles: Int32s,
     shares: Doubles,
@@ -104,20 +120,23 @@ def _first_steps(
         i = history[r]
         if i < 0 or history_weights[r] < 0:
             continue
+        strength = _strength(neighbours[i], rules[i], covisits[i])
         for k in range(neighbours.shape[1]):
             middle = neighbours[i, k]
             if middle < 0:
                 break
-            if totals[middle] > 0 and weights[i, k] > 0:
-                middles[m], shares[m] = middle, weights[i, k] / ((r + 1) * totals[i] * totals[middle])
+            drawn = rules[i, k] + EITHER_WAY * covisits[i, k]
+            if totals[middle] > 0 and drawn > 0:
+                middles[m], shares[m] = middle, drawn / ((r + 1) * strength * totals[middle])
                 m += 1
     return m
 
 
 @inline
-def _share_of(i: int, j: int, neighbours: Int32s, weights: Floats, totals: Doubles) -> float:
+def _share_of(i: int, j: int, neighbours: Int32s, rules: Floats, covisits: Floats, totals: Doubles) -> float:
     """Say what share of the walks from item i end at item j."""
     share = 0.0
+    strength = _strength(neighbours[i], rules[i], covisits[i])
     width = neighbours.shape[1]
     for k in range(width):
         middle = neighbours[i, k]
@@ -125,10 +144,11 @@ def _share_of(i: int, j: int, neighbours: Int32s, weights: Floats, totals: Doubl
             break
         if k + AHEAD < width and neighbours[i, k + AHEAD] >= 0:
             prefetch_row(neighbours, neighbours[i, k + AHEAD])
+        drawn = rules[i, k] + EITHER_WAY * covisits[i, k]
         for p in range(width):
             if neighbours[middle, p] == j:
-                if totals[middle] > 0:
-                    share += weights[i, k] * weights[middle, p] / (totals[i] * totals[middle])
+                if totals[middle] > 0 and strength > 0:
+                    share += drawn * rules[middle, p] / (strength * totals[middle])
                 break
     return share
 
@@ -139,8 +159,9 @@ def _explain(
     history_weights: Floats,  # (B, 32)
     n_session: Int32s,  # (B,)
     neighbours: Int32s,  # (N, K)
-    weights: Floats,  # (N, K)
-    totals: Doubles,  # (N,)
+    rules: Floats,  # (N, K)
+    covisits: Floats,  # (N, K)
+    totals: Doubles,  # (N,) of the rules
     rows: Int32s,  # (B, L)
     causes: Int64s,  # (B, L) written
 ) -> None:
@@ -154,7 +175,7 @@ def _explain(
                 i = history[b, r]
                 if i < 0 or history_weights[b, r] < 0:
                     continue
-                gain = _share_of(i, rows[b, c], neighbours, weights, totals) / (r + 1)
+                gain = _share_of(i, rows[b, c], neighbours, rules, covisits, totals) / (r + 1)
                 if gain > best:
                     best = gain
                     causes[b, c] = i

@@ -13,7 +13,7 @@ from models.ranking.item_features import ITEM_FEATURES, describe_items
 from models.ranking.session_features import SESSION_FEATURES, compare_pairs, look_back
 from models.ranking.taste_features import TASTE_FEATURES, match_tastes
 
-FEATURE_SET = "v2"
+FEATURE_SET = "v3"
 """The name of this list of features; a change to FEATURES or to what one means needs a new name."""
 
 BLEND_FEATURES = (

@@ -51,9 +51,13 @@ def two_step_rules(query: Query, world: World, _: Trends) -> dict[str, float]:
         first = by_hash.get(name)
         if first is None or weight < 0:
             continue
-        for middle, rule in first.rules.items():
+        drawn = {
+            other: first.rules.get(other, 0) + 0.3 * first.covisits.get(other, 0)
+            for other in {**first.rules, **first.covisits}
+        }
+        for middle, strength in drawn.items():
             for last, onward in world[middle].rules.items():
-                share = rule / sum(first.rules.values()) * onward / sum(world[middle].rules.values())
+                share = strength / sum(drawn.values()) * onward / sum(world[middle].rules.values())
                 scores[last] = scores.get(last, 0) + share / (r + 1)
     return scores
 

@@ -9,6 +9,7 @@ from models.candidates.content import Content
 from models.candidates.covisitation import Covisitation
 from models.candidates.protocol import CandidateSource
 from models.candidates.sequential_rules import SequentialRules
+from models.candidates.two_step_rules import TwoStepRules
 from models.ids import hash32
 from models.items import ItemTable
 from models.query import Query
@@ -52,6 +53,18 @@ def test_rules_name_the_item_that_weighed_most():
     assert cause(SequentialRules(), table, a_query(["a", "b"]), "x") == table.ids.index("a")
     assert cause(SequentialRules(), table, a_query(["a", "b"]), "z") == table.ids.index("b")
     assert cause(SequentialRules(), table, a_query(["a", "b"]), "a") == -1
+
+
+def test_a_walks_first_step_goes_on_or_back_and_its_second_only_on():
+    # From a to b, what came after it: 0.7 + 0.3 * 1; to c, what came before it: 0 + 0.3 * 1; then all of their rules.
+    walked = [
+        AnItem("a", rules={"b": 0.7, "c": 0.0}, covisits={"b": 1.0, "c": 1.0}),
+        AnItem("b", rules={"x": 1.0, "u": 0.0}, covisits={"x": 1.0, "u": 1.0}),
+        AnItem("c", rules={"y": 2.0}, covisits={"y": 1.0}),
+    ]
+    table = a_table([*walked, AnItem("u"), AnItem("x"), AnItem("y")])
+    assert scores(TwoStepRules(), table, a_query(["a"])) == pytest.approx({"x": 1 / 1.3, "y": 0.3 / 1.3})
+    assert cause(TwoStepRules(), table, a_query(["a", "x"]), "y") == table.ids.index("a")
 
 
 def test_covisitation_is_damped_by_both_items_visits_and_by_recency():

@@ -37,6 +37,7 @@ SIGNALS = (
     "n_events",
     "drift",
     "n_last_5_min",
+    "n_last_hour",
     "idle",
     "pause",
     "hour_sin",
@@ -90,7 +91,7 @@ class QueryBatch:
     mean_price: Floats
     """(B,) 0 unknown."""
     signals: Floats
-    """(B, 11) in the order of SIGNALS, bounded."""
+    """(B, 12) in the order of SIGNALS, bounded."""
     _derived: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def derived(self, name: str, make: Callable[[], T]) -> T:
@@ -212,12 +213,13 @@ def _started_at(queries: list[Query]) -> Int64s:
 
 
 def _told(queries: list[Query]) -> Doubles:
-    """(B, 6) what a query itself says of the signals: two counts, the hour, and three that are 0 or 1."""
+    """(B, 7) what a query itself says of the signals: three counts, the hour, and three that are 0 or 1."""
     return np.array(
         [
             (
                 query.n_events,
                 query.n_last_5_min,
+                query.n_last_hour,
                 hour_of(query.context, query.at),
                 _is_mobile(query.context),
                 query.trigger == "request",

@@ -17,7 +17,7 @@ def read_users(
     states: States,  # (B,)
     at: Int64s,  # (B,)
     started_at: Int64s,  # (B,) when the running session began; the end of time where there is none
-    told: Doubles,  # (B, 6) what the queries themselves say: see `models.ranking.batch.SIGNALS`
+    told: Doubles,  # (B, 7) what the queries themselves say: see `models.ranking.batch.SIGNALS`
     current_items: Int64s,  # (B,) hashes, 0 none
     current: Int32s,  # (B,) rows
     recent: Int32s,  # (B * 32,) rows of the recent items
@@ -32,7 +32,7 @@ def read_users(
     preference_attributes: Hash32s,  # (B * 48,) written
     preferences: Floats,  # (B * 48, 1) written
     mean_price: Floats,  # (B,) written over 0
-    signals: Floats,  # (B, 11) written
+    signals: Floats,  # (B, 12) written
 ) -> None:
     """Read histories, tastes and signals."""
     for b in range(len(states)):
@@ -119,13 +119,14 @@ def _read_signals(user: Any, at: int, n_session: int, told: Doubles, signals: Fl
         idle_ms = max(at - user.recent_at[0], 0)
     if user.n_recent > 1:
         pause_ms = user.recent_at[0] - user.recent_at[1]
-    n_events, n_last_5_min, hour, is_mobile, is_request, is_search = told
+    n_events, n_last_5_min, n_last_hour, hour, is_mobile, is_request, is_search = told
     angle = hour * (2 * math.pi / 24)
     signals[0] = np.log1p(n_session) / 10
     signals[1] = np.log1p(n_events) / 10
     signals[2] = min(max(user.drift, 0.0), 1.0)
     signals[3] = np.log1p(n_last_5_min) / 10
-    signals[4] = np.log1p(idle_ms / _MINUTE_MS) / 10
-    signals[5] = np.log1p(pause_ms / _MINUTE_MS) / 10
-    signals[6], signals[7] = np.sin(angle), np.cos(angle)
-    signals[8], signals[9], signals[10] = is_mobile, is_request, is_search
+    signals[4] = np.log1p(n_last_hour) / 10
+    signals[5] = np.log1p(idle_ms / _MINUTE_MS) / 10
+    signals[6] = np.log1p(pause_ms / _MINUTE_MS) / 10
+    signals[7], signals[8] = np.sin(angle), np.cos(angle)
+    signals[9], signals[10], signals[11] = is_mobile, is_request, is_search

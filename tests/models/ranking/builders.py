@@ -12,6 +12,9 @@ from models.ranking.features import FEATURES
 from models.ranking.inputs import Inputs, Labelled, SlateExample
 
 N_FEATURES = len(FEATURES)
+N_TOLD = 16
+"""Features that differ between items, whatever their number: what learners find must not hang on it."""
+BLEND = FEATURES.index("blend")
 LENGTH = 8
 ITEMS = np.array([hash64(f"i-{k}") for k in range(20)])
 USERS = np.array([hash64(f"u-{k}") for k in range(10)])
@@ -49,7 +52,8 @@ def some_slates(n: int, rule: Rule, seed: int = 0, length: int = LENGTH) -> list
     rng = np.random.default_rng(seed)
     slates = []
     for number in range(n):
-        features = rng.random((length, N_FEATURES)).astype(np.float16)
+        features = np.zeros((length, N_FEATURES), np.float16)
+        features[:, :N_TOLD] = rng.random((length, N_TOLD))
         items = rng.choice(ITEMS, length, replace=False)
         user, history = rng.choice(USERS), rng.choice(ITEMS, 3)
         chance = 1 / (1 + np.exp(-rule(Moment(features.astype(np.float64), items, int(user), history))))

@@ -11,7 +11,7 @@ from models.ranking.learners import new_learner, restore_learner
 from models.ranking.network_learner import LearnerConfig
 from models.ranking.online import OnlineConfig, OnlineRanker, Published
 from models.ranking.protocol import Ranker
-from tests.models.ranking.builders import N_FEATURES, Rule, by_feature, some_slates
+from tests.models.ranking.builders import BLEND, N_FEATURES, Rule, by_feature, some_slates
 
 LIKED, DISLIKED = by_feature(2), by_feature(2, -1.0)
 CONFIG = OnlineConfig("mlp", N_FEATURES, learner=LearnerConfig(learning_rate=5e-3), publish_every=2, guard_slates=128)
@@ -107,7 +107,7 @@ def test_a_version_that_turns_out_worse_is_taken_back():
     published: list[Published] = []
     while not published:
         published += ranker.learn([slates.pop()])
-    back = ranker.learn(some_slates(128, LIKED, seed=3))
+    back = ranker.learn(some_slates(640, LIKED, seed=3))
     assert summary(back)[0] == (2, True, start.version)
     assert back[0].told["concordance"] > back[0].told["replaced"]
     assert ranker.service is not None
@@ -116,7 +116,7 @@ def test_a_version_that_turns_out_worse_is_taken_back():
 
 def test_where_the_first_version_turns_out_worse_the_blend_comes_back():
     ranker = OnlineRanker(CONFIG)
-    like_blend = by_feature(8)
+    like_blend = by_feature(BLEND)
     slates = some_slates(2_000, lambda moment: -like_blend(moment) - 2)
     published: list[Published] = []
     while not published:
@@ -156,11 +156,11 @@ def test_the_snapshot_of_the_first_release_still_loads(name: str):
     data = (Path(__file__).parents[2] / "golden" / f"ranker_{name}_v1.bin").read_bytes()
     ranker = OnlineRanker.restore(data, replace(CONFIG, name=name, reservoir=4))
     assert ranker.snapshot() == data
-    assert (ranker.n_slates, len(ranker.pending), len(ranker.reservoir.kept)) == (128, 2, 4)
+    assert (ranker.n_slates, len(ranker.pending), len(ranker.reservoir.kept)) == (384, 2, 4)
     assert ranker.service is not None
     assert ranker.service.version == f"{name}-{ranker.number}-{ranker.service.digest[:8]}"
     ranker.learn(some_slates(30, LIKED))
-    assert ranker.n_slates == 160
+    assert ranker.n_slates == 416
 
 
 def test_after_an_upgrade_of_the_features_versions_count_on_and_all_is_learned_anew():

@@ -120,6 +120,7 @@ def test_the_signals_say_what_is_true_of_the_moment():
         context={"hour": 6, "device": "phone"},
         n_events=99,
         n_last_5_min=1,
+        n_last_hour=3,
         drift=0.25,
         recent_at=[NOW - 120_000, NOW - 500_000],
     )
@@ -130,6 +131,7 @@ def test_the_signals_say_what_is_true_of_the_moment():
             "n_events": math.log(100) / 10,
             "drift": 0.25,
             "n_last_5_min": math.log(2) / 10,
+            "n_last_hour": math.log(4) / 10,
             "idle": math.log(3) / 10,
             "pause": math.log(1 + 380 / 60) / 10,
             "hour_sin": 1.0,

@@ -2,24 +2,19 @@
 
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from models.arrays import Floats, Int32s, Int64s
-from models.attribution import N_HISTORY
-from models.candidates.blend import Blended, blend
+from models.candidates.blend import blend
 from models.candidates.every_source import every_source
 from models.items import ItemTable
-from models.kernels import kernel
 from models.messages import Slate
 from models.query import Query
 from models.ranking.batch import QueryBatch, usable
-from models.ranking.blend import BlendRanker
 from models.ranking.checkpoint import Checkpoint
-from models.ranking.features import featurise
-from models.ranking.inputs import Inputs
+from models.ranking.ranked import Ranked, inputs_of
 from models.ranking.served import NetworkRanker
 from models.reranking import Reranked, rerank
 from models.slates import build_slates, recommendation_id
@@ -29,27 +24,10 @@ if TYPE_CHECKING:
     from models.candidates.protocol import CandidateSource
     from models.ranking.protocol import Ranker
 
+BLEND = "blend"
+"""The order that needs no ranker."""
 MOST_AT_ONCE = 128
 """Queries ranked together: enough to share the fixed costs, few enough for their arrays to stay in cache."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """The scored candidates of a batch: what a slate is chosen from, and what training and tuning look at."""
-
-    batch: QueryBatch
-    blended: Blended
-    inputs: Inputs
-    """What the ranker looked at."""
-    scores: Floats
-    """(B, C)"""
-    version: str
-    """The ranker's."""
-
-    @property
-    def features(self) -> Floats:
-        """(B, C, F)."""
-        return self.inputs.features
 
 
 class Recommender:
@@ -93,7 +71,7 @@ class Recommender:
         self._awaited = frozenset(awaited)
         self._device = device
         self._sources: dict[str, CandidateSource] = {source.name: source for source in every_source()}
-        self._rankers: dict[str, tuple[Ranker, str]] = {"blend": (BlendRanker(), "blend")}
+        self._rankers: dict[str, tuple[Ranker, str]] = {}
         self._threads = ThreadPoolExecutor(n_threads, "recommend") if n_threads > 1 else None
         if checkpoint is not None:
             self.swap(checkpoint.kind, checkpoint)
@@ -122,7 +100,7 @@ class Recommender:
         ValueError
             Where the strategy asks for a ranker that is not loaded.
         """
-        if strategy.ranker not in self._rankers and strategy.ranker not in self._awaited:
+        if strategy.ranker not in {BLEND, *self._rankers, *self._awaited}:
             raise ValueError(
                 f"the strategy asks for the ranker {strategy.ranker!r}, but no checkpoint of it is loaded, and nobody "
                 "learns it: set EDDY_RANKER__NAME or EDDY_CHECKPOINT"
@@ -148,14 +126,17 @@ class Recommender:
     def rank(self, queries: list[Query]) -> Ranked:
         """Find and score the candidates of queries that can be ranked together (see `_groups`)."""
         self.require(queries[0].strategy)
-        ranker, version = self._rankers[self._ranker_of(queries[0])]
+        ranker_name = self._ranker_of(queries[0])
         batch = QueryBatch.from_queries(queries, self.table)
         blended = blend(batch, self.table, usable(self.table, batch.locked), self._sources, _n_candidates(batch))
-        inputs = _inputs(batch, self.table, blended)
-        scores = ranker.score(inputs)
+        if ranker_name == BLEND:
+            return Ranked(self.table, batch, blended, blended.scores, BLEND, looked_at=None)
+        ranker, version = self._rankers[ranker_name]
+        inputs = inputs_of(batch, self.table, blended)
         # No ranker is trained on searches: their order is the blend's, where the match leads.
         is_search = np.array([bool(query.query) for query in queries])
-        return Ranked(batch, blended, inputs, np.where(is_search[:, None], blended.scores, scores), version)
+        scores = np.where(is_search[:, None], blended.scores, ranker.score(inputs))
+        return Ranked(self.table, batch, blended, scores, version, inputs)
 
     def _ranker_of(self, query: Query) -> str:
         """Name the ranker of a query: its variant's own, else its strategy's, and the blend until that has come."""
@@ -163,7 +144,7 @@ class Recommender:
         for own in (f"{name}.{query.variant}", name):
             if own in self._rankers:
                 return own
-        return "blend"
+        return BLEND
 
     def _groups(self, queries: list[Query]) -> list[list[int]]:
         """Part a batch into positions that share a strategy, a ranker, a number of candidates, and who brings them."""
@@ -183,7 +164,7 @@ class Recommender:
     def warm_up(self) -> None:
         """Compile or load every kernel, so that no slate waits for it."""
         for name in get_args(RankerName):
-            if name not in self._rankers:
+            if name not in {BLEND, *self._rankers}:
                 continue
             query = Query("warm-up", "event", "warm-up", self.table.landmark_at, Strategy(ranker=name))
             self.recommend([query, replace(query, query="warm up"), replace(query, candidates=["warm-up"])])
@@ -210,15 +191,17 @@ class Recommender:
 
     def _slates(self, ranked: Ranked) -> list[Slate]:
         names = self._names(ranked.batch)
+        reranked = self._choose(ranked, names)
+        chosen = ranked.blended.at(reranked.places)
         return build_slates(
             ranked.batch,
             self.table,
             self._sources,
             names,
-            ranked.blended,
-            ranked.features,
-            ranked.scores,
-            self._choose(ranked, names),
+            chosen,
+            ranked.features_at(reranked.places, chosen),
+            ranked.scores_at(reranked.places),
+            reranked,
             f"{ranked.version}@{self.table_version}" if self.table_version else ranked.version,
         )
 
@@ -232,28 +215,3 @@ def _n_candidates(batch: QueryBatch) -> int:
     if batch.own:
         return max(1, int(np.diff(batch.marks.starts).max()))
     return max(batch.strategy.n_candidates, _n_items(batch.queries[0]))
-
-
-def _inputs(batch: QueryBatch, table: ItemTable, blended: Blended) -> Inputs:
-    """Gather what a ranker may look at: features, and ids of what is known."""
-    return Inputs(
-        featurise(batch, table, blended),
-        _hashes_of(blended.rows, table),
-        batch.users,
-        _hashes_of(batch.history[:, :N_HISTORY], table),
-    )
-
-
-def _hashes_of(rows: Int32s, table: ItemTable) -> Int64s:
-    """Name (B, K) rows by their hashes; 0 for none."""
-    hashes = np.zeros(rows.shape, np.int64)
-    _read_hashes(rows, table.hashes, hashes)
-    return hashes
-
-
-@kernel
-def _read_hashes(rows: Int32s, names: Int64s, hashes: Int64s) -> None:
-    for b in range(rows.shape[0]):
-        for k in range(rows.shape[1]):
-            if rows[b, k] >= 0:
-                hashes[b, k] = names[rows[b, k]]

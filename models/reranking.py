@@ -26,6 +26,8 @@ class Reranked:
     """(B, L) probability of this item here, given what stands before it; 1 where nothing was drawn."""
     explored: Bools
     """(B, L) whether the item was drawn."""
+    n_items: Int64s
+    """(B,) how many positions were filled."""
 
 
 def rerank(
@@ -56,7 +58,8 @@ def rerank(
         The rules, and what is known about the items.
     """
     shape = (len(rows), max(n_items))
-    reranked = Reranked(np.full(shape, -1, np.int32), np.ones(shape), np.zeros(shape, np.bool_))
+    places, propensities, explored = np.full(shape, -1, np.int32), np.ones(shape), np.zeros(shape, np.bool_)
+    filled = np.zeros(len(rows), np.int64)
     _fill_slates(
         rows,
         scores,
@@ -69,11 +72,12 @@ def rerank(
         table.category,
         table.vectors,
         table.hashes,
-        reranked.places,
-        reranked.propensities,
-        reranked.explored,
+        places,
+        propensities,
+        explored,
+        filled,
     )
-    return reranked
+    return Reranked(places, propensities, explored, filled)
 
 
 @inline
@@ -196,6 +200,7 @@ def _fill_slates(
     places: Int32s,  # (B, L) written
     propensities: Doubles,  # (B, L) written
     explored: Bools,  # (B, L) written
+    filled: Int64s,  # (B,) written
 ) -> None:
     width = rows.shape[1]
     pool = np.empty(width, np.int32)  # places in the candidates' list
@@ -257,3 +262,4 @@ def _fill_slates(
             taken[place] = True
             _count_category(category_of, held, n, place)
             n_chosen += 1
+        filled[b] = n_chosen

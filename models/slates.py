@@ -11,7 +11,6 @@ from models.arrays import Doubles, Floats, Int8s, Int32s, Int64s
 from models.candidates.blend import Blended
 from models.candidates.protocol import CandidateSource
 from models.items import ItemTable
-from models.kernels import kernel
 from models.messages import Slate, SlateItem
 from models.ranking.batch import SOURCES, QueryBatch
 from models.ranking.features import FEATURE_SET
@@ -44,18 +43,22 @@ def build_slates(
     table: ItemTable,
     sources: Mapping[str, CandidateSource],
     names: list[str],
-    blended: Blended,
+    chosen: Blended,
     features: Floats,
-    scores: Floats,
+    scores: Doubles,
     reranked: Reranked,
     model_version: str,
 ) -> list[Slate]:
-    """Write one slate a query, in order; `names` are the recommendation ids."""
-    shape = reranked.places.shape
-    rows, top = np.full(shape, -1, np.int32), np.full(shape, -1, np.int8)
-    logged = np.zeros((*shape, features.shape[2]), np.float32)
-    rounded, n_items = np.zeros(shape), np.zeros(batch.n, np.int64)
-    _pick(reranked.places, blended.rows, blended.top_source, features, scores, rows, top, logged, rounded, n_items)
+    """Write one slate a query, in order.
+
+    Parameters
+    ----------
+    names
+        The recommendation ids.
+    chosen, features, scores
+        Of the (B, L) items as they stand on the slates.
+    """
+    rows, top = chosen.rows, chosen.top_source
     causes = _causes(batch, table, sources, rows, top)
     reason = cache(partial(_reason, table))  # many items of a slate share one
     items = [
@@ -70,19 +73,19 @@ def build_slates(
         )
         for row, position, score, source, explored, cause, is_search, propensity, inputs in zip(
             rows.ravel().tolist(),
-            cycle(range(shape[1])),
-            rounded.ravel().tolist(),
+            cycle(range(rows.shape[1])),
+            scores.round(6).ravel().tolist(),
             top.ravel().tolist(),
             reranked.explored.ravel().tolist(),
             causes.ravel().tolist(),
-            [bool(query.query) for query in batch.queries for _ in range(shape[1])],
+            [bool(query.query) for query in batch.queries for _ in range(rows.shape[1])],
             reranked.propensities.ravel().tolist(),
-            logged.reshape(-1, features.shape[2]),
+            features.reshape(-1, features.shape[2]),
             strict=False,
         )
         if row >= 0
     ]
-    edges = [0, *accumulate(n_items.tolist())]
+    edges = [0, *accumulate(reranked.n_items.tolist())]
     return [
         Slate(
             recommendation_id=name,
@@ -100,32 +103,6 @@ def build_slates(
         )
         for query, name, start, stop in zip(batch.queries, names, edges, edges[1:], strict=False)
     ]
-
-
-@kernel
-def _pick(
-    places: Int32s,  # (B, L) -1 after the last item
-    candidates: Int32s,  # (B, C)
-    top_source: Int8s,  # (B, C)
-    features: Floats,  # (B, C, F)
-    scores: Floats,  # (B, C)
-    out_rows: Int32s,  # (B, L) written over -1
-    out_top: Int8s,  # (B, L) written over -1
-    out_features: Floats,  # (B, L, F) written
-    out_scores: Doubles,  # (B, L) written, rounded to 6 digits
-    n_items: Int64s,  # (B,) written over 0
-) -> None:
-    """Gather what the slates hold of their items."""
-    for b in range(places.shape[0]):
-        for p in range(places.shape[1]):
-            c = places[b, p]
-            if c < 0:
-                break
-            n_items[b] += 1
-            out_rows[b, p], out_top[b, p] = candidates[b, c], top_source[b, c]
-            out_scores[b, p] = np.rint(scores[b, c] * 1e6) / 1e6
-            for f in range(features.shape[2]):
-                out_features[b, p, f] = features[b, c, f]
 
 
 def _causes(

@@ -28,6 +28,23 @@ class Blended:
     top_source: Int8s
     """(B, C) the source that contributed most, the first at a tie; -1 none."""
 
+    @classmethod
+    def empty(cls, n_queries: int, n: int) -> "Blended":
+        """Make room for n candidates a query."""
+        shape = (n_queries, n)
+        source_scores, source_ranks = np.zeros((2, *shape, len(SOURCES)), np.float32)
+        rows, scores = np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
+        return cls(rows, scores, source_scores, source_ranks, np.full(shape, -1, np.int8))
+
+    def at(self, places: Int32s) -> "Blended":
+        """Keep the candidates at (B, L) places, -1 for none."""
+        kept = Blended.empty(*places.shape)
+        _keep(
+            places, self.rows, self.scores, self.source_scores, self.source_ranks, self.top_source,
+            kept.rows, kept.scores, kept.source_scores, kept.source_ranks, kept.top_source,
+        )  # fmt: skip
+        return kept
+
 
 def blend(batch: QueryBatch, table: ItemTable, states: Bytes, sources: dict[str, CandidateSource], n: int) -> Blended:
     """Ask the strategy's sources and merge what they say.
@@ -45,11 +62,7 @@ def blend(batch: QueryBatch, table: ItemTable, states: Bytes, sources: dict[str,
         sources[SOURCES[s]].generate(batch, table, states, Candidates(found_rows[a], found_scores[a]))
     if batch.own:
         _give(batch, states, Candidates(found_rows[-1], found_scores[-1]))
-    rows = np.full(shape, -1, np.int32)
-    scores = np.zeros(shape, np.float32)
-    source_scores = np.zeros((*shape, len(SOURCES)), np.float32)
-    source_ranks = np.zeros((*shape, len(SOURCES)), np.float32)
-    top_source = np.full(shape, -1, np.int8)
+    blended = Blended.empty(batch.n, n)
     _fuse(
         found_rows,
         found_scores,
@@ -57,13 +70,13 @@ def blend(batch: QueryBatch, table: ItemTable, states: Bytes, sources: dict[str,
         weights,
         table.hashes,
         scratch(table.n).slots,
-        rows,
-        scores,
-        source_scores,
-        source_ranks,
-        top_source,
+        blended.rows,
+        blended.scores,
+        blended.source_scores,
+        blended.source_ranks,
+        blended.top_source,
     )
-    return Blended(rows, scores, source_scores, source_ranks, top_source)
+    return blended
 
 
 def _is_sought(name: str, batch: QueryBatch) -> bool:
@@ -91,6 +104,31 @@ def _give(batch: QueryBatch, states: Bytes, given: Candidates) -> None:
     place = np.arange(len(owner)) - batch.marks.starts[owner]
     given.rows[owner, place] = np.where(states[batch.marks.rows] == USABLE, batch.marks.rows, -1)
     given.scores[:] = 1
+
+
+@kernel
+def _keep(
+    places: Int32s,  # (B, L)
+    rows: Int32s,  # (B, C)
+    scores: Floats,  # (B, C)
+    source_scores: Floats,  # (B, C, S)
+    source_ranks: Floats,  # (B, C, S)
+    top_source: Int8s,  # (B, C)
+    out_rows: Int32s,  # (B, L)
+    out_scores: Floats,  # (B, L)
+    out_source_scores: Floats,  # (B, L, S)
+    out_source_ranks: Floats,  # (B, L, S)
+    out_top_source: Int8s,  # (B, L)
+) -> None:
+    for b in range(places.shape[0]):
+        for p in range(places.shape[1]):
+            c = places[b, p]
+            if c < 0:
+                break
+            out_rows[b, p], out_scores[b, p], out_top_source[b, p] = rows[b, c], scores[b, c], top_source[b, c]
+            for s in range(source_scores.shape[2]):
+                out_source_scores[b, p, s] = source_scores[b, c, s]
+                out_source_ranks[b, p, s] = source_ranks[b, c, s]
 
 
 @kernel

@@ -14,7 +14,8 @@ from models.messages import Event, Item
 from models.profile import Outcome, Profile, ProfileConfig
 from models.query import Query
 from models.ranking.inputs import Inputs
-from models.recommender import MOST_AT_ONCE, Ranked, Recommender
+from models.ranking.ranked import Ranked
+from models.recommender import MOST_AT_ONCE, Recommender
 from models.segments import EVERYBODY, hashes_of, segments_of
 from models.strategy import Strategy
 

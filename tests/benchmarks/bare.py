@@ -20,9 +20,8 @@ from models.profile import Outcome, Profile
 from models.profile_codec import pack, unpack
 from models.query import Query
 from models.ranking.batch import QueryBatch, usable
-from models.ranking.features import featurise
-from models.ranking.inputs import Inputs
-from models.recommender import MOST_AT_ONCE, Ranked, Recommender
+from models.ranking.ranked import Ranked
+from models.recommender import MOST_AT_ONCE, Recommender
 from models.segments import EVERYBODY, hashes_of, segments_of
 from tests.benchmarks.engine import batches
 from tests.benchmarks.world import World, clock
@@ -148,13 +147,12 @@ def time_recommending(recommender: Recommender, queries: list[Query]) -> dict[st
         at = lap("gather", at)
         blended = blend(batch, table, usable(table), recommender._sources, strategy.n_candidates)
         at = lap("candidates", at)
-        features = featurise(batch, table, blended)
-        at = lap("features", at)
-        ranker, _ = recommender._rankers[strategy.ranker]
-        scores = ranker.score(Inputs.of_features(features))
-        at = lap("rank", at)
-        ranked = Ranked(batch, blended, Inputs.of_features(features), scores, "benchmark")
-        at = perf_counter()
+        ranked = Ranked(table, batch, blended, blended.scores, "benchmark", looked_at=None)
+        if strategy.ranker in recommender._rankers:
+            inputs = ranked.inputs
+            at = lap("features", at)
+            ranked.scores = recommender._rankers[strategy.ranker][0].score(inputs)
+            at = lap("rank", at)
         recommender._slates(ranked)
         lap("rerank_and_build", at)
     return {name: float(np.median(values)) for name, values in laps.items()}

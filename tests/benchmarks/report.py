@@ -56,10 +56,10 @@ def table_of(figures: dict[str, Any]) -> str:
 
 
 def _rows(columns: dict[str, dict[str, float]], per: dict[str, str], prefix: str = "") -> list[str]:
-    stages = next(iter(columns.values()))
+    stages = dict.fromkeys(name for timed in columns.values() for name in timed)
     return [
         f"| {prefix}{name.replace('_', ' ')}, a {per.get(name, 'slate')} | "
-        + " | ".join(f"{timed[name]:.1f}" for timed in columns.values())
+        + " | ".join(f"{timed[name]:.1f}" if name in timed else "" for timed in columns.values())
         + " |"
         for name in stages
     ]

@@ -51,7 +51,9 @@ class Trending:
 
 def _blended(segments: tuple[int, ...], table: ItemTable) -> tuple[Int32s, Floats]:
     """Return the segments' lists as one: (T,) rows and scores, best first."""
-    return table.derived(("trending", segments), lambda: _blend(segments, table))
+    # One name, 0, for all segments where nothing trends: what is kept must not grow with what contexts say.
+    known = tuple([segment if len(table.trending(segment)[0]) else 0 for segment in segments])
+    return table.derived(("trending", known), lambda: _blend(known, table))
 
 
 def _blend(segments: tuple[int, ...], table: ItemTable) -> tuple[Int32s, Floats]:

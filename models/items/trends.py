@@ -22,6 +22,9 @@ class Shard(NamedTuple):
     """(n,)"""
 
 
+_NOTHING: tuple[Int32s, Floats] = np.empty(0, np.int32), np.empty(0, np.float32)
+
+
 class Trends:
     """Trending rows as they came, and their merged lists as they are asked for.
 
@@ -54,6 +57,9 @@ class Trends:
 
         The weights are those of the moment that the newest shard refers to.
         """
+        if segment not in self._shards:
+            # Contexts may name any number of segments that nobody learned: nothing is kept of those.
+            return _NOTHING
         if segment not in self._merged:
             self._merged[segment] = self._merge(segment, columns)
         return self._merged[segment]
@@ -61,7 +67,7 @@ class Trends:
     def _merge(self, segment: int, columns: Columns) -> tuple[Int32s, Floats]:
         shards = list(self._shards.get(segment, {}).values())
         if not shards:
-            return np.empty(0, np.int32), np.empty(0, np.float32)
+            return _NOTHING
         newest_at = max(shard.reference_at for shard in shards)
         hashes = np.concatenate([shard.items for shard in shards])
         weights = np.concatenate(

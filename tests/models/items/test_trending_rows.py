@@ -1,6 +1,13 @@
+import numpy as np
+
+from models.candidates.protocol import Candidates
+from models.candidates.trending import Trending
 from models.ids import hash64
 from models.items import ItemTable
-from tests.models.items.builders import NOW, a_trend
+from models.query import Query
+from models.ranking.batch import QueryBatch
+from models.strategy import Strategy
+from tests.models.items.builders import NOW, a_trend, row_of
 
 IDS = [f"i-{n}" for n in range(20)]
 
@@ -28,3 +35,16 @@ def test_an_item_that_trends_before_its_own_row_has_no_name_yet():
     rows, _ = table.trending(hash64("all"))
     assert not table.named[rows].any()
     assert [table.ids[row] for row in rows] == [""] * 20
+
+
+def test_segments_that_nobody_learned_are_answered_and_leave_nothing_behind():
+    table = ItemTable(NOW)
+    table.apply_rows([b"trending/all/0"], [a_trend("all", {"a": 1.0})])
+    everybody = hash64("all")
+    for n in range(50):
+        batch = QueryBatch.from_queries([Query("u", "event", "e", NOW, Strategy(), segments=(1 + n, everybody))], table)
+        found = Candidates.empty(1, 5)
+        Trending().generate(batch, table, np.ones(table.n, np.uint8), found)
+        assert found.rows[0, 0] == row_of(table, "a")
+    assert len(table._derived) == 1
+    assert len(table._trends._merged) == 1

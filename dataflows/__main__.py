@@ -1,5 +1,5 @@
 """`python -m dataflows`: the command line without its script."""
 
-from dataflows.cli import main
+from dataflows.cli.main import main
 
 main()

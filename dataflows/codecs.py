@@ -9,10 +9,10 @@ import msgspec
 import orjson
 
 from dataflows.records import Record
-from dataflows.settings import EventSettings
+from dataflows.run.settings import EventSettings
+from models.features.table import FEATURE_SET, FEATURES
 from models.messages import Assignment, DeadLetter, Erasure, Event, ExperimentResult, Item, Request, Slate
-from models.outcomes import ShownSlate
-from models.ranking.features import FEATURE_SET, FEATURES
+from models.online.outcome import ShownSlate
 
 M = TypeVar("M")
 

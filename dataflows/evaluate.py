@@ -22,13 +22,13 @@ from bytewax.outputs import Sink
 
 from dataflows.codecs import encode, event_decoder
 from dataflows.records import Outgoing, Record
-from dataflows.settings import Settings
+from dataflows.run.settings import Settings
 from dataflows.steps.observe import decode_assignments, exposures, observe_events, observe_slates
 from dataflows.steps.outcomes import outcomes
 from dataflows.steps.tally import TallyConfig, add_up, tally
 from dataflows.steps.write_letters import write_letters
-from models.experiments.assignment import Experiments
-from models.experiments.journal import OutcomeConfig
+from models.experiments.assign.assignment import Experiments
+from models.experiments.judge.journal import OutcomeConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +99,3 @@ def build(
     op.output("experiment_results", results, outputs.experiment_results)
     op.output("dead_letters", letters, outputs.dead_letters)
     return flow
-
-
-def flow() -> Dataflow:
-    """Lay out the flow as the environment says, for a plain Bytewax worker.
-
-    `python -m bytewax.run "dataflows.evaluate:flow()"` runs it, with Bytewax's own flags for recovery and processes.
-    """
-    from dataflows.worker import plain_worker  # noqa: PLC0415 - it imports this module
-
-    return plain_worker("evaluate")

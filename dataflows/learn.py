@@ -33,9 +33,9 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
-from dataflows.core_settings import item_side_config
 from dataflows.records import Outgoing, Record
-from dataflows.settings import RankerSettings, Settings
+from dataflows.run.core_settings import item_side_config
+from dataflows.run.settings import RankerSettings, Settings
 from dataflows.steps.add_up import add_up
 from dataflows.steps.attribute import AttributeStep, attribute
 from dataflows.steps.decode_known import decode_known
@@ -46,13 +46,13 @@ from dataflows.steps.learn_sessions import LearnSessionsConfig, learn_sessions
 from dataflows.steps.read_acts import read_acts
 from dataflows.steps.transitions import transitions
 from dataflows.steps.write_letters import write_letters
-from models.attribution import AttributionConfig
+from models.features.table import FEATURE_SET, FEATURES
 from models.messages import DeadLetter, Event, Item
-from models.outcomes import ShownSlate
-from models.ranking.checkpoint import Checkpoint
-from models.ranking.features import FEATURE_SET, FEATURES
-from models.ranking.network_learner import LearnerConfig
-from models.ranking.online import OnlineConfig
+from models.online.attribution import AttributionConfig
+from models.online.learner import OnlineConfig
+from models.online.outcome import ShownSlate
+from models.rankers.checkpoint import Checkpoint
+from models.rankers.network_learner import LearnerConfig
 
 X = TypeVar("X")
 
@@ -151,16 +151,6 @@ def build(
     op.output("model_updates", op.merge("all_rows", rows, sessions, content), outputs.model_updates)
     op.output("dead_letters", letters, outputs.dead_letters)
     return flow
-
-
-def flow() -> Dataflow:
-    """Lay out the flow as the environment says, for a plain Bytewax worker.
-
-    `python -m bytewax.run "dataflows.learn:flow()"` runs it, with Bytewax's own flags for recovery and processes.
-    """
-    from dataflows.worker import plain_worker  # noqa: PLC0415 - it imports this module
-
-    return plain_worker("learn")
 
 
 def readable(decoded: X | DeadLetter) -> X | None:

@@ -19,17 +19,17 @@ from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
 from dataflows.codecs import encode, erasure_decoder, event_decoder, request_decoder
-from dataflows.connectors.tables import Tables
-from dataflows.core_settings import profile_config
+from dataflows.following.tables import Tables
 from dataflows.records import Outgoing, Record
-from dataflows.settings import Settings
+from dataflows.run.core_settings import profile_config
+from dataflows.run.settings import Settings
 from dataflows.steps.assign import assign
 from dataflows.steps.decode import by_user, decode
 from dataflows.steps.profile import ProfileStep, profile
 from dataflows.steps.score import score
 from dataflows.steps.write_letters import write_letters
-from models.experiments.assignment import Experiments
-from models.recommender import Recommender
+from models.experiments.assign.assignment import Experiments
+from models.serving.recommender import Recommender
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +99,6 @@ def build(
     op.output("assignments", assigned, outputs.assignments)
     op.output("dead_letters", op.merge("letters", unreadable, late), outputs.dead_letters)
     return flow
-
-
-def flow() -> Dataflow:
-    """Lay out the flow as the environment says, for a plain Bytewax worker.
-
-    `python -m bytewax.run "dataflows.recommend:flow()"` runs it, with Bytewax's own flags for recovery and processes.
-    """
-    from dataflows.worker import plain_worker  # noqa: PLC0415 - it imports this module
-
-    return plain_worker("recommend")
 
 
 def profile_step(

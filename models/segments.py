@@ -2,8 +2,8 @@
 
 from functools import lru_cache
 
-from models.ids import hash64
 from models.messages import Context, Value
+from models.numeric.ids import hash64
 
 EVERYBODY = "all"
 """The segment that everyone falls in."""
@@ -50,7 +50,7 @@ def segments_of(fields: tuple[str, ...], context: Context | None, at: int) -> tu
 
 @lru_cache(maxsize=4096)
 def hashes_of(segments: tuple[str, ...]) -> tuple[int, ...]:
-    """Hash each segment's name (`models.ids.hash64`)."""
+    """Hash each segment's name (`models.numeric.ids.hash64`)."""
     return tuple([hash64(name) for name in segments])
 
 

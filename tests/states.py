@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.profile_state import STATE, new_state
-from models.query import Query
+from models.user.query import Query
+from models.user.record import STATE, new_state
 
 HALF_LIFE_MS = 1_800_000
 

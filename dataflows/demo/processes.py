@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
-from dataflows.connectors.broker_process import free_port
+from dataflows.demo.broker_process import free_port
 from dataflows.errors import EddyError
 
 STOP_S = 30

@@ -12,20 +12,20 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
+from dataflows.cli.experiment_results import newest_results
+from dataflows.cli.result_table import show as show_result
 from dataflows.codecs import encode
-from dataflows.connectors.broker import choose_broker
-from dataflows.connectors.kafka_admin import create_topics
-from dataflows.connectors.kafka_reader import KafkaReader
-from dataflows.connectors.kafka_scan import scan
-from dataflows.connectors.kafka_writer import KafkaWriter
+from dataflows.demo.broker import choose_broker
 from dataflows.demo.judge import Judge, decode_slate
 from dataflows.demo.processes import FlowProcess, running_flows
 from dataflows.demo.screen import live_view, variants
 from dataflows.demo.training import both_rankers, trained_ranker
 from dataflows.demo.world import World, load_world
-from dataflows.experiment_results import newest_results
-from dataflows.result_table import show as show_result
-from dataflows.settings import KafkaSettings, Settings
+from dataflows.kafka.admin import create_topics
+from dataflows.kafka.reader import KafkaReader
+from dataflows.kafka.scan import scan
+from dataflows.kafka.writer import KafkaWriter
+from dataflows.run.settings import KafkaSettings, Settings
 from dataflows.topics import declare
 from models.messages import Event, Request
 

@@ -12,8 +12,8 @@ import dataflows.demo
 import models
 from dataflows.demo.world import World
 from dataflows.errors import EddyError
-from models.ranking.checkpoint import load_checkpoint
-from models.ranking.training import judge, train
+from models.offline.train import judge, train
+from models.rankers.checkpoint import load_checkpoint
 
 
 def trained_ranker(world: World, folder: Path, console: Console) -> Path:

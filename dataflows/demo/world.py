@@ -3,8 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass
 
+from dataflows.demo.datasets import DatasetError, movielens, side_by_side, split_users
 from dataflows.errors import EddyError
-from models.datasets import DatasetError, movielens, side_by_side, split_users
 from models.messages import Event, Item
 
 SEED = 11

@@ -3,9 +3,9 @@
 import bytewax.operators as op
 from bytewax.operators import KeyedStream
 
-from models.learning.batches import ShardBatch
-from models.learning.batches import add_up as add_up_batch
-from models.learning.transitions import Contribution
+from models.counts.batches import ShardBatch
+from models.counts.batches import add_up as add_up_batch
+from models.counts.transitions import Contribution
 
 
 def shard_key(shard: int) -> str:

@@ -9,10 +9,10 @@ from typing import TypeAlias
 import bytewax.operators as op
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
-from models.attribution import AttributionConfig, UserAttribution
-from models.attribution_codec import pack, unpack
 from models.messages import Event
-from models.outcomes import ClosedSlate, ShownSlate
+from models.online.attribution import AttributionConfig, UserAttribution
+from models.online.attribution_codec import pack, unpack
+from models.online.outcome import ClosedSlate, ShownSlate
 
 Told: TypeAlias = ShownSlate | Event | None
 """None: the user was erased."""

@@ -8,11 +8,11 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from dataflows.records import Outgoing
 from dataflows.steps.versions import first_version
-from models.arrays import Int8s
+from models.counts.content_rows import ContentRow, ContentState
 from models.items.rows import pack_content
 from models.items.texts import TextSpace
-from models.learning.content import ContentRow, ContentState
 from models.messages import Item
+from models.numeric.arrays import Int8s
 
 
 class LearnContentLogic(StatefulBatchLogic[Int8s | None, ContentRow | None, bytes]):

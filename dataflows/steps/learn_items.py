@@ -11,10 +11,10 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 from dataflows.records import Outgoing
 from dataflows.steps.turns import next_turn
 from dataflows.steps.versions import first_version
-from models.learning.batches import ShardBatch
-from models.learning.item_statistics import ItemStatistics, StatisticsConfig
-from models.learning.packing import neighbours_key, packed_neighbours, packed_trending, trending_key
-from models.learning.trending import Trending, TrendingConfig
+from models.counts.batches import ShardBatch
+from models.counts.item_statistics import ItemStatistics, StatisticsConfig
+from models.counts.packing import neighbours_key, packed_neighbours, packed_trending, trending_key
+from models.counts.trends import Trending, TrendingConfig
 
 _HEADER = struct.Struct("<qq")
 

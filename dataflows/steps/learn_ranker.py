@@ -8,11 +8,11 @@ import bytewax.operators as op
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from dataflows.records import Outgoing
-from models.outcomes import ClosedSlate
-from models.ranking.checkpoint import Checkpoint
-from models.ranking.inputs import SlateExample, example_of
-from models.ranking.online import OnlineConfig, OnlineRanker, Published
-from models.ranking.shelf import rows_of
+from models.online.learner import OnlineConfig, OnlineRanker, Published
+from models.online.outcome import ClosedSlate
+from models.online.registry import rows_of
+from models.rankers.checkpoint import Checkpoint
+from models.rankers.inputs import SlateExample, example_of
 
 log = logging.getLogger(__name__)
 

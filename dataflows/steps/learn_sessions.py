@@ -12,9 +12,9 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 from dataflows.records import Outgoing
 from dataflows.steps.add_up import shard_key
 from dataflows.steps.turns import next_turn
-from models.learning.packing import packed_session
-from models.learning.sessions import Sessions, SessionsConfig
-from models.learning.transitions import Contribution
+from models.counts.newest_sessions import Sessions, SessionsConfig
+from models.counts.packing import packed_session
+from models.counts.transitions import Contribution
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from bytewax.operators import KeyedStream
 
 from dataflows.codecs import Decoder
 from dataflows.records import Record
-from dataflows.settings import EventSettings
-from models.experiments.observations import Act, Exposed, Observation, Seen, Shown
-from models.ids import hash64
+from dataflows.run.settings import EventSettings
+from models.experiments.judge.observations import Act, Exposed, Observation, Seen, Shown
+from models.features.table import FEATURE_SET, FEATURES
 from models.messages import Assignment, DeadLetter, Event, Id, Version
-from models.ranking.features import FEATURE_SET, FEATURES
+from models.numeric.ids import hash64
 
 Observed = tuple[str, Observation | None]
 """By user_id."""

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 import bytewax.operators as op
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
-from models.experiments.journal import OutcomeConfig
-from models.experiments.observations import Observation
-from models.experiments.user_outcomes import Change, UserOutcomes
+from models.experiments.judge.journal import OutcomeConfig
+from models.experiments.judge.observations import Observation
+from models.experiments.judge.user_outcomes import Change, UserOutcomes
 
 
 class OutcomesLogic(StatefulBatchLogic[Observation | None, Change, bytes]):

@@ -11,15 +11,15 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 from dataflows.codecs import dead_letter
 from dataflows.records import Record
 from dataflows.steps.decode import Received
-from models.experiments.assignment import NOTHING, Experiments, Held
-from models.ids import hash64
+from models.experiments.assign.assignment import NOTHING, Experiments, Held
 from models.items import ItemTable
 from models.messages import Assignment, DeadLetter, Erasure, Event, Request
-from models.profile import Outcome, Profile, ProfileConfig
-from models.profile_codec import pack, unpack
-from models.query import Query
+from models.numeric.ids import hash64
 from models.segments import EVERYBODY, hashes_of, segments_of
 from models.strategy import Strategy
+from models.user.codec import pack, unpack
+from models.user.profile import Outcome, Profile, ProfileConfig
+from models.user.query import Query
 
 Output = Query | Assignment | DeadLetter | Erasure
 State = tuple[bytes, Held, tuple[int, ...], int]

@@ -6,7 +6,7 @@ import bytewax.operators as op
 from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream
 
-from models.learning.transitions import Act, act_of
+from models.counts.transitions import Act, act_of
 from models.messages import Event
 
 

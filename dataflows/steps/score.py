@@ -4,14 +4,14 @@ import bytewax.operators as op
 from bytewax.operators import KeyedStream
 
 from dataflows.codecs import encode
-from dataflows.connectors.tables import Tables
+from dataflows.following.tables import Tables
 from dataflows.records import Outgoing
 from dataflows.steps.erase import tombstone
 from dataflows.steps.profile import Output
-from models.experiments.rivals import merge_rivals, with_rivals
 from models.messages import Erasure, Slate
-from models.query import Query
-from models.recommender import Recommender
+from models.serving.recommender import Recommender
+from models.serving.rivals import merge_rivals, with_rivals
+from models.user.query import Query
 
 
 def score(step_id: str, due: KeyedStream[Output], recommender: Recommender, tables: Tables) -> KeyedStream[Outgoing]:

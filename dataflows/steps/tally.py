@@ -12,10 +12,10 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from dataflows.codecs import encode
 from dataflows.records import Outgoing
-from models.experiments.declaration import Experiment
-from models.experiments.results import look
-from models.experiments.tally import Tally, TallyDelta, add_up_changes
-from models.experiments.user_outcomes import Change
+from models.experiments.assign.declaration import Experiment
+from models.experiments.judge.results import look
+from models.experiments.judge.tally import Tally, TallyDelta, add_up_changes
+from models.experiments.judge.user_outcomes import Change
 
 
 @dataclass(frozen=True, slots=True)

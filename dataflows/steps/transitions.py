@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import bytewax.operators as op
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
-from models.learning.transitions import Act, Contribution, TransitionConfig, UserTransitions
+from models.counts.transitions import Act, Contribution, TransitionConfig, UserTransitions
 
 
 class TransitionsLogic(StatefulBatchLogic[Act, Contribution, bytes]):

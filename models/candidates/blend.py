@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.arrays import Bytes, Floats, Int8s, Int32s, Int64s
 from models.candidates.protocol import Candidates, CandidateSource
 from models.candidates.scratch import scratch
 from models.candidates.selection import USABLE, select_top
 from models.items import ItemTable
-from models.kernels import inline, kernel
-from models.ranking.batch import SOURCES, QueryBatch
+from models.numeric.arrays import Bytes, Floats, Int8s, Int32s, Int64s
+from models.numeric.kernels import inline, kernel
+from models.query.batch import SOURCES, QueryBatch
 
 
 @dataclass(frozen=True, slots=True)

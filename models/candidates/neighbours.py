@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from models.arrays import Bytes, Floats, Int32s, Int64s
 from models.candidates.selection import mark, select_top, unmark
-from models.kernels import inline, kernel
-from models.prefetch import prefetch_row
+from models.numeric.arrays import Bytes, Floats, Int32s, Int64s
+from models.numeric.kernels import inline, kernel
+from models.numeric.prefetch import prefetch_row
 
 
 @inline

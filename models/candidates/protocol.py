@@ -5,9 +5,9 @@ from typing import Protocol
 
 import numpy as np
 
-from models.arrays import Bytes, Floats, Int32s, Int64s
 from models.items import ItemTable
-from models.ranking.batch import QueryBatch
+from models.numeric.arrays import Bytes, Floats, Int32s, Int64s
+from models.query.batch import QueryBatch
 from models.strategy import SourceName
 
 

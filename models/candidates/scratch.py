@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.arrays import Floats, Int32s
+from models.numeric.arrays import Floats, Int32s
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@
 
 import numpy as np
 
-from models.arrays import Bytes, Floats, Int32s, Int64s
-from models.kernels import inline
+from models.numeric.arrays import Bytes, Floats, Int32s, Int64s
+from models.numeric.kernels import inline
 
 USABLE = np.uint8(1)
 MARKED = np.uint8(2)

@@ -2,15 +2,15 @@
 
 import numpy as np
 
-from models.arrays import Bytes, Doubles, Floats, Int32s, Int64s
 from models.candidates.protocol import Candidates
 from models.candidates.scratch import scratch
 from models.candidates.selection import mark, select_top, unmark
 from models.items import ItemTable
 from models.items.sessions import LENGTH, Sessions
-from models.kernels import inline, kernel
-from models.prefetch import AHEAD, prefetch
-from models.ranking.batch import QueryBatch
+from models.numeric.arrays import Bytes, Doubles, Floats, Int32s, Int64s
+from models.numeric.kernels import inline, kernel
+from models.numeric.prefetch import AHEAD, prefetch
+from models.query.batch import QueryBatch
 from models.strategy import SourceName
 
 N_LAST = 10

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from models.arrays import Bytes, Floats, Int8s, Int32s, Int64s
 from models.candidates.protocol import Candidates
 from models.candidates.selection import mark, select_top, unmark
-from models.ids import hash32
 from models.items import ItemTable
 from models.items.attributes import word_attribute
-from models.kernels import kernel
-from models.ranking.batch import QueryBatch
+from models.numeric.arrays import Bytes, Floats, Int8s, Int32s, Int64s
+from models.numeric.ids import hash32
+from models.numeric.kernels import kernel
+from models.query.batch import QueryBatch
 
 UNIT = 127
 """The length of a content vector: unit vectors times 127, rounded."""

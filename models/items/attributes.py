@@ -9,9 +9,9 @@ from itertools import pairwise
 import numpy as np
 import xxhash
 
-from models.arrays import Int8s
 from models.items.columns import N_ATTRIBUTES, N_DIMENSIONS
 from models.messages import Item
+from models.numeric.arrays import Int8s
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _STOP = frozenset(

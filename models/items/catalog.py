@@ -5,11 +5,11 @@ from itertools import chain
 
 import numpy as np
 
-from models.arrays import Bools, Floats, Hash32s, Int64s
-from models.ids import hash32, hash_all
 from models.items.attributes import LARGEST_PRICE, attributes_of
 from models.items.columns import N_ATTRIBUTES
 from models.messages import Item
+from models.numeric.arrays import Bools, Floats, Hash32s, Int64s
+from models.numeric.ids import hash32, hash_all
 
 
 @dataclass(frozen=True, slots=True)

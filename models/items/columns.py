@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from models.arrays import Bools, Doubles, Floats, Hash32s, Int8s, Int32s, Int64s
-from models.hashmap import index, insert, look_up, look_up_one
+from models.numeric.arrays import Bools, Doubles, Floats, Hash32s, Int8s, Int32s, Int64s
+from models.numeric.hashmap import index, insert, look_up, look_up_one
 
 N_ATTRIBUTES = 8
 N_DIMENSIONS = 64

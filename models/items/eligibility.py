@@ -1,15 +1,15 @@
 """Who may be shown an item at all: what it requires of a user, and what excludes a user from it.
 
 What a user has, and what an item asks about, are named in one way: an item's id for an item that the user has, and
-`name=value` for what the context says. All are 63-bit hashes (`models.ids.hash64`).
+`name=value` for what the context says. All are 63-bit hashes (`models.numeric.ids.hash64`).
 """
 
 import json
 from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 
-from models.ids import hash64
 from models.messages import Context
+from models.numeric.ids import hash64
 
 
 class Eligibility:

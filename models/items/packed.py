@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.arrays import Bools, Doubles, Floats, Hash32s, Int8s, Int32s, Int64s
-from models.ids import hash64
 from models.items.columns import Columns
 from models.items.rows import CONTENT, FORMAT, HEADER_WORDS, NEIGHBOURS, RowKey
-from models.kernels import inline, kernel
+from models.numeric.arrays import Bools, Doubles, Floats, Hash32s, Int8s, Int32s, Int64s
+from models.numeric.ids import hash64
+from models.numeric.kernels import inline, kernel
 
 EMPTY = -1
 """Version of a row that takes the place of a tombstone."""

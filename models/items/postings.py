@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from models.arrays import Bools, Floats, Hash32s, Int32s, Int64s
-from models.hashmap import KEY_SHIFT, Numbers
 from models.items.columns import Columns
-from models.kernels import inline, kernel
+from models.numeric.arrays import Bools, Floats, Hash32s, Int32s, Int64s
+from models.numeric.hashmap import KEY_SHIFT, Numbers
+from models.numeric.kernels import inline, kernel
 
 N_POSTED = 32
 
@@ -87,7 +87,7 @@ class Postings:
 
 
 def _keys(attributes: Hash32s) -> Int64s:
-    """Spread 32-bit hashes over the bits that `models.hashmap` goes by."""
+    """Spread 32-bit hashes over the bits that `models.numeric.hashmap` goes by."""
     return attributes.astype(np.int64) << KEY_SHIFT
 
 

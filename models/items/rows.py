@@ -24,10 +24,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.arrays import Floats, Hash32s, Int8s, Int64s
-from models.ids import hash64
 from models.items.columns import N_DIMENSIONS
 from models.items.sessions import MAX_SESSIONS
+from models.numeric.arrays import Floats, Hash32s, Int8s, Int64s
+from models.numeric.ids import hash64
 
 FORMAT = 1
 NEIGHBOURS, CONTENT, TRENDING, SESSIONS = 1, 2, 3, 4

@@ -6,9 +6,9 @@ lost until the array is laid out anew.
 
 import numpy as np
 
-from models.arrays import Int32s, Int64s
 from models.items.columns import Columns
-from models.kernels import inline, kernel
+from models.numeric.arrays import Int32s, Int64s
+from models.numeric.kernels import inline, kernel
 
 LEAST_ROOM = 4
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrays import Int32s, Int64s
 from models.items.columns import Columns
 from models.items.runs import LEAST_ROOM, Runs, put_in, room_for_one_more, take_out
-from models.kernels import inline, kernel
+from models.numeric.arrays import Int32s, Int64s
+from models.numeric.kernels import inline, kernel
 
 LENGTH = 11
 """Items kept of a session, the newest: as far as a pair of `learn` reaches, and one more."""

@@ -2,9 +2,6 @@
 
 import numpy as np
 
-from models.arrays import Int32s, Int64s
-from models.decay import MAX_HALF_LIVES
-from models.ids import hash_all
 from models.items.catalog import Entries
 from models.items.columns import Columns
 from models.items.packed import PackedRows, Scales, rescale
@@ -12,6 +9,9 @@ from models.items.texts import HASHED, TextSpace
 from models.items.updates import SessionUpdates, TrendingUpdate, Updates
 from models.items.view import ItemView
 from models.messages import Item
+from models.numeric.arrays import Int32s, Int64s
+from models.numeric.decay import MAX_HALF_LIVES
+from models.numeric.ids import hash_all
 
 DAY_MS = 86_400_000
 

@@ -5,10 +5,10 @@ from typing import Protocol
 
 import numpy as np
 
-from models.arrays import Floats, Int8s
 from models.items.attributes import content_vector, text_vector
 from models.items.columns import N_DIMENSIONS
 from models.messages import Item
+from models.numeric.arrays import Floats, Int8s
 
 
 class TextSpace(Protocol):

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.arrays import Floats, Int32s, Int64s
 from models.items.columns import Columns
+from models.numeric.arrays import Floats, Int32s, Int64s
 
 MAX_TRENDING = 500
 

@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.arrays import Int64s
-from models.ids import hash64
 from models.items.packed import PackedRows
 from models.items.rows import HEADER_WORDS, SESSIONS, TRENDING, RowKey
 from models.items.sessions import EMPTY
 from models.items.trends import Shard
+from models.numeric.arrays import Int64s
+from models.numeric.ids import hash64
 
 
 class TrendingUpdate(NamedTuple):

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from models.arrays import Bools, Doubles, Floats, Hash32s, Int8s, Int32s, Int64s
 from models.items.columns import Columns
 from models.items.eligibility import Eligibility
 from models.items.postings import Postings
 from models.items.sessions import SessionIndex
 from models.items.trends import Trends
+from models.numeric.arrays import Bools, Doubles, Floats, Hash32s, Int8s, Int32s, Int64s
 
 NO_ATTRIBUTES: Hash32s = np.empty(0, np.uint32)
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from models.ids import hash64
 from models.items.columns import N_DIMENSIONS
 from models.items.postings import N_POSTED
 from models.items.rows import pack_content, pack_neighbours, pack_session, pack_trending
 from models.items.table import ItemTable
 from models.messages import Item
+from models.numeric.ids import hash64
 
 N_ITEMS = N_POSTED + 2
 """So many that a posting list has to be refilled when one is removed."""

@@ -8,21 +8,21 @@ from time import perf_counter
 import numpy as np
 
 from dataflows.codecs import encode, event_decoder
-from dataflows.connectors.tables import FixedTables
+from dataflows.following.tables import FixedTables
 from dataflows.recommend import profile_step
 from dataflows.records import Record
-from dataflows.settings import Settings
+from dataflows.run.settings import Settings
 from models.candidates.blend import blend
-from models.experiments.assignment import Experiments
-from models.ids import hash64
+from models.experiments.assign.assignment import Experiments
 from models.messages import DeadLetter, Event
-from models.profile import Outcome, Profile
-from models.profile_codec import pack, unpack
-from models.query import Query
-from models.ranking.batch import QueryBatch, usable
-from models.ranking.ranked import Ranked
-from models.recommender import MOST_AT_ONCE, Recommender
+from models.numeric.ids import hash64
+from models.query.batch import QueryBatch, usable
 from models.segments import EVERYBODY, hashes_of, segments_of
+from models.serving.ranked import Ranked
+from models.serving.recommender import MOST_AT_ONCE, Recommender
+from models.user.codec import pack, unpack
+from models.user.profile import Outcome, Profile
+from models.user.query import Query
 from tests.benchmarks.engine import batches
 from tests.benchmarks.world import World, clock
 

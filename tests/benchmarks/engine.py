@@ -16,11 +16,11 @@ from bytewax.testing import TestingSource, run_main
 
 from dataflows import learn, recommend
 from dataflows.codecs import catalog_decoder, encode, event_decoder, slate_decoder
-from dataflows.connectors.tables import FixedTables
+from dataflows.following.tables import FixedTables
 from dataflows.records import Outgoing, Record
-from dataflows.settings import EventSettings, Settings
-from models.experiments.assignment import Experiments
-from models.recommender import Recommender
+from dataflows.run.settings import EventSettings, Settings
+from models.experiments.assign.assignment import Experiments
+from models.serving.recommender import Recommender
 from models.strategy import Strategy
 from tests.benchmarks.world import TRIGGER, World, clock
 

@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from dataflows.runtime import calm_collector
-from models.ranking.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from models.ranking.features import FEATURES
-from models.ranking.mlp import MLP, MLPConfig
-from models.recommender import Recommender
+from dataflows.run.runtime import calm_collector
+from models.features.table import FEATURES
+from models.rankers.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from models.rankers.mlp import MLP, MLPConfig
+from models.serving.recommender import Recommender
 from tests.benchmarks.bare import BareLoop, Lap, time_alone, time_recommending
 from tests.benchmarks.engine import FOUR_SOURCES, STRATEGIES, Stopwatch, settings_for, time_learn, time_recommend
 from tests.benchmarks.latency import measure_latency

@@ -11,10 +11,10 @@ import numpy as np
 import orjson
 
 from dataflows.codecs import encode
-from dataflows.connectors.broker import EmbeddedBroker, running
-from dataflows.connectors.kafka_admin import create_topics
-from dataflows.connectors.kafka_reader import KafkaReader
-from dataflows.connectors.kafka_writer import KafkaWriter
+from dataflows.demo.broker import EmbeddedBroker, running
+from dataflows.kafka.admin import create_topics
+from dataflows.kafka.reader import KafkaReader
+from dataflows.kafka.writer import KafkaWriter
 from dataflows.topics import declare
 from models.messages import Item
 from tests.kafka.flows import FlowUnderTest

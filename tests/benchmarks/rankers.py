@@ -12,14 +12,14 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from models.attribution import N_HISTORY, AttributionConfig, UserAttribution
+from models.features.table import FEATURE_SET, FEATURES
 from models.messages import Event
-from models.outcomes import ShownItem, ShownSlate
-from models.ranking.blend import BlendRanker
-from models.ranking.features import FEATURE_SET, FEATURES
-from models.ranking.inputs import Inputs, Labelled
-from models.ranking.learners import LEARNERS, new_learner
-from models.ranking.served import NetworkRanker
+from models.online.attribution import N_HISTORY, AttributionConfig, UserAttribution
+from models.online.outcome import ShownItem, ShownSlate
+from models.rankers.blend_ranker import BlendRanker
+from models.rankers.inputs import Inputs, Labelled
+from models.rankers.learners import LEARNERS, new_learner
+from models.rankers.served import NetworkRanker
 
 N_QUERIES, N_CANDIDATES, N_SLATES, N_ITEMS = 128, 100, 32, 10
 NOW = 1_700_000_000_000

@@ -7,14 +7,14 @@ import numpy as np
 import orjson
 
 from dataflows.records import Record
-from models.arrays import Doubles, Int64s
-from models.ids import hash64, hash_all
+from models.counts.newest_sessions import SessionRow
+from models.counts.packing import packed_session
 from models.items import ItemTable
 from models.items.rows import pack_content, pack_neighbours, pack_trending
 from models.items.sessions import LENGTH
-from models.learning.packing import packed_session
-from models.learning.sessions import SessionRow
 from models.messages import Item
+from models.numeric.arrays import Doubles, Int64s
+from models.numeric.ids import hash64, hash_all
 
 NOW = 1_700_000_000_000
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dataflows.codecs import catalog_decoder, encode, event_decoder
 from dataflows.records import Record
-from dataflows.settings import EventSettings
+from dataflows.run.settings import EventSettings
 from models.messages import DeadLetter, Event, Item, SlateItem
 
 NOW = 1_700_000_000_000

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dataflows.codecs import catalog_decoder, event_decoder, request_decoder
 from dataflows.records import Record
-from dataflows.settings import EventSettings
+from dataflows.run.settings import EventSettings
 from models.messages import DeadLetter, Event
 
 NOW = 1_700_000_000_000

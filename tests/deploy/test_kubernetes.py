@@ -8,7 +8,7 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from dataflows.experiments import experiments_from
+from dataflows.run.experiments_file import experiments_from
 from tests.deploy.manifests import (
     BASE,
     DEV,

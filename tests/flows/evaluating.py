@@ -12,9 +12,9 @@ from bytewax.testing import TestingSink, TestingSource, run_main
 
 from dataflows.evaluate import EvaluateInputs, EvaluateOutputs, build
 from dataflows.records import Outgoing, Record
-from dataflows.settings import AttributionSettings, EvaluateSettings, Settings
-from models.experiments.assignment import Experiments
-from models.experiments.declaration import Analysis, Experiment, Variant
+from dataflows.run.settings import AttributionSettings, EvaluateSettings, Settings
+from models.experiments.assign.assignment import Experiments
+from models.experiments.assign.declaration import Analysis, Experiment, Variant
 from models.strategy import Strategy
 
 NOW = 1_700_000_000_000

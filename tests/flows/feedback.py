@@ -8,8 +8,8 @@ import numpy as np
 import orjson
 
 from dataflows.records import Record
-from dataflows.settings import AttributionSettings, LearnSettings, RankerSettings, Settings
-from models.ranking.features import FEATURE_SET, FEATURES
+from dataflows.run.settings import AttributionSettings, LearnSettings, RankerSettings, Settings
+from models.features.table import FEATURE_SET, FEATURES
 from tests.flows.learning import NOW, SECOND, Run, an_event
 
 LIKED = FEATURES.index("interest_short")

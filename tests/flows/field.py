@@ -7,15 +7,15 @@ from typing import Any
 import orjson
 from bytewax.testing import TestingSink, TestingSource, run_main
 
-from dataflows.connectors.tables import FixedTables
-from dataflows.presets import PresetName
+from dataflows.following.tables import FixedTables
 from dataflows.recommend import RecommendInputs, RecommendOutputs, build
 from dataflows.records import Record
-from dataflows.settings import Settings
-from models.experiments.assignment import Experiments
+from dataflows.run.presets import PresetName
+from dataflows.run.settings import Settings
+from models.experiments.assign.assignment import Experiments
 from models.items import ItemTable
 from models.messages import Item
-from models.recommender import Recommender
+from models.serving.recommender import Recommender
 from tests.flows.learning import Run as Learning
 
 NOW = 1_700_000_000_000

@@ -14,11 +14,11 @@ from bytewax.testing import TestingSink, TestingSource, run_main
 from dataflows.codecs import slate_decoder
 from dataflows.learn import LearnCodecs, LearnInputs, LearnOutputs, build
 from dataflows.records import Outgoing, Record
-from dataflows.settings import EventSettings, LearnSettings, Settings
+from dataflows.run.settings import EventSettings, LearnSettings, Settings
 from models.messages import DeadLetter, Event, Item
 
 if TYPE_CHECKING:
-    from models.ranking.checkpoint import Checkpoint
+    from models.rankers.checkpoint import Checkpoint
 
 NOW = 1_700_000_000_000
 SECOND = 1_000

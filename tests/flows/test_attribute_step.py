@@ -4,10 +4,10 @@ from collections import Counter
 from datetime import timedelta
 
 from dataflows.steps.attribute import AttributeLogic, AttributeStep
-from models.attribution import AttributionConfig
-from models.outcomes import ClosedSlate
+from models.online.attribution import AttributionConfig
+from models.online.outcome import ClosedSlate
 from tests.flows.feedback import CLOCK, later
-from tests.models.feedback.builders import SECOND, a_slate, an_event
+from tests.models.online.builders import SECOND, a_slate, an_event
 
 
 class User:

@@ -5,8 +5,8 @@ import pytest
 from bytewax.testing import TestingSource
 
 from dataflows.steps import tally as tally_step
-from models.experiments.tally import Tally
-from models.experiments.user_outcomes import UserOutcomes
+from models.experiments.judge.tally import Tally
+from models.experiments.judge.user_outcomes import UserOutcomes
 from tests.flows.crashes import CrashOnce
 from tests.flows.evaluating import FAR_AHEAD, Run, an_assignment, an_event, many
 

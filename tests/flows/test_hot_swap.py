@@ -8,21 +8,21 @@ import orjson
 import torch
 from bytewax.testing import TestingSink, TestingSource, run_main
 
-from dataflows.connectors.ranker_rows import NewRanker, RankerRows
-from dataflows.connectors.tables import FixedTables
+from dataflows.following.ranker_rows import NewRanker, RankerRows
+from dataflows.following.tables import FixedTables
 from dataflows.recommend import RecommendInputs, RecommendOutputs, build
 from dataflows.records import Record
-from dataflows.settings import Settings
-from models.experiments.assignment import Experiments
+from dataflows.run.settings import Settings
+from models.experiments.assign.assignment import Experiments
+from models.features.table import FEATURES
 from models.items import ItemTable
 from models.messages import Item
-from models.ranking.checkpoint import Checkpoint, weights_digest
-from models.ranking.features import FEATURES
-from models.ranking.linear import Linear
-from models.ranking.network import NetworkConfig
-from models.ranking.online import Published
-from models.ranking.shelf import Row, rows_of
-from models.recommender import Recommender
+from models.online.learner import Published
+from models.online.registry import Row, rows_of
+from models.rankers.checkpoint import Checkpoint, weights_digest
+from models.rankers.linear import Linear
+from models.rankers.network import NetworkConfig
+from models.serving.recommender import Recommender
 from models.strategy import Strategy
 from tests.flows.test_recommend import NOW, an_event
 

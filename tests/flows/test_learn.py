@@ -5,8 +5,8 @@ import numpy as np
 import orjson
 from bytewax.testing import cluster_main
 
-from dataflows.settings import EventSettings, LearnSettings, ProfileSettings, Settings
-from models.ids import hash64
+from dataflows.run.settings import EventSettings, LearnSettings, ProfileSettings, Settings
+from models.numeric.ids import hash64
 from tests.flows.learning import (
     FAR_AHEAD,
     LONG_AGO,

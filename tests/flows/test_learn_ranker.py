@@ -11,12 +11,12 @@ import torch
 from bytewax.testing import TestingSource
 
 from dataflows.steps.attribute import AttributeLogic
-from models.attribution import UserAttribution
-from models.ranking.checkpoint import SHIPPED, load_checkpoint
-from models.ranking.inputs import Inputs
-from models.ranking.online import OnlineRanker
-from models.ranking.served import NetworkRanker
-from models.ranking.shelf import Shelf
+from models.online.attribution import UserAttribution
+from models.online.learner import OnlineRanker
+from models.online.registry import Shelf
+from models.rankers.checkpoint import SHIPPED, load_checkpoint
+from models.rankers.inputs import Inputs
+from models.rankers.served import NetworkRanker
 from tests.flows.crashes import CrashOnce
 from tests.flows.feedback import CLOCK, LIKED, a_run, a_slate, a_stream, feedback_on, settings_for
 from tests.flows.learning import Run, garbage

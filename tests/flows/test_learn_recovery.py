@@ -5,11 +5,11 @@ import pytest
 from bytewax.testing import TestingSource
 
 from dataflows.steps import add_up as add_up_step
-from models.learning.content import ContentState
-from models.learning.item_statistics import ItemStatistics
-from models.learning.sessions import Sessions
-from models.learning.transitions import UserTransitions
-from models.learning.trending import Trending
+from models.counts.content_rows import ContentState
+from models.counts.item_statistics import ItemStatistics
+from models.counts.newest_sessions import Sessions
+from models.counts.transitions import UserTransitions
+from models.counts.trends import Trending
 from tests.flows.crashes import CrashOnce
 from tests.flows.learning import FAR_AHEAD, Run, an_event, many_entries, many_events
 

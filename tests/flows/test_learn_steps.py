@@ -3,11 +3,11 @@ from datetime import UTC, datetime, timedelta
 
 from dataflows.steps.learn_items import LearnItemsConfig, LearnItemsLogic
 from dataflows.steps.transitions import TransitionsLogic
-from models.learning.batches import ShardBatch, add_up
-from models.learning.item_statistics import StatisticsConfig
-from models.learning.transitions import TransitionConfig
-from models.learning.trending import TrendingConfig
-from tests.models.learning.builders import DAY, NOW, a_contribution, an_act
+from models.counts.batches import ShardBatch, add_up
+from models.counts.item_statistics import StatisticsConfig
+from models.counts.transitions import TransitionConfig
+from models.counts.trends import TrendingConfig
+from tests.models.counts.builders import DAY, NOW, a_contribution, an_act
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 CONFIG = LearnItemsConfig(StatisticsConfig(), TrendingConfig(), n_shards=4, publish_every_s=2.0, max_rows_per_publish=2)

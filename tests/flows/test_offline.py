@@ -12,12 +12,12 @@ import orjson
 import pytest
 from bytewax.errors import BytewaxRuntimeError
 
-from dataflows import runtime
-from dataflows.connectors.file_tables import read_whole
-from dataflows.connectors.files import FileSource
 from dataflows.errors import EddyError, FencedError
-from dataflows.runtime import Health, run_flow
-from dataflows.settings import (
+from dataflows.files.topics import FileSource
+from dataflows.following.file_tables import read_whole
+from dataflows.run import runtime
+from dataflows.run.runtime import Health, run_flow
+from dataflows.run.settings import (
     AttributionSettings,
     LearnSettings,
     RankerSettings,
@@ -25,10 +25,10 @@ from dataflows.settings import (
     Settings,
     TopicSettings,
 )
-from dataflows.stopping import Owner, Stop
-from dataflows.wiring import laid_out
-from models.ids import hash64
-from models.recommender import Recommender
+from dataflows.run.stopping import Owner, Stop
+from dataflows.run.wiring import laid_out
+from models.numeric.ids import hash64
+from models.serving.recommender import Recommender
 from models.strategy import Strategy
 
 NOW = 1_700_000_000_000

@@ -6,9 +6,9 @@ from typing import Any, get_args
 
 import pytest
 
-from dataflows.commands.setting_list import all_settings
-from dataflows.presets import PRESETS, PresetName
-from dataflows.settings import Settings, SettingsError, load
+from dataflows.cli.setting_list import all_settings
+from dataflows.run.presets import PRESETS, PresetName
+from dataflows.run.settings import Settings, SettingsError, load
 from models.messages import Item
 from models.strategy import Strategy
 from tests.flows.field import DAY, HOUR, NOW, SECOND, Field, a_request, acts

@@ -10,15 +10,15 @@ import pytest
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import TestingSink, TestingSource, run_main
 
-from dataflows.connectors.tables import FixedTables
-from dataflows.experiments import experiments_from
+from dataflows.following.tables import FixedTables
 from dataflows.recommend import RecommendInputs, RecommendOutputs, build
 from dataflows.records import Record
-from dataflows.settings import EventSettings, Settings
-from models.experiments.assignment import Experiments
+from dataflows.run.experiments_file import experiments_from
+from dataflows.run.settings import EventSettings, Settings
+from models.experiments.assign.assignment import Experiments
 from models.items import ItemTable
 from models.messages import Item
-from models.recommender import Recommender
+from models.serving.recommender import Recommender
 
 NOW = 1_700_000_000_000
 

@@ -5,11 +5,11 @@ import pytest
 from bytewax.errors import BytewaxRuntimeError
 from bytewax.testing import TestingSource
 
-from dataflows.experiments import experiments_from
 from dataflows.records import Record
-from models.experiments.assignment import Experiments
-from models.profile import Profile
-from models.recommender import Recommender
+from dataflows.run.experiments_file import experiments_from
+from models.experiments.assign.assignment import Experiments
+from models.serving.recommender import Recommender
+from models.user.profile import Profile
 from tests.flows.test_recommend import NOW, Run, an_event
 
 USERS = [f"u-{n}" for n in range(8)]

@@ -8,15 +8,15 @@ import orjson
 import pytest
 from bytewax.testing import TestingSource
 
-from dataflows import runtime
-from dataflows.experiments import experiments_from
-from dataflows.runtime import Health, run_flow
-from dataflows.settings import RecoverySettings, Settings, TopicSettings
-from dataflows.stopping import Stop
-from dataflows.wiring import laid_out
-from models.experiments.assignment import Experiments
-from models.experiments.results import look
-from models.experiments.tally import Tally
+from dataflows.run import runtime
+from dataflows.run.experiments_file import experiments_from
+from dataflows.run.runtime import Health, run_flow
+from dataflows.run.settings import RecoverySettings, Settings, TopicSettings
+from dataflows.run.stopping import Stop
+from dataflows.run.wiring import laid_out
+from models.experiments.assign.assignment import Experiments
+from models.experiments.judge.results import look
+from models.experiments.judge.tally import Tally
 from models.messages import ExperimentResult, TrafficPoint
 from tests.flows.test_recommend import NOW, Run, an_event
 

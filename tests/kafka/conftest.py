@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from dataflows.connectors.broker import EmbeddedBroker, KraftBroker, choose_broker, running
-from dataflows.connectors.broker_process import Broker, BrokerProcess, NoBrokerError
-from dataflows.connectors.kafka_admin import create_topics
+from dataflows.demo.broker import EmbeddedBroker, KraftBroker, choose_broker, running
+from dataflows.demo.broker_process import Broker, BrokerProcess, NoBrokerError
+from dataflows.kafka.admin import create_topics
 from dataflows.topics import declare
 
 SERVERS = os.environ.get("EDDY_KAFKA__BOOTSTRAP_SERVERS")

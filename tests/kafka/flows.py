@@ -12,10 +12,10 @@ from typing import Any
 import orjson
 from confluent_kafka import Consumer, TopicPartition
 
-from dataflows.connectors.broker_process import free_port
-from dataflows.connectors.kafka_admin import partitions_of
-from dataflows.connectors.kafka_reader import KafkaReader
-from dataflows.connectors.kafka_writer import KafkaWriter
+from dataflows.demo.broker_process import free_port
+from dataflows.kafka.admin import partitions_of
+from dataflows.kafka.reader import KafkaReader
+from dataflows.kafka.writer import KafkaWriter
 
 DEADLINE_S = 120
 

@@ -5,8 +5,8 @@ from typing import cast
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
-from dataflows.connectors.broker_process import free_port
-from dataflows.connectors.kafka_admin import (
+from dataflows.demo.broker_process import free_port
+from dataflows.kafka.admin import (
     Admin,
     TopicError,
     UnreachableError,
@@ -15,7 +15,7 @@ from dataflows.connectors.kafka_admin import (
     list_topics,
     partitions_of,
 )
-from dataflows.connectors.kafka_check import check_topics
+from dataflows.kafka.check import check_topics
 from dataflows.topics import DAY_MS, Topic, declare
 
 pytestmark = pytest.mark.kafka

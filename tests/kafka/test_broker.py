@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from dataflows.connectors import guard
-from dataflows.connectors.broker import EmbeddedBroker, KraftBroker, choose_broker, running
-from dataflows.connectors.broker_process import BrokerProcess, NoBrokerError, free_port, is_free
-from dataflows.connectors.kafka_admin import answers, create_topics, list_topics
+from dataflows.demo import exit_with_parent
+from dataflows.demo.broker import EmbeddedBroker, KraftBroker, choose_broker, running
+from dataflows.demo.broker_process import BrokerProcess, NoBrokerError, free_port, is_free
+from dataflows.kafka.admin import answers, create_topics, list_topics
 from dataflows.topics import EVENTS
 
 pytestmark = pytest.mark.kafka
@@ -22,7 +22,7 @@ StartBroker = Callable[..., BrokerProcess]
 OWNER = """
 import sys
 from pathlib import Path
-from dataflows.connectors.broker_process import BrokerProcess
+from dataflows.demo.broker_process import BrokerProcess
 class Sleeper(BrokerProcess):
     kind, description = "embedded", "a server that never answers"
     def commands(self):
@@ -173,7 +173,7 @@ def test_a_program_that_ignores_sigterm_is_killed_after_its_grace() -> None:
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
     )
     with subprocess.Popen(
-        [sys.executable, guard.__file__, "0.1", sys.executable, "-c", stubborn],
+        [sys.executable, exit_with_parent.__file__, "0.1", sys.executable, "-c", stubborn],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as guarded:

@@ -7,17 +7,17 @@ from collections.abc import Callable
 import pytest
 from typer.testing import CliRunner, Result
 
-from dataflows.cli import app
+from dataflows.cli.main import app
 from dataflows.codecs import catalog_decoder
-from dataflows.connectors.kafka_writer import KafkaWriter
-from dataflows.connectors.tables import KafkaTables
-from dataflows.settings import EventSettings
+from dataflows.following.tables import KafkaTables
+from dataflows.kafka.writer import KafkaWriter
+from dataflows.run.settings import EventSettings
+from models.features.table import FEATURES
 from models.items import ItemTable
-from models.ranking.checkpoint import Checkpoint, weights_digest
-from models.ranking.features import FEATURES
-from models.ranking.networks import new_network
-from models.ranking.online import Published
-from models.ranking.shelf import rows_of
+from models.online.learner import Published
+from models.online.registry import rows_of
+from models.rankers.checkpoint import Checkpoint, weights_digest
+from models.rankers.networks import new_network
 
 pytestmark = pytest.mark.kafka
 

@@ -3,8 +3,8 @@ from collections.abc import Callable
 import pytest
 from typer.testing import CliRunner, Result
 
-from dataflows.cli import app
-from dataflows.connectors.kafka_admin import list_topics
+from dataflows.cli.main import app
+from dataflows.kafka.admin import list_topics
 from dataflows.topics import TOPICS
 
 pytestmark = pytest.mark.kafka

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dataflows.connectors.kafka_scan import scan
-from dataflows.connectors.kafka_writer import KafkaWriter
-from models.ranking.shelf import PREFIX, Shelf
+from dataflows.kafka.scan import scan
+from dataflows.kafka.writer import KafkaWriter
+from models.online.registry import PREFIX, Shelf
 from tests.flows.feedback import a_slate, a_stream
 from tests.flows.learning import an_event
 from tests.kafka.flows import DEADLINE_S, FlowUnderTest

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from dataflows.connectors.broker import EmbeddedBroker
-from dataflows.connectors.broker_process import BrokerProcess, NoBrokerError, free_port
-from dataflows.connectors.kafka_admin import create_topics
-from dataflows.connectors.pacer import HOST, PAUSE_S, Pacer
+from dataflows.demo.broker import EmbeddedBroker
+from dataflows.demo.broker_process import BrokerProcess, NoBrokerError, free_port
+from dataflows.demo.pacer import HOST, PAUSE_S, Pacer
+from dataflows.kafka.admin import create_topics
 from dataflows.topics import EVENTS
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]

@@ -13,7 +13,7 @@ from urllib.request import ProxyHandler, build_opener
 import pytest
 from bytewax.recovery import init_db_dir
 
-from dataflows.connectors.broker_process import free_port
+from dataflows.demo.broker_process import free_port
 from tests.kafka.flows import DEADLINE_S, Platform
 
 pytestmark = pytest.mark.kafka
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.kafka
 
 @contextmanager
 def plain_worker(flow: str, log: Path, *flags: str, **settings: str) -> Iterator["subprocess.Popen[bytes]"]:
-    command = [sys.executable, "-m", "bytewax.run", f"dataflows.{flow}:flow()", *flags]
+    command = [sys.executable, "-m", "bytewax.run", f"dataflows.run.plain:{flow}()", *flags]
     with log.open("ab") as output:
         process = subprocess.Popen(command, env=os.environ | settings, stdout=output, stderr=subprocess.STDOUT)
     try:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from dataflows.connectors.broker_process import BrokerProcess, free_port
-from dataflows.connectors.kafka_admin import create_topics
+from dataflows.demo.broker_process import BrokerProcess, free_port
+from dataflows.kafka.admin import create_topics
 from dataflows.topics import declare
 from tests.kafka.flows import DEADLINE_S, FlowUnderTest, Platform
 

@@ -7,10 +7,10 @@ import orjson
 import pytest
 from typer.testing import CliRunner, Result
 
-from dataflows.cli import app
+from dataflows.cli.main import app
 from dataflows.codecs import dead_letter, encode
-from dataflows.connectors.kafka_scan import scan
-from dataflows.connectors.kafka_writer import KafkaWriter
+from dataflows.kafka.scan import scan
+from dataflows.kafka.writer import KafkaWriter
 from dataflows.records import Record
 
 pytestmark = pytest.mark.kafka

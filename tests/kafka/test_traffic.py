@@ -8,7 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from dataflows.connectors.kafka_writer import KafkaWriter
+from dataflows.kafka.writer import KafkaWriter
 from tests.kafka.flows import DEADLINE_S, FlowUnderTest, Platform
 
 pytestmark = pytest.mark.kafka

@@ -2,9 +2,9 @@ from collections.abc import Callable
 
 import pytest
 
-from dataflows.connectors.broker_process import free_port
-from dataflows.connectors.kafka_reader import KafkaReader
-from dataflows.connectors.kafka_writer import KafkaWriter, WriteError
+from dataflows.demo.broker_process import free_port
+from dataflows.kafka.reader import KafkaReader
+from dataflows.kafka.writer import KafkaWriter, WriteError
 from dataflows.records import Record
 
 pytestmark = pytest.mark.kafka

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from models.arrays import Doubles
-from models.experiments.moments import Estimate, estimate, gram
+from models.experiments.judge.moments import Estimate, estimate, gram
+from models.numeric.arrays import Doubles
 
 
 def values_of(

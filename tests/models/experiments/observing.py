@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from models.experiments.journal import OutcomeConfig
-from models.experiments.metrics import PLACE, MetricName
-from models.experiments.observations import Act, Exposed, Observation, Seen, Shown
-from models.experiments.user_outcomes import Change, UserOutcomes
+from models.experiments.judge.journal import OutcomeConfig
+from models.experiments.judge.metrics import PLACE, MetricName
+from models.experiments.judge.observations import Act, Exposed, Observation, Seen, Shown
+from models.experiments.judge.user_outcomes import Change, UserOutcomes
 
 MINUTE, DAY = 60_000, 86_400_000
 START = 1_700_000_000_000

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from models.ids import hash32, hash64
 from models.items import ItemTable
 from models.items.rows import pack_neighbours, pack_trending
+from models.numeric.ids import hash32, hash64
 
 NOW = 1_700_000_000_000
 DAY_MS = 86_400_000

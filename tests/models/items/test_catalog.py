@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from models.ids import hash64
 from models.items import ItemTable
 from models.items.attributes import attributes_of, content_vector, text_vector
 from models.messages import Item
-from models.ranking.batch import usable
+from models.numeric.ids import hash64
+from models.query.batch import usable
 from tests.models.items.builders import NOW, a_row, apply, row_of
 
 

@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.ids import hash32, hash64
 from models.items import ItemTable
 from models.items.rows import pack_content
 from models.messages import Item
+from models.numeric.ids import hash32, hash64
 from tests.models.items.builders import DAY_MS, NOW, a_row, a_trend, apply, row_of
 
 

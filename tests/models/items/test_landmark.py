@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.ids import hash64
 from models.items import ItemTable
 from models.messages import Item
-from models.ranking.batch import landmark_scale
+from models.numeric.ids import hash64
+from models.query.batch import landmark_scale
 from tests.models.items.builders import DAY_MS, NOW, a_row, a_trend, apply, posted, row_of
 
 LONG_MS = 4 * DAY_MS

@@ -3,9 +3,9 @@ import struct
 import numpy as np
 import pytest
 
-from models.ids import hash64
 from models.items import ItemTable
 from models.items.rows import pack_content
+from models.numeric.ids import hash64
 from tests.models.items.builders import NOW, a_row, a_trend
 
 LAST_TIME = 2**53 - 1

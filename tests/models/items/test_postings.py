@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.ids import hash32, hash64
 from models.items import ItemTable
 from models.messages import Item
+from models.numeric.ids import hash32, hash64
 from tests.models.items.builders import NOW, a_row, apply, posted, row_of
 
 DRAMA = "category=Drama"

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models.ids import hash64
 from models.items import ItemTable
 from models.items.rows import pack_content, pack_neighbours, to_bf16
+from models.numeric.ids import hash64
 from tests.models.items.builders import NOW, apply, row_of
 
 BF16_ERROR = 2.0**-8

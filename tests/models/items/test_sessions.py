@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.ids import hash64
 from models.items import ItemTable
 from models.items.rows import pack_session
 from models.items.sessions import LENGTH, SessionIndex
-from tests.models.scoring.builders import NOW, ASession, an_index, put_sessions
+from models.numeric.ids import hash64
+from tests.models.builders import NOW, ASession, an_index, put_sessions
 
 ROWS = {name: row for row, name in enumerate("abcdef")}
 SESSIONS = st.builds(

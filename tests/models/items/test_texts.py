@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.arrays import Floats
 from models.items.attributes import content_vector, text_vector
 from models.items.texts import HASHED, Sentences, TextSpace
 from models.messages import Item
+from models.numeric.arrays import Floats
 
 MEANINGS = {"sofa": 0, "couch": 0, "settee": 0, "lamp": 1, "lantern": 1, "kettle": 2, "teapot": 2}
 WIDTH = 96

@@ -2,11 +2,11 @@ import numpy as np
 
 from models.candidates.protocol import Candidates
 from models.candidates.trending import Trending
-from models.ids import hash64
 from models.items import ItemTable
-from models.query import Query
-from models.ranking.batch import QueryBatch
+from models.numeric.ids import hash64
+from models.query.batch import QueryBatch
 from models.strategy import Strategy
+from models.user.query import Query
 from tests.models.items.builders import NOW, a_trend, row_of
 
 IDS = [f"i-{n}" for n in range(20)]

@@ -10,9 +10,9 @@ from numba.core.dispatcher import Dispatcher
 from models.items import ItemTable
 from models.items.warm_up import warm_up
 from models.messages import Item
-from models.recommender import Recommender
+from models.serving.recommender import Recommender
 from tests.models.items.builders import NOW, DAY_MS, a_row, a_trend
-from tests.models.scoring.builders import a_query
+from tests.models.builders import a_query
 
 def compiled():
     kernels = [d for d in gc.get_objects() if isinstance(d, Dispatcher)]

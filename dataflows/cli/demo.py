@@ -1,0 +1,40 @@
+"""`eddy demo`: real people's behaviour in, recommendations out, on this machine."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+
+from dataflows.demo.show import show
+from dataflows.run import settings as configuration
+
+
+def demo(
+    events: Annotated[int, typer.Option(min=100, help="Ratings to stream.")] = 5_000,
+    rate: Annotated[float, typer.Option(min=1, help="Events a second.")] = 100.0,
+    headless: Annotated[bool, typer.Option("--headless", help="Draw no live view.")] = False,
+    json: Annotated[Path | None, typer.Option(help="Write the report to this file.")] = None,
+) -> None:
+    """Stream real film ratings through a broker and watch slates come back.
+
+    It starts a broker of its own, or uses KAFKA_HOME or EDDY_KAFKA__BOOTSTRAP_SERVERS where they are set; runs the
+    three flows; judges each slate by what its user rated next; and ends by itself with what the experiment says.
+    """
+    console = Console(stderr=True)
+    settings = configuration.load()
+    real = "EDDY_KAFKA__BOOTSTRAP_SERVERS" in os.environ
+    report = show(
+        events, rate, settings, os.environ.get("KAFKA_HOME"), real, console, live=console.is_terminal and not headless
+    )
+    latency = report["latency_ms"]
+    console.print(
+        f"{report['events']} events in, {report['slates']} slates out at {report['events_per_s']} events/s; "
+        f"event written → slate in hand p50 {latency['p50']} ms, p99 {latency['p99']} ms; "
+        f"{report['dead_letters']} dead letters",
+        highlight=False,
+    )
+    if json is not None:
+        json.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2))

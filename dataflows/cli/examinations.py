@@ -1,0 +1,113 @@
+"""What `eddy doctor` looks at: each examination yields findings, and none of them changes anything."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dataflows.errors import EddyError
+from dataflows.kafka.admin import UnreachableError, list_topics
+from dataflows.kafka.check import check_topics
+from dataflows.run.checkpoints import checked_device, start_of
+from dataflows.run.experiments_file import ExperimentError, load_experiments
+from dataflows.run.settings import Settings
+from dataflows.topics import declare
+
+TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    subject: str
+    state: Literal["ok", "warning", "error"]
+    """An `error` stops a flow or loses data; a `warning` can wait."""
+    text: str
+    """What was found and, where it is wrong, how to mend it."""
+
+
+def examine_all(settings: Settings) -> Iterator[Finding]:
+    """Look at everything that the flows need, in the order in which they need it."""
+    yield from _file_topics(settings.topics.folder) if settings.topics.folder else _cluster(settings)
+    yield _recovery(settings.recovery.folder)
+    yield _experiments(settings.experiments_file)
+    yield _checkpoint(settings.checkpoint)
+    yield _ranker(settings)
+
+
+def _file_topics(folder: Path) -> Iterator[Finding]:
+    if folder.is_dir():
+        yield Finding("topics", "ok", f"files in {folder}")
+    else:
+        text = f"{folder} is no folder: make it, or unset EDDY_TOPICS__FOLDER to use a cluster"
+        yield Finding("topics", "error", text)
+
+
+def _cluster(settings: Settings) -> Iterator[Finding]:
+    client = settings.kafka.client()
+    try:
+        found = list_topics(client, TIMEOUT_S)
+    except UnreachableError as error:
+        yield Finding("broker", "error", str(error))
+        return
+    yield Finding("broker", "ok", f"{settings.kafka.bootstrap_servers} answers and has {len(found)} topics")
+    topics = declare(settings.topics.prefix)
+    problems = check_topics(client, topics, settings.topics.partitions, TIMEOUT_S)
+    for problem in problems:
+        yield Finding("topics", problem.severity, problem.text)
+    if not problems:
+        yield Finding("topics", "ok", f"all {len(topics)} are as they should be")
+
+
+def _recovery(folder: Path | None) -> Finding:
+    if folder is None:
+        text = "off: after a crash a flow starts again from the log's beginning. Set EDDY_RECOVERY__FOLDER"
+        return Finding("recovery", "warning", text)
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        text = f"{nearest} is a file: name a folder in EDDY_RECOVERY__FOLDER"
+    elif not os.access(nearest, os.W_OK | os.X_OK):
+        text = f"{nearest} cannot be written: allow it to this user, or change EDDY_RECOVERY__FOLDER"
+    else:
+        made = "" if nearest == folder.absolute() else ", which the first run makes"
+        return Finding("recovery", "ok", f"in {folder}{made}")
+    return Finding("recovery", "error", text)
+
+
+def _experiments(path: Path | None) -> Finding:
+    if path is None:
+        return Finding("experiments", "ok", "none: EDDY_EXPERIMENTS_FILE is not set")
+    try:
+        experiments = load_experiments(path)
+    except ExperimentError as error:
+        return Finding("experiments", "error", str(error))
+    return Finding("experiments", "ok", f"{len(experiments.declared)} in {path}")
+
+
+def _checkpoint(path: Path | None) -> Finding:
+    from models.rankers.checkpoint import SHIPPED, CheckpointError, load_checkpoint  # noqa: PLC0415  # torch is slow
+
+    try:
+        checkpoint = load_checkpoint(path or SHIPPED)
+    except (OSError, CheckpointError) as error:
+        text = f"{error}: name a ranker's checkpoint in EDDY_CHECKPOINT, or none to use the shipped one"
+        return Finding("checkpoint", "error", text)
+    text = f"version {checkpoint.version} of the ranker {checkpoint.kind}, from {path or 'this release'}"
+    return Finding("checkpoint", "ok", text)
+
+
+def _ranker(settings: Settings) -> Finding:
+    name = settings.ranker.name
+    try:
+        checked_device(settings)
+        start = start_of(settings)
+    except EddyError as error:
+        return Finding("ranker", "error", str(error))
+    if name == "none":
+        return Finding("ranker", "ok", "none learns: EDDY_RANKER__NAME is not set")
+    if settings.strategy.ranker != name and not settings.experiments_file:
+        text = f"{name} learns, but serves nobody: set EDDY_STRATEGY__RANKER={name}, or name it in an experiment"
+        return Finding("ranker", "warning", text)
+    return Finding("ranker", "ok", f"{name} learns, from {start.version if start else 'nothing'} on")

@@ -1,0 +1,115 @@
+"""`eddy replay`: a file's messages, or those of the dead letters, onto a topic."""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from dataflows.cli.letters import originals
+from dataflows.cli.topics import load_for_cluster
+from dataflows.files.replay import AsFastAsPossible, Message, Pace, Sent, SpeedUp, Steady, keyed, read_events, replay
+from dataflows.kafka.scan import scan
+from dataflows.kafka.writer import KafkaWriter
+from dataflows.run.settings import Settings
+from dataflows.topics import DEAD_LETTERS, TOPICS
+
+KEYS = {topic.name: topic.key for topic in TOPICS}
+
+
+class Target(StrEnum):
+    """The topics that a platform writes."""
+
+    EVENTS = "events"
+    REQUESTS = "requests"
+    CATALOG = "catalog"
+    ERASURES = "erasures"
+
+
+File = Annotated[
+    Path | None, typer.Argument(help="Messages, one a line: .jsonl or .jsonl.gz.", show_default=False, dir_okay=False)
+]
+Topic = Annotated[
+    Target | None,
+    typer.Option(help="Where the messages go; of the dead letters, those that came from there.", show_default="events"),
+]
+Rate = Annotated[float | None, typer.Option(min=0.001, help="Messages a second.", show_default="as fast as possible")]
+Faster = Annotated[
+    float | None,
+    typer.Option(min=0.001, help="Keep the messages' own pace, so many times faster: 60 puts an hour into a minute."),
+]
+Letters = Annotated[bool, typer.Option("--dead-letters", help="Replay what the dead letters hold instead of a file.")]
+Reason = Annotated[str | None, typer.Option(help="Only dead letters of this reason, such as `late`.")]
+
+
+def replay_messages(
+    file: File = None,
+    topic: Topic = None,
+    rate: Rate = None,
+    speed_up: Faster = None,
+    dead_letters: Letters = False,
+    reason: Reason = None,
+) -> None:
+    """Write a file's messages onto a topic; or, with --dead-letters, the originals of the dead letters.
+
+    Each line is one message, which goes out as it is, under the key that its topic asks for. Whatever the pace, the
+    order of the file is kept, and all is delivered when the command ends.
+
+    Dead letters hold what could not be read, byte for byte. Once what refused them is mended (an event type was named
+    in the settings, say), this puts them back onto their topics; those still refused become dead letters again. The
+    letters stay where they are: choose by --reason and --topic what to put back, and do it once.
+    """
+    _check(file, rate, speed_up, dead_letters, reason)
+    pace = Steady(rate) if rate else SpeedUp(speed_up) if speed_up else AsFastAsPossible()
+    settings = load_for_cluster()
+    if file is not None:
+        name = topic or Target.EVENTS
+        size = file.stat().st_size if file.suffix == ".jsonl" and file.is_file() else None
+        _send(settings, name, keyed(read_events(file), KEYS[name]), pace, size)
+        return
+    letters = scan(settings.kafka.client(), settings.topics.prefix + DEAD_LETTERS.name)
+    found = originals(letters, topic, reason)
+    if not found:
+        Console(stderr=True).print("no dead letter is of that kind")
+    for source, messages in found.items():
+        _send(settings, source, messages, pace, sum(len(message.value or b"") for message in messages))
+
+
+def _check(
+    file: Path | None, rate: float | None, speed_up: float | None, dead_letters: bool, reason: str | None
+) -> None:
+    if (file is None) == (not dead_letters):
+        raise typer.BadParameter("name either a file or --dead-letters")
+    if reason is not None and not dead_letters:
+        raise typer.BadParameter("--reason chooses among dead letters: it needs --dead-letters")
+    if rate is not None and speed_up is not None:
+        raise typer.BadParameter("choose one pace: --rate or --speed-up")
+
+
+def _send(settings: Settings, topic: str, messages: Iterable[Message], pace: Pace, size: int | None) -> None:
+    client = settings.kafka.client() | settings.kafka.producer_options
+    writer = KafkaWriter(client, settings.topics.prefix + topic)
+    with _progress(topic, size) as (progress, task):
+
+        def tell(sent: Sent) -> None:
+            progress.update(task, completed=sent.n_bytes, told=_told(sent))
+
+        sent = replay(writer, messages, pace, tell, time.monotonic, time.sleep)
+    Console(stderr=True).print(f"{settings.topics.prefix}{topic}: {_told(sent)}", highlight=False)
+
+
+@contextmanager
+def _progress(topic: str, size: int | None) -> Iterator[tuple[Progress, TaskID]]:
+    columns = (SpinnerColumn(), TextColumn(topic), BarColumn(), TextColumn("{task.fields[told]}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield progress, progress.add_task(topic, total=size, told="")
+
+
+def _told(sent: Sent) -> str:
+    rate = f", {sent.n_messages / sent.seconds:,.0f}/s" if sent.seconds > 0 else ""
+    return f"{sent.n_messages:,} messages, {sent.n_bytes / 1e6:,.1f} MB{rate}"

@@ -1,0 +1,60 @@
+"""`eddy results`: what an experiment says now."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+
+from dataflows.cli.experiment_results import newest_results
+from dataflows.cli.result_table import show
+from dataflows.errors import EddyError
+from dataflows.files.topics import FileSource
+from dataflows.following.file_tables import read_whole
+from dataflows.kafka.scan import scan
+from dataflows.records import Record
+from dataflows.run import settings as configuration
+from dataflows.run.settings import Settings
+from dataflows.topics import EXPERIMENT_RESULTS
+
+Name = Annotated[str | None, typer.Argument(help="The experiment.", show_default="all that have results")]
+Json = Annotated[
+    Path | None,
+    typer.Option("--json", help="Write the result to this file, as it is on the topic.", show_default=False),
+]
+
+
+def results(experiment: Name = None, out: Json = None) -> None:
+    """Show what an experiment says now: its figures by variant, and how the lift of its goal has moved.
+
+    It may be looked at any time, and as often as you like: bounds and p-values hold at all looks together. An interval
+    that leaves out 0 decides; before that the experiment is `running`. A `mismatch` says that users did not fall into
+    the variants as planned: then look for the fault, and trust no figure.
+    """
+    settings = configuration.load()
+    found = newest_results(_records(settings))
+    if not found:
+        raise EddyError("there are no results yet: run `eddy run evaluate` with EDDY_EXPERIMENTS_FILE")
+    if experiment is not None and experiment not in found:
+        raise EddyError(f"no results of {experiment!r}; there are results of {', '.join(sorted(found))}")
+    if out is not None and experiment is None:
+        raise typer.BadParameter("--json writes one experiment: name it")
+    console = Console()
+    for name in [experiment] if experiment else sorted(found):
+        show(found[name], console)
+    if out is not None and experiment is not None:
+        try:
+            out.write_bytes(msgspec.json.format(msgspec.json.encode(found[experiment])))
+        except OSError as error:
+            raise EddyError(f"{out} cannot be written: {error.strerror}") from error
+
+
+def _records(settings: Settings) -> Iterator[Record]:
+    topic = settings.topics.prefix + EXPERIMENT_RESULTS.name
+    if settings.topics.folder is None:
+        yield from scan(settings.kafka.client(), topic)
+    else:
+        for batch in read_whole(FileSource(settings.topics.folder, topic, optional=True)):
+            yield from batch

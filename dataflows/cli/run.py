@@ -1,0 +1,37 @@
+"""`eddy run`: one process of one flow."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from dataflows.run import settings as configuration
+from dataflows.run.runtime import run_flow, store_folder
+from dataflows.run.worker import at_work
+
+
+class Flow(StrEnum):
+    """The flows that there are."""
+
+    RECOMMEND = "recommend"
+    LEARN = "learn"
+    EVALUATE = "evaluate"
+
+
+def run(flow: Annotated[Flow, typer.Argument(help="Which flow to run.")]) -> None:
+    """Run a flow until SIGTERM or Ctrl-C, which drain it: state is kept, nothing is lost, exit code 0.
+
+    `recommend` reads events and requests and writes slates and assignments; `learn` reads events and the
+    catalog and writes the item tables that recommend follows. Run both. `evaluate` reads what users did with what they
+    were shown and writes what the experiments say.
+
+    Settings come from the environment: EDDY_KAFKA__BOOTSTRAP_SERVERS says where Kafka is, EDDY_RECOVERY__FOLDER where
+    state survives a crash. `eddy doctor --settings` lists them all.
+    """
+    settings = configuration.load()
+    with at_work(flow, settings, store_folder(settings, flow)) as work:
+        run_flow(work.dataflow, settings, flow)
+    counts = ", ".join(f"{n} {name}" for name, n in sorted(work.health.counts.items())) or "nothing arrived"
+    console = Console(stderr=True)
+    console.print(f"[bold]{flow}[/bold] has drained and stopped: {counts}", highlight=False)

@@ -1,0 +1,75 @@
+"""Every setting as its reader needs it: the variable's name, the default, and what it means."""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, is_dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import orjson
+from pydantic import BaseModel
+
+from dataflows.run.presets import PRESETS, PresetName
+from dataflows.run.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One variable of the environment."""
+
+    variable: str
+    default: str
+    """As it is written in the environment; empty where there is none."""
+    text: str
+    """What it means; empty where the name says it all."""
+
+
+def all_settings(preset: PresetName | None = None) -> Iterator[Setting]:
+    """List every setting, section by section, in the order of `dataflows.run.settings`.
+
+    Parameters
+    ----------
+    preset : whose defaults are listed; none: the general ones.
+    """
+    defaults, texts = Settings.model_construct(preset=preset), _docstrings(Settings)
+    filled = PRESETS[preset].settings if preset else {}
+    for name in Settings.model_fields:
+        default = _filled(getattr(defaults, name), filled.get(name, {}))
+        if isinstance(default, BaseModel) or is_dataclass(default):
+            yield from _section(name, default)
+        else:
+            yield Setting(f"EDDY_{name.upper()}", _write(default), texts.get(name, ""))
+
+
+def _filled(section: Any, values: Mapping[str, Any]) -> Any:
+    """Put a preset's values into a section's defaults."""
+    if isinstance(section, BaseModel):
+        return section.model_copy(update=values)
+    return replace(section, **values) if values else section
+
+
+def _section(name: str, defaults: object) -> Iterator[Setting]:
+    texts = _docstrings(type(defaults))
+    for field in inspect.get_annotations(type(defaults)):
+        if field != "model_config":
+            variable = f"EDDY_{name}__{field}".upper()
+            yield Setting(variable, _write(getattr(defaults, field)), texts.get(field, ""))
+
+
+def _docstrings(section: type[Any]) -> dict[str, str]:
+    """Read the docstrings below a class's fields, which Python itself does not keep."""
+    (declared,) = ast.parse(textwrap.dedent(inspect.getsource(section))).body
+    assert isinstance(declared, ast.ClassDef)  # noqa: S101  # what a class's source is
+    return {
+        ast.unparse(field.target): " ".join(str(ast.literal_eval(text.value)).split())
+        for field, text in pairwise(declared.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
+    }
+
+
+def _write(value: object) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    return orjson.dumps(sorted(value) if isinstance(value, frozenset) else value).decode()

@@ -1,0 +1,87 @@
+"""`eddy simulate`: what an experiment would find, before it is run."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from dataflows.errors import EddyError
+from models.experiments.judge.simulation import RUNS_AT_ONCE, Plan, Runs, simulate
+from models.experiments.judge.verdict import Rules
+
+RunCount = Annotated[int, typer.Option(min=1, help="Experiments to simulate.")]
+Looks = Annotated[int, typer.Option(min=1, help="Times that somebody looks, evenly spread over the users.")]
+Lift = Annotated[float, typer.Option(help="The treatment's true lift: 0.1 turns a rate of 5% into 5.5%.")]
+Users = Annotated[int, typer.Option(min=2, help="Users of both variants, at the last look.")]
+Rate = Annotated[float, typer.Option(help="The control's conversion rate.")]
+Split = Annotated[float, typer.Option(help="Share of the users that really get the control; one half is planned.")]
+Alpha = Annotated[float, typer.Option(help="Share of false positives to be kept.")]
+MismatchBy = Annotated[int, typer.Option(min=1, help="Count the mismatch alarms up to so many users.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same figures.")]
+Json = Annotated[
+    Path | None, typer.Option("--json", help="Also write the figures to this file.", show_default=False, dir_okay=False)
+]
+
+
+def simulate_experiments(
+    runs: RunCount = 2_000,
+    looks: Looks = 140,
+    lift: Lift = 0.0,
+    users: Users = 200_000,
+    rate: Rate = 0.05,
+    split: Split = 0.5,
+    alpha: Alpha = 0.05,
+    mismatch_by: MismatchBy = 100_000,
+    seed: Seed = 1,
+    out: Json = None,
+) -> None:
+    """Plan an experiment: simulate it many times, by the rules that judge the real ones.
+
+    With --lift 0 it shows how often equal variants are called different: by the confidence sequence, at any look, and
+    by the naive test that stops at the first p < alpha. With the lift that you hope for it shows how often that is
+    found and how many users it takes. With a --split that was not planned it shows whether the alarm rings.
+    """
+    try:
+        plan, rules = Plan(users, looks, rate, lift, split), Rules(alpha=alpha)
+    except ValueError as error:
+        raise EddyError(f"this cannot be planned: {error}") from error
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("simulating", total=runs)
+        parts = []
+        for part in simulate(plan, rules, runs, seed):
+            parts.append(part)
+            progress.advance(task, RUNS_AT_ONCE)
+    figures = {"runs": runs, "looks": looks, "lift": lift} | _figures(parts, mismatch_by)
+    if out is not None:
+        try:
+            out.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        except OSError as error:
+            raise EddyError(f"{out} cannot be written: {error.strerror}") from error
+    _show(figures, plan, mismatch_by)
+
+
+def _figures(parts: list[Runs], mismatch_by: int) -> dict[str, Any]:
+    at_verdict = np.concatenate([part.users_at_verdict for part in parts])
+    decided = at_verdict[np.isfinite(at_verdict)]
+    return {
+        "positive_rate": float(np.isfinite(at_verdict).mean()),
+        "naive_positive_rate": float(np.concatenate([part.naive for part in parts]).mean()),
+        "median_users_at_verdict": int(np.median(decided)) if len(decided) else None,
+        "mismatch_rate": float((np.concatenate([part.users_at_mismatch for part in parts]) <= mismatch_by).mean()),
+    }
+
+
+def _show(figures: dict[str, Any], plan: Plan, mismatch_by: int) -> None:
+    title = f"{figures['runs']:,} experiments, {plan.users:,} users, {plan.looks} looks, true lift {plan.lift:+.1%}"
+    table = Table("", "", title=title, show_header=False)
+    users = figures["median_users_at_verdict"]
+    table.add_row("called a winner or harmful, at any look", f"{figures['positive_rate']:.1%}")
+    table.add_row("the same by a naive test at each look", f"{figures['naive_positive_rate']:.1%}")
+    table.add_row("users when it was called, median", "never called" if users is None else f"{users:,}")
+    table.add_row(f"mismatch alarm within {mismatch_by:,} users", f"{figures['mismatch_rate']:.1%}")
+    Console().print(table)

@@ -1,0 +1,222 @@
+"""`eddy train`: a ranker from the past."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from dataflows.errors import EddyError
+from dataflows.files.past import load_events, load_items
+from dataflows.run import settings as configuration
+from dataflows.run.settings import Settings
+from models.messages import Event, Item
+
+if TYPE_CHECKING:
+    from models.offline.train import Training, TrainingConfig
+    from models.rankers.checkpoint import Checkpoint
+    from models.rankers.fit import Report, TrainConfig
+
+Write: TypeAlias = Callable[[str, float, int], None]
+"""Notes a figure by its name, its value and the epoch."""
+
+
+class Model(StrEnum):
+    """The networks that there are."""
+
+    LINEAR = "linear"
+    MLP = "mlp"
+    NEUMF = "neumf"
+    GRU = "gru"
+
+
+class LossName(StrEnum):
+    """What a network may learn by."""
+
+    SOFTMAX = "softmax"
+    CROSS_ENTROPY = "cross_entropy"
+    MSE = "mse"
+
+
+class Tuned(StrEnum):
+    """What of a trained network may learn further."""
+
+    ALL = "all"
+    ADAPTER = "adapter"
+
+
+Events = Annotated[Path, typer.Argument(help="What happened: events, one a line, .jsonl or .jsonl.gz.")]
+Catalog = Annotated[Path | None, typer.Option(help="The items: titles, categories, tags, prices. None: ids alone.")]
+Name = Annotated[str | None, typer.Option(help="What the data is called, in the version of the ranker.")]
+Out = Annotated[Path, typer.Option(help="The checkpoint, for EDDY_CHECKPOINT.")]
+Kind = Annotated[Model, typer.Option(help="mlp: features alone; neumf: who, too; gru: what came before, too.")]
+Loss = Annotated[
+    LossName | None,
+    typer.Option(help="softmax: first among all; cross_entropy, mse: each for itself.", show_default="softmax"),
+]
+Start = Annotated[
+    Path | None, typer.Option("--from", help="A checkpoint to go on from, instead of a new network.", dir_okay=False)
+]
+FineTune = Annotated[Tuned, typer.Option(help="With --from: learn all weights, or a small correction beside them.")]
+Epochs = Annotated[int, typer.Option(min=1, help="At most so many; it stops once the newest slates get no better.")]
+Rate = Annotated[float, typer.Option(min=1e-6, help="Adam's learning rate.")]
+Decay = Annotated[float, typer.Option(min=0, help="Weight decay.")]
+Batch = Annotated[int, typer.Option(min=1, help="Slates a step.")]
+Seed = Annotated[int, typer.Option(help="Of the first weights and of the order of examples.")]
+Device = Annotated[str, typer.Option(help="Where it computes: cpu, cuda.")]
+Board = Annotated[Path | None, typer.Option(help="A folder for TensorBoard's logs; needs the extra `train`.")]
+
+
+def train(
+    events: Events,
+    out: Out,
+    catalog: Catalog = None,
+    name: Name = None,
+    model: Kind = Model.MLP,
+    loss: Loss = None,
+    start: Start = None,
+    fine_tune: FineTune = Tuned.ALL,
+    max_epochs: Epochs = 50,
+    learning_rate: Rate = 3e-3,
+    weight_decay: Decay = 1e-4,
+    batch_size: Batch = 256,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    tensorboard: Board = None,
+) -> None:
+    """Train a ranker on a file of events, and say what it is worth beside the blend.
+
+    Walks once through the past in its order: at each event it makes the slate that the flow would have made (by
+    EDDY_STRATEGY), notes what the user did next, and only then learns the event. The first four fifths of the time
+    make the examples, of which the newest fifth decides when to stop; the rest of the time judges. The same file gives
+    the same ranker.
+
+    Set EDDY_CHECKPOINT to the file: `recommend` serves it to strategies that ask for its kind, and `learn` goes on
+    from it where EDDY_RANKER__NAME says so.
+    """
+    from models.offline.train import TrainingConfig  # noqa: PLC0415
+    from models.offline.walk import WalkConfig  # noqa: PLC0415  # torch is slow
+    from models.rankers.fit import TrainConfig  # noqa: PLC0415
+
+    settings = configuration.load()
+    console = Console(stderr=True)
+    past, items = read_past(events, catalog, settings, console)
+    trained = _load(start) if start else None
+    config = TrainConfig(
+        kind=trained.kind if trained else model.value,
+        loss=loss.value if loss else trained.loss if trained else "softmax",
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        batch_size=batch_size,
+        max_epochs=max_epochs,
+        seed=seed,
+        fine_tune=fine_tune.value,
+        device=device,
+    )
+    with _board(tensorboard) as write:
+        made = TrainingConfig(WalkConfig((settings.strategy,)), config)
+        training = _train(past, items, name or events.name.split(".")[0], out, made, trained, console, write)
+        _tell(training, config, console, write)
+    console.print(f"{training.checkpoint.version}: {training.n_examples:,} examples, in {out}", highlight=False)
+
+
+def read_past(
+    events: Path, catalog: Path | None, settings: Settings, console: Console
+) -> tuple[list[Event], list[Item]]:
+    """Read events and items from files.
+
+    Raises
+    ------
+    EddyError : a file cannot be read, or a line of it is wrong.
+    """
+    with console.status(f"reading {events}"):
+        return load_events(events, settings.events), load_items(catalog, settings.events) if catalog else []
+
+
+def walking(console: Console) -> Progress:
+    """Draw a bar for what takes a while."""
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()
+    return Progress(*columns, console=console, transient=True)
+
+
+def _load(path: Path) -> "Checkpoint":
+    from models.rankers.checkpoint import CheckpointError, load_checkpoint  # noqa: PLC0415  # torch is slow
+
+    try:
+        return load_checkpoint(path)
+    except (OSError, CheckpointError) as error:
+        raise EddyError(f"--from: {error}") from error
+
+
+def _train(
+    past: list[Event],
+    items: list[Item],
+    name: str,
+    out: Path,
+    config: "TrainingConfig",
+    start: "Checkpoint | None",
+    console: Console,
+    write: Write,
+) -> "Training":
+    from models.offline.train import train  # noqa: PLC0415  # torch is slow
+
+    with walking(console) as bar:
+        walked = bar.add_task("walking through the past", total=len(past))
+        try:
+            return train(
+                past,
+                items,
+                name,
+                out,
+                config,
+                lambda n, of: bar.update(walked, completed=n, total=of),
+                _reporter(bar, write),
+                start,
+            )
+        except ValueError as error:
+            raise EddyError(f"{name}: {error}") from error
+        except OSError as error:
+            raise EddyError(f"{out} cannot be written: {error.strerror}") from error
+
+
+def _reporter(bar: Progress, write: Write) -> "Report":
+    def report(epoch: int, loss: float, valid: float) -> None:
+        bar.console.print(f"epoch {epoch}: loss {loss:.4f}, validation {valid:.4f}", highlight=False)
+        write("loss/train", loss, epoch)
+        write("loss/validation", valid, epoch)
+
+    return report
+
+
+def _tell(training: "Training", config: "TrainConfig", console: Console, write: Write) -> None:
+    [verdict] = training.verdicts
+    table = Table("ranker", "HR@10", "MRR", "NDCG@10", title=f"on the {verdict.learned.n:,} slates after the training")
+    for ranker, earned in (("blend", verdict.blend), (config.kind, verdict.learned)):
+        table.add_row(ranker, f"{earned.hit_rate:.4f}", f"{earned.mrr:.4f}", f"{earned.ndcg:.4f}")
+        for metric, value in (("hr", earned.hit_rate), ("mrr", earned.mrr), ("ndcg", earned.ndcg)):
+            write(f"test/{metric}/{ranker}", value, 0)
+    write("loss/test", verdict.loss, 0)
+    console.print(table)
+    console.print(f"test loss {verdict.loss:.4f}", highlight=False)
+
+
+@contextmanager
+def _board(folder: Path | None) -> Iterator[Write]:
+    """Write figures to TensorBoard's logs, or nowhere."""
+    if folder is None:
+        yield lambda _name, _value, _epoch: None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  # an extra
+    except ImportError as error:
+        raise EddyError("--tensorboard needs the extra `train`: pip install 'eddy-recs[train]'") from error
+    writer = SummaryWriter(str(folder))
+    try:
+        yield writer.add_scalar
+    finally:
+        writer.close()

@@ -1,0 +1,99 @@
+"""What is wrong with a cluster's topics, and how to mend it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from confluent_kafka import KafkaException
+
+from dataflows.kafka.admin import Admin, Client, UnreachableError
+from dataflows.topics import Topic
+
+AT_LEAST = ("retention.ms", "min.compaction.lag.ms")
+AT_MOST = ("max.compaction.lag.ms",)
+FOREVER = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a cluster or a topic on it."""
+
+    topic: str | None
+    """None: the cluster as a whole."""
+    severity: Literal["error", "warning"]
+    """An `error` stops a flow or loses data; a `warning` can wait."""
+    text: str
+    """What is wrong, and how to mend it."""
+
+
+def check_topics(client: Client, topics: Iterable[Topic], partitions: int, timeout_s: float = 10.0) -> list[Problem]:
+    """Say what is wrong with a cluster's topics, and how to mend it; an empty list is a clean bill.
+
+    Parameters
+    ----------
+    partitions : the least that each topic should have; more processes than partitions stand idle.
+    """
+    admin = Admin(client)
+    try:
+        sizes = admin.sizes(timeout_s)
+    except UnreachableError as error:
+        return [Problem(None, "error", str(error))]
+    problems: list[Problem] = []
+    for topic in topics:
+        if topic.name not in sizes:
+            problems.append(Problem(topic.name, "error", f"{topic.name} is missing: run `eddy topics create`"))
+        else:
+            problems += _size_problems(topic, sizes[topic.name], partitions)
+            problems += _config_problems(topic, admin, timeout_s)
+    return problems
+
+
+def _size_problems(topic: Topic, found: int, partitions: int) -> Iterator[Problem]:
+    if topic.partitions is not None and found != topic.partitions:
+        yield Problem(
+            topic.name,
+            "error",
+            f"{topic.name} has {found} partitions and must have {topic.partitions}: "
+            "stop the flows, delete the topic and run `eddy topics create`",
+        )
+    elif topic.partitions is None and found < partitions:
+        yield Problem(
+            topic.name,
+            "warning",
+            f"{topic.name} has {found} of {partitions} partitions, and no more processes can share it. "
+            f"Lower EDDY_TOPICS__PARTITIONS to {found}, or make the topic anew: partitions that are added "
+            "later move keys away from their history",
+        )
+
+
+def _config_problems(topic: Topic, admin: Admin, timeout_s: float) -> Iterator[Problem]:
+    try:
+        found = admin.config(topic.name, timeout_s)
+    except KafkaException as error:
+        yield Problem(
+            topic.name,
+            "warning",
+            f"the settings of {topic.name} could not be read ({error.args[0].str()}): compare them with "
+            f"cleanup.policy={topic.cleanup} by hand, or allow this client DescribeConfigs on the topic",
+        )
+        return
+    policy = found.get("cleanup.policy", topic.cleanup)
+    if set(policy.split(",")) != set(topic.cleanup.split(",")):
+        yield Problem(topic.name, "error", _mend(topic, "cleanup.policy", policy, topic.cleanup))
+    for name, wanted in topic.config.items():
+        if name in found and not _fits(name, found[name], wanted):
+            yield Problem(topic.name, "warning", _mend(topic, name, found[name], wanted))
+
+
+def _fits(name: str, found: str, wanted: str) -> bool:
+    if name in AT_LEAST:
+        return int(found) == FOREVER or int(found) >= int(wanted)
+    return name not in AT_MOST or int(found) <= int(wanted)
+
+
+def _mend(topic: Topic, name: str, found: str, wanted: str) -> str:
+    value = f"[{wanted}]" if "," in wanted else wanted
+    return (
+        f"{topic.name} has {name}={found} instead of {wanted}: kafka-configs.sh --alter --entity-type topics "
+        f"--entity-name {topic.name} --add-config {name}={value}"
+    )

@@ -1,0 +1,249 @@
+"""A partitioned Kafka sink with one fenced writer a partition: no message is lost, none is written twice.
+
+The snapshot of a partition is its end offset. A resumed writer first fences its predecessor, then reads its own
+partition back from that offset and drops whatever the flow is about to emit again. Transactions commit beside the
+flow, as many messages at a time as have gathered while the one before committed.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+from zlib import crc32
+
+from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from dataflows.errors import EddyError, FencedError
+from dataflows.kafka.admin import partitions_of
+from dataflows.kafka.read_back import ID_HEADER, read_back, record_hash
+from dataflows.records import Outgoing
+
+Option = str | int | float | bool
+Delivery = Literal["transactional", "idempotent"]
+
+log = logging.getLogger(__name__)
+
+FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)  # noqa: SLF001
+
+
+class DeliveryError(EddyError):
+    """The broker did not take a message."""
+
+
+@dataclass(frozen=True)
+class KafkaSink(FixedPartitionedSink[Outgoing, int]):
+    """All partitions of one topic; the state of each is the offset after the last message written."""
+
+    client: dict[str, Option] = field(repr=False)
+    """librdkafka options; they may hold secrets."""
+    topic: str
+    flow: str
+    """Names the writer: one flow, one writer a partition."""
+    delivery: Delivery = "transactional"
+    read_back: bool = True
+    """False for topics whose messages may be written again, since their rows carry versions."""
+    timeout_s: float = 60.0
+    """How long a broker may be away before the flow stops."""
+    max_pending: int = 50_000
+    """Messages that may wait for a partition's broker before the flow waits too."""
+
+    def list_parts(self) -> list[str]:
+        """Name the partitions; zero-padded, since the engine orders names as text."""
+        return [f"{partition:05d}" for partition in range(partitions_of(self.client, self.topic))]
+
+    def part_fn(self, item_key: str) -> int:
+        """Route a key as librdkafka's own `consistent` partitioner does (a small int, or the engine panics)."""
+        return crc32(item_key.encode()) & 0x7FFFFFFF
+
+    def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> "KafkaSinkPartition":  # noqa: ARG002
+        """Fence the partition's former writer, then read back what it wrote after the snapshot."""
+        return KafkaSinkPartition(self, int(for_part), resume_state)
+
+
+class KafkaSinkPartition(StatefulSinkPartition[Outgoing, int]):
+    """Writes one partition."""
+
+    def __init__(self, sink: KafkaSink, partition: int, resume_at: int | None) -> None:
+        self._writer = _Writer(sink, partition)
+        self._written: set[int] = set()
+        end = resume_at or 0
+        if sink.read_back:
+            self._written, end = read_back(sink.client, sink.topic, partition, resume_at, sink.flow, sink.timeout_s)
+        self._writer.end_offset = end
+        self._writer.start()
+
+    def write_batch(self, values: list[Outgoing]) -> None:
+        """Hand a batch to the writer; raises what went wrong with an earlier one."""
+        if self._written:
+            values = [value for value in values if not self._was_written(value)]
+        if values:
+            self._writer.put(values)
+
+    def _was_written(self, value: Outgoing) -> bool:
+        key = record_hash(value.record_id)
+        if key not in self._written:
+            return False
+        self._written.discard(key)
+        return True
+
+    def snapshot(self) -> int:
+        """Wait until all that was handed over is committed; return the offset after it."""
+        return self._writer.drain()
+
+    def close(self) -> None:
+        """Write what is left, and leave; raises nothing."""
+        self._writer.close()
+
+
+class _Writer(threading.Thread):
+    """Commits beside the flow: while one transaction commits, the next one gathers."""
+
+    def __init__(self, sink: KafkaSink, partition: int) -> None:
+        super().__init__(name=f"write-{sink.topic}-{partition}", daemon=True)
+        self._sink = sink
+        self._partition = partition
+        self._where = f"{sink.topic}/{partition}"
+        self._changed = threading.Condition()
+        self._gathered: deque[list[Outgoing]] = deque()
+        self._n_pending = 0
+        self._closing = False
+        self._failure: EddyError | None = None
+        self.end_offset = 0
+        options: dict[str, Option] = {"enable.idempotence": True, "linger.ms": 0, "acks": "all"}
+        if sink.delivery == "transactional":
+            options["transactional.id"] = f"{sink.flow}-{sink.topic}-{partition}"
+            options["transaction.timeout.ms"] = int(sink.timeout_s * 1_000)
+        self._producer = Producer(options | sink.client)
+        if sink.delivery == "transactional":
+            self._guard(lambda: self._producer.init_transactions(sink.timeout_s))
+
+    def _guard(self, call: Callable[[], object]) -> None:
+        """Turn a client's exception into one that says what to do."""
+        try:
+            call()
+        except KafkaException as failure:
+            raise self._explained(failure.args[0]) from failure
+
+    def _explained(self, error: KafkaError) -> EddyError:
+        if error.code() in FENCED:
+            return FencedError(
+                f"{self._where}: fenced. Another copy of the flow {self._sink.flow!r} has started and writes "
+                "from now on; this one stops. Nothing was written twice and nothing is lost. Run one copy a flow, "
+                "or let the copies share the users as one cluster (EDDY_CLUSTER__ADDRESSES)"
+            )
+        return DeliveryError(
+            f"{self._where}: the broker did not take a message: {error.str()}. The flow stops before it loses one; "
+            "mend the broker (`eddy doctor` says what is wrong) and start again, it resumes from its last snapshot"
+        )
+
+    def put(self, values: list[Outgoing]) -> None:
+        with self._changed:
+            while self._n_pending >= self._sink.max_pending and self._failure is None:
+                self._changed.wait()
+            self._raise_failure()
+            self._gathered.append(values)
+            self._n_pending += len(values)
+            self._changed.notify_all()
+
+    def drain(self) -> int:
+        with self._changed:
+            while self._n_pending and self._failure is None:
+                self._changed.wait()
+            self._raise_failure()
+            return self.end_offset
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def close(self) -> None:
+        # Never raises. The engine also closes partitions while it unwinds from another one's failure, where a second
+        # would abort the process; in a clean stop it asks for a snapshot first, which raises what went wrong.
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self.join(self._sink.timeout_s)
+
+    def run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._gathered and not self._closing:
+                    self._changed.wait()
+                if not self._gathered:
+                    return
+                values = [value for batch in self._gathered for value in batch]
+                self._gathered.clear()
+            try:
+                self._write(values)
+            except KafkaException as failure:
+                self._fail(self._explained(failure.args[0]))
+                return
+            except EddyError as failure:
+                self._fail(failure)
+                return
+            with self._changed:
+                self._n_pending -= len(values)
+                self._changed.notify_all()
+
+    def _fail(self, failure: EddyError) -> None:
+        log.error("%s", failure)
+        with self._changed:
+            self._failure = failure
+            self._changed.notify_all()
+
+    def _write(self, values: list[Outgoing]) -> None:
+        if self._sink.delivery == "idempotent":
+            self._produce(values)
+            if self._producer.flush(self._sink.timeout_s):
+                raise self._explained(KafkaError(KafkaError._MSG_TIMED_OUT))  # noqa: SLF001
+            self._raise_failure()
+            return
+        deadline = time.monotonic() + self._sink.timeout_s
+        while True:
+            try:
+                self._producer.begin_transaction()
+                self._produce(values)
+                self._commit(deadline)
+            except KafkaException as failure:
+                error = failure.args[0]
+                if not error.txn_requires_abort() or time.monotonic() > deadline:
+                    raise
+                log.warning("%s: transaction aborted and tried again: %s", self._where, error.str())
+                self._producer.abort_transaction(self._sink.timeout_s)
+            else:
+                return
+
+    def _commit(self, deadline: float) -> None:
+        while True:
+            try:
+                self._producer.commit_transaction(self._sink.timeout_s)
+            except KafkaException as failure:
+                if not failure.args[0].retriable() or time.monotonic() > deadline:
+                    raise
+            else:
+                return
+
+    def _produce(self, values: list[Outgoing]) -> None:
+        produce = self._producer.produce
+        for value in values:
+            while True:
+                try:
+                    produce(
+                        self._sink.topic, value.value, value.key, self._partition, self._delivered,
+                        headers=[(ID_HEADER, value.record_id)],
+                    )  # fmt: skip
+                except BufferError:
+                    self._producer.poll(0.1)
+                else:
+                    break
+        self._producer.poll(0)
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self.end_offset = (message.offset() or 0) + 1
+        elif self._sink.delivery == "idempotent":
+            self._failure = self._explained(error)

@@ -1,0 +1,241 @@
+"""A lean partitioned Kafka source: bytes in batches, offsets in the recovery store and, for lag tools, in a group."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Literal
+
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from dataflows.errors import EddyError
+from dataflows.kafka.admin import bounds_of, partitions_of
+from dataflows.records import Record
+
+Option = str | int | float | bool
+
+BATCH = 1_000
+"""Records that a partition hands over at a time."""
+MAX_READ_AHEAD = 10 * BATCH
+"""Records of all partitions that may wait here; the client's own queues hold the rest."""
+
+
+class LostOffsetError(EddyError):
+    """The log no longer holds the offset at which a flow has to go on."""
+
+
+class SharedConsumer:
+    """One client that reads all partitions of a process: its connections and threads do not grow with them.
+
+    Parameters
+    ----------
+    client : librdkafka options; they may hold secrets.
+    group : consumer group to which offsets are committed, for lag tools; the recovery store decides where to resume.
+    """
+
+    def __init__(self, client: dict[str, Option], group: str) -> None:
+        self._options = client | {
+            "group.id": group,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "error",
+        }
+        self._consumer: Consumer | None = None
+        self._inboxes: dict[tuple[str, int], Inbox] = {}
+        self._n_waiting = 0
+
+    @property
+    def client(self) -> Consumer:
+        """The client, which connects when it is first needed."""
+        if self._consumer is None:
+            self._consumer = Consumer(self._options)
+        return self._consumer
+
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """Return a partition's first offset and the one after its last."""
+        return bounds_of(self.client, topic, partition)
+
+    def open(self, topic: str, partition: int, offset: int) -> "Inbox":
+        """Begin to read a partition at an offset."""
+        inbox = self._inboxes[topic, partition] = Inbox()
+        self.client.incremental_assign([TopicPartition(topic, partition, offset)])
+        return inbox
+
+    def take(self, inbox: "Inbox") -> list[Record]:
+        """Return what has arrived for a partition, at most `BATCH` records, without waiting."""
+        if not inbox.records and self._n_waiting < MAX_READ_AHEAD:
+            self._distribute()
+        taken = list(islice(inbox.records, BATCH))
+        for _ in taken:
+            inbox.records.popleft()
+        self._n_waiting -= len(taken)
+        return taken
+
+    def _distribute(self) -> None:
+        for message in self.client.consume(BATCH, 0):
+            partition = message.partition() or 0
+            inbox = self._inboxes.get((message.topic() or "", partition))
+            error = message.error()
+            if error is not None:
+                _note(error, inbox)
+                continue
+            if inbox is None:
+                continue  # left in the client's queue by a partition that was closed
+            inbox.ended = False
+            inbox.records.append(
+                Record(partition, message.offset() or 0, message.timestamp()[1], message.key(), message.value())
+            )
+            self._n_waiting += 1
+
+    def commit(self, topic: str, partition: int, offset: int, *, asynchronous: bool) -> None:
+        """Commit an offset to the group."""
+        self.client.commit(offsets=[TopicPartition(topic, partition, offset)], asynchronous=asynchronous)  # type: ignore[call-overload]
+
+    def close(self, topic: str, partition: int) -> None:
+        """Stop reading a partition; the last one closes the client."""
+        self._n_waiting -= len(self._inboxes.pop((topic, partition)).records)
+        if not self._inboxes:
+            self.client.close()
+            self._consumer = None
+        else:
+            self.client.incremental_unassign([TopicPartition(topic, partition)])
+
+
+@dataclass(slots=True)
+class Inbox:
+    """What has arrived for one partition and was not handed over yet."""
+
+    records: deque[Record] = field(default_factory=deque)
+    ended: bool = False
+    """Whether the partition's end was reached."""
+    out_of_range: bool = False
+    """Whether the log no longer holds the next offset."""
+
+
+def _note(error: KafkaError, inbox: Inbox | None) -> None:
+    """Take what the client says in place of a message; raises what it cannot mend by itself."""
+    code = error.code()
+    if code == KafkaError._PARTITION_EOF:  # noqa: SLF001
+        if inbox is not None:
+            inbox.ended = True
+    elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001
+        if inbox is not None:
+            inbox.out_of_range = True
+    elif not error.retriable() and code not in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):  # noqa: SLF001
+        raise KafkaException(error)
+
+
+def proceed() -> None:
+    """Let a snapshot be taken."""
+
+
+@dataclass(frozen=True)
+class KafkaSource(FixedPartitionedSource[Record, int]):
+    """All partitions of one topic; the state of each is its next offset."""
+
+    client: dict[str, Option] = field(repr=False)
+    """librdkafka options; they may hold secrets."""
+    topic: str
+    consumer: SharedConsumer
+    """Reads for all sources of a process."""
+    stop: Callable[[], bool]
+    """Once true, every partition ends and the flow drains."""
+    before_snapshot: Callable[[], None] = proceed
+    """Called before each snapshot; what it raises stops the flow with nothing snapshot."""
+    start: Literal["earliest", "latest"] = "earliest"
+    """Where to begin without a snapshot."""
+    lost_offsets: Literal["fail", "earliest"] = "fail"
+    """What to do where the log no longer holds the offset to resume at."""
+    idle_s: float = 0.002
+    """How long an empty partition rests before it is polled again."""
+    until_end: bool = False
+    """End at the present end of each partition: for batch runs and tests."""
+
+    def list_parts(self) -> list[str]:
+        """Name the partitions; zero-padded, since the engine orders names as text."""
+        return [f"{partition:05d}" for partition in range(partitions_of(self.client, self.topic))]
+
+    def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> "KafkaSourcePartition":  # noqa: ARG002
+        """Open one partition at its snapshot's offset, or at `start`."""
+        return KafkaSourcePartition(self, int(for_part), resume_state)
+
+
+class KafkaSourcePartition(StatefulSourcePartition[Record, int]):
+    """Reads one partition."""
+
+    def __init__(self, source: KafkaSource, partition: int, resume_at: int | None) -> None:
+        self._source = source
+        self._partition = partition
+        self._awake: datetime | None = None
+        self._idle = timedelta(seconds=source.idle_s)
+        self._next = self._first_offset(resume_at, *source.consumer.bounds(source.topic, partition))
+        self._snapshot_at: int | None = None
+        self._committed_at = self._next
+        self._inbox = source.consumer.open(source.topic, partition, self._next)
+
+    def _first_offset(self, resume_at: int | None, first: int, end: int) -> int:
+        if resume_at is None:
+            return first if self._source.start == "earliest" else end
+        if first <= resume_at <= end:
+            return resume_at
+        if self._source.lost_offsets == "earliest":
+            return first
+        raise LostOffsetError(self._lost(resume_at, first, end))
+
+    def _lost(self, at: int, first: int, end: int) -> str:
+        where = f"{self._source.topic}/{self._partition}: the flow has to go on at offset {at}"
+        if at < first:
+            where += f", but the log begins at {first}: {first - at} messages were deleted before they were read"
+        else:
+            where += f", but the log ends at {end}: the topic was made anew or cut"
+        return (
+            f"{where}. To go on without them, start once with EDDY_KAFKA__LOST_OFFSETS=earliest; "
+            "to keep this from happening, raise the topic's retention.ms above the longest stop"
+        )
+
+    def next_batch(self) -> list[Record]:
+        """Return what has arrived, without waiting."""
+        source = self._source
+        if source.stop():
+            raise StopIteration
+        records = source.consumer.take(self._inbox)
+        if records:
+            self._next = records[-1].offset + 1
+            self._awake = None
+        elif self._inbox.out_of_range:
+            bounds = source.consumer.bounds(source.topic, self._partition)
+            raise LostOffsetError(self._lost(self._next, *bounds))
+        elif self._inbox.ended and source.until_end:
+            raise StopIteration
+        else:
+            self._awake = datetime.now(UTC) + self._idle
+        return records
+
+    def next_awake(self) -> datetime | None:
+        """Say when to poll again after an empty batch."""
+        return self._awake
+
+    def snapshot(self) -> int:
+        """Return the next offset; commit the one before it, which the recovery store holds by now."""
+        self._source.before_snapshot()
+        if self._snapshot_at is not None and self._snapshot_at != self._committed_at:
+            self._commit(self._snapshot_at, asynchronous=True)
+        self._snapshot_at = self._next
+        return self._next
+
+    def _commit(self, offset: int, *, asynchronous: bool) -> None:
+        self._source.consumer.commit(self._source.topic, self._partition, offset, asynchronous=asynchronous)
+        self._committed_at = offset
+
+    def close(self) -> None:
+        """Commit the last offset and leave."""
+        try:
+            if self._next != self._committed_at:
+                self._commit(self._next, asynchronous=False)
+        except KafkaException:
+            pass  # the group only serves lag tools; the recovery store holds the truth
+        finally:
+            self._source.consumer.close(self._source.topic, self._partition)

@@ -1,0 +1,176 @@
+"""Where a flow's topics are: on a cluster, or in a folder of files. Both give the same sources, sinks and tables."""
+
+from collections import Counter
+from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
+from typing import Protocol
+
+from dataflows.codecs import catalog_decoder
+from dataflows.errors import EddyError
+from dataflows.files.topics import FileSink, FileSource
+from dataflows.following.file_tables import FileTables, read_whole
+from dataflows.following.results import followed, take_results
+from dataflows.following.tables import KafkaTables, Tables
+from dataflows.kafka.check import check_topics
+from dataflows.kafka.control import SharedStop
+from dataflows.kafka.sink import KafkaSink
+from dataflows.kafka.source import KafkaSource, SharedConsumer
+from dataflows.run.settings import Settings
+from dataflows.run.stopping import Stop
+from dataflows.topics import declare
+from models.experiments.assign.traffic import Traffic
+from models.items import ItemTable
+
+
+class LoadableTables(Tables, Protocol):
+    """Tables that are filled before the first slate."""
+
+    def load(self) -> object:
+        """Apply all that there is now."""
+
+    def close(self) -> None:
+        """Stop following."""
+
+
+class Edges(Protocol):
+    """What joins a flow's graph with its topics; names are those of `dataflows.topics`, without the prefix."""
+
+    where: str
+    """The place as a person would say it."""
+
+    def source(self, topic: str) -> KafkaSource | FileSource:
+        """Read a topic."""
+
+    def sink(self, topic: str) -> KafkaSink | FileSink:
+        """Write a topic."""
+
+    def tables(self, table: ItemTable, counts: Counter[str]) -> LoadableTables:
+        """Keep an item table current."""
+
+    def results(self, traffic: Traffic, counts: Counter[str]) -> AbstractContextManager[None]:
+        """Keep the shares of the traffic current, where any may move."""
+
+    def close(self) -> None:
+        """Stop what runs beside the flow."""
+
+
+def open_edges(flow: str, settings: Settings, stop: Stop) -> Edges:
+    """Choose between cluster and files, as the settings say.
+
+    Raises
+    ------
+    EddyError : the broker or a topic is not what the flow needs.
+    """
+    return FileEdges(flow, settings, stop) if settings.topics.folder else KafkaEdges(flow, settings, stop)
+
+
+class KafkaEdges:
+    """Topics on a cluster.
+
+    Raises
+    ------
+    EddyError : the broker does not answer, or a topic is missing or wrong.
+    """
+
+    def __init__(self, flow: str, settings: Settings, stop: Stop) -> None:
+        self._flow = flow
+        self._settings = settings
+        self._stop = stop
+        self._prefix = settings.topics.prefix
+        self._client = settings.kafka.client()
+        self.where = settings.kafka.bootstrap_servers
+        problems = check_topics(self._client, declare(self._prefix), 1)
+        if serious := [problem.text for problem in problems if problem.severity == "error"]:
+            raise EddyError("\n".join(serious))
+        self._consumer = SharedConsumer(
+            self._client | settings.kafka.consumer_options, f"{self._prefix}eddy-{self._flow}"
+        )
+        self._shared: SharedStop | None = None
+        if len(settings.cluster.members) > 1:
+            self._shared = SharedStop(self._client, f"{self._prefix}control", flow, stop.follow)
+            stop.on_request.append(self._shared.announce)
+
+    def source(self, topic: str) -> KafkaSource:
+        """Read a topic's partitions, from the recovery store's offsets on."""
+        kafka = self._settings.kafka
+        return KafkaSource(
+            self._client,
+            self._prefix + topic,
+            self._consumer,
+            self._stop,
+            self._stop.before_snapshot,
+            start=kafka.start,
+            lost_offsets=kafka.lost_offsets,
+        )
+
+    def sink(self, topic: str) -> KafkaSink:
+        """Write a topic's partitions, one fenced writer each."""
+        return KafkaSink(
+            self._client | self._settings.kafka.producer_options,
+            self._prefix + topic,
+            f"{self._prefix}{self._flow}",
+            self._settings.delivery,
+            read_back=topic != "model-updates",
+        )
+
+    def tables(self, table: ItemTable, counts: Counter[str]) -> KafkaTables:
+        """Follow `model-updates` and `catalog`."""
+        return KafkaTables(
+            self._client | self._settings.kafka.consumer_options,
+            f"{self._prefix}model-updates",
+            f"{self._prefix}catalog",
+            catalog_decoder(self._settings.events),
+            table,
+            counts,
+        )
+
+    def results(self, traffic: Traffic, counts: Counter[str]) -> AbstractContextManager[None]:
+        """Follow `experiment-results`."""
+        if not traffic.may_move:
+            return nullcontext()
+        client = self._client | self._settings.kafka.consumer_options
+        return followed(client, f"{self._prefix}experiment-results", traffic, counts)
+
+    def close(self) -> None:
+        """Stop listening for other processes' stops."""
+        if self._shared is not None:
+            self._shared.close()
+
+
+class FileEdges:
+    """Topics in a folder of JSON-lines files: read to their end, and written anew by a flow without a snapshot."""
+
+    def __init__(self, flow: str, settings: Settings, stop: Stop) -> None:
+        folder = settings.topics.folder
+        assert folder is not None  # noqa: S101 - else these are not the edges
+        self._flow = flow
+        self._settings = settings
+        self._stop = stop
+        self._folder = folder
+        self._prefix = settings.topics.prefix
+        self.where = str(folder)
+
+    def source(self, topic: str) -> FileSource:
+        """Read a topic to its end; only `events` has to be there."""
+        name, stop = self._prefix + topic, self._stop
+        return FileSource(self._folder, name, stop, stop.before_snapshot, optional=topic != "events")
+
+    def sink(self, topic: str) -> FileSink:
+        """Write a topic; each flow has a file of its own for its dead letters, since it cuts back what it wrote."""
+        name = f"{topic}/{self._flow}" if topic == "dead-letters" else topic
+        return FileSink(self._folder, self._prefix + name, packed=topic == "model-updates")
+
+    def tables(self, table: ItemTable, counts: Counter[str]) -> FileTables:
+        """Load `catalog` and `model-updates` as they are now."""
+        rows = FileSource(self._folder, f"{self._prefix}model-updates", optional=True, packed=True)
+        catalog = FileSource(self._folder, f"{self._prefix}catalog", optional=True)
+        return FileTables(rows, catalog, catalog_decoder(self._settings.events), table, counts)
+
+    def results(self, traffic: Traffic, counts: Counter[str]) -> AbstractContextManager[None]:
+        """Take in `experiment-results` as they are now."""
+        results = FileSource(self._folder, f"{self._prefix}experiment-results", optional=True)
+        take_results(chain.from_iterable(read_whole(results)), traffic, counts)
+        return nullcontext()
+
+    def close(self) -> None:
+        """Nothing runs beside the flow."""

@@ -1,0 +1,141 @@
+"""What a running flow has beside its graph: health and metrics, the recovery store, the collector."""
+
+import gc
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from bytewax.dataflow import Dataflow
+from bytewax.recovery import RecoveryConfig, init_db_dir
+from bytewax.run import cli_main
+from prometheus_client import CollectorRegistry, make_wsgi_app
+from prometheus_client.core import CounterMetricFamily
+
+from dataflows.errors import EddyError, mendable
+from dataflows.run.settings import HttpSettings, Settings
+
+
+@dataclass
+class Health:
+    """What the probes see."""
+
+    ready: bool = False
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+class _Counts:
+    """Exports the flow's counts as Prometheus metrics."""
+
+    def __init__(self, flow: str, counts: Counter[str]) -> None:
+        self._flow = flow
+        self._counts = counts
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        family = CounterMetricFamily("eddy_messages", "Messages by what became of them.", labels=["flow", "outcome"])
+        for outcome, n in sorted(self._counts.items()):
+            family.add_metric([self._flow, outcome], n)
+        yield family
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Probes are not news."""
+
+
+@contextmanager
+def serve_health(settings: HttpSettings, flow: str, health: Health) -> Iterator[int]:
+    """Serve `/healthz`, `/readyz` and `/metrics`; gives the port."""
+    if not settings.enabled:
+        yield 0
+        return
+    registry = CollectorRegistry()
+    registry.register(_Counts(flow, health.counts))
+    metrics = make_wsgi_app(registry)
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        path = environ["PATH_INFO"]
+        if path == "/metrics":
+            return metrics(environ, start_response)
+        good = path == "/healthz" or (path == "/readyz" and health.ready)
+        known = path in ("/healthz", "/readyz")
+        status = "200 OK" if good else "503 Service Unavailable" if known else "404 Not Found"
+        start_response(status, [("Content-Type", "text/plain")])
+        return [status[4:].encode()]
+
+    try:
+        server = make_server(settings.host, settings.port, app, server_class=_Server, handler_class=_Quiet)
+    except OSError as error:
+        raise EddyError(
+            f"the health endpoint cannot listen on {settings.host}:{settings.port}: {error.strerror}; "
+            "choose another EDDY_HTTP__PORT (0 takes a free one), or EDDY_HTTP__ENABLED=false"
+        ) from None
+    threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def store_folder(settings: Settings, flow: str) -> Path | None:
+    """Name the folder of the flow's recovery store; None where recovery is off."""
+    return None if settings.recovery.folder is None else settings.recovery.folder / flow
+
+
+def recovery_store(settings: Settings, flow: str) -> RecoveryConfig | None:
+    """Open the flow's recovery store, made at the first start by process 0; None where recovery is off."""
+    folder = store_folder(settings, flow)
+    if folder is None:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    if settings.cluster.process_id == 0 and not any(folder.glob("part-*.sqlite3")):
+        init_db_dir(folder, settings.recovery.partitions)  # type: ignore[no-untyped-call]
+    return RecoveryConfig(str(folder))  # type: ignore[no-untyped-call]
+
+
+def calm_collector() -> None:
+    """Let the garbage collector leave long-lived objects alone.
+
+    What start-up made lives as long as the process, and profiles live for days: with Python's defaults they are
+    searched for garbage many times a second. The benchmark's bare loop makes a fifth more slates with these thresholds.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+def run_flow(dataflow: Dataflow, settings: Settings, flow: str) -> None:
+    """Run a flow until its sources end.
+
+    Raises
+    ------
+    EddyError : what stopped the flow, where a person can mend it.
+    """
+    seconds = settings.recovery.epoch_interval_s if flow == "recommend" else settings.recovery.learn_epoch_interval_s
+    recovery = recovery_store(settings, flow)
+    members = settings.cluster.members
+    calm_collector()
+    try:
+        cli_main(  # type: ignore[no-untyped-call]
+            dataflow,
+            process_id=settings.cluster.process_id if members else None,
+            addresses=members or None,
+            epoch_interval=timedelta(seconds=seconds) if recovery else None,
+            recovery_config=recovery,
+        )
+    except BaseException as error:
+        known = mendable(error)
+        if known is None:
+            raise
+        raise known from None

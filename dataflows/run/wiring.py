@@ -1,0 +1,116 @@
+"""Joins each flow with its topics as the settings say: the one place where graphs, topics and helpers meet."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import torch
+from bytewax.dataflow import Dataflow
+from rich.console import Console
+
+from dataflows import evaluate, learn, recommend
+from dataflows.codecs import catalog_decoder, encode, event_decoder, event_time, slate_decoder
+from dataflows.errors import EddyError
+from dataflows.run.aligned import AlignedSource, Alignment
+from dataflows.run.checkpoints import checked_device, loaded_checkpoint, start_of
+from dataflows.run.edges import Edges, open_edges
+from dataflows.run.experiments_file import load_experiments
+from dataflows.run.runtime import Health
+from dataflows.run.settings import Settings
+from dataflows.run.stopping import Stop
+from dataflows.run.text_spaces import text_space
+from dataflows.steps.score import follow_rankers
+from models.counts.warm_up import warm_up
+from models.experiments.assign.assignment import Experiments
+from models.items import ItemTable
+from models.items import warm_up as items
+from models.serving.recommender import Recommender
+
+
+def now() -> datetime:
+    """Read the wall clock."""
+    return datetime.now(UTC)
+
+
+@contextmanager
+def laid_out(flow: str, settings: Settings, stop: Stop, health: Health) -> Iterator[Dataflow]:
+    """Lay out a flow, `recommend`, `learn` or `evaluate`, over its topics; its helpers stop with the context.
+
+    Raises
+    ------
+    EddyError : the broker, a topic, an experiment or the checkpoint is not what the flow needs.
+    """
+    edges = open_edges(flow, settings, stop)
+    make = {"recommend": _recommend, "learn": _learn, "evaluate": _evaluate}[flow]
+    try:
+        with make(edges, settings, health) as dataflow:
+            health.ready = True
+            yield dataflow
+    finally:
+        health.ready = False
+        edges.close()
+
+
+@contextmanager
+def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflow]:
+    torch.set_num_threads(1)  # batches are small: a second thread costs more than it brings
+    experiments = load_experiments(settings.experiments_file) if settings.experiments_file else Experiments()
+    checkpoint = loaded_checkpoint(settings)
+    learning = settings.learn
+    table = ItemTable(
+        int(now().timestamp() * 1_000),
+        half_life_short_ms=1_000 * learning.half_life_short_s,
+        half_life_long_ms=1_000 * learning.half_life_long_s,
+        texts=text_space(learning.text),
+    )
+    tables = edges.tables(table, health.counts)
+    try:
+        awaited = [] if settings.ranker.name == "none" else [settings.ranker.name]
+        recommender = Recommender(
+            table, checkpoint, n_threads=settings.n_threads, awaited=awaited, device=checked_device(settings)
+        )
+        with Console(stderr=True).status("loading the item tables and the kernels"):
+            items.warm_up()
+            tables.load()
+            follow_rankers(recommender, tables)
+            recommender.warm_up()
+        inputs = recommend.RecommendInputs(edges.source("events"), edges.source("requests"), edges.source("erasures"))
+        outputs = recommend.RecommendOutputs(
+            edges.sink("recommendations"), edges.sink("assignments"), edges.sink("dead-letters")
+        )
+        try:
+            flow = recommend.build(inputs, outputs, settings, experiments, recommender, tables, now, health.counts)
+        except ValueError as error:
+            raise EddyError(str(error)) from error
+        with edges.results(experiments.traffic, health.counts):
+            yield flow
+    finally:
+        tables.close()
+
+
+@contextmanager
+def _learn(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflow]:
+    with Console(stderr=True).status("loading the kernels"):
+        warm_up()
+    torch.set_num_threads(1)
+    inputs = learn.LearnInputs(edges.source("events"), edges.source("catalog"), edges.source("recommendations"))
+    outputs = learn.LearnOutputs(edges.sink("model-updates"), edges.sink("dead-letters"))
+    codecs = learn.LearnCodecs(
+        event_decoder(settings.events), catalog_decoder(settings.events), slate_decoder(settings.events), encode
+    )
+    checked_device(settings)
+    yield learn.build(inputs, outputs, codecs, settings, now, health.counts, start_of(settings))
+
+
+@contextmanager
+def _evaluate(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflow]:
+    if settings.experiments_file is None:
+        raise EddyError("evaluate has nothing to judge: name a file of experiments in EDDY_EXPERIMENTS_FILE")
+    experiments = load_experiments(settings.experiments_file, settings.evaluate.goal)
+    alignment = Alignment(1_000 * settings.evaluate.alignment_s)
+    inputs = evaluate.EvaluateInputs(*(
+        AlignedSource(topic, edges.source(topic), alignment, event_time, leads=topic == "assignments")
+        for topic in ("events", "recommendations", "assignments")
+    ))  # fmt: skip
+    outputs = evaluate.EvaluateOutputs(edges.sink("experiment-results"), edges.sink("dead-letters"))
+    yield evaluate.build(inputs, outputs, settings, experiments, now, health.counts)

@@ -1,0 +1,86 @@
+"""A flow at work in this process, with all that it has beside its graph; also as a plain Bytewax worker."""
+
+import argparse
+import atexit
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from bytewax.dataflow import Dataflow
+from rich.console import Console
+
+from dataflows.errors import EddyError
+from dataflows.run.runtime import Health, calm_collector, serve_health
+from dataflows.run.settings import ClusterSettings, Settings, load
+from dataflows.run.stopping import Owner, Stop, Watchdog
+from dataflows.run.wiring import laid_out
+
+
+class Work(NamedTuple):
+    """A flow that can be run."""
+
+    dataflow: Dataflow
+    health: Health
+
+
+@contextmanager
+def at_work(flow: str, settings: Settings, store: Path | None) -> Iterator[Work]:
+    """Lay out a flow that drains on signals and answers probes; its helpers stop with the context.
+
+    Parameters
+    ----------
+    store : folder of the flow's recovery store, which is ours from now on.
+
+    Raises
+    ------
+    EddyError : the broker, a topic or a setting is not what the flow needs.
+    """
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    stop, health = Stop(), Health()
+    stop.on_signals()
+    with (
+        serve_health(settings.http, flow, health) as port,
+        laid_out(flow, settings, stop, health) as dataflow,
+    ):
+        where = settings.topics.folder or settings.kafka.bootstrap_servers
+        probes = f"; health on http://{settings.http.host}:{port}/healthz" if port else ""
+        Console(stderr=True).print(f"[bold]{flow}[/bold] runs on {where}{probes}", highlight=False)
+        if store is not None:
+            # Only now: a copy that cannot start takes nothing from the one that runs.
+            stop.owner = Owner(store / f"owner-{settings.cluster.process_id}")
+        with Watchdog(stop, settings.watchdog_s):
+            yield Work(dataflow, health)
+
+
+def plain_worker(flow: str) -> Dataflow:
+    """Lay out a flow for `python -m bytewax.run`, whose flags decide on recovery and processes.
+
+    Helpers stop when the interpreter exits; what is wrong ends it with its text alone and exit code 1.
+    """
+    helpers = ExitStack()
+    atexit.register(helpers.close)
+    try:
+        work = helpers.enter_context(at_work(flow, *_as_flags_say(load())))
+    except EddyError as error:
+        sys.exit(f"eddy: {error}")
+    calm_collector()
+    return work.dataflow
+
+
+def _as_flags_say(settings: Settings) -> tuple[Settings, Path | None]:
+    """Read Bytewax's flags: a stop has to reach all processes, and the recovery store needs an owner."""
+    given = os.environ.get
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("-a", "--addresses", default=given("BYTEWAX_ADDRESSES", ""))
+    parser.add_argument("-i", "--process-id", type=int, default=given("BYTEWAX_PROCESS_ID", "0"))
+    parser.add_argument("-w", "--workers-per-process", type=int, default=given("BYTEWAX_WORKERS_PER_PROCESS", "1"))
+    parser.add_argument("-r", "--recovery-directory", type=Path, default=given("BYTEWAX_RECOVERY_DIRECTORY"))
+    flags = parser.parse_known_args()[0]
+    if flags.workers_per_process > 1:
+        raise EddyError("a flow's tables belong to one worker a process: scale with processes (-i and -a), not with -w")
+    cluster = ClusterSettings(addresses=flags.addresses, process_id=flags.process_id)
+    return settings.model_copy(update={"cluster": cluster}), flags.recovery_directory

@@ -1,0 +1,183 @@
+"""What a batch of events teaches, added up and split by shard, as arrays that travel.
+
+A pair of items concerns two shards: that of the item it starts from, and, since co-visitation has no
+direction, that of the other one. Sent one by one pairs would be twenty messages an event; added up they are
+one message a shard and batch.
+"""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.counts.transitions import Contribution
+from models.numeric.arrays import Int32s, Int64s
+from models.numeric.kernels import inline, kernel
+
+EVENT = np.dtype([("item", "i8"), ("user", "i8"), ("at", "i8"), ("weight", "f8")])
+PAIR = np.dtype([("item", "i8"), ("neighbour", "i8"), ("at", "i8"), ("n", "i8"), ("rule", "f8"), ("covisit", "f8")])
+"""`at` is the newest event that added to the pair, `n` how often one did; weights hold for the reference."""
+NO_SEGMENT = -1
+
+
+class ShardBatch(NamedTuple):
+    """All that one batch of events adds to one shard."""
+
+    shard: int
+    reference_at: int
+    """The moment to which the pairs' weights are decayed."""
+    events: NDArray[np.void]
+    """(E,) `EVENT`: what users did with the shard's items, in the order of arrival."""
+    item_ids: tuple[str, ...]
+    """(E,) the events' items."""
+    segment_names: tuple[str, ...]
+    """(S,)"""
+    segments: Int32s
+    """(E, W) the events' segments by their place in `segment_names`, then `NO_SEGMENT`."""
+    pairs: NDArray[np.void]
+    """(P,) `PAIR`: the shard's items and what came before or after them; no pair twice."""
+
+
+def shard_of(item: int, n_shards: int) -> int:
+    """Say which shard keeps an item, by its hash."""
+    return item % n_shards
+
+
+def add_up(contributions: Sequence[Contribution], n_shards: int, half_life_ms: int) -> list[ShardBatch]:
+    """Add up what a batch of events teaches.
+
+    An event j that comes r steps after i adds ``2^((at - reference_at) / half_life) / r`` to the rule i -> j,
+    and the same without the 1 / r to the co-visitation of i and j, in both directions. An item is no
+    neighbour of itself.
+
+    Parameters
+    ----------
+    half_life_ms : of the pairs' weights.
+
+    Returns
+    -------
+    One for each shard that the events concern, by shard.
+    """
+    if not contributions:
+        return []
+    items, item_ids, ats, weights, users, segments, previous = zip(*contributions, strict=True)
+    n = len(items)
+    events = np.empty(n, EVENT)
+    events["item"], events["user"], events["at"], events["weight"] = items, users, ats, weights
+    starts = np.zeros(n + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, previous), np.int64, n), out=starts[1:])
+    before = np.fromiter(chain.from_iterable(previous), np.int64, starts[-1])
+    reference_at = max(ats)
+    pairs = np.empty(2 * len(before), PAIR)
+    n_pairs = _add_up_pairs(events, starts, before, reference_at, half_life_ms, pairs)
+    order, pair_starts = _by_shard(pairs["item"][:n_pairs], n_shards)
+    pairs = pairs[order]
+    order, event_starts = _by_shard(events["item"], n_shards)
+    events = events[order]
+    sorted_ids = [item_ids[place] for place in order.tolist()]
+    names, places = _segment_places(segments)
+    places = places[order]
+    batches = []
+    for shard in range(n_shards):
+        pair, pair_end = pair_starts[shard], pair_starts[shard + 1]
+        event, event_end = event_starts[shard], event_starts[shard + 1]
+        if pair < pair_end or event < event_end:
+            batch = ShardBatch(
+                shard,
+                reference_at,
+                events[event:event_end],
+                tuple(sorted_ids[event:event_end]),
+                names,
+                places[event:event_end],
+                pairs[pair:pair_end],
+            )
+            batches.append(batch)
+    return batches
+
+
+def _by_shard(items: Int64s, n_shards: int) -> tuple[Int64s, list[int]]:
+    """Order records by their item's shard, stably; return the order and (n_shards + 1) where each starts."""
+    shards = items % n_shards
+    starts = np.zeros(n_shards + 1, np.int64)
+    np.cumsum(np.bincount(shards, minlength=n_shards), out=starts[1:])
+    return np.argsort(shards, kind="stable"), starts.tolist()
+
+
+def _segment_places(segments: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], Int32s]:
+    """Give each segment of a batch a number; return the names, and (E, W) the events' numbers."""
+    numbers: dict[str, int] = {}
+    rows: dict[tuple[str, ...], list[int]] = {}
+    for names in segments:
+        if names not in rows:
+            rows[names] = [numbers.setdefault(name, len(numbers)) for name in names]
+    width = max(map(len, rows.values()))
+    padded = {names: row + [NO_SEGMENT] * (width - len(row)) for names, row in rows.items()}
+    return tuple(numbers), np.array([padded[names] for names in segments], np.int32)
+
+
+@kernel
+def _add_up_pairs(
+    events: NDArray[np.void],  # (E,) EVENT
+    starts: Int64s,  # (E + 1,) where each event's items begin
+    before: Int64s,  # (B,) items before each event, newest first
+    reference_at: int,
+    half_life_ms: int,
+    pairs: NDArray[np.void],  # (2 B,) PAIR, written
+) -> int:
+    """Add up equal pairs, in both directions; say how many differ."""
+    size = 16
+    while size < 4 * len(before):
+        size *= 2
+    places = np.full(size, -1, np.int32)
+    n = 0
+    for e in range(len(events)):
+        item = events[e]["item"]
+        at = events[e]["at"]
+        weight = np.exp2((at - reference_at) / half_life_ms)
+        for b in range(starts[e], starts[e + 1]):
+            other = before[b]
+            if other != item:
+                rule = weight / (b - starts[e] + 1)
+                n = _add_pair(places, pairs, n, other, item, at, rule, weight)
+                n = _add_pair(places, pairs, n, item, other, at, 0.0, weight)
+    return n
+
+
+@inline
+def _add_pair(
+    places: Int32s,
+    pairs: NDArray[np.void],
+    n: int,
+    item: int,
+    neighbour: int,
+    at: int,
+    rule: float,
+    covisit: float,
+) -> int:
+    mask = len(places) - 1
+    place = ((item >> 20) ^ (neighbour >> 31) ^ neighbour) & mask
+    while places[place] >= 0:
+        pair = pairs[places[place]]
+        if pair["item"] == item and pair["neighbour"] == neighbour:
+            pair["at"] = max(pair["at"], at)
+            pair["n"] += 1
+            pair["rule"] += rule
+            pair["covisit"] += covisit
+            return n
+        place = (place + 1) & mask
+    places[place] = n
+    pair = pairs[n]
+    pair["item"] = item
+    pair["neighbour"] = neighbour
+    pair["at"] = at
+    pair["n"] = 1
+    pair["rule"] = rule
+    pair["covisit"] = covisit
+    return n + 1
+
+
+def warm_up() -> None:
+    """Compile the kernels, so that no batch waits for it."""
+    add_up([Contribution(1, "", 0, 1.0, 1, ("",), (2,))], 1, 1)

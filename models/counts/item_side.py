@@ -1,0 +1,118 @@
+"""The whole item side in one process: what `learn` and a follower of its rows do, for walks through the past."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from models.counts.batches import add_up
+from models.counts.content_rows import ContentState
+from models.counts.item_statistics import ItemStatistics, StatisticsConfig
+from models.counts.newest_sessions import Sessions, SessionsConfig
+from models.counts.packing import (
+    neighbours_key,
+    packed_content,
+    packed_neighbours,
+    packed_session,
+    packed_trending,
+    trending_key,
+)
+from models.counts.transitions import Contribution, TransitionConfig, UserTransitions, act_of
+from models.counts.trends import Trending, TrendingConfig
+from models.items import ItemTable
+from models.items.texts import HASHED, TextSpace
+from models.messages import Event, Item
+from models.segments import DEFAULT_FIELDS
+from models.user.profile import default_event_weights
+
+MAX_HALF_LIVES = 30
+"""A table's stored weights stay within single precision for so many short half-lives from its landmark."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemSideConfig:
+    """How the item tables are learned; the defaults are the flow's."""
+
+    event_weights: Mapping[str, float] = field(default_factory=default_event_weights)
+    segment_fields: tuple[str, ...] = DEFAULT_FIELDS
+    """Context fields whose values make the trending segments."""
+    transitions: TransitionConfig = field(default_factory=TransitionConfig)
+    statistics: StatisticsConfig = field(default_factory=StatisticsConfig)
+    trending: TrendingConfig = field(default_factory=TrendingConfig)
+    sessions: SessionsConfig = field(default_factory=SessionsConfig)
+    n_shards: int = 64
+    texts: TextSpace = HASHED
+    """Where items and searches are compared."""
+
+
+class ItemSide:
+    """Learns events and keeps the table that scoring reads.
+
+    Every row takes its way of production: learned by shard, packed, applied. So nothing that is trained on this
+    table differs from what is served.
+
+    Parameters
+    ----------
+    items : the catalog, known from the start.
+    at : about when the first event happened, Unix ms.
+    """
+
+    def __init__(self, items: Sequence[Item], at: int, config: ItemSideConfig | None = None) -> None:
+        self._config = config or ItemSideConfig()
+        self._items = list(items)
+        self._users: defaultdict[str, UserTransitions] = defaultdict(lambda: UserTransitions(self._config.transitions))
+        self._shards = [
+            (ItemStatistics(self._config.statistics), Trending(self._config.trending))
+            for _ in range(self._config.n_shards)
+        ]
+        self._sessions = Sessions(self._config.sessions)
+        self._topic: dict[str, bytes] = {}
+        for item, vector in zip(self._items, self._config.texts.items(self._items), strict=True):
+            content = ContentState(1).apply(vector)
+            if content is not None:
+                self._topic.update([packed_content(item.item_id, content)])
+        self.table = self._load(at)
+
+    def learn(self, events: Sequence[Event]) -> None:
+        """Learn events, in their order, and publish what they changed; `table` may be another one afterwards."""
+        contributions = list(self._contributions(events))
+        if not contributions:
+            return
+        config = self._config
+        newest_at = max(contribution.at for contribution in contributions)
+        if newest_at - self.table.landmark_at > MAX_HALF_LIVES * config.statistics.half_life_short_ms:
+            self.table = self._load(newest_at)
+        for batch in add_up(contributions, config.n_shards, config.statistics.half_life_long_ms):
+            statistics, trending = self._shards[batch.shard]
+            gone = [neighbours_key(item_id) for item_id in statistics.learn(batch)]
+            gone += [trending_key(segment, batch.shard) for segment in trending.learn(batch)]
+            changed = [packed_neighbours(row) for row in statistics.take_changed(statistics.n)]
+            changed += [packed_trending(row, batch.shard) for row in trending.take_changed()]
+            self._publish(gone, dict(changed))
+        self._sessions.learn(contributions)
+        self._publish([], dict(map(packed_session, self._sessions.take_changed())))
+
+    def _contributions(self, events: Sequence[Event]) -> Iterator[Contribution]:
+        for event in events:
+            act = act_of(event, self._config.event_weights, self._config.segment_fields)
+            learned = act and self._users[event.user_id].apply(act)
+            if isinstance(learned, Contribution):
+                yield learned
+
+    def _publish(self, gone: list[str], changed: dict[str, bytes]) -> None:
+        for key in gone:
+            self._topic.pop(key, None)
+        self._topic.update(changed)
+        self.table.apply_rows([key.encode() for key in (*gone, *changed)], [*(None for _ in gone), *changed.values()])
+
+    def _load(self, at: int) -> ItemTable:
+        """Make a table from the catalog and all rows, as a process does that starts at `at`."""
+        statistics = self._config.statistics
+        table = ItemTable(
+            at,
+            half_life_short_ms=statistics.half_life_short_ms,
+            half_life_long_ms=statistics.half_life_long_ms,
+            texts=self._config.texts,
+        )
+        table.apply_items(self._items, [])
+        table.apply_rows([key.encode() for key in self._topic], list(self._topic.values()))
+        return table

@@ -1,0 +1,120 @@
+"""The newest session of each user, as it is published for session kNN.
+
+A session's number is the user's hash over the number of places, so its rows need no state, come out the same whatever
+the batches, the workers and the crashes, and are bounded: of two users who share a place, the one who acted last has
+it. Versions follow event time.
+"""
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from models.counts.transitions import Contribution
+from models.items.sessions import LENGTH, MAX_SESSIONS
+
+FORMAT = 1
+_HEADER = struct.Struct("<BxxxI")
+_ROW = np.dtype(
+    [("number", "<i8"), ("version", "<i8"), ("last_at", "<i8"), ("user", "<i8"), ("n", "<i8"), ("items", "<i8", LENGTH)]
+)
+
+
+class SessionRow(NamedTuple):
+    """What is published of one session."""
+
+    number: int
+    version: int
+    last_at: int
+    user: int
+    """Its hash."""
+    items: tuple[int, ...]
+    """Hashes, oldest first, at most 11."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsConfig:
+    """How many sessions are kept.
+
+    Raises
+    ------
+    ValueError : fewer than one place, or more than a table takes.
+    """
+
+    n_places: int = 1 << 18
+    """With a twentieth as many users, one in forty is lost to a shared place."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.n_places <= MAX_SESSIONS:
+            raise ValueError(f"{self.n_places} places for sessions: it takes 1 to {MAX_SESSIONS}")
+
+
+def session_row(contribution: Contribution, config: SessionsConfig) -> SessionRow:
+    """Say what an event makes of its user's newest session.
+
+    A version is the event's time and, so that events of one moment follow each other, the session's length.
+    """
+    items = (contribution.item, *contribution.previous)[:LENGTH][::-1]
+    return SessionRow(
+        contribution.user % config.n_places,
+        16 * contribution.at + len(items),
+        contribution.at,
+        contribution.user,
+        items,
+    )
+
+
+class Sessions:
+    """Rows that wait to be published, the newest of each number."""
+
+    def __init__(self, config: SessionsConfig) -> None:
+        self._config = config
+        self._waiting: dict[int, SessionRow] = {}
+
+    @property
+    def changed(self) -> bool:
+        """Whether a row waits."""
+        return bool(self._waiting)
+
+    def learn(self, contributions: Iterable[Contribution]) -> None:
+        """Add events."""
+        for contribution in contributions:
+            row = session_row(contribution, self._config)
+            waiting = self._waiting.get(row.number)
+            if waiting is None or row.version > waiting.version:
+                self._waiting[row.number] = row
+
+    def take_changed(self) -> list[SessionRow]:
+        """Take the rows, by number; they count as sent."""
+        rows = sorted(self._waiting.values())
+        self._waiting = {}
+        return rows
+
+    def pack(self) -> bytes:
+        """Pack into bytes: 128 a row that waits."""
+        packed = np.zeros(len(self._waiting), _ROW)
+        for row, cells in zip(self._waiting.values(), packed, strict=True):
+            cells["number"], cells["version"], cells["last_at"], cells["user"] = row[:4]
+            cells["n"] = len(row.items)
+            cells["items"][: len(row.items)] = row.items
+        return _HEADER.pack(FORMAT, len(packed)) + packed.tobytes()
+
+    @classmethod
+    def unpack(cls, packed: bytes, config: SessionsConfig) -> Self:
+        """Restore what `pack` returned; rows of another number of places are dropped, for those users act again.
+
+        Raises
+        ------
+        ValueError
+            When the bytes are of a newer format.
+        """
+        version, n = _HEADER.unpack_from(packed)
+        if version != FORMAT:
+            raise ValueError(f"sessions of format {version}: this release reads format {FORMAT}")
+        sessions = cls(config)
+        for number, row_version, last_at, user, length, items in np.frombuffer(packed, _ROW, n, _HEADER.size).tolist():
+            if number == user % config.n_places:
+                sessions._waiting[number] = SessionRow(number, row_version, last_at, user, tuple(items[:length]))
+        return sessions

@@ -1,0 +1,210 @@
+"""What one user's event teaches about items: the items of the same session that came before it.
+
+Everything is bounded: ten items back, the event ids within the lateness, one sliding window against bots.
+"""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Self, TypeAlias
+
+from models.messages import Event
+from models.numeric.ids import hash64
+from models.numeric.windows import PLATFORM_SILENCE_MS, SlidingWindow
+from models.segments import segments_of
+
+STEPS = 10
+"""How many items back a pair may reach."""
+MAX_SEEN = 1024
+"""Event ids that one user keeps against repeats, should more fall within the lateness."""
+BOT_WINDOW_MS = 300_000
+BOT_SLIDE_MS = 30_000
+
+FORMAT = 1
+_HEADER = struct.Struct("<BHHHq")
+
+Refusal: TypeAlias = Literal["late", "repeated", "bot"]
+
+
+class Act(NamedTuple):
+    """One event, reduced to what learning needs of it. Hashes are `models.numeric.ids.hash64`."""
+
+    event: int
+    user: int
+    item: int
+    item_id: str
+    at: int
+    """Event time, Unix milliseconds."""
+    weight: float
+    """Of the event's type, above 0."""
+    session: int
+    """Of the platform's session_id; 0 where the gap decides."""
+    segments: tuple[str, ...]
+
+
+class Contribution(NamedTuple):
+    """What one event adds to the item tables."""
+
+    item: int
+    item_id: str
+    at: int
+    weight: float
+    user: int
+    segments: tuple[str, ...]
+    previous: tuple[int, ...]
+    """The session's items before it, newest first: the r-th is r steps back, from 1; at most `STEPS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransitionConfig:
+    """What makes a transition."""
+
+    gap_ms: int = 1_800_000
+    """Longest pause inside a session that the platform did not name."""
+    lateness_ms: int = 600_000
+    """An event older than its user's newest by more than this teaches nothing."""
+    max_events_per_5_min: int = 300
+    """Whoever acts faster is a bot and teaches nothing."""
+
+    @property
+    def forget_after_ms(self) -> int:
+        """How long a user must rest until nothing of the state can matter any more."""
+        return max(self.gap_ms, PLATFORM_SILENCE_MS) + self.lateness_ms
+
+
+def act_of(event: Event, weights: Mapping[str, float], segment_fields: tuple[str, ...]) -> Act | None:
+    """Reduce an event, or return None for one that teaches nothing.
+
+    That is an event without consent, and one whose type weighs nothing: an impression is what we showed, not
+    what the user wanted.
+
+    Parameters
+    ----------
+    weights : weight of each event type; a type that is missing weighs 0.
+    segment_fields : what makes the trending segments (`models.segments`).
+    """
+    weight = weights.get(event.event_type, 0.0)
+    if weight <= 0 or not event.consent:
+        return None
+    return Act(
+        hash64(event.event_id),
+        hash64(event.user_id),
+        hash64(event.item_id),
+        event.item_id,
+        event.timestamp,
+        weight,
+        hash64(event.session_id) if event.session_id else 0,
+        segments_of(segment_fields, event.context, event.timestamp),
+    )
+
+
+class UserTransitions:
+    """The running sessions of one user, as far back as a pair reaches.
+
+    Transitions follow event time: an event that comes out of order, but not late, goes on from the items
+    before it; those already seen after it are not counted again.
+    """
+
+    __slots__ = ("_config", "_prune_at", "_recent", "_seen", "_window", "newest_at")
+
+    def __init__(self, config: TransitionConfig) -> None:
+        self._config = config
+        self.newest_at = 0
+        # (at, item, session), oldest first; the last STEPS of all the user's sessions.
+        self._recent: list[tuple[int, int, int]] = []
+        self._seen: dict[int, int] = {}
+        self._prune_at = 32
+        self._window = SlidingWindow(BOT_WINDOW_MS, BOT_SLIDE_MS, config.lateness_ms)
+
+    def apply(self, act: Act) -> Contribution | Refusal:
+        """Take one event; return what it teaches, or why it teaches nothing."""
+        at = act.at
+        if at < self.newest_at - self._config.lateness_ms:
+            return "late"
+        if act.event in self._seen:
+            return "repeated"
+        self._remember(act.event, at)
+        self._window.add(at)
+        self.newest_at = max(self.newest_at, at)
+        if self._window.count(at) > self._config.max_events_per_5_min:
+            return "bot"
+        previous = self._previous(at, act.session)
+        self._place(at, act.item, act.session)
+        return Contribution(act.item, act.item_id, at, act.weight, act.user, act.segments, previous)
+
+    def _previous(self, at: int, session: int) -> tuple[int, ...]:
+        """Items of the session before `at`, newest first."""
+        items = []
+        gap_ms = self._config.gap_ms
+        later_at = at
+        for before_at, item, of_session in reversed(self._recent):
+            if before_at > at or of_session != session:
+                continue
+            if not session and later_at - before_at > gap_ms:
+                break
+            items.append(item)
+            later_at = before_at
+        return tuple(items)
+
+    def _place(self, at: int, item: int, session: int) -> None:
+        recent = self._recent
+        place = len(recent)
+        while place and recent[place - 1][0] > at:
+            place -= 1
+        recent.insert(place, (at, item, session))
+        if len(recent) > STEPS:
+            del recent[0]
+
+    def _remember(self, event: int, at: int) -> None:
+        if len(self._seen) >= self._prune_at:
+            self._prune()
+            self._prune_at = min(max(32, 2 * len(self._seen)), MAX_SEEN)
+        self._seen[event] = at
+
+    def _prune(self) -> None:
+        """Forget ids that are late by now, and the first of the others if they are too many."""
+        oldest = self.newest_at - self._config.lateness_ms
+        kept = [(event, at) for event, at in self._seen.items() if at >= oldest]
+        self._seen = dict(kept[-(MAX_SEEN - 1) :])
+
+    def pack(self) -> bytes:
+        """Pack into bytes: 15 of header, 24 an item, 12 an event id, 4 a pane of the window."""
+        self._prune()
+        newest_at, window = self.newest_at, self._window.pack()
+        words = [word for at, item, session in self._recent for word in (newest_at - at, item, session)]
+        return b"".join(
+            (
+                _HEADER.pack(FORMAT, len(self._recent), len(self._seen), len(window) - 1, newest_at),
+                struct.pack(f"<{len(words)}q", *words),
+                struct.pack(f"<{len(self._seen)}q", *self._seen),
+                struct.pack(f"<{len(self._seen)}I", *(newest_at - at for at in self._seen.values())),
+                struct.pack(f"<{len(window) - 1}I", *window[1:]),
+            )
+        )
+
+    @classmethod
+    def unpack(cls, packed: bytes, config: TransitionConfig) -> Self:
+        """Restore what `pack` returned; the configuration may have changed since.
+
+        Raises
+        ------
+        ValueError
+            When the bytes are of a newer format.
+        """
+        version, n_recent, n_seen, n_panes, newest_at = _HEADER.unpack_from(packed)
+        if version != FORMAT:
+            raise ValueError(f"a user's transitions of format {version}: this release reads format {FORMAT}")
+        read = struct.unpack_from(f"<{3 * n_recent + n_seen}q{n_seen + n_panes}I", packed, _HEADER.size)
+        words, rest = read[: 3 * n_recent], read[3 * n_recent :]
+        user = cls(config)
+        user.newest_at = newest_at
+        fields = iter(words)
+        user._recent = [
+            (newest_at - age, item, session) for age, item, session in zip(fields, fields, fields, strict=True)
+        ]
+        ages = rest[n_seen : 2 * n_seen]
+        user._seen = {event: newest_at - age for event, age in zip(rest[:n_seen], ages, strict=True)}
+        user._window = SlidingWindow.unpack(
+            (newest_at, *rest[2 * n_seen :]), BOT_WINDOW_MS, BOT_SLIDE_MS, config.lateness_ms
+        )
+        return user

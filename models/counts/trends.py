@@ -1,0 +1,265 @@
+"""What trends in each segment among one shard's items: decayed popularity, above k distinct users."""
+
+import struct
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.counts.batches import EVENT, NO_SEGMENT, PAIR, ShardBatch
+from models.counts.item_kernels import MAX_HALF_LIVES
+from models.numeric.arrays import Floats, Int64s
+from models.numeric.kernels import inline, kernel
+
+N_ENTRIES = 256
+"""Items that are counted for a segment."""
+N_PUBLISHED = 100
+"""Items that are published: the heaviest of those."""
+MAX_SEGMENTS = 64
+"""Segments that are kept; the one that has been silent longest makes room."""
+
+FORMAT = 1
+_HEADER = struct.Struct("<BxHIQqq")
+_SEGMENT = struct.Struct("<Hqq?I")
+
+ENTRY = np.dtype([("item", "i8"), ("weight", "f4"), ("inherited", "f4"), ("n_users", "i4")])
+
+
+@dataclass(frozen=True, slots=True)
+class TrendingConfig:
+    """What trends."""
+
+    half_life_ms: int = 86_400_000
+    min_users: int = 1
+    """An item is published for a segment only once so many distinct users of the segment have acted on it."""
+
+
+class TrendingRow(NamedTuple):
+    """What is published of one segment; weights are decayed to `reference_at`."""
+
+    segment: str
+    version: int
+    reference_at: int
+    items: Int64s
+    """(n,) hashes, the heaviest first, n at most `N_PUBLISHED`."""
+    weights: Floats
+    """(n,)"""
+
+
+@dataclass(slots=True)
+class _Segment:
+    name: str
+    version: int
+    last_at: int
+    entries: NDArray[np.void]
+    """(N_ENTRIES,) ENTRY; the used ones come first."""
+    users: Int64s
+    """(N_ENTRIES, k) hashes of the first k users of each entry; more need not be told apart."""
+    n: int = 0
+    changed: bool = True
+
+
+class Trending:
+    """Decayed popularity by segment, bounded in segments, items and users.
+
+    Weights are forward-decayed like `item_kernels`', and items compete for the entries as neighbours do for
+    slots.
+
+    Parameters
+    ----------
+    first_version : as of `item_statistics.ItemStatistics`.
+    """
+
+    def __init__(self, config: TrendingConfig, first_version: int = 0) -> None:
+        self._config = config
+        self.first_version = first_version
+        self.landmark_at = 0
+        self._segments: dict[str, _Segment] = {}
+
+    @property
+    def changed(self) -> bool:
+        """Whether a segment has changed since it was published."""
+        return any(segment.changed for segment in self._segments.values())
+
+    def learn(self, batch: ShardBatch) -> list[str]:
+        """Add what users did.
+
+        Returns
+        -------
+        Names of segments that were given up to make room.
+        """
+        if not len(batch.events):
+            return []
+        self._move_on(batch.reference_at)
+        dropped: list[str] = []
+        for number in np.unique(batch.segments).tolist():
+            if number == NO_SEGMENT:
+                continue
+            segment = self._segment(batch.segment_names[number], dropped)
+            events = batch.events[(batch.segments == number).any(axis=1)]
+            segment.n = _add(
+                events, self.landmark_at, self._config.half_life_ms, segment.entries, segment.users, segment.n
+            )
+            segment.version += len(events)
+            segment.last_at = max(segment.last_at, int(events["at"].max()))
+            segment.changed = True
+        return dropped
+
+    def take_changed(self) -> list[TrendingRow]:
+        """Take the changed rows; they count as published."""
+        changed = [segment for segment in self._segments.values() if segment.changed]
+        for segment in changed:
+            segment.changed = False
+        return [self._published(segment) for segment in changed]
+
+    def _published(self, segment: _Segment) -> TrendingRow:
+        entries = segment.entries[: segment.n]
+        entries = entries[(entries["n_users"] >= self._config.min_users) & (entries["weight"] > 0)]
+        best = entries[np.lexsort((entries["item"], -entries["weight"]))[:N_PUBLISHED]]
+        age = min((self.landmark_at - segment.last_at) / self._config.half_life_ms, 1_000)
+        return TrendingRow(
+            segment.name,
+            segment.version,
+            segment.last_at,
+            best["item"].copy(),
+            # In double precision, and bounded: the way back from a far landmark must not lead to infinity.
+            np.minimum(best["weight"] * np.float64(2.0**age), np.finfo(np.float32).max).astype(np.float32),
+        )
+
+    def _segment(self, name: str, dropped: list[str]) -> _Segment:
+        segment = self._segments.get(name)
+        if segment is None:
+            if len(self._segments) == MAX_SEGMENTS:
+                silent = min(self._segments.values(), key=lambda kept: (kept.last_at, kept.name))
+                self.first_version = max(self.first_version, silent.version + 1)
+                dropped.append(silent.name)
+                del self._segments[silent.name]
+            entries = np.zeros(N_ENTRIES, ENTRY)
+            users = np.zeros((N_ENTRIES, self._config.min_users), np.int64)
+            segment = self._segments[name] = _Segment(name, self.first_version, 0, entries, users)
+        return segment
+
+    def _move_on(self, at: int) -> None:
+        """Move the landmark before a weight can overflow."""
+        if not self.landmark_at:
+            self.landmark_at = at
+        if at - self.landmark_at > MAX_HALF_LIVES * self._config.half_life_ms:
+            self._rebase(at)
+
+    def _rebase(self, at: int) -> None:
+        factor = np.float32(2.0 ** ((self.landmark_at - at) / self._config.half_life_ms))
+        for segment in self._segments.values():
+            segment.entries["weight"] *= factor
+            segment.entries["inherited"] *= factor
+        self.landmark_at = at
+
+    def pack(self) -> bytes:
+        """Pack into bytes: 20 an entry and 8 a user that is told apart."""
+        config = self._config
+        parts = [
+            _HEADER.pack(
+                FORMAT, len(self._segments), config.min_users, config.half_life_ms, self.first_version,
+                self.landmark_at,
+            )
+        ]  # fmt: skip
+        for segment in self._segments.values():
+            name = segment.name.encode()
+            parts += (
+                _SEGMENT.pack(len(name), segment.version, segment.last_at, segment.changed, segment.n),
+                name,
+                segment.entries[: segment.n].tobytes(),
+                segment.users[: segment.n].tobytes(),
+            )
+        return b"".join(parts)
+
+    @classmethod
+    def unpack(cls, packed: bytes, config: TrendingConfig) -> Self:
+        """Restore what `pack` returned; the configuration may have changed since.
+
+        After `min_users` was raised, users beyond the old number have to act again to be counted.
+
+        Raises
+        ------
+        ValueError
+            When the bytes are of a newer format.
+        """
+        version, n_segments, k, half_life_ms, first_version, landmark_at = _HEADER.unpack_from(packed)
+        if version != FORMAT:
+            raise ValueError(f"trending of format {version}: this release reads format {FORMAT}")
+        trending = cls(TrendingConfig(half_life_ms, config.min_users), first_version)
+        trending.landmark_at = landmark_at
+        place = _HEADER.size
+        for _ in range(n_segments):
+            n_name, row_version, last_at, changed, n = _SEGMENT.unpack_from(packed, place)
+            place += _SEGMENT.size
+            segment = trending._segment(packed[place : place + n_name].decode(), [])
+            place += n_name
+            segment.version, segment.last_at, segment.changed, segment.n = row_version, last_at, changed, n
+            segment.entries[:n] = np.frombuffer(packed, ENTRY, n, place)
+            place += n * ENTRY.itemsize
+            users = np.frombuffer(packed, np.int64, n * k, place).reshape(n, k)[:, : config.min_users]
+            segment.users[:n, : users.shape[1]] = users
+            place += 8 * n * k
+            segment.entries["n_users"] = np.minimum(segment.entries["n_users"], users.shape[1])
+        if half_life_ms != config.half_life_ms:
+            newest_at = max((segment.last_at for segment in trending._segments.values()), default=landmark_at)
+            trending._rebase(max(newest_at, landmark_at))
+        trending._config = config
+        return trending
+
+
+@kernel
+def _add(
+    events: NDArray[np.void],  # (E,) batches.EVENT
+    landmark_at: int,
+    half_life_ms: int,
+    entries: NDArray[np.void],  # (N,) ENTRY, written
+    users: Int64s,  # (N, k) written
+    n: int,
+) -> int:
+    """Add events of one segment; say how many entries are used now."""
+    for e in range(len(events)):
+        event = events[e]
+        place = 0
+        lightest = 0
+        least = np.float32(np.inf)
+        while place < n and entries[place]["item"] != event["item"]:
+            weight = entries[place]["weight"] + entries[place]["inherited"]
+            if weight < least:
+                lightest = place
+                least = weight
+            place += 1
+        if place == n:
+            inherited = np.float32(0)
+            if n < len(entries):
+                n += 1
+            else:
+                place = lightest
+                inherited = least
+            entries[place]["item"] = event["item"]
+            entries[place]["weight"] = 0
+            entries[place]["inherited"] = inherited
+            entries[place]["n_users"] = 0
+        entry = entries[place]
+        entry["weight"] += np.float32(event["weight"] * np.exp2((event["at"] - landmark_at) / half_life_ms))
+        entry["n_users"] = _count_user(users[place], entry["n_users"], event["user"])
+    return n
+
+
+@inline
+def _count_user(users: Int64s, n: int, user: int) -> int:
+    """Tell a user from those before, until there are as many as matter; say how many there are."""
+    if n == len(users):
+        return n
+    for u in range(n):
+        if users[u] == user:
+            return n
+    users[n] = user
+    return n + 1
+
+
+def warm_up() -> None:
+    """Compile the kernel, so that no batch waits for it."""
+    trending = Trending(TrendingConfig())
+    trending.learn(ShardBatch(0, 1, np.ones(1, EVENT), ("",), ("all",), np.zeros((1, 1), np.int32), np.empty(0, PAIR)))

@@ -1,0 +1,156 @@
+"""Who gets which variant: a pure function of the user's id and the declared experiments.
+
+The hashing is GrowthBook's, so that a platform that runs its SDKs computes the same buckets
+(https://docs.growthbook.io/lib/build-your-own).
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from models.experiments.assign.declaration import Experiment, Namespace, check_together
+from models.experiments.assign.traffic import Shares, Traffic
+from models.strategy import Strategy
+
+INTERLEAVED = "interleaved"
+"""The variant of users who get the slates of two."""
+
+FNV_OFFSET = 0x811C9DC5
+FNV_PRIME = 0x01000193
+
+Held = tuple[str, str]
+"""Digest of the declaration and the variant that a user was assigned last."""
+NOTHING: Held = ("", "")
+
+Range = tuple[float, float]
+"""Buckets in [start, end)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """A user's place in an experiment."""
+
+    experiment: str
+    variant: str
+    bucket: float
+    """In [0, 1), in steps of 1/10,000."""
+    digest: str
+    """Of the experiment's declaration."""
+    strategy: Strategy
+    rival: Strategy | None = None
+    """Of the second variant, where both are interleaved."""
+    shares: Shares | None = None
+    """By which the variant was chosen, where they were not the declared ones; None for one that was held before."""
+
+
+def fnv1a_32(text: str) -> int:
+    """Hash a text by 32-bit FNV-1a (Fowler, Noll and Vo) over its code points, as GrowthBook's SDKs do."""
+    state = FNV_OFFSET
+    for code in map(ord, text):
+        state = ((state ^ code) * FNV_PRIME) & 0xFFFFFFFF
+    return state
+
+
+def bucket_of(user_id: str, salt: str) -> float:
+    """Place a user in [0, 1), in steps of 1/10,000: GrowthBook's hash version 2.
+
+    Hashing the hash frees the bucket from the likeness of neighbouring ids, which plain FNV keeps.
+    """
+    return fnv1a_32(str(fnv1a_32(salt + user_id))) % 10_000 / 10_000
+
+
+def in_namespace(user_id: str, namespace: Namespace) -> bool:
+    """Tell whether a user is in the namespace's range, by GrowthBook's hash version 1 (steps of 1/1,000)."""
+    place = fnv1a_32(f"{user_id}__{namespace.name}") % 1_000 / 1_000
+    return namespace.start <= place < namespace.end
+
+
+def bucket_ranges(weights: Sequence[float], coverage: float) -> list[Range]:
+    """Give each variant its range of buckets.
+
+    A range starts at the sum of the shares before it, whatever the coverage, and spans `coverage` of its own
+    share. So when coverage grows, ranges grow at their ends, and no user moves from one variant to another.
+
+    Parameters
+    ----------
+    weights : above 0; their proportions count.
+    coverage : in [0, 1].
+    """
+    total = sum(weights)
+    ranges, start = [], 0.0
+    for weight in weights:
+        share = weight / total
+        ranges.append((start, start + coverage * share))
+        start += share
+    return ranges
+
+
+def choose(bucket: float, ranges: Sequence[Range]) -> int | None:
+    """Find the range that holds the bucket; none when the coverage leaves it out."""
+    return next((place for place, (start, end) in enumerate(ranges) if start <= bucket < end), None)
+
+
+def choose_by(bucket: float, ranges: Sequence[Range], shares: Sequence[float]) -> int | None:
+    """Find the variant of a new user where the shares have moved; none when the coverage leaves the user out.
+
+    The declared ranges say who takes part, and line all of them up in [0, 1); the shares divide that line. So the
+    shares change nobody's part in the experiment, and the declared ones give what `choose` gives, up to rounding.
+    """
+    declared = choose(bucket, ranges)
+    if declared is None:
+        return None
+    widths = [end - start for start, end in ranges]
+    place = (sum(widths[:declared]) + bucket - ranges[declared][0]) / sum(widths)
+    return bisect_right(list(accumulate(shares[:-1])), place)
+
+
+class Experiments:
+    """The experiments that run, in the order in which they may claim a user.
+
+    Parameters
+    ----------
+    declared : the first whose namespace and coverage take a user decides, so nobody is in two.
+
+    Raises
+    ------
+    DeclarationError : two of them do not go together.
+    """
+
+    def __init__(self, declared: Sequence[Experiment] = ()) -> None:
+        check_together(declared)
+        self.declared = tuple(declared)
+        self.traffic = Traffic(declared)
+        """Shares of new users that results have moved."""
+        self._running = [
+            (
+                experiment,
+                experiment.digest(),
+                bucket_ranges([v.weight for v in experiment.variants], experiment.coverage),
+            )
+            for experiment in declared
+        ]
+
+    def assign(self, user_id: str, at: int = 0, held: Held = NOTHING) -> Assigned | None:
+        """Assign a user; none takes part in no experiment and gets the default strategy.
+
+        Parameters
+        ----------
+        at : event time, which decides by which shares a user is assigned who is new.
+        held : what the user was assigned last; under the same declaration it stays, however the shares move.
+        """
+        for experiment, digest, ranges in self._running:
+            if experiment.namespace and not in_namespace(user_id, experiment.namespace):
+                continue
+            bucket = bucket_of(user_id, experiment.salt)
+            shares = self.traffic.in_force(digest, at) if held[0] != digest else None
+            place = choose(bucket, ranges) if shares is None else choose_by(bucket, ranges, shares)
+            if place is not None and experiment.kind == "interleaving":
+                first, second = experiment.variants
+                return Assigned(experiment.name, INTERLEAVED, bucket, digest, first.strategy, second.strategy)
+            if place is not None:
+                variant = experiment.variants[place]
+                if held[0] == digest:
+                    variant = next((known for known in experiment.variants if known.name == held[1]), variant)
+                return Assigned(experiment.name, variant.name, bucket, digest, variant.strategy, shares=shares)
+        return None

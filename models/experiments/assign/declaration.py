@@ -1,0 +1,176 @@
+"""What an experiment declares, and the rules that a declaration keeps."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Annotated, Literal
+
+import msgspec
+import xxhash
+from msgspec import Meta
+
+from models.experiments.judge.metrics import MetricName
+from models.experiments.judge.verdict import Rules
+from models.messages import Id
+from models.strategy import Share, Strategy
+
+Step = str | int
+"""Of a path into a declaration: a field's name or a place in a list."""
+
+VariantWeight = Annotated[float, Meta(gt=0, le=1_000_000)]
+
+
+class DeclarationError(ValueError):
+    """A declaration breaks a rule.
+
+    Parameters
+    ----------
+    text : what is wrong and how to mend it.
+    path : steps from the object that was being made to the part at fault.
+    """
+
+    def __init__(self, text: str, path: Sequence[Step] = ()) -> None:
+        super().__init__(text)
+        self.path = tuple(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One arm of an experiment."""
+
+    name: Id
+    weight: VariantWeight
+    """Share of the experiment's users, relative to the other variants."""
+    strategy: Strategy
+    """Complete in itself: what it leaves out has the defaults of `Strategy`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """A part of all users, so that experiments with disjoint parts of one namespace never share a user."""
+
+    name: Id
+    start: Share
+    end: Share
+    """Users in [start, end) take part."""
+
+    def __post_init__(self) -> None:
+        if self.start >= self.end:
+            raise DeclarationError(f"no user is in [{self.start}, {self.end}): let start be below end", ["end"])
+
+    def overlaps(self, other: "Namespace") -> bool:
+        """Tell whether a user can be in both."""
+        return self.name == other.name and self.start < other.end and other.start < self.end
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficBounds:
+    """Between which shares a bandit may move a variant's traffic."""
+
+    low: Share = 0.1
+    high: Share = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """How an experiment is judged. It changes nobody's variant, so it is no part of the digest."""
+
+    goal: MetricName = "ctr"
+    """The metric that decides; the others are shown beside it, each at its own level."""
+    rules: Rules = field(default_factory=Rules)
+    stop: bool = False
+    """Whether traffic should go to the better variant once a verdict has fallen."""
+    bandit: TrafficBounds | None = None
+    """Shift traffic while the experiment runs, by Thompson sampling on the goal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """A comparison of strategies.
+
+    Raises
+    ------
+    DeclarationError : fewer than two variants, two of one name, or bounds that no traffic can keep.
+    """
+
+    name: Id
+    variants: tuple[Variant, ...]
+    salt: Annotated[str, Meta(max_length=256)] = ""
+    """Of the hash that puts users into buckets; empty: the name."""
+    kind: Literal["split", "interleaving"] = "split"
+    """`split` gives each user one variant; `interleaving` gives all the slates of two, merged."""
+    coverage: Share = 1.0
+    """Share of the users (of the namespace) that take part."""
+    namespace: Namespace | None = None
+    analysis: Analysis = Analysis()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "salt", self.salt or self.name)
+        if len(self.variants) < 2:
+            raise DeclarationError(
+                f"experiment {self.name!r} compares nothing: declare two variants or more", ["variants"]
+            )
+        if self.kind == "interleaving" and len(self.variants) != 2:
+            raise DeclarationError(f"{self.name!r} interleaves two variants: declare two", ["variants"])
+        repeated = _first_repeated(variant.name for variant in self.variants)
+        if repeated is not None:
+            raise DeclarationError(
+                f"two variants of {self.name!r} are named {self.variants[repeated].name!r}: rename one",
+                ["variants", repeated, "name"],
+            )
+        bounds, n = self.analysis.bandit, len(self.variants)
+        if bounds is not None and not bounds.low <= 1 / n <= bounds.high:
+            raise DeclarationError(
+                f"{n} variants cannot share the traffic within [{bounds.low}, {bounds.high}]: "
+                f"let low be at most 1/{n} and high at least 1/{n}",
+                ["analysis", "bandit"],
+            )
+
+    def digest(self) -> str:
+        """Hash all that says who gets what: the declaration with its strategies' defaults, without its analysis.
+
+        Returns
+        -------
+        16 hexadecimal digits, the same in every process, others for any other declaration.
+
+        Raises
+        ------
+        msgspec.ValidationError : a value is outside its type's bounds, in an experiment that was not decoded.
+        """
+        # Decoding makes 1 and 1.0 the same declaration, also for an experiment that was written in Python.
+        canonical = msgspec.convert(msgspec.to_builtins(self), Experiment)
+        assigning = msgspec.to_builtins(canonical)
+        del assigning["analysis"]
+        return xxhash.xxh3_64_hexdigest(msgspec.json.encode(assigning, order="sorted"))
+
+
+def check_together(experiments: Sequence[Experiment]) -> None:
+    """Check the rules that hold between experiments.
+
+    Raises
+    ------
+    DeclarationError : two share a name, users of a namespace, or a salt (the second would sort users as the
+        first does). The path begins with the later one's place.
+    """
+    for part in ("name", "salt"):
+        repeated = _first_repeated(getattr(experiment, part) for experiment in experiments)
+        if repeated is not None:
+            shared = getattr(experiments[repeated], part)
+            raise DeclarationError(f"two experiments have the {part} {shared!r}: give each its own", [repeated, part])
+    for (_, first), (place, second) in combinations(enumerate(experiments), 2):
+        if first.namespace and second.namespace and first.namespace.overlaps(second.namespace):
+            raise DeclarationError(
+                f"experiments {first.name!r} and {second.name!r} overlap in {second.namespace.name!r}, "
+                f"[{first.namespace.start}, {first.namespace.end}) and "
+                f"[{second.namespace.start}, {second.namespace.end}): make their ranges disjoint",
+                [place, "namespace"],
+            )
+
+
+def _first_repeated(names: Iterable[str]) -> int | None:
+    seen: set[str] = set()
+    for place, name in enumerate(names):
+        if name in seen:
+            return place
+        seen.add(name)
+    return None

@@ -1,0 +1,66 @@
+"""Team-draft interleaving: two rankings in one slate, and the clicks say whose items were wanted.
+
+As two captains choose their teams (Radlinski, Kurup and Joachims 2008, How Does Clickthrough Data Reflect Retrieval
+Quality?). Each user sees both rankings, so far fewer users are needed than where each sees one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.experiments.judge.moments import Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """A place of an interleaved slate."""
+
+    item: str
+    team: int
+    """0 where the first ranking brought it, 1 where the second did."""
+
+
+def interleave(first: Sequence[str], second: Sequence[str], n_items: int, seed: int) -> list[Drafted]:
+    """Merge two rankings, best first, into at most `n_items` places.
+
+    In each round a coin says who chooses first; each team takes its best item that is not taken yet. A ranking that
+    has run out leaves the rest to the other.
+
+    Parameters
+    ----------
+    seed : of the coins, from the trigger's id, so that a replayed slate is the same slate.
+    """
+    coins = np.random.default_rng(seed).integers(0, 2, max(n_items, 1))
+    waiting = [list(reversed(first)), list(reversed(second))]
+    drafted: list[Drafted] = []
+    taken: set[str] = set()
+    for coin in coins.tolist():
+        for team in (coin, 1 - coin):
+            item = _best_left(waiting[team], taken)
+            if item is not None and len(drafted) < n_items:
+                taken.add(item)
+                drafted.append(Drafted(item, team))
+    return drafted
+
+
+def credit(team: int) -> int:
+    """Return what a wanted item counts for: 1 where the second ranking brought it, -1 where the first did."""
+    return 2 * team - 1
+
+
+def even(preferences: Estimate) -> Estimate:
+    """Return what the users' mean credit is compared with: 0 where neither ranking is preferred, known exactly.
+
+    Its users are those of the preferences: the number only says where the sequence is tightest.
+    """
+    nothing = np.zeros_like(preferences.mean)
+    return Estimate(preferences.n, nothing, nothing)
+
+
+def _best_left(waiting: list[str], taken: set[str]) -> str | None:
+    while waiting:
+        item = waiting.pop()
+        if item not in taken:
+            return item
+    return None

@@ -1,0 +1,113 @@
+"""Shares of the traffic that move while an experiment runs: which are in force at a moment, for users who are new.
+
+Shares take effect some event time after the look that asks for them. By then every process knows them, so that the
+same event assigns its user alike in each of them, and again in a replay.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from models.experiments.assign.declaration import Experiment
+from models.messages import ExperimentResult, TrafficPoint
+
+Shares = tuple[float, ...]
+"""By variant, as declared; they sum to 1."""
+
+NOTICE_MS = 60_000
+"""Event time between a look and the shares that it asks for."""
+MIN_STEP = 0.01
+"""Shares that differ by less from those in force are not worth another point."""
+MAX_POINTS = 128
+"""Changes that are remembered, the newest."""
+
+_TOLERANCE = 1e-6
+
+
+def planned_shares(experiment: Experiment) -> Shares:
+    """Return the shares that the weights declare."""
+    total = sum(variant.weight for variant in experiment.variants)
+    return tuple(variant.weight / total for variant in experiment.variants)
+
+
+def may_move(experiment: Experiment) -> bool:
+    """Tell whether a verdict or a bandit may move the experiment's traffic: only where it says so."""
+    analysis = experiment.analysis
+    return experiment.kind == "split" and (analysis.stop or analysis.bandit is not None)
+
+
+def permits(experiment: Experiment, shares: Sequence[float]) -> bool:
+    """Tell whether shares are within what the experiment declares.
+
+    The planned shares always are; all for one variant with `stop`, any within the bounds with `bandit`.
+    """
+    if len(shares) != len(experiment.variants) or abs(sum(shares) - 1) > _TOLERANCE or min(shares) < 0:
+        return False
+    if not differ(shares, planned_shares(experiment), _TOLERANCE):
+        return True
+    if experiment.analysis.stop and max(shares) > 1 - _TOLERANCE:
+        return True
+    bounds = experiment.analysis.bandit
+    return bounds is not None and all(bounds.low - _TOLERANCE <= share <= bounds.high + _TOLERANCE for share in shares)
+
+
+def differ(some: Sequence[float], others: Sequence[float], by: float) -> bool:
+    """Tell whether any variant's shares differ by more than `by`."""
+    return any(abs(one - other) > by for one, other in zip(some, others, strict=True))
+
+
+def steer(points: list[TrafficPoint], wanted: Shares, planned: Shares, now: int) -> Shares:
+    """Add the shares wanted at a look to those of earlier looks, where they differ enough.
+
+    Parameters
+    ----------
+    points : the oldest first; at most MAX_POINTS stay.
+    now : event time of the look.
+
+    Returns
+    -------
+    The shares that hold from now on.
+    """
+    newest = tuple(points[-1].shares) if points else planned
+    if not differ(wanted, newest, MIN_STEP):
+        return newest
+    points.append(TrafficPoint(now + NOTICE_MS, list(wanted)))
+    del points[:-MAX_POINTS]
+    return wanted
+
+
+class Traffic:
+    """What the results of `evaluate` say of the shares, as far as the experiments permit.
+
+    Parameters
+    ----------
+    declared : results of others, and of those whose traffic may not move, are passed over.
+    """
+
+    def __init__(self, declared: Sequence[Experiment] = ()) -> None:
+        self._moving = {experiment.digest(): experiment for experiment in declared if may_move(experiment)}
+        self._newest: dict[str, int] = {}
+        self._points: dict[str, tuple[TrafficPoint, ...]] = {}
+
+    @property
+    def may_move(self) -> bool:
+        """Whether any experiment's traffic may move: else there is nothing to follow."""
+        return bool(self._moving)
+
+    def take(self, result: ExperimentResult) -> int:
+        """Take in a result unless it is older than the last; returns how many of its shares are not permitted.
+
+        One assignment replaces what was known, so that another thread may ask meanwhile.
+        """
+        experiment = self._moving.get(result.digest)
+        if experiment is None or result.updated_at < self._newest.get(result.digest, 0):
+            return 0
+        self._newest[result.digest] = result.updated_at
+        permitted = tuple(point for point in result.traffic if permits(experiment, point.shares))
+        self._points[result.digest] = permitted
+        return len(result.traffic) - len(permitted)
+
+    def in_force(self, digest: str, at: int) -> Shares | None:
+        """Return the shares by which a user who is new at `at` (event time) is assigned; None: as planned."""
+        points = self._points.get(digest, ())
+        place = bisect_right(points, at, key=lambda point: point.from_at)
+        return tuple(points[place - 1].shares) if place else None

@@ -1,0 +1,171 @@
+"""One user's outcomes as observations come in their order: the state behind every metric."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import log2
+from typing import Literal
+
+from msgspec import Struct, field, msgpack
+
+from models.experiments.assign.interleaving import credit
+from models.experiments.judge.metrics import METRICS, PLACE, MetricName
+from models.experiments.judge.observations import Act, Exposed, Observation, Seen, Shown
+
+DAY_MS = 86_400_000
+MAX_SLATES = 8
+"""Newest slates of a user that an act can be attributed to."""
+MAX_TRIGGERS = 8
+
+Pairs = list[list[float]]
+"""Numerator and denominator of each metric, in the order of METRICS."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeConfig:
+    """How outcomes are counted."""
+
+    attribution_window_ms: int = DAY_MS
+    """An act counts for an item shown no longer ago than this."""
+    retention_ms: int = 7 * DAY_MS
+    """Who acts again between a day and this long after the exposure has come back."""
+    impressions: Literal["slate", "event"] = "slate"
+    """What says that an item was shown: its slate, or an `impression` event of the platform."""
+
+
+class Showing(Struct, array_like=True):
+    """A slate and what has become of it."""
+
+    id: int
+    items: tuple[int, ...]
+    shown_at: dict[int, int]
+    """Item to the moment of its impression."""
+    wanted: list[int] = field(default_factory=list)
+    """Shown items that were acted on in time."""
+    is_judged: bool = False
+    """Whether the act that came next is known."""
+    teams: tuple[int, ...] | None = None
+    """Which variant brought each item."""
+    learned_until: int = 0
+    """An act until then may have been known when the slate was made."""
+
+
+def no_outcomes() -> Pairs:
+    """Return a zero for each numerator and denominator."""
+    return [[0.0, 0.0] for _ in METRICS]
+
+
+class Journal(Struct, array_like=True):
+    """What has become of a user's slates, since the newest exposure and before it."""
+
+    exposed: Exposed | None = None
+    during: Pairs = field(default_factory=no_outcomes)
+    """Since the exposure; without one, since the first observation."""
+    before: Pairs = field(default_factory=no_outcomes)
+    """Until the first exposure to the experiment, from the exposure to another or the first observation on."""
+    showings: list[Showing] = field(default_factory=list)
+    """The oldest first."""
+    triggers: list[tuple[int, int]] = field(default_factory=list)
+    """Newest events that may cause a slate: id and record time."""
+
+    def copy(self) -> "Journal":
+        """Copy all of it."""
+        return msgpack.decode(msgpack.encode(self), type=Journal)
+
+    def apply(self, observation: Observation, config: OutcomeConfig) -> None:
+        """Take in the next observation."""
+        if isinstance(observation, Act):
+            self._act(observation, config)
+        elif isinstance(observation, Shown):
+            self._show(observation, config)
+        elif isinstance(observation, Exposed):
+            self._expose(observation)
+        elif config.impressions == "event":
+            self._see(observation)
+
+    def forget_outcomes(self) -> None:
+        """Let an exposure that comes too late have no past.
+
+        A part of what is known was the variant's doing, and CUPED would take the variant's effect out with it.
+        """
+        self.during = no_outcomes()
+
+    def outcome(self) -> list[list[float]]:
+        """Return the user's values of each metric (M, 4), as `models.experiments.judge.moments` takes them."""
+        return [
+            [*pair[:1], 1.0, *old[:1], 1.0] if metric.per_user else [*pair, *old]
+            for metric, pair, old in zip(METRICS, self.during, self.before, strict=True)
+        ]
+
+    def _act(self, act: Act, config: OutcomeConfig) -> None:
+        self._judge(act)
+        self._attribute(act, config.attribution_window_ms)
+        self._add("activity", 1.0)
+        if act.is_goal:
+            self.during[PLACE["conversion"]][0] = 1.0
+            self._add("value", act.value or 0.0)
+        if act.is_rating and act.value is not None:
+            self._add("satisfaction", act.value, 1.0)
+        if self.exposed is not None and DAY_MS <= act.at - self.exposed.at <= config.retention_ms:
+            self.during[PLACE["retention"]][0] = 1.0
+        self.triggers = [*self.triggers[1 - MAX_TRIGGERS :], (act.id, act.written_at)]
+
+    def _judge(self, act: Act) -> None:
+        """Compare the slate that was in force with what the user did next."""
+        if not self.showings or self.showings[-1].is_judged:
+            return
+        slate = self.showings[-1]
+        slate.is_judged = True
+        if act.at <= slate.learned_until:
+            return
+        rank = slate.items.index(act.item) + 1 if act.item in slate.items else 0
+        self._add("hit_rate", float(rank > 0), 1.0)
+        self._add("mrr", 1 / rank if rank else 0.0, 1.0)
+        self._add("ndcg", 1 / log2(1 + rank) if rank else 0.0, 1.0)
+
+    def _attribute(self, act: Act, window_ms: int) -> None:
+        """Credit the newest impression of the item, once."""
+        slate = next((s for s in self._newest(act.slate) if act.item in s.shown_at), None)
+        if slate is None or act.item in slate.wanted or act.at <= slate.learned_until:
+            return
+        if act.at - slate.shown_at[act.item] <= window_ms:
+            slate.wanted.append(act.item)
+            self._add("ctr", 1.0)
+            if slate.teams is not None:
+                self._add("preference", credit(slate.teams[slate.items.index(act.item)]))
+
+    def _see(self, seen: Seen) -> None:
+        slate = next((s for s in self._newest(seen.slate) if seen.item in s.items), None)
+        if slate and seen.item not in slate.shown_at:
+            slate.shown_at[seen.item] = seen.at
+            self._add("ctr", 0.0, 1.0)
+
+    def _newest(self, named: int) -> Iterator[Showing]:
+        """Go through the slates, the newest first; only that which the platform named, if it did."""
+        return (slate for slate in reversed(self.showings) if named in (0, slate.id))
+
+    def _show(self, shown: Shown, config: OutcomeConfig) -> None:
+        by_slate = config.impressions == "slate"
+        showing = Showing(shown.id, shown.items, dict.fromkeys(shown.items, shown.at) if by_slate else {})
+        showing.teams, showing.learned_until = shown.teams, shown.learned_until
+        self.showings = [*self.showings[1 - MAX_SLATES :], showing]
+        self._add("ctr", 0.0, float(len(showing.shown_at)))
+        if shown.novelty is not None:
+            self._add("novelty", shown.novelty, float(len(shown.items)))
+        for trigger, written_at in self.triggers:
+            if trigger == shown.trigger:
+                self._add("latency_ms", float(shown.written_at - written_at), 1.0)
+
+    def _expose(self, exposed: Exposed) -> None:
+        if self.exposed is not None and self.exposed.arm == exposed.arm:
+            return
+        # Declared anew, an experiment mostly gives its users the variant that they had: that is no past of it.
+        if self.exposed is None or self.exposed.experiment != exposed.experiment:
+            self.before = self.during
+        self.exposed, self.during = exposed, no_outcomes()
+        # What another strategy showed is not this one's to be judged by.
+        self.showings = []
+
+    def _add(self, metric: MetricName, numerator: float, denominator: float = 0.0) -> None:
+        pair = self.during[PLACE[metric]]
+        pair[0] += numerator
+        pair[1] += denominator

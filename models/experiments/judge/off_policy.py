@@ -1,0 +1,125 @@
+"""What another policy would have earned, from the log of the one that ran and the probabilities that it logged.
+
+For each round of the log: the reward, the probability with which the logging policy chose what it did, and that with
+which the other policy would have. Where the two seldom agree, few rounds carry the whole estimate: the effective sample
+size tells.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.special import ndtri
+
+from models.numeric.arrays import Doubles, Int64s
+
+ENOUGH = 100
+"""Effective rounds below which the normal interval is not to be trusted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A policy's estimated mean reward a round."""
+
+    value: float
+    error: float
+    """Standard error."""
+    n: int
+    """Rounds of the log."""
+    n_effective: float
+    """Rounds of the other policy's own log that would tell as much: (sum w)^2 / sum w^2 (Kish 1965)."""
+
+    def interval(self, alpha: float = 0.05) -> tuple[float, float]:
+        """Return the normal interval at 1 - alpha, for one look."""
+        half = float(ndtri(1 - alpha / 2)) * self.error
+        return self.value - half, self.value + half
+
+    @property
+    def warning(self) -> str | None:
+        """Why not to trust the estimate; None where nothing speaks against it."""
+        if self.n_effective >= ENOUGH:
+            return None
+        return (
+            f"{self.n:,} rounds are worth only {self.n_effective:,.0f} of this policy's own: it chooses too "
+            "differently from the one that was logged. Log more rounds, explore more, or compare a nearer policy"
+        )
+
+
+def importance_weights(target: Doubles, propensities: Doubles) -> Doubles:
+    """Divide the other policy's probability of each logged choice by the logged one.
+
+    Raises
+    ------
+    ValueError : a propensity is 0 or less, or above 1: what was chosen cannot have had it.
+    """
+    if not ((propensities > 0) & (propensities <= 1)).all():
+        raise ValueError("every logged choice has a propensity above 0 and at most 1: log what was really used")
+    return np.asarray(target / propensities)
+
+
+def ips(rewards: Doubles, weights: Doubles) -> Value:
+    """Weigh each reward by how much more often the other policy chooses so (Horvitz and Thompson 1952).
+
+    Without bias, where propensities are right; with much variance, where weights are large.
+
+    Parameters
+    ----------
+    rewards, weights : (N,) of the log's rounds; the weights of `importance_weights`.
+    """
+    return _value(weights * rewards, weights)
+
+
+def snips(rewards: Doubles, weights: Doubles) -> Value:
+    """Divide by the weights' sum and not by the rounds (Swaminathan and Joachims 2015).
+
+    A small bias for less variance; the estimate stays within the rewards' range.
+    """
+    value = float(weights @ rewards / weights.sum()) if weights.any() else 0.0
+    influence = weights * (rewards - value) / max(weights.mean(), np.finfo(float).tiny)
+    return _value(influence, weights, value)
+
+
+def direct(expected: Doubles, error: float) -> Value:
+    """Believe a reward model: its mean over the other policy's choices.
+
+    Parameters
+    ----------
+    expected : (N,) the model's reward in each round, averaged over what the other policy would choose.
+    error : of the estimate, with the model fitted anew each time (`bootstrap_error`). The spread of `expected` would
+        leave the model's own error out; its bias is in no interval.
+    """
+    ones = np.ones_like(expected)
+    return replace(_value(expected, ones), error=error)
+
+
+def bootstrap_error(estimate: Callable[[Int64s], float], n: int, seed: int, n_draws: int = 40) -> float:
+    """Return the standard deviation of an estimate over logs drawn from the log (Efron 1979).
+
+    Parameters
+    ----------
+    estimate : from N rounds, drawn with repetition and given by their places.
+    """
+    rng = np.random.default_rng(seed)
+    return float(np.std([estimate(rng.integers(0, n, n)) for _ in range(n_draws)], ddof=1))
+
+
+def doubly_robust(rewards: Doubles, weights: Doubles, predicted: Doubles, expected: Doubles) -> Value:
+    """Take the model's value and correct it by its weighted errors (Dudik, Langford and Li 2011).
+
+    Without bias where either the propensities or the model are right. The model must not have seen the round that it
+    predicts (`models.experiments.judge.reward_model`).
+
+    Parameters
+    ----------
+    predicted : (N,) the model's reward of what was chosen.
+    expected : (N,) as for `direct`.
+    """
+    return _value(expected + weights * (rewards - predicted), weights)
+
+
+def _value(terms: Doubles, weights: Doubles, value: float | None = None) -> Value:
+    n = len(terms)
+    error = float(terms.std(ddof=1) / np.sqrt(n)) if n > 1 else float("inf")
+    squares = float(weights @ weights)
+    effective = float(weights.sum()) ** 2 / squares if squares else 0.0
+    return Value(float(terms.mean()) if value is None else value, error, n, effective)

@@ -1,0 +1,105 @@
+"""Comparisons that may be looked at any time: asymptotic confidence sequences and sequential p-values.
+
+A fixed-horizon test is wrong in 5% of the cases at one look, and in most of them when one looks until it is
+significant. A confidence sequence holds at all looks together (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2021,
+Time-uniform central limit theory and asymptotic confidence sequences, theorem 2.2).
+"""
+
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from models.experiments.judge.moments import Estimate
+from models.numeric.arrays import Bools, Doubles
+
+TUNED_AT = 5_000
+"""Users at which the sequence is tightest, unless a rule says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Bounds of a confidence sequence, of any shape; infinite where nothing can be said."""
+
+    low: Doubles
+    high: Doubles
+
+    def excludes(self, value: float) -> Bools:
+        """Tell where the value lies outside."""
+        return (self.low > value) | (self.high < value)
+
+    def within(self, low: float, high: float) -> Bools:
+        """Tell where nothing outside [low, high] is possible any more."""
+        return (self.low >= low) & (self.high <= high)
+
+
+def mixture_precision(alpha: float, tuned_at: float = TUNED_AT) -> float:
+    """Return rho squared of the normal mixture whose sequence is tightest at `tuned_at` users."""
+    return (-2 * log(alpha) + log(-2 * log(alpha) + 1)) / tuned_at
+
+
+def reach(n: Doubles, alpha: float, tuned_at: float = TUNED_AT) -> Doubles:
+    """Return how many standard errors wide each side of the confidence sequence is, at n users.
+
+    sqrt(2 (n rho^2 + 1) / (n rho^2) * ln(sqrt(n rho^2 + 1) / alpha)); a fixed horizon would have 1.96 at alpha = 0.05.
+    """
+    seen = np.maximum(n, 1) * mixture_precision(alpha, tuned_at)
+    return np.asarray(np.sqrt(2 * (seen + 1) / seen * np.log(np.sqrt(seen + 1) / alpha)))
+
+
+def difference(treatment: Estimate, control: Estimate, alpha: float, tuned_at: float = TUNED_AT) -> Interval:
+    """Bound treatment - control at all looks together, with probability 1 - alpha."""
+    between = treatment.mean - control.mean
+    half = reach(treatment.n + control.n, alpha, tuned_at) * _standard_error(treatment, control)
+    return Interval(between - half, between + half)
+
+
+def lift(treatment: Estimate, control: Estimate, alpha: float, tuned_at: float = TUNED_AT) -> Interval:
+    """Bound treatment / control - 1 at all looks together, with probability 1 - alpha.
+
+    Those ratios k for which treatment - k control may be 0 (Fieller 1954). So it excludes 0 exactly where `difference`
+    does, and no error comes from dividing by a control that is itself an estimate. Unbounded while the control cannot
+    be told from 0.
+    """
+    g2 = reach(treatment.n + control.n, alpha, tuned_at) ** 2
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        lead = control.mean**2 - g2 * control.variance
+        rest = treatment.mean**2 - g2 * treatment.variance
+        middle = treatment.mean * control.mean
+        root = np.sqrt(np.maximum(middle**2 - lead * rest, 0.0))
+        low, high = (middle - root) / lead - 1, (middle + root) / lead - 1
+        bounded = (lead > 0) & (control.mean > 0) & np.isfinite(treatment.variance)
+    return Interval(np.where(bounded, low, -np.inf), np.where(bounded, high, np.inf))
+
+
+def sequential_p(treatment: Estimate, control: Estimate, alpha: float, tuned_at: float = TUNED_AT) -> Doubles:
+    """Return the smallest level at which the confidence sequence of the difference excludes 0.
+
+    The probability that it ever falls to p is p at most, where nothing differs. `alpha` says what the sequence is tuned
+    for.
+    """
+    seen = np.maximum(treatment.n + control.n, 1) * mixture_precision(alpha, tuned_at)
+    z = z_score(treatment, control)
+    return np.asarray(np.minimum(1.0, np.sqrt(seen + 1) * np.exp(-0.5 * z**2 * seen / (seen + 1))))
+
+
+def z_score(treatment: Estimate, control: Estimate) -> Doubles:
+    """Return the difference in standard errors; 0 where there is no error to measure it by."""
+    error = _standard_error(treatment, control)
+    between = np.asarray(treatment.mean - control.mean)
+    return np.divide(between, error, out=np.zeros(between.shape), where=(error > 0) & np.isfinite(error))
+
+
+def fixed_p(treatment: Estimate, control: Estimate) -> Doubles:
+    """Return the p-value of a two-sided z-test: valid at one look that was fixed in advance, and only there."""
+    return np.asarray(2 * ndtr(-np.abs(z_score(treatment, control))))
+
+
+def fixed_reach(alpha: float) -> float:
+    """Return how many standard errors wide each side of a fixed-horizon interval is: 1.96 at alpha = 0.05."""
+    return float(ndtri(1 - alpha / 2))
+
+
+def _standard_error(treatment: Estimate, control: Estimate) -> Doubles:
+    return np.sqrt(treatment.variance + control.variance)

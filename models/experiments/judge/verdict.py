@@ -1,0 +1,96 @@
+"""What the figures of an experiment say now: the rule that the flow, the planner and a person at the table share."""
+
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.experiments.judge.moments import Estimate
+from models.experiments.judge.sample_ratio import mismatch_p
+from models.experiments.judge.sequential import TUNED_AT, Interval, difference, lift, sequential_p
+from models.numeric.arrays import Bools, Doubles
+
+Verdict: TypeAlias = Literal["running", "winner", "harmful", "no difference", "mismatch"]
+"""`no difference`: any true lift lies within delta. `mismatch`: users did not fall into the variants as planned."""
+
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """When a verdict may fall.
+
+    Raises
+    ------
+    ValueError : a level is not between 0 and 1, or delta is negative.
+    """
+
+    alpha: float = 0.05
+    """Probability that an experiment of equal variants is ever called a winner or harmful."""
+    delta: float = 0.01
+    """Lifts up to this, up or down, are taken for no difference; 0.01 is one percent of the control's."""
+    mismatch_alpha: float = 0.01
+    """Probability that an experiment whose users fall as planned is ever called a mismatch."""
+    tuned_at: float = TUNED_AT
+    """Users at which the intervals are tightest."""
+    min_users: int = 100
+    """Of each variant: below it the normal approximation says nothing."""
+
+    def __post_init__(self) -> None:
+        if not (0 < self.alpha < 1 and 0 < self.mismatch_alpha < 1):
+            raise ValueError("alpha and mismatch_alpha lie between 0 and 1")
+        if self.delta < 0:
+            raise ValueError("delta is 0 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A treatment beside the control, of any shape."""
+
+    difference: Interval
+    lift: Interval
+    p: Doubles
+    verdict: NDArray[np.str_]
+
+
+def compare(
+    treatment: Estimate, control: Estimate, mismatch: Bools, rules: Rules, n_treatments: int = 1, better: int = 1
+) -> Comparison:
+    """Compare a treatment with the control.
+
+    Parameters
+    ----------
+    mismatch : where the users did not fall as planned.
+    n_treatments : compared with the same control; they share alpha (Bonferroni).
+    better : 1 where more of the metric is good, -1 where less is.
+    """
+    alpha = rules.alpha / n_treatments
+    # Where nobody differs from anybody yet, the variance is 0 and says nothing.
+    enough = (np.minimum(treatment.n, control.n) >= rules.min_users) & (treatment.variance + control.variance > 0)
+    treatment = replace(treatment, variance=np.where(enough, treatment.variance, np.inf))
+    between = difference(treatment, control, alpha, rules.tuned_at)
+    relative = lift(treatment, control, alpha, rules.tuned_at)
+    above, below = between.low > 0, between.high < 0
+    verdict = np.select(
+        [
+            np.asarray(mismatch),
+            above if better > 0 else below,
+            below if better > 0 else above,
+            relative.within(-rules.delta, rules.delta),
+        ],
+        ["mismatch", "winner", "harmful", "no difference"],
+        "running",
+    )
+    p = np.minimum(1.0, sequential_p(treatment, control, alpha, rules.tuned_at) * n_treatments)
+    return Comparison(between, relative, p, verdict)
+
+
+def is_mismatch(counts: Doubles, shares: Doubles, rules: Rules) -> Bools:
+    """Tell where the users' numbers (..., V) contradict the planned shares (V,)."""
+    return np.asarray(mismatch_p(counts, shares) <= rules.mismatch_alpha)
+
+
+def verdict_of(compared: Comparison) -> Verdict:
+    """Return the verdict of one comparison, not of many at once."""
+    return VERDICTS[VERDICTS.index(compared.verdict.item())]

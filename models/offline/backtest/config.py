@@ -1,0 +1,37 @@
+"""How a backtest is run."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from models.counts.item_side import ItemSideConfig
+from models.messages import Event
+from models.user.profile import ProfileConfig
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestConfig:
+    """What is the same for all contenders; the defaults are the flows'."""
+
+    k: int = 20
+    """Length of a slate."""
+    repeats: Literal["collapse", "keep"] = "collapse"
+    """`collapse`: of consecutive acts on one item within a session only the first counts, in all files, and what the
+    user is on is never recommended. `keep`: every act counts, and it may be recommended."""
+    exclude_seen: bool = False
+    """Nothing that the user has acted on is recommended again."""
+    ties: Literal["strict", "order"] = "strict"
+    """Prequential: whether acts of one user at the same time are foreseen from the same past, or each from those before
+    it."""
+    warmup: float = 0.1
+    """Prequential: the first share of the acts, which are learned and not judged."""
+    learn_every: int = 1
+    """Prequential: events after which the tables learn them."""
+    n_timed: int = 1_000
+    """Slates that are timed alone, spread evenly over the targets."""
+    seed: int = 0
+    profile: ProfileConfig = field(default_factory=ProfileConfig)
+    item_side: ItemSideConfig = field(default_factory=ItemSideConfig)
+
+    def is_act(self, event: Event) -> bool:
+        """Say whether an event is something that the user wanted; only that is predicted."""
+        return event.consent and self.item_side.event_weights.get(event.event_type, 0.0) > 0

@@ -1,0 +1,253 @@
+"""From a past to a checkpoint: examples of its first part, weights, and what they are worth on the rest."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.messages import Event, Item
+from models.numeric.arrays import Bools, Int64s
+from models.numeric.metrics import Accuracy, ranks_of
+from models.offline.walk import Examples, Progress, WalkConfig, walk
+from models.rankers.blend_ranker import BlendRanker
+from models.rankers.checkpoint import Checkpoint, save_checkpoint, weights_digest
+from models.rankers.fit import Report, TrainConfig, fit, losses_of
+from models.rankers.inputs import Inputs
+from models.rankers.losses import Loss
+from models.rankers.network import Network
+from models.rankers.served import NetworkRanker
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """What to train on, and how."""
+
+    walk: WalkConfig = field(default_factory=WalkConfig)
+    fit: TrainConfig = field(default_factory=TrainConfig)
+    train_share: float = 0.8
+    """Of the time from the first event to the last; what lies behind it only judges."""
+    max_examples: int = 20_000
+    """At most about so many are kept, drawn at random over the whole time; 12 KB each."""
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What two rankers earned on the same slates of one strategy, all of them later than the examples."""
+
+    blend: Accuracy = field(default_factory=Accuracy)
+    learned: Accuracy = field(default_factory=Accuracy)
+    n_losses: int = 0
+    loss_sum: float = 0.0
+
+    @property
+    def loss(self) -> float:
+        """The learned ranker's mean loss, on those slates whose candidates hold the answer."""
+        return self.loss_sum / self.n_losses if self.n_losses else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a training came to."""
+
+    checkpoint: Checkpoint
+    n_examples: int
+    valid_loss: float
+    """The best epoch's, on the newest fifth of the examples."""
+    verdicts: tuple[Verdict, ...]
+    """One a strategy of the walk."""
+
+
+def train(
+    events: Sequence[Event],
+    items: Sequence[Item],
+    data_set: str,
+    path: Path,
+    config: TrainingConfig | None = None,
+    progress: Progress | None = None,
+    on_epoch: Report | None = None,
+    start: Checkpoint | None = None,
+) -> Training:
+    """Train a ranker on the first part of a past, judge it on the rest, and save it with what it came from.
+
+    Parameters
+    ----------
+    events
+        In time order.
+    items
+        The catalog.
+    data_set
+        What the events are; part of the checkpoint's version.
+    path
+        The file to write.
+    progress
+        Called while it walks through the events; the fitting lies on the way.
+    on_epoch
+        Called after each epoch of the fitting with its number, the training and the validation loss.
+    start
+        A trained ranker to go on from.
+
+    Returns
+    -------
+    The same for the same events, items and configuration.
+
+    Raises
+    ------
+    ValueError
+        Where the first part makes fewer than 2 examples, or nobody did anything after it.
+    """
+    config = config or TrainingConfig()
+    until_at = until(events, config.train_share)
+    n_slates = len(config.walk.strategies) * sum(event.timestamp <= until_at for event in events)
+    gathered = Gathered(config.max_examples / max(n_slates, 1), config.fit.seed)
+    verdicts = tuple(Verdict() for _ in config.walk.strategies)
+    model: Network | None = None
+    ranker: NetworkRanker | None = None
+    valid_loss = float("inf")
+    for examples in walk(events, items, config.walk, progress):
+        later = examples.made_at > until_at
+        if model is None or ranker is None:
+            gathered.add(examples[examples.answered_at <= until_at])
+            if not later.any():
+                continue
+            model, valid_loss = _fit(gathered, config.fit, on_epoch, start)
+            ranker = NetworkRanker(model)
+        _judge(model, ranker, examples[later], verdicts[examples.strategy], config.fit.loss)
+    if model is None:
+        raise ValueError("nobody did anything after the part to train on, so nothing could judge the ranker")
+    model_kind = start.kind if start else config.fit.kind
+    provenance = {
+        "data_set": data_set,
+        "trained_from": _day(events[0].timestamp),
+        "trained_until": _day(until_at),
+        "judged_until": _day(events[-1].timestamp),
+        "n_examples": gathered.n,
+        "seed": config.fit.seed,
+        "started_from": start.version if start else None,
+        "valid_loss": round(valid_loss, 4),
+        "verdicts": [
+            {"strategy": asdict(strategy)} | _figures(verdict, model_kind)
+            for strategy, verdict in zip(config.walk.strategies, verdicts, strict=True)
+        ],
+    }
+    version = f"{data_set}-{weights_digest(model)[:8]}"
+    checkpoint = save_checkpoint(model, path, version, provenance, config.fit.loss)
+    return Training(checkpoint, gathered.n, valid_loss, verdicts)
+
+
+def judge(
+    checkpoint: Checkpoint,
+    events: Sequence[Event],
+    items: Sequence[Item],
+    from_at: int,
+    config: WalkConfig | None = None,
+) -> Verdict:
+    """Compare a trained ranker with the blend on the same slates of users' next acts.
+
+    Parameters
+    ----------
+    events
+        In time order; what lies before `from_at`, Unix ms, only fills tables and profiles.
+    config
+        Of one strategy.
+    """
+    verdict, ranker = Verdict(), NetworkRanker(checkpoint.model)
+    for examples in walk(events, items, config):
+        _judge(checkpoint.model, ranker, examples[examples.made_at >= from_at], verdict, checkpoint.loss)
+    return verdict
+
+
+class Gathered:
+    """Keeps a share of the examples that a ranker can learn from, drawn at random.
+
+    Parameters
+    ----------
+    share : of the examples, at least 0.
+    seed : the same seed keeps the same ones.
+    """
+
+    def __init__(self, share: float, seed: int) -> None:
+        self._share = share
+        self._rng = np.random.default_rng(seed)
+        self._parts: list[Examples] = []
+
+    @property
+    def n(self) -> int:
+        """How many were kept."""
+        return sum(part.n for part in self._parts)
+
+    def add(self, examples: Examples) -> None:
+        """Keep some."""
+        self._parts.append(examples[examples.answered & (self._rng.random(examples.n) < self._share)])
+
+    def lists(self) -> tuple[Inputs, Int64s, Bools]:
+        """Lay all that was kept end to end, with as many candidates as the longest list has."""
+        n_candidates = max((part.present.shape[1] for part in self._parts), default=0)
+
+        def padded(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            missing = n_candidates - array.shape[1]
+            return np.pad(array, ((0, 0), (0, missing), *((0, 0),) * (array.ndim - 2))) if missing else array
+
+        return (
+            Inputs(
+                np.concatenate([padded(part.inputs.features) for part in self._parts]),
+                np.concatenate([padded(part.inputs.items) for part in self._parts]),
+                np.concatenate([part.inputs.users for part in self._parts]),
+                np.concatenate([part.inputs.histories for part in self._parts]),
+            ),
+            np.concatenate([part.label_index for part in self._parts]),
+            np.concatenate([padded(part.present) for part in self._parts]),
+        )
+
+
+def until(events: Sequence[Event], share: float) -> int:
+    """Return the moment at which a share of the time from the first event to the last has gone by, Unix ms."""
+    first_at, last_at = events[0].timestamp, events[-1].timestamp
+    return first_at + round((last_at - first_at) * share)
+
+
+def _fit(
+    gathered: Gathered, config: TrainConfig, on_epoch: Report | None, start: Checkpoint | None
+) -> tuple[Network, float]:
+    if not gathered.n:
+        raise ValueError("no act was among its candidates in the part to train on: there is no example to learn from")
+    losses: list[float] = []
+
+    def report(epoch: int, train_loss: float, valid_loss: float) -> None:
+        losses.append(valid_loss)
+        if on_epoch is not None:
+            on_epoch(epoch, train_loss, valid_loss)
+
+    model = fit(*gathered.lists(), config, report, start)
+    return model, min(losses)
+
+
+def _judge(model: Network, ranker: NetworkRanker, examples: Examples, verdict: Verdict, loss: Loss) -> None:
+    for judged, by in ((verdict.blend, BlendRanker()), (verdict.learned, ranker)):
+        judged.add(ranks_of(by.score(examples.inputs), examples.present, examples.label_index))
+    found = examples[examples.answered]
+    if found.n:
+        verdict.n_losses += found.n
+        verdict.loss_sum += float(losses_of(model, found.inputs, found.label_index, found.present, loss).sum())
+
+
+def _figures(verdict: Verdict, kind: str) -> dict[str, Any]:
+    def of(accuracy: Accuracy) -> dict[str, float]:
+        return {
+            "hr@10": round(accuracy.hit_rate, 4),
+            "mrr": round(accuracy.mrr, 4),
+            "ndcg@10": round(accuracy.ndcg, 4),
+        }
+
+    return {
+        "n_judged": verdict.learned.n,
+        "test_loss": round(verdict.loss, 4),
+        "blend": of(verdict.blend),
+        kind: of(verdict.learned),
+    }
+
+
+def _day(at: int) -> str:
+    return datetime.fromtimestamp(at / 1_000, UTC).date().isoformat()

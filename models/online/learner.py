@@ -1,0 +1,279 @@
+"""Learning while it runs: test, then train; publish what is better, take back what turns out worse.
+
+Examples wait until a whole batch is there, so the steps do not depend on how the stream was cut. All that goes on
+from a moment is packed with it: the same examples make the same versions, whatever crashed on the way.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from models.features.table import FEATURE_SET
+from models.numeric.arrays import Doubles
+from models.numeric.metrics import concordance
+from models.online.loss_drift import DriftState, LossDrift
+from models.online.rehearsal import Reservoir
+from models.rankers.blend_ranker import BlendRanker
+from models.rankers.checkpoint import Checkpoint, read_checkpoint
+from models.rankers.inputs import SlateExample, collate
+from models.rankers.learners import new_learner, restore_learner
+from models.rankers.network_learner import LearnerConfig
+from models.rankers.protocol import Learner, LearnerName, Ranker
+from models.rankers.served import NetworkRanker
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineConfig:
+    """How a ranker learns from the stream."""
+
+    name: LearnerName
+    n_features: int
+    feature_set: str = FEATURE_SET
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    batch_size: int = 32
+    """Slates a step."""
+    reservoir: int = 1_024
+    """Old slates that are kept to be learned again."""
+    rehearsed: float = 1.0
+    """Old slates a new one in each step."""
+    publish_every: int = 8
+    """Steps from one decision about a new version to the next."""
+    guard_slates: int = 512
+    """Newest slates that a decision looks at."""
+    min_judged: int = 64
+    """Slates with something to judge below which nothing is decided."""
+    margin: float = 1.0
+    """Standard errors by which the mean of the paired differences has to be above 0, to be better."""
+
+
+class Judged(NamedTuple):
+    """How well rankers put one slate's positives before its negatives, each before it learned from the slate."""
+
+    learner: float
+    service: float
+    previous: float
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A decision: a new version goes into service, or an older one comes back."""
+
+    checkpoint: Checkpoint | None
+    """None: the blend comes back."""
+    number: int
+    """Rising with each decision."""
+    is_rollback: bool
+    learned_until: int
+    """Event time of the newest slate learned from, Unix ms."""
+    told: dict[str, float]
+    """Empty where it was begun anew; else `loss` (progressive), the `concordance` of what won and of what it
+    `replaced`, `n_judged`, and `n_slates` learned."""
+
+
+class OnlineRanker:
+    """A learner, what it rehearses, and the versions in service.
+
+    Parameters
+    ----------
+    start : a trained ranker to go on from, which counts as in service; None: the blend is.
+    """
+
+    def __init__(self, config: OnlineConfig, start: Checkpoint | None = None) -> None:
+        self.config = config
+        self.learner: Learner = new_learner(config.name, config.n_features, config.learner, start)
+        self.reservoir: Reservoir[SlateExample] = Reservoir(config.reservoir)
+        self.pending: list[SlateExample] = []
+        self.started_from = start.version if start else None
+        self.has_restarted = False
+        """Whether it was begun anew, and what it began with has yet to be published."""
+        self.service = start
+        self.previous: Checkpoint | None = None
+        self.can_roll_back = False
+        """Whether `previous` was in service before the version that is."""
+        self.judged: deque[Judged] = deque(maxlen=config.guard_slates)
+        self.losses: deque[float] = deque(maxlen=config.guard_slates)
+        self.drift = LossDrift()
+        self.n_steps = 0
+        self.n_drifts = 0
+        self.number = 0
+        self.learned_until = 0
+
+    @property
+    def n_slates(self) -> int:
+        """How many slates were learned from."""
+        return self.n_steps * self.config.batch_size
+
+    @property
+    def n_decisions(self) -> int:
+        """How often it was decided whether a new version is better."""
+        return self.n_steps // self.config.publish_every
+
+    @property
+    def loss(self) -> float:
+        """Mean progressive loss of the newest slates; NaN before there is one."""
+        return float(np.mean(self.losses)) if self.losses else float("nan")
+
+    def learn(self, examples: Sequence[SlateExample]) -> list[Published]:
+        """Take examples; step once a whole batch is there, and say what goes into service."""
+        self.pending += examples
+        published: list[Published] = []
+        if self.has_restarted:
+            self.has_restarted = False
+            self.number += 1
+            published.append(Published(self.service, self.number, False, self.learned_until, {}))
+        while len(self.pending) >= self.config.batch_size:
+            batch, self.pending = self.pending[: self.config.batch_size], self.pending[self.config.batch_size :]
+            self._test(batch)
+            self._train(batch)
+            if self.n_steps % self.config.publish_every == 0 and (decided := self._decide()) is not None:
+                published.append(decided)
+        return published
+
+    def _test(self, batch: list[SlateExample]) -> None:
+        labelled = collate(batch, self.config.n_features)
+
+        def judge(ranker: Ranker) -> list[float]:
+            found: list[float] = concordance(ranker.score(labelled.inputs), labelled.labels, labelled.present).tolist()
+            return found
+
+        service = judge(_served(self.service))
+        previous = judge(_served(self.previous)) if self.can_roll_back else [float("nan")] * labelled.n
+        self.judged.extend(map(Judged, judge(self.learner), service, previous))
+        losses = [loss for loss in self.learner.losses(labelled).tolist() if not np.isnan(loss)]
+        self.losses.extend(losses)
+        n_changes = sum(self.drift.update(loss) for loss in losses)
+        if n_changes:
+            # What was so before the change says nothing about which version is better now.
+            self.n_drifts += n_changes
+            self.judged.clear()
+
+    def _train(self, batch: list[SlateExample]) -> None:
+        old = self.reservoir.draw(round(self.config.rehearsed * len(batch)), self.n_steps)
+        self.learner.learn(collate([*batch, *old], self.config.n_features))
+        for example in batch:
+            self.reservoir.add(example, example.slate)
+            self.learned_until = max(self.learned_until, example.closed_at)
+        self.n_steps += 1
+
+    def _decide(self) -> Published | None:
+        learner, service, previous = np.array(self.judged).reshape(-1, 3).T
+        if self.can_roll_back and self._is_better(previous, service):
+            told = self._told(previous, service)
+            self._put_in_service(self.previous, None, can_roll_back=False)
+            return Published(self.service, self.number, is_rollback=True, learned_until=self.learned_until, told=told)
+        if self._is_better(learner, service):
+            told, new = self._told(learner, service), self.learner.checkpoint()
+            version = f"{self.config.name}-{self.number + 1}-{new.digest[:8]}"
+            named = Checkpoint(new.model, version, new.digest, told, new.loss)
+            self._put_in_service(named, self.service, can_roll_back=True)
+            return Published(named, self.number, is_rollback=False, learned_until=self.learned_until, told=told)
+        return None
+
+    def _is_better(self, one: Doubles, other: Doubles) -> bool:
+        difference = (one - other)[~np.isnan(one - other)]
+        n = len(difference)
+        if n < self.config.min_judged:
+            return False
+        return bool(difference.mean() > self.config.margin * difference.std() / np.sqrt(n))
+
+    def _told(self, winner: Doubles, loser: Doubles) -> dict[str, float]:
+        return {
+            "loss": self.loss,
+            "concordance": float(np.nanmean(winner)),
+            "replaced": float(np.nanmean(loser)),
+            "n_judged": int((~np.isnan(winner - loser)).sum()),
+            "n_slates": self.n_slates,
+        }
+
+    def _put_in_service(self, service: Checkpoint | None, previous: Checkpoint | None, *, can_roll_back: bool) -> None:
+        self.service, self.previous, self.can_roll_back = service, previous, can_roll_back
+        self.number += 1
+        self.judged.clear()
+
+    def snapshot(self) -> bytes:
+        """Pack all that it goes on from; about 120 bytes an item that is rehearsed, and the weights."""
+        state = _State(
+            self.config.feature_set,
+            self.started_from,
+            self.learner.snapshot(),
+            self.reservoir.kept,
+            self.reservoir.n_seen,
+            self.pending,
+            self.service.to_bytes() if self.service else None,
+            self.previous.to_bytes() if self.previous else None,
+            list(self.judged),
+            list(self.losses),
+            self.drift.state,
+            (self.n_steps, self.n_drifts, self.number, self.learned_until),
+            self.can_roll_back,
+        )
+        return bytes([FORMAT]) + msgspec.msgpack.encode(state)
+
+    @classmethod
+    def restore(
+        cls, packed: bytes, config: OnlineConfig, start: Checkpoint | None = None, *, keep: bool = False
+    ) -> "OnlineRanker":
+        """Go on from a snapshot; of the configuration, the learner's own part is the snapshot's.
+
+        Weights of another feature set mean nothing here, and who gives another checkpoint wants that one: then all is
+        begun anew, what it begins with is published, and only the versions count on.
+
+        Parameters
+        ----------
+        keep : go on even from another checkpoint's weights: nobody asked for this one, it came with a release.
+
+        Raises
+        ------
+        ValueError
+            Where it is of another format, or damaged.
+        """
+        if packed[:1] != bytes([FORMAT]):
+            raise ValueError(f"a ranker's state of format {packed[:1]!r}: this release reads format {FORMAT}")
+        try:
+            state = msgspec.msgpack.decode(packed[1:], type=_State)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"a ranker's state is damaged: {error}") from error
+        ranker = cls(config, start)
+        is_other_start = start is not None and start.version != state.started_from
+        if (is_other_start and not keep) or state.feature_set != config.feature_set:
+            ranker.has_restarted, ranker.number = True, state.counts[2]
+            return ranker
+        ranker.started_from = state.started_from
+        ranker.learner = restore_learner(config.name, state.learner, config.learner.device)
+        ranker.reservoir = Reservoir(config.reservoir, state.rehearsed, state.n_rehearsed)
+        ranker.pending = state.pending
+        ranker.service, ranker.previous = (
+            read_checkpoint(version, "the state") if version else None for version in (state.service, state.previous)
+        )
+        ranker.judged.extend(state.judged)
+        ranker.losses.extend(state.losses)
+        ranker.drift = LossDrift(state=state.drift)
+        ranker.n_steps, ranker.n_drifts, ranker.number, ranker.learned_until = state.counts
+        ranker.can_roll_back = state.can_roll_back
+        return ranker
+
+
+class _State(NamedTuple):
+    feature_set: str
+    started_from: str | None
+    learner: bytes
+    rehearsed: list[SlateExample]
+    n_rehearsed: int
+    pending: list[SlateExample]
+    service: bytes | None
+    previous: bytes | None
+    judged: list[Any]
+    losses: list[float]
+    drift: DriftState
+    counts: tuple[int, int, int, int]
+    can_roll_back: bool
+
+
+def _served(checkpoint: Checkpoint | None) -> Ranker:
+    return BlendRanker() if checkpoint is None else NetworkRanker(checkpoint.model)

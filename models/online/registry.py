@@ -1,0 +1,211 @@
+"""Versions of rankers on `model-updates`: written in parts, put together again, and which of them serves.
+
+=============================  ==========================================================================
+key                            value
+=============================  ==========================================================================
+`ranker/<name>/<slot>/<part>`  a part of a checkpoint: the version's name and some of its bytes, MessagePack
+`ranker/<name>/<slot>`         `Version` as JSON, written after its parts
+`ranker/<name>`                `Choice` as JSON, written after its version: what `learn` has put into service
+`ranker/<name>/pin`            `Choice` as JSON: what a person has put into service; it comes first
+=============================  ==========================================================================
+
+Slots are used in turn, so the compacted topic keeps the newest versions, to go back to. Rows may arrive in any order: a
+choice takes effect once all of its version is there, and until then the one before it serves.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from urllib.parse import quote, unquote
+
+import msgspec
+
+from models.online.learner import Published
+from models.rankers.checkpoint import Checkpoint, CheckpointError, read_checkpoint
+
+N_SLOTS = 8
+"""Newest versions of a ranker that are kept."""
+PART_BYTES = 512 * 1024
+"""Half of what a Kafka message may hold by default."""
+PREFIX = b"ranker/"
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a ranker."""
+
+    version: str
+    """What the slates name."""
+    number: int
+    """Rising with each decision of `learn`."""
+    slot: int
+    n_parts: int
+    digest: str
+    """SHA-256 of the weights."""
+    learned_until: int
+    """Event time of the newest example, Unix ms."""
+    is_rollback: bool = False
+    told: dict[str, float] = field(default_factory=dict)
+    """What decided: `models.online.learner.Published.told`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which version serves; without a version, none: the blend does."""
+
+    version: str | None
+    slot: int = 0
+
+
+class Row(NamedTuple):
+    """A row of `model-updates`; a value of None is a tombstone."""
+
+    key: str
+    value: bytes | None
+
+
+class _Part(NamedTuple):
+    version: str
+    data: bytes
+
+
+def rows_of(name: str, published: Published) -> list[Row]:
+    """Write a decision of `learn` as rows, in the order in which they have to be written."""
+    key = f"ranker/{quote(name, safe='.')}"
+    checkpoint = published.checkpoint
+    if checkpoint is None:
+        return [Row(key, msgspec.json.encode(Choice(None)))]
+    slot, data = published.number % N_SLOTS, checkpoint.to_bytes()
+    parts = [data[start : start + PART_BYTES] for start in range(0, len(data), PART_BYTES)]
+    version = Version(
+        checkpoint.version,
+        published.number,
+        slot,
+        len(parts),
+        checkpoint.digest,
+        published.learned_until,
+        published.is_rollback,
+        published.told,
+    )
+    return [
+        *(
+            Row(f"{key}/{slot}/{number}", msgspec.msgpack.encode(_Part(checkpoint.version, part)))
+            for number, part in enumerate(parts)
+        ),
+        Row(f"{key}/{slot}", msgspec.json.encode(version)),
+        Row(key, msgspec.json.encode(Choice(checkpoint.version, slot))),
+    ]
+
+
+def pin_row(name: str, version: Version | None) -> Row:
+    """Write a person's choice as a row; None takes it back, so that `learn`'s choice serves again."""
+    key = f"ranker/{quote(name, safe='.')}/pin"
+    return Row(key, None if version is None else msgspec.json.encode(Choice(version.version, version.slot)))
+
+
+@dataclass(slots=True)
+class _Ranker:
+    """What is known of one ranker."""
+
+    versions: dict[int, Version] = field(default_factory=dict)
+    """By slot."""
+    parts: dict[tuple[int, int], _Part] = field(default_factory=dict)
+    """By slot and number."""
+    choice: Choice | None = None
+    pin: Choice | None = None
+    serving: str | None = None
+
+    @property
+    def wanted(self) -> Choice:
+        return self.pin or self.choice or Choice(None)
+
+    def put_together(self) -> bytes | None:
+        """Join the wanted version's parts; None while some of it is missing."""
+        wanted = self.wanted
+        version = self.versions.get(wanted.slot)
+        if version is None or version.version != wanted.version:
+            return None
+        parts = [self.parts.get((version.slot, number)) for number in range(version.n_parts)]
+        whole = [part.data for part in parts if part is not None and part.version == version.version]
+        return b"".join(whole) if len(whole) == version.n_parts else None
+
+
+class Shelf:
+    """All rankers' versions as rows of `model-updates` tell of them."""
+
+    def __init__(self) -> None:
+        self._rankers: dict[str, _Ranker] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """Rankers that there are versions of."""
+        return sorted(self._rankers)
+
+    def versions(self, name: str) -> list[Version]:
+        """Return a ranker's versions, the newest decision first."""
+        known = self._rankers.get(name, _Ranker()).versions.values()
+        return sorted(known, key=lambda version: -version.number)
+
+    def chosen(self, name: str) -> Choice:
+        """Return which of a ranker's versions `learn` has put into service."""
+        return self._rankers[name].choice or Choice(None)
+
+    def pinned(self, name: str) -> Choice | None:
+        """Return which of a ranker's versions a person has put into service, None where `learn` decides."""
+        return self._rankers[name].pin
+
+    def take(self, key: bytes, value: bytes | None) -> None:
+        """Take a row whose key begins with `PREFIX`.
+
+        Raises
+        ------
+        ValueError
+            Where it is malformed; the text names its key.
+        """
+        _, name, *rest = key.decode(errors="replace").split("/")
+        ranker = self._rankers.setdefault(unquote(name), _Ranker())
+        try:
+            match rest, value:
+                case [], _:
+                    ranker.choice = None if value is None else msgspec.json.decode(value, type=Choice)
+                case ["pin"], _:
+                    ranker.pin = None if value is None else msgspec.json.decode(value, type=Choice)
+                case [slot], None:
+                    ranker.versions.pop(int(slot), None)
+                case [slot], bytes(told):
+                    ranker.versions[int(slot)] = msgspec.json.decode(told, type=Version)
+                case [slot, number], None:
+                    ranker.parts.pop((int(slot), int(number)), None)
+                case [slot, number], bytes(part):
+                    ranker.parts[int(slot), int(number)] = msgspec.msgpack.decode(part, type=_Part)
+                case _:
+                    raise ValueError("no row of a ranker has such a key")  # noqa: TRY301 - one text for all
+        except (ValueError, msgspec.MsgspecError) as error:
+            raise ValueError(f"{key.decode(errors='replace')}: {error}") from error
+
+    def changes(self) -> Iterator[tuple[str, Checkpoint | None]]:
+        """Give each ranker that another version serves from now on; None: the blend does.
+
+        Raises
+        ------
+        CheckpointError
+            Where a version is damaged, or not for this release's features; the one before it goes on serving, and
+            the error is raised once.
+        """
+        for name, ranker in self._rankers.items():
+            wanted = ranker.wanted
+            if wanted.version == ranker.serving:
+                continue
+            if wanted.version is None:
+                ranker.serving = None
+                yield name, None
+            elif (data := ranker.put_together()) is not None:
+                ranker.serving = wanted.version
+                yield name, _read(name, wanted.version, data)
+
+
+def _read(name: str, version: str, data: bytes) -> Checkpoint:
+    checkpoint = read_checkpoint(data, f"{name} {version}")
+    if checkpoint.version != version:
+        raise CheckpointError(f"{name} {version} holds {checkpoint.version}")
+    return checkpoint

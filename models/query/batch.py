@@ -1,0 +1,258 @@
+"""A batch of queries as arrays: what the candidate sources, the features and the rules read."""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.items import ItemTable
+from models.messages import Context, Value
+from models.numeric.arrays import Bytes, Doubles, Floats, Int32s, Int64s
+from models.numeric.ids import hash64
+from models.query.eligible import Ineligible
+from models.query.ragged import Ragged, Tastes
+from models.query.users import read_users
+from models.segments import hour_of
+from models.strategy import SourceName, Strategy
+from models.user.query import Query
+from models.user.record import N_INTERESTS, N_RECENT, STATE, States
+
+HISTORY = N_RECENT
+"""Recent items that a query holds at most."""
+SOURCES: tuple[SourceName, ...] = (
+    "sequential_rules",
+    "covisitation",
+    "trending",
+    "content",
+    "session_knn",
+    "two_step_rules",
+    "revisits",
+)
+"""The order of the candidate sources in every array with one column a source."""
+SIGNALS = (
+    "session_length",
+    "n_events",
+    "drift",
+    "n_last_5_min",
+    "n_last_hour",
+    "idle",
+    "pause",
+    "hour_sin",
+    "hour_cos",
+    "is_mobile",
+    "is_request",
+    "is_search",
+)
+"""What is true of the user and the moment, the same for each of the candidates."""
+
+_MOBILE = frozenset({"mobile", "phone", "smartphone", "ios", "android", "app"})
+_NEVER = int(np.iinfo(np.int64).max)
+_NO_NUMBERS: Int64s = np.empty(0, np.int64)
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class QueryBatch:
+    """B queries of one strategy, all of them with candidates of their own or none of them."""
+
+    queries: list[Query]
+    strategy: Strategy
+    own: bool
+    """Whether the queries bring their candidates: then the marked items are the only ones allowed."""
+    at: Int64s
+    """(B,) Unix milliseconds."""
+    users: Int64s
+    """(B,) hashes."""
+    visit: Doubles
+    """(B, 2) what one visit at the query's moment weighs, in landmark units of the short and the long half-life."""
+    current: Int32s
+    """(B,) row of the item that the user is looking at, -1 none."""
+    history: Int32s
+    """(B, 32) rows, newest first and the current item before all, -1 unknown or none."""
+    history_weights: Floats
+    """(B, 32) 0 where there is no item."""
+    n_session: Int32s
+    """(B,) how many of the history belong to the running session."""
+    marks: Ragged
+    """Rows that the rules forbid; with own candidates, the rows that are allowed."""
+    locked: Int32s
+    """(L,) rows that nobody of the batch may be shown (see `usable`), kept out of the marks, which are many already."""
+    impressions: Ragged
+    """Rows shown without a reaction, and their decayed number."""
+    interests: Tastes
+    """W = 2: the moment, the habit."""
+    preferences: Tastes
+    """W = 1: what the user's own learner says."""
+    mean_price: Floats
+    """(B,) 0 unknown."""
+    signals: Floats
+    """(B, 12) in the order of SIGNALS, bounded."""
+    _derived: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def derived(self, name: str, make: Callable[[], T]) -> T:
+        """Return what `make` makes of the batch under this name: made once."""
+        if name not in self._derived:
+            self._derived[name] = make()
+        made: T = self._derived[name]
+        return made
+
+    @property
+    def n(self) -> int:
+        """How many queries there are."""
+        return len(self.queries)
+
+    @property
+    def wanted(self) -> int:
+        """State of an item that a query may get (see `models.candidates.selection`): its own are marked."""
+        return 3 if self.own else 1
+
+    @classmethod
+    def from_queries(cls, queries: list[Query], table: ItemTable) -> "QueryBatch":
+        """Turn queries of the same strategy into arrays; their items are looked up in one go."""
+        strategy = queries[0].strategy
+        own = queries[0].candidates is not None
+        n = len(queries)
+        at = np.array([query.at for query in queries], np.int64)
+        states: States = np.frombuffer(b"".join([query.state for query in queries]), STATE)
+        current_items = np.array([query.current_item for query in queries], np.int64)
+        shown_owners, shown_items = _lists([query.impressions for query in queries])
+        owned_owners, owned_items = _lists([query.owned for query in queries])
+        own_owners, own_items = _lists([[hash64(item) for item in query.candidates or ()] for query in queries])
+        lists = [current_items, states["recent_items"].ravel(), shown_items, owned_items, own_items]
+        current, recent, shown, owned, candidates = _cut(table.rows_of(np.concatenate(lists)), map(len, lists))
+        shown_counts = _flat([query.impressions.values() for query in queries], len(shown), np.float32)
+
+        ineligible = Ineligible.of(queries, states, table)
+        if own:
+            allowed = (candidates != current[own_owners]) & ineligible.allows(own_owners, candidates)
+            marked = [(own_owners[allowed], candidates[allowed])]
+        else:
+            tired = shown_counts >= strategy.max_impressions - 0.5  # they decay at once: never quite so many
+            marked = [(shown_owners[tired], shown[tired]), (ineligible.owners, ineligible.rows)]
+            numbers = np.arange(n)
+            if not strategy.allow_owned:
+                marked.append((owned_owners, owned))
+            if not (strategy.allow_seen and strategy.allow_current):
+                marked.append((numbers, current))
+            if not strategy.allow_seen:
+                # A record's places without an item have rows without one.
+                marked.append((numbers.repeat(N_RECENT), recent))
+        mark_owners, mark_rows = (np.concatenate(part) for part in zip(*marked, strict=True))
+
+        history, history_weights = np.full((n, HISTORY), -1, np.int32), np.zeros((n, HISTORY), np.float32)
+        n_session, mean_price = np.zeros(n, np.int32), np.zeros(n, np.float32)
+        signals = np.empty((n, len(SIGNALS)), np.float32)
+        interests, preferences = Tastes.empty(n, N_INTERESTS, 2), Tastes.empty(n, N_INTERESTS, 1)
+        read_users(
+            states, at, _started_at(queries), _told(queries), current_items, current, recent, table.attributes,
+            history, history_weights, n_session, interests.starts, interests.attributes, interests.weights,
+            preferences.starts, preferences.attributes, preferences.weights, mean_price, signals,
+        )  # fmt: skip
+        return cls(
+            queries=queries,
+            strategy=strategy,
+            own=own,
+            at=at,
+            visit=landmark_scale(
+                at[:, None], table.landmark_at, np.array([table.half_life_short_ms, table.half_life_long_ms])
+            ),
+            users=np.array([hash64(query.user_id) for query in queries], np.int64),
+            current=current,
+            history=history,
+            history_weights=history_weights,
+            n_session=n_session,
+            marks=Ragged.of(n, mark_owners, mark_rows, np.ones(len(mark_rows), np.float32)),
+            locked=ineligible.locked,
+            impressions=Ragged.of(n, shown_owners, shown, shown_counts),
+            interests=interests.cut(),
+            preferences=preferences.cut(),
+            mean_price=mean_price,
+            signals=signals,
+        )
+
+
+def usable(table: ItemTable, locked: Int32s | None = None) -> Bytes:
+    """Say which items may be shown to anybody, as (N,) states: 1 or 0.
+
+    Those are available, known by their id and not locked (L,); once there is a catalog, only those in it: what it no
+    longer holds was removed, though rows about it may still stand.
+    """
+    states = table.derived("usable", lambda: _shown(table)).copy()
+    if locked is not None and len(locked):
+        states[locked] = 0
+    return states
+
+
+def _shown(table: ItemTable) -> Bytes:
+    shown = table.available[: table.n] & table.named[: table.n]
+    if table.has_catalog:
+        shown &= table.in_catalog[: table.n]
+    states: Bytes = shown.view(np.uint8)
+    return states
+
+
+def landmark_scale(at: Int64s, landmark_at: int, half_life_ms: NDArray[np.integer] | int) -> Doubles:
+    """Express a weight of 1 at the moment `at` in landmark units: 2^((at - landmark) / half-life).
+
+    Kept within 2^-60 .. 2^60, so that a clock far off gives no infinities.
+    """
+    scale: Doubles = np.exp2(np.minimum(np.maximum((at - landmark_at) / half_life_ms, -60), 60))
+    return scale
+
+
+def _started_at(queries: list[Query]) -> Int64s:
+    """(B,) when each running session began; the end of time where there is none."""
+    return np.array(
+        [_NEVER if query.session_started_at is None else query.session_started_at for query in queries], np.int64
+    )
+
+
+def _told(queries: list[Query]) -> Doubles:
+    """(B, 7) what a query itself says of the signals: three counts, the hour, and three that are 0 or 1."""
+    return np.array(
+        [
+            (
+                query.n_events,
+                query.n_last_5_min,
+                query.n_last_hour,
+                hour_of(query.context, query.at),
+                _is_mobile(query.context),
+                query.trigger == "request",
+                bool(query.query),
+            )
+            for query in queries
+        ],
+        np.float64,
+    )
+
+
+def _is_mobile(context: Context | None) -> bool:
+    device: Value = context.get("device") if context else None
+    return isinstance(device, str) and device.lower() in _MOBILE
+
+
+def _lists(lists: list[Collection[int]]) -> tuple[Int64s, Int64s]:
+    """Lay lists end to end: (M,) the number of each one's list, and (M,) what they hold."""
+    if not any(lists):
+        return _NO_NUMBERS, _NO_NUMBERS
+    sizes = [len(held) for held in lists]
+    return np.arange(len(lists)).repeat(sizes), _flat(lists, sum(sizes), np.int64)
+
+
+def _flat(lists: Iterable[Iterable[float]], n: int, kind: type[Scalar]) -> NDArray[Scalar]:
+    """Lay lists of n numbers in all end to end."""
+    return np.fromiter(chain.from_iterable(lists), kind, n)
+
+
+def _cut(rows: Int32s, sizes: Iterable[int]) -> list[Int32s]:
+    """Part rows that lie end to end."""
+    parts, start = [], 0
+    for size in sizes:
+        parts.append(rows[start : start + size])
+        start += size
+    return parts

@@ -1,0 +1,66 @@
+"""Eligibility of a batch: which items each query may not be shown, whatever they score."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.items import ItemTable
+from models.items.eligibility import stated_by
+from models.numeric.arrays import Bools, Int32s, Int64s
+from models.user.query import Query
+from models.user.record import States
+
+_NOTHING: Int32s = np.empty(0, np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class Ineligible:
+    """What a batch may not be shown."""
+
+    locked: Int32s
+    """(L,) rows whose requirements nobody of the batch meets: no query has to name them."""
+    owners: Int64s
+    """(M,) query of each row that is closed to some query only."""
+    rows: Int32s
+    """(M,)"""
+
+    @classmethod
+    def of(cls, queries: list[Query], states: States, table: ItemTable) -> "Ineligible":
+        """Judge each query by what its user has.
+
+        A requirement is met by what the user owns and by what the context states; an exclusion holds for those, and
+        for what the user has acted on of late, whatever the act.
+        """
+        asked = table.eligibility
+        if not asked:
+            return cls(_NOTHING, np.empty(0, np.int64), _NOTHING)
+        has = [stated_by(query.context).union(query.owned) for query in queries]
+        recent = [
+            items[:n] for items, n in zip(states["recent_items"].tolist(), states["n_recent"].tolist(), strict=True)
+        ]
+        opened = [asked.opened_by(names) for names in has]
+        closed = [asked.closed_by(names.union(acted)) for names, acted in zip(has, recent, strict=True)]
+        # An item that a few may be shown is closed to the others one by one; all else is locked for the batch at once.
+        by_some: set[int] = set().union(*opened)
+        apart = [(by_some - own) | shut for own, shut in zip(opened, closed, strict=True)]
+        sizes = [len(rows) for rows in apart]
+        return cls(
+            _array(asked.requiring - by_some),
+            np.arange(len(queries)).repeat(sizes),
+            _array(row for rows in apart for row in rows),
+        )
+
+    def allows(self, owners: Int64s, rows: Int32s) -> Bools:
+        """Say of (K,) rows whether the query (K,) that asks for each may be shown it; -1 is an unknown row."""
+        if not len(self.rows) and not len(self.locked):
+            return np.ones(len(rows), np.bool_)
+        closed = set(zip(self.owners.tolist(), self.rows.tolist(), strict=True))
+        pairs = zip(owners.tolist(), rows.tolist(), strict=True)
+        one_by_one = np.fromiter((pair not in closed for pair in pairs), np.bool_, len(rows))
+        allowed: Bools = one_by_one & ~np.isin(rows, self.locked)
+        return allowed
+
+
+def _array(rows: Iterable[int]) -> Int32s:
+    return np.array(list(rows), np.int32)

@@ -1,0 +1,165 @@
+"""A trained ranker as bytes: weights as safetensors, in the same file what they are. Never pickle."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from models.features.table import FEATURE_SET, FEATURES
+from models.rankers.losses import Loss
+from models.rankers.network import Network
+from models.rankers.networks import build
+
+SHIPPED = Path(__file__).with_name("checkpoints") / "default.safetensors"
+"""The checkpoint that comes with this release; `models/README.md` says what it was trained on."""
+
+
+class CheckpointError(ValueError):
+    """The bytes are no checkpoint, or not one for these features."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A trained model and its identity."""
+
+    model: Network
+    version: str
+    """What the slates name."""
+    digest: str
+    """SHA-256 of the weights."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """What it was trained on, how, and what came of it, in values of JSON."""
+    loss: Loss = "softmax"
+    """What its scores were trained by, and would be further."""
+
+    @property
+    def kind(self) -> str:
+        """The network's kind; of an adapted one, the kind that was adapted."""
+        described = self.model.described()
+        return str(described.get("base", described)["kind"])
+
+    def to_bytes(self) -> bytes:
+        """Write as one safetensors file."""
+        metadata = {
+            "version": self.version,
+            "digest": self.digest,
+            "feature_set": FEATURE_SET,
+            "features": json.dumps(FEATURES),
+            "config": json.dumps(self.model.described()),
+            "provenance": json.dumps(self.provenance),
+            "loss": self.loss,
+        }
+        return write_tensors(self.model.state_dict(), metadata)
+
+
+def read_checkpoint(data: bytes, where: str) -> Checkpoint:
+    """Read a model for serving.
+
+    Parameters
+    ----------
+    where : what the bytes are from, for what an error says.
+
+    Raises
+    ------
+    CheckpointError
+        Where the bytes are no checkpoint, its weights are not those that were written, or its features are not
+        those of this release; the message names the ones that differ.
+    """
+    metadata, weights = read_tensors(data, where)
+    missing = {"version", "digest", "feature_set", "features", "config"} - metadata.keys()
+    if missing:
+        raise CheckpointError(f"{where} is no ranker checkpoint: it lacks {', '.join(sorted(missing))}")
+    try:
+        features, config = json.loads(metadata["features"]), json.loads(metadata["config"])
+        _require_features(where, metadata["feature_set"], features)
+        loss = msgspec.convert(metadata.get("loss", "softmax"), Loss)
+        model = build(config)
+        model.load_state_dict(weights)
+    except CheckpointError:
+        raise
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{where} does not hold the weights of its own config: {error}") from error
+    if weights_digest(model) != metadata["digest"]:
+        raise CheckpointError(f"{where} is damaged: its weights have another digest than when it was written")
+    provenance = json.loads(metadata.get("provenance", "{}"))
+    return Checkpoint(model.eval(), metadata["version"], metadata["digest"], provenance, loss)
+
+
+def read_tensors(data: bytes, where: str) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Read a safetensors file's metadata and tensors.
+
+    Raises
+    ------
+    CheckpointError
+        Where it is none.
+    """
+    try:
+        tensors = load(data)
+        n_header = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + n_header]).get("__metadata__", {})
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{where} is no safetensors file: {error}") from error
+    return metadata, tensors
+
+
+def write_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Write a safetensors file: the same bytes for the same content, where the library takes metadata in any order."""
+    data = save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, dict(metadata))
+    n_header = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + n_header])
+    header["__metadata__"] = dict(sorted(metadata.items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a whole word
+    return len(text).to_bytes(8, "little") + text + data[8 + n_header :]
+
+
+def save_checkpoint(
+    model: Network,
+    path: Path,
+    version: str,
+    provenance: Mapping[str, Any] | None = None,
+    loss: Loss = "softmax",
+) -> Checkpoint:
+    """Write a model and say what was written; an existing file is replaced in one step."""
+    checkpoint = Checkpoint(model, version, weights_digest(model), provenance or {}, loss)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(checkpoint.to_bytes())
+    partial.replace(path)
+    return checkpoint
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a model for serving from a file; see `read_checkpoint`."""
+    return read_checkpoint(path.read_bytes(), str(path))
+
+
+def _require_features(where: str, feature_set: str, features: list[str]) -> None:
+    if features == list(FEATURES) and feature_set == FEATURE_SET:
+        return
+    only_there = [name for name in features if name not in FEATURES]
+    only_here = [name for name in FEATURES if name not in features]
+    if only_there or only_here:
+        difference = f"it has {only_there or 'nothing'} that is unknown here and lacks {only_here or 'nothing'}"
+    else:
+        moved = [name for name, own in zip(features, FEATURES, strict=True) if name != own]
+        difference = f"the order differs at {moved}" if moved else "the names are the same, their meaning is not"
+    raise CheckpointError(
+        f"{where} was trained on feature set {feature_set!r}, this release has {FEATURE_SET!r}: {difference}. "
+        "Train it again, or run the release that it was trained for."
+    )
+
+
+def weights_digest(model: Network) -> str:
+    """Digest a model's weights: SHA-256 over their names and bytes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.cpu().float().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,116 @@
+"""What rankers look at, and what they learn from: slates as arrays, padded to the longest."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from models.numeric.arrays import Bools, Floats, Int64s
+from models.numeric.ids import hash64
+from models.online.attribution import N_HISTORY
+from models.online.outcome import ClosedSlate
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """B queries with C candidates each. Ids are `models.numeric.ids.hash64`; 0 is none."""
+
+    features: Floats
+    """(B, C, F) in the order of `models.features.table.FEATURES`."""
+    items: Int64s
+    """(B, C)"""
+    users: Int64s
+    """(B,)"""
+    histories: Int64s
+    """(B, H) items that the user acted on before, newest first."""
+
+    @classmethod
+    def of_features(cls, features: Floats) -> "Inputs":
+        """Make inputs of (B, C, F) features alone: nobody known, nothing acted on."""
+        b, c = features.shape[:2]
+        return cls(features, np.zeros((b, c), np.int64), np.zeros(b, np.int64), np.zeros((b, N_HISTORY), np.int64))
+
+    def __getitem__(self, chosen: Bools | Int64s | slice) -> "Inputs":
+        """Keep some of the queries."""
+        return Inputs(self.features[chosen], self.items[chosen], self.users[chosen], self.histories[chosen])
+
+
+class SlateExample(NamedTuple):
+    """A decided slate, as small as it can wait, travel and be rehearsed."""
+
+    slate: int
+    """Hash of its id."""
+    user: int
+    variant: str | None
+    closed_at: int
+    """Event time, Unix ms."""
+    items: tuple[int, ...]
+    history: tuple[int, ...]
+    features: bytes
+    """(L, F) float16."""
+    labels: tuple[float, ...]
+    weights: tuple[float, ...]
+
+
+def example_of(closed: ClosedSlate) -> SlateExample | None:
+    """Reduce a closed slate to what a ranker learns from; None where its features were not kept."""
+    first = closed.outcomes[0]
+    features = np.array([outcome.features for outcome in closed.outcomes], np.float16)
+    if not features.size:
+        return None
+    return SlateExample(
+        hash64(first.recommendation_id),
+        hash64(first.user_id),
+        first.variant,
+        first.closed_at,
+        tuple(hash64(outcome.item_id) for outcome in closed.outcomes),
+        closed.history,
+        features.tobytes(),
+        tuple(outcome.label for outcome in closed.outcomes),
+        tuple(outcome.weight for outcome in closed.outcomes),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """B slates of at most L items, and what came of each item."""
+
+    inputs: Inputs
+    labels: Floats
+    """(B, L)"""
+    weights: Floats
+    """(B, L) above 0; 0 where a slate has no item."""
+
+    @property
+    def n(self) -> int:
+        """How many slates there are."""
+        return len(self.labels)
+
+    @property
+    def present(self) -> Bools:
+        """(B, L) where a slate has an item."""
+        return self.weights > 0
+
+
+def collate(examples: Sequence[SlateExample], n_features: int) -> Labelled:
+    """Lay examples side by side.
+
+    Parameters
+    ----------
+    n_features : F, which each example's features have.
+    """
+    b, length = len(examples), max((len(example.items) for example in examples), default=0)
+    features = np.zeros((b, length, n_features), np.float32)
+    items = np.zeros((b, length), np.int64)
+    histories = np.zeros((b, N_HISTORY), np.int64)
+    labels, weights = np.zeros((2, b, length), np.float32)
+    for place, example in enumerate(examples):
+        n = len(example.items)
+        features[place, :n] = np.frombuffer(example.features, np.float16).reshape(n, n_features)
+        items[place, :n] = example.items
+        histories[place, : len(example.history)] = example.history
+        labels[place, :n] = example.labels
+        weights[place, :n] = example.weights
+    users = np.array([example.user for example in examples], np.int64)
+    return Labelled(Inputs(features, items, users, histories), labels, weights)

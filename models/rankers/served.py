@@ -1,0 +1,53 @@
+"""A trained network made ready for serving: whole blocks, so that no score depends on the company it is in."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.numeric.arrays import Floats
+from models.rankers.inputs import Inputs
+from models.rankers.network import Network
+
+BLOCK = 64
+"""Rows that a scored batch is filled up to a multiple of."""
+
+
+class NetworkRanker:
+    """Scores by a network that nobody changes.
+
+    Matrix products round differently for a few rows than for many, and a replay cuts the stream into other batches;
+    so that a query's scores do not depend on its company, rows are filled up to whole blocks.
+
+    Parameters
+    ----------
+    device : where it computes, as PyTorch names it.
+    """
+
+    def __init__(self, network: Network, device: str = "cpu") -> None:
+        self._device = torch.device(device)
+        self._network = network.eval().to(self._device)
+
+    @torch.inference_mode()
+    def score(self, inputs: Inputs) -> Floats:
+        """Score the (B, C) candidates as (B, C)."""
+        b, c, f = inputs.features.shape
+        features = self._filled(inputs.features.reshape(b * c, f))
+        if self._network.reads_ids:
+            context = self._network.encode(self._filled(inputs.users), self._filled(inputs.histories))[:b]  # (B, D)
+            items = self._filled(inputs.items.reshape(b * c))
+            rows = self._network.rate(features, items, _fill(context.repeat_interleave(c, dim=0)))
+        else:
+            nothing = features.new_empty(0)
+            rows = self._network.rate(features, nothing, nothing)
+        scores: Floats = rows[: b * c].cpu().numpy()
+        return scores.reshape(b, c)
+
+    def _filled(self, array: NDArray[np.generic]) -> Tensor:
+        return _fill(torch.from_numpy(np.ascontiguousarray(array)).to(self._device))
+
+
+def _fill(rows: Tensor) -> Tensor:
+    """Append zeros to (M, ...) up to a whole number of blocks."""
+    missing = -len(rows) % BLOCK
+    return torch.cat([rows, rows.new_zeros((missing, *rows.shape[1:]))]) if missing else rows

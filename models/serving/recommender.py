@@ -1,0 +1,217 @@
+"""From queries to slates: candidates, features, ranking, re-ranking, each one pass over the batch."""
+
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+
+from models.candidates.blend import blend
+from models.candidates.every_source import every_source
+from models.items import ItemTable
+from models.messages import Slate
+from models.query.batch import QueryBatch, usable
+from models.rankers.checkpoint import Checkpoint
+from models.rankers.served import NetworkRanker
+from models.serving.ranked import Ranked, inputs_of
+from models.serving.rerank import Reranked, rerank
+from models.serving.slates import build_slates, recommendation_id
+from models.strategy import RankerName, Strategy
+from models.user.query import Query
+
+if TYPE_CHECKING:
+    from models.candidates.protocol import CandidateSource
+    from models.rankers.protocol import Ranker
+
+BLEND = "blend"
+"""The order that needs no ranker."""
+MOST_AT_ONCE = 128
+"""Queries ranked together: enough to share the fixed costs, few enough for their arrays to stay in cache."""
+
+
+class Recommender:
+    """Answers queries from an item table and, where a strategy asks for it, a trained ranker.
+
+    It keeps nothing between two calls; a slate depends on its query, the table, the checkpoint and the flow's
+    name alone, not on the queries beside it.
+
+    Parameters
+    ----------
+    table
+        What is known about the items. Nobody may change it during a call.
+    checkpoint
+        A trained ranker, for strategies that ask for its kind; others may come later (`swap`).
+    flow
+        Part of each recommendation's id.
+    n_threads
+        Parts of a large batch that are answered at once: kernels and tensors run beside each other, without the
+        interpreter's lock.
+    awaited
+        Rankers that may come later: until then their strategies are served by the blend, and their slates say so.
+    device
+        Where networks compute, as PyTorch names it.
+    """
+
+    table_version: str
+    """Written on each slate behind the ranker's version; the caller sets it when the table changes."""
+
+    def __init__(
+        self,
+        table: ItemTable,
+        checkpoint: Checkpoint | None = None,
+        flow: str = "recommend",
+        n_threads: int = 1,
+        awaited: Collection[str] = (),
+        device: str = "cpu",
+    ) -> None:
+        self.table = table
+        self.flow = flow
+        self.table_version = ""
+        self._awaited = frozenset(awaited)
+        self._device = device
+        self._sources: dict[str, CandidateSource] = {source.name: source for source in every_source()}
+        self._rankers: dict[str, tuple[Ranker, str]] = {}
+        self._threads = ThreadPoolExecutor(n_threads, "recommend") if n_threads > 1 else None
+        if checkpoint is not None:
+            self.swap(checkpoint.kind, checkpoint)
+
+    def swap(self, name: str, checkpoint: Checkpoint | None) -> None:
+        """Put a ranker in the place of the one with that name; nobody may do so during a call.
+
+        Parameters
+        ----------
+        name
+            The strategies' name of it; `name.variant` serves only the slates of that variant.
+        checkpoint
+            None takes the ranker away: the blend serves in its place.
+        """
+        if checkpoint is None:
+            self._rankers.pop(name, None)
+            self._awaited |= {name}
+        else:
+            self._rankers[name] = NetworkRanker(checkpoint.model, self._device), checkpoint.version
+
+    def require(self, strategy: Strategy) -> None:
+        """Check that a strategy can be served; a flow does so at start, for each of its variants.
+
+        Raises
+        ------
+        ValueError
+            Where the strategy asks for a ranker that is not loaded.
+        """
+        if strategy.ranker not in {BLEND, *self._rankers, *self._awaited}:
+            raise ValueError(
+                f"the strategy asks for the ranker {strategy.ranker!r}, but no checkpoint of it is loaded, and nobody "
+                "learns it: set EDDY_RANKER__NAME or EDDY_CHECKPOINT"
+            )
+
+    def recommend(self, queries: list[Query]) -> list[Slate]:
+        """Make one slate a query, in the same order.
+
+        Raises
+        ------
+        ValueError
+            Where a strategy cannot be served (see `require`).
+        """
+        slates: list[Slate | None] = [None] * len(queries)
+        groups = self._groups(queries)
+        run = map if self._threads is None or len(groups) == 1 else self._threads.map
+        made = run(lambda members: self._slates(self.rank([queries[m] for m in members])), groups)
+        for members, group in zip(groups, made, strict=True):
+            for m, slate in zip(members, group, strict=True):
+                slates[m] = slate
+        return [slate for slate in slates if slate is not None]
+
+    def rank(self, queries: list[Query]) -> Ranked:
+        """Find and score the candidates of queries that can be ranked together (see `_groups`)."""
+        self.require(queries[0].strategy)
+        ranker_name = self._ranker_of(queries[0])
+        batch = QueryBatch.from_queries(queries, self.table)
+        blended = blend(batch, self.table, usable(self.table, batch.locked), self._sources, _n_candidates(batch))
+        if ranker_name == BLEND:
+            return Ranked(self.table, batch, blended, blended.scores, BLEND, looked_at=None)
+        ranker, version = self._rankers[ranker_name]
+        inputs = inputs_of(batch, self.table, blended)
+        # No ranker is trained on searches: their order is the blend's, where the match leads.
+        is_search = np.array([bool(query.query) for query in queries])
+        scores = np.where(is_search[:, None], blended.scores, ranker.score(inputs))
+        return Ranked(self.table, batch, blended, scores, version, inputs)
+
+    def _ranker_of(self, query: Query) -> str:
+        """Name the ranker of a query: its variant's own, else its strategy's, and the blend until that has come."""
+        name = query.strategy.ranker
+        for own in (f"{name}.{query.variant}", name):
+            if own in self._rankers:
+                return own
+        return BLEND
+
+    def _groups(self, queries: list[Query]) -> list[list[int]]:
+        """Part a batch into positions that share a strategy, a ranker, a number of candidates, and who brings them."""
+        groups: list[tuple[Strategy, str, bool, int, list[int]]] = []
+        for position, query in enumerate(queries):
+            own, ranker = query.candidates is not None, self._ranker_of(query)
+            n_candidates = 0 if own else max(query.strategy.n_candidates, _n_items(query))
+            for strategy, name, has_own, n, members in groups:
+                same = strategy is query.strategy or strategy == query.strategy
+                if same and name == ranker and has_own == own and n == n_candidates and len(members) < MOST_AT_ONCE:
+                    members.append(position)
+                    break
+            else:
+                groups.append((query.strategy, ranker, own, n_candidates, [position]))
+        return [members for *_, members in groups]
+
+    def warm_up(self) -> None:
+        """Compile or load every kernel, so that no slate waits for it."""
+        for name in get_args(RankerName):
+            if name not in {BLEND, *self._rankers}:
+                continue
+            query = Query("warm-up", "event", "warm-up", self.table.landmark_at, Strategy(ranker=name))
+            self.recommend([query, replace(query, query="warm up"), replace(query, candidates=["warm-up"])])
+        batch = QueryBatch.from_queries([query], self.table)
+        for source in self._sources.values():
+            source.causes(batch, self.table, np.full((1, 1), -1, np.int32))
+
+    def choose(self, ranked: Ranked) -> Reranked:
+        """Fill each slate's positions from its ranked candidates."""
+        return self._choose(ranked, self._names(ranked.batch))
+
+    def _names(self, batch: QueryBatch) -> list[str]:
+        return [recommendation_id(self.flow, query.user_id, query.trigger, query.trigger_id) for query in batch.queries]
+
+    def _choose(self, ranked: Ranked, names: list[str]) -> Reranked:
+        return rerank(
+            ranked.blended.rows,
+            ranked.scores,
+            [_n_items(query) for query in ranked.batch.queries],
+            [int(name[:16], 16) for name in names],
+            ranked.batch.strategy,
+            self.table,
+        )
+
+    def _slates(self, ranked: Ranked) -> list[Slate]:
+        names = self._names(ranked.batch)
+        reranked = self._choose(ranked, names)
+        chosen = ranked.blended.at(reranked.places)
+        return build_slates(
+            ranked.batch,
+            self.table,
+            self._sources,
+            names,
+            chosen,
+            ranked.features_at(reranked.places, chosen),
+            ranked.scores_at(reranked.places),
+            reranked,
+            f"{ranked.version}@{self.table_version}" if self.table_version else ranked.version,
+        )
+
+
+def _n_items(query: Query) -> int:
+    return query.n_items or query.strategy.n_items
+
+
+def _n_candidates(batch: QueryBatch) -> int:
+    """How many candidates are ranked: all of a query's own, else the strategy's number, at least a slate."""
+    if batch.own:
+        return max(1, int(np.diff(batch.marks.starts).max()))
+    return max(batch.strategy.n_candidates, _n_items(batch.queries[0]))

@@ -1,0 +1,40 @@
+"""Interleaved experiments on the way out: a query of two strategies becomes two queries, and their slates one."""
+
+from dataclasses import replace
+
+from models.experiments.assign.interleaving import interleave
+from models.messages import Slate
+from models.user.query import Query
+
+
+def with_rivals(queries: list[Query]) -> list[Query]:
+    """Let each query be followed by that of its rival, if it has one."""
+    asked: list[Query] = []
+    for query in queries:
+        asked.append(query)
+        if query.rival is not None:
+            asked.append(replace(query, strategy=query.rival))
+    return asked
+
+
+def merge_rivals(queries: list[Query], slates: list[Slate]) -> list[Slate]:
+    """Return one slate a query.
+
+    Parameters
+    ----------
+    slates : of `with_rivals(queries)`, in the same order.
+    """
+    made = iter(slates)
+    return [next(made) if query.rival is None else _merged(next(made), next(made)) for query in queries]
+
+
+def _merged(first: Slate, second: Slate) -> Slate:
+    by_team = [{item.item_id: item for item in slate.items} for slate in (first, second)]
+    drafted = interleave(
+        list(by_team[0]),
+        list(by_team[1]),
+        max(len(first.items), len(second.items)),
+        int(first.recommendation_id[:16], 16),
+    )
+    items = [replace(by_team[place.team][place.item], position=position) for position, place in enumerate(drafted)]
+    return replace(first, items=items, teams=[place.team for place in drafted])

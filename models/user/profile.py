@@ -1,0 +1,242 @@
+"""A user's interest profile: what each event changes, and what a slate is told of its user."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Literal
+
+from models.messages import Context, Event
+from models.numeric.arrays import Hash32s
+from models.numeric.decay import DecayedSums, strongest
+from models.numeric.ids import hash64
+from models.numeric.windows import SessionWindows, SlidingWindow
+from models.strategy import Strategy
+from models.user.preferences import shared_preferences
+from models.user.query import Query
+from models.user.record import new_state
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+
+BELOW_MEAN = -0.5
+"""Factor of the weight of a rating that is not above the user's mean: poor, yet less clear than a dislike."""
+SURPRISE_FADING = 0.1
+"""Share of the newest surprise in its running mean."""
+
+
+def default_event_weights() -> dict[str, float]:
+    """Weight of each event type."""
+    return {
+        "impression": 0.0, "view": 1.0, "click": 1.0, "dwell": 0.5, "like": 2.0, "share": 2.0,
+        "rating": 1.0, "cart": 3.0, "purchase": 5.0, "dislike": -1.0,
+    }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileConfig:
+    """How profiles are kept; the same for all users."""
+
+    event_weights: Mapping[str, float] = field(default_factory=default_event_weights)
+    """Weight of each event type, below 0 for a dislike; a type that is not named has 0."""
+    owning_types: frozenset[str] = frozenset({"purchase"})
+    """Event types after which the user has the item."""
+    session_gap_ms: int = 30 * MINUTE_MS
+    """Longest pause inside a session."""
+    lateness_ms: int = 10 * MINUTE_MS
+    """How far an event may lie behind its user's newest one and still count."""
+    half_life_moment_ms: int = 30 * MINUTE_MS
+    """Half-life of the interests of the moment."""
+    half_life_habit_ms: int = 14 * DAY_MS
+    """Half-life of the lasting interests, and of the mean price."""
+    half_life_impressions_ms: int = DAY_MS
+    """Half-life of impressions without a reaction."""
+    expire_after_ms: int = 90 * DAY_MS
+    """A user idle for so long is forgotten."""
+    max_events_per_5_min: int = 300
+    """Whoever acts faster is a bot."""
+    max_impressions: int = 64
+    """Items whose impressions are kept."""
+    max_owned: int = 256
+    """Owned items kept, the last bought."""
+    max_event_ids: int = 1_024
+    """Event ids kept to tell duplicates while within the lateness; only a bot has more, and its may count twice."""
+    learning_rate: float = 0.1
+    """Step of the preference learner."""
+
+
+class Outcome(Enum):
+    """What became of an event."""
+
+    APPLIED = "applied"
+    DUPLICATE = "duplicate"
+    LATE = "late"
+    BOT = "bot"
+
+
+class Profile:
+    """The bounded state of one user.
+
+    Within the lateness the order of arrival changes neither the recent items, the windows nor, while nothing
+    is dropped for its bound, the interests. A rating's sign and the preferences do follow the order of
+    arrival: they depend on what was known by then.
+    """
+
+    __slots__ = (
+        "config", "event_ids", "hour", "impressions", "minutes", "n_events", "n_ratings", "owned", "rating_mean",
+        "sessions", "state", "surprise",
+    )  # fmt: skip
+
+    def __init__(self, config: ProfileConfig) -> None:
+        self.config = config
+        self.n_events = 0
+        """Distinct events applied, bots' and impressions included."""
+        self.event_ids: dict[int, int] = {}
+        """Hash of the event id to event time, in order of arrival."""
+        self.sessions = SessionWindows(config.session_gap_ms, config.lateness_ms)
+        self.minutes = SlidingWindow(5 * MINUTE_MS, MINUTE_MS, config.lateness_ms)
+        """Actions by 5 minutes; an impression is none."""
+        self.hour = SlidingWindow(HOUR_MS, 5 * MINUTE_MS, config.lateness_ms)
+        self.state = new_state(config.half_life_moment_ms, config.half_life_habit_ms)
+        """(1,) recent items, interests, preferences and prices."""
+        self.impressions = DecayedSums(config.half_life_impressions_ms)
+        self.owned: dict[int, None] = {}
+        """An ordered set, the last bought at its end."""
+        self.n_ratings = 0
+        self.rating_mean = 0.0
+        self.surprise = 0.5
+        """Running mean of how improbable the preferences found what the user did; 0.5 knows nothing."""
+
+    @property
+    def expires_at(self) -> int:
+        """When the user is forgotten if nothing more comes, Unix milliseconds."""
+        return self.sessions.newest_at + self.config.expire_after_ms
+
+    def expired(self, now_ms: int) -> bool:
+        """Whether the user has been idle for too long at `now_ms`."""
+        return now_ms >= self.expires_at
+
+    def apply(self, event: Event, attributes: Hash32s, price: float, negative: Hash32s) -> Outcome:
+        """Apply one event, in any order within the lateness.
+
+        Parameters
+        ----------
+        attributes : the item's attributes, 32-bit hashes; empty when the item is unknown.
+        price : the item's price; 0 is unknown.
+        negative : attributes of an item that the user did not choose; empty when there is none.
+
+        Returns
+        -------
+        What became of it. A duplicate and a late event change nothing; a bot's event is only counted.
+        """
+        event_hash = hash64(event.event_id)
+        if event_hash in self.event_ids:
+            return Outcome.DUPLICATE
+        at = event.timestamp
+        if self.sessions.newest_at < at - self.config.lateness_ms:
+            # After a pause nothing that is remembered could still come.
+            self.event_ids.clear()
+        if self.sessions.place(at, hash64(event.session_id) if event.session_id else 0) is None:
+            return Outcome.LATE
+        self._remember(event_hash, at)
+        self.n_events += 1
+        config = self.config
+        item = hash64(event.item_id)
+        if event.event_type == "impression" and not config.event_weights.get("impression"):
+            self._show(item, at)
+            return Outcome.APPLIED
+        self.minutes.add(at)
+        self.hour.add(at)
+        limit = config.max_events_per_5_min
+        if self.n_events > limit and self.minutes.count(at) > limit:
+            return Outcome.BOT
+        self.impressions.scaled.pop(item, None)
+        if event.event_type in config.owning_types:
+            self._own(item)
+        weight = config.event_weights.get(event.event_type, 0.0)
+        if event.event_type == "rating" and event.value is not None:
+            weight *= self._rate(event.value)
+        if weight:
+            learner = shared_preferences(config.learning_rate)
+            surprise = learner.learn(self.state, item, at, weight, price, attributes, negative)
+            self.surprise += SURPRISE_FADING * (surprise - self.surprise)
+        return Outcome.APPLIED
+
+    def query(
+        self,
+        *,
+        trigger: Literal["event", "request"],
+        trigger_id: str,
+        user_id: str,
+        at: int,
+        strategy: Strategy,
+        experiment: str | None,
+        variant: str | None,
+        current_item: int = 0,
+        segments: tuple[int, ...] = (),
+        context: Context | None = None,
+        candidates: list[str] | None = None,
+        query: str | None = None,
+        n_items: int | None = None,
+        rival: Strategy | None = None,
+    ) -> Query:
+        """Tell a slate all about its user at `at`; changes nothing.
+
+        Nothing decays backwards: for an `at` before the newest event, the sums read as of that event.
+        """
+        session = self.sessions.current
+        alive = session is not None and at - session.last_at <= self.config.session_gap_ms
+        impressions = self.impressions
+        return Query(
+            user_id=user_id,
+            trigger=trigger,
+            trigger_id=trigger_id,
+            at=at,
+            strategy=strategy,
+            state=self.state.tobytes(),
+            experiment=experiment,
+            variant=variant,
+            current_item=current_item,
+            session_started_at=session.started_at if session is not None and alive else None,
+            impressions=impressions.at(max(at, self.sessions.newest_at)) if impressions.scaled else {},
+            owned=tuple(self.owned),
+            n_events=self.n_events,
+            n_last_5_min=self.minutes.count(at),
+            n_last_hour=self.hour.count(at),
+            segments=segments,
+            context=context,
+            candidates=candidates,
+            query=query,
+            n_items=n_items,
+            rival=rival,
+        )
+
+    def _remember(self, event_hash: int, at: int) -> None:
+        """Keep an event's id as long as the event could come again without being late."""
+        ids = self.event_ids
+        ids[event_hash] = at
+        late_before = self.sessions.newest_at - self.config.lateness_ms
+        oldest = next(iter(ids))
+        while ids[oldest] < late_before or len(ids) > self.config.max_event_ids:
+            del ids[oldest]
+            oldest = next(iter(ids))
+
+    def _show(self, item: int, at: int) -> None:
+        impressions = self.impressions
+        impressions.add((item,), 1.0, at)
+        if len(impressions.scaled) > self.config.max_impressions:
+            kept = strongest(impressions.scaled, self.config.max_impressions)
+            impressions.scaled = {key: impressions.scaled[key] for key in kept}
+
+    def _own(self, item: int) -> None:
+        self.owned.pop(item, None)
+        self.owned[item] = None
+        if len(self.owned) > self.config.max_owned:
+            del self.owned[next(iter(self.owned))]
+
+    def _rate(self, value: float) -> float:
+        """Return a rating's factor: 1 from the mean of the ratings before it on, and for the first."""
+        factor = 1.0 if not self.n_ratings or value >= self.rating_mean else BELOW_MEAN
+        self.n_ratings += 1
+        self.rating_mean += (value - self.rating_mean) / self.n_ratings
+        return factor

@@ -1,0 +1,47 @@
+"""What the profile step hands to scoring: all that a slate needs to know about its user, at one moment."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from models.messages import Context
+from models.strategy import Strategy
+from models.user.record import NOBODY
+
+
+@dataclass(slots=True)
+class Query:
+    """A slate to be made. Items are 63-bit hashes (`models.numeric.ids.hash64`), attributes 32-bit hashes."""
+
+    user_id: str
+    trigger: Literal["event", "request"]
+    trigger_id: str
+    at: int
+    """Event time of the trigger, Unix milliseconds."""
+    strategy: Strategy
+    state: bytes = NOBODY
+    """The user's record (`models.user.record.STATE`) as it was: recent items, interests, preferences, prices."""
+    experiment: str | None = None
+    variant: str | None = None
+    current_item: int = 0
+    """What the user is looking at; 0 is none."""
+    session_started_at: int | None = None
+    """When the running session began; None where the last one is over."""
+    impressions: Mapping[int, float] = field(default_factory=dict)
+    """Item to decayed impressions without a reaction."""
+    owned: Collection[int] = ()
+    """Items that the user has, the newest of them."""
+    n_events: int = 0
+    n_last_5_min: int = 0
+    n_last_hour: int = 0
+    segments: tuple[int, ...] = ()
+    """Hashes of the trending segments that the user falls in, most specific first, ending with "all"."""
+    context: Context | None = None
+    candidates: list[str] | None = None
+    """Rank only these item ids."""
+    query: str | None = None
+    """Search text of a request."""
+    n_items: int | None = None
+    """Overrides the strategy's slate length."""
+    rival: Strategy | None = None
+    """Another strategy, whose slate is interleaved with the first one's (`models.experiments.assign.interleaving`)."""

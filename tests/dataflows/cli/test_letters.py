@@ -1,0 +1,47 @@
+import pytest
+
+from dataflows.cli.letters import LetterError, originals
+from dataflows.codecs import dead_letter, encode
+from dataflows.files.replay import Message
+from dataflows.records import Record
+
+
+def a_letter(
+    offset: int,
+    value: bytes | None = b"\xff",
+    topic: str = "events",
+    reason: str = "malformed",
+    partition: int = 0,
+    key: bytes | None = b"u",
+) -> Record:
+    """Dead letters lie in the order in which they are given, whatever they hold."""
+    letter = dead_letter(topic, Record(partition, offset, 1, key, value), reason, "")
+    return Record(0, offset, 2, b"events/0/0", encode(letter))
+
+
+def test_a_letter_gives_back_its_original_bytes_and_key_even_if_they_are_no_text():
+    assert originals([a_letter(0, b"\xff\x00{", key=b"\xfe")]) == {"events": [Message(b"\xfe", b"\xff\x00{")]}
+
+
+def test_a_message_without_key_or_value_comes_back_without():
+    assert originals([a_letter(0, None, reason="empty", key=None)]) == {"events": [Message(None, None)]}
+
+
+def test_an_empty_value_is_not_taken_for_none():
+    assert originals([a_letter(0, b"", reason="truncated")]) == {"events": [Message(b"u", b"")]}
+
+
+def test_messages_of_a_partition_come_back_in_their_old_order():
+    letters = [a_letter(7, b"7"), a_letter(10, b"10"), a_letter(3, b"3"), a_letter(1, b"other", partition=1)]
+    assert [message.value for message in originals(letters)["events"]] == [b"3", b"7", b"10", b"other"]
+
+
+def test_letters_are_chosen_by_topic_and_reason():
+    letters = [a_letter(0, b"a"), a_letter(1, b"b", reason="late"), a_letter(2, b"c", topic="requests", reason="late")]
+    assert originals(letters, reason="late") == {"events": [Message(b"u", b"b")], "requests": [Message(b"u", b"c")]}
+    assert originals(letters, topic="events", reason="late") == {"events": [Message(b"u", b"b")]}
+
+
+def test_what_is_no_letter_is_named_by_its_place():
+    with pytest.raises(LetterError, match="dead-letters/0, offset 9"):
+        originals([Record(0, 9, 1, None, b"{}")])

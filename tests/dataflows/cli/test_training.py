@@ -1,0 +1,84 @@
+"""`eddy train` and `eddy tune` on files."""
+
+import json
+import os
+from pathlib import Path
+
+import orjson
+import pytest
+from typer.testing import CliRunner, Result
+
+from dataflows.cli.main import app
+from models.rankers.checkpoint import load_checkpoint
+from tests.models.offline.builders import a_catalog, random_past
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("EDDY_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def past(tmp_path: Path) -> Path:
+    path = tmp_path / "shop events.jsonl"
+    path.write_bytes(b"\n".join(orjson.dumps(event) for event in random_past(500, 25, 60)))
+    (tmp_path / "items.jsonl").write_bytes(b"\n".join(orjson.dumps(item) for item in a_catalog(60)))
+    return path
+
+
+def eddy(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "300"})
+
+
+def test_training_tells_each_epoch_and_what_the_ranker_earned(past: Path, tmp_path: Path):
+    out = tmp_path / "gru.safetensors"
+    items = tmp_path / "items.jsonl"
+    told = eddy("train", past, "--out", out, "--catalog", items, "--model", "gru", "--max-epochs", "2").output
+    assert "epoch 1: loss" in told
+    assert "epoch 2: loss" in told
+    assert "test loss" in told
+    assert "NDCG@10" in told
+    loaded = load_checkpoint(out)
+    assert (loaded.kind, loaded.loss) == ("gru", "softmax")
+    assert loaded.version.startswith("shop events-")
+
+
+def test_training_goes_on_from_a_checkpoint_by_its_own_loss(past: Path, tmp_path: Path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    eddy("train", past, "--out", first, "--model", "linear", "--loss", "mse", "--max-epochs", "1")
+    eddy("train", past, "--out", second, "--from", first, "--fine-tune", "adapter", "--max-epochs", "1")
+    loaded = load_checkpoint(second)
+    assert (loaded.kind, loaded.loss) == ("linear", "mse")
+    assert loaded.provenance["started_from"] == load_checkpoint(first).version
+
+
+def test_training_writes_logs_for_tensorboard(past: Path, tmp_path: Path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    board = tmp_path / "board"
+    eddy("train", past, "--out", tmp_path / "r", "--max-epochs", "3", "--tensorboard", board)
+    logs = events.EventAccumulator(str(board))
+    logs.Reload()
+    assert [scalar.step for scalar in logs.Scalars("loss/validation")] == [1, 2, 3]
+    assert {"loss/train", "loss/test", "test/ndcg/mlp", "test/ndcg/blend"} <= set(logs.Tags()["scalars"])
+
+
+def test_a_checkpoint_to_go_on_from_that_is_none_is_named(past: Path, tmp_path: Path):
+    (tmp_path / "bad").write_bytes(b"garbage")
+    assert "--from" in str(eddy("train", past, "--out", tmp_path / "r", "--from", tmp_path / "bad").exception)
+
+
+def test_tuning_ends_with_what_makes_use_of_it(past: Path, tmp_path: Path):
+    pytest.importorskip("optuna")
+    found = tmp_path / "trials.json"
+    blend = eddy("tune", past, "--ranker", "blend", "--trials", "3", "--json", found)
+    assert "EDDY_STRATEGY__SOURCES='{" in blend.output
+    assert [trial["ranker"] for trial in json.loads(found.read_bytes())] == ["blend"] * 3
+    linear = eddy("tune", past, "--ranker", "linear", "--trials", "2").output
+    command = next(line for line in linear.splitlines() if line.startswith("eddy train"))
+    assert f"'{past}'" in command
+    assert "--model linear --loss" in command
+
+
+def test_tuning_refuses_a_ranker_that_there_is_not(past: Path):
+    assert "no ranker is called svd" in eddy("tune", past, "--ranker", "svd").output

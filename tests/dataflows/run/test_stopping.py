@@ -1,0 +1,85 @@
+import threading
+from pathlib import Path
+
+import pytest
+
+from dataflows.errors import EddyError, FencedError
+from dataflows.run.stopping import Owner, Stop, Watchdog
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 64.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_store_belongs_to_whoever_started_on_it_last(tmp_path: Path):
+    first = Owner(tmp_path / "store" / "owner-0")
+    first.check()
+    second = Owner(tmp_path / "store" / "owner-0")
+    second.check()
+    with pytest.raises(FencedError, match="fenced"):
+        first.check()
+
+
+def test_the_processes_of_one_flow_own_their_store_side_by_side(tmp_path: Path):
+    owners = [Owner(tmp_path / f"owner-{number}") for number in range(2)]
+    for owner in owners:
+        owner.check()
+
+
+def test_a_token_that_is_gone_is_an_error_and_no_licence_to_write(tmp_path: Path):
+    owner = Owner(tmp_path / "owner-0")
+    (tmp_path / "owner-0").unlink()
+    with pytest.raises(EddyError, match="owner-0"):
+        owner.check()
+
+
+def test_sources_look_once_a_second_and_always_before_a_snapshot(tmp_path: Path):
+    clock = Clock()
+    stop = Stop(owner=Owner(tmp_path / "owner-0", clock))
+    Owner(tmp_path / "owner-0")
+    clock.now += 0.9
+    assert stop() is False
+    with pytest.raises(FencedError):
+        stop.before_snapshot()
+    clock.now += 0.1
+    with pytest.raises(FencedError):
+        stop()
+
+
+def test_without_a_store_nobody_is_fenced():
+    stop = Stop()
+    stop.before_snapshot()
+    assert stop() is False
+
+
+def test_a_flow_that_stands_still_is_ended_with_what_its_threads_were_at(capfd: pytest.CaptureFixture[str]):
+    stop, codes, ended = Stop(), list[int](), threading.Event()
+
+    def end(code: int) -> None:
+        codes.append(code)
+        ended.set()
+
+    stop()
+    with Watchdog(stop, 0.05, end):
+        assert ended.wait(30)
+    assert codes == [Watchdog.EXIT_CODE]
+    assert "test_a_flow_that_stands_still" in capfd.readouterr().err
+
+
+def test_a_flow_that_does_not_read_yet_may_take_its_time():
+    codes: list[int] = []
+    with Watchdog(Stop(), 0.01, codes.append):
+        threading.Event().wait(0.2)
+    assert codes == []
+
+
+def test_a_limit_of_0_watches_nothing():
+    stop, codes = Stop(), list[int]()
+    stop()
+    with Watchdog(stop, 0, codes.append):
+        threading.Event().wait(0.2)
+    assert codes == []

@@ -1,0 +1,57 @@
+"""The sentence encoder of the extra `text`, where it is installed."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from dataflows.errors import EddyError
+from dataflows.run import text_spaces
+from dataflows.run.core_settings import item_side_config
+from dataflows.run.settings import LearnSettings, Settings
+from models.counts.item_side import ItemSide
+from models.items.texts import HASHED
+from models.messages import Item
+from models.serving.recommender import Recommender
+from models.strategy import Strategy
+from models.user.query import Query
+
+NOW = 1_700_000_000_000
+TITLES = [
+    "Three-seat couch",
+    "Cast iron frying pan",
+    "Trail running shoes",
+    "Garden hose",
+    "Guitar strings",
+    "Notebook",
+]
+
+
+@pytest.fixture(autouse=True)
+def loaded_anew() -> Iterator[None]:
+    text_spaces._minilm.cache_clear()
+    yield
+    text_spaces._minilm.cache_clear()
+
+
+def test_words_are_hashed_unless_asked_otherwise():
+    assert item_side_config(Settings()).texts is HASHED
+
+
+def test_without_the_extra_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "all_minilm_l6_v2", None)
+    monkeypatch.setattr(text_spaces, "find_spec", lambda _name: None)
+    with pytest.raises(EddyError, match=r"eddy-recs\[text\]"):
+        text_spaces.text_space("minilm")
+
+
+def test_a_title_near_in_meaning_is_recommended_with_no_clicks_and_no_word_in_common():
+    if text_spaces.find_spec("all_minilm_l6_v2") is None or text_spaces.find_spec("sentence_transformers") is None:
+        pytest.skip("the extra `text` is not installed")
+    items = [Item(f"i-{n}", title=title) for n, title in enumerate(TITLES)]
+    settings = Settings(learn=LearnSettings(text="minilm"))
+    table = ItemSide(items, NOW, item_side_config(settings)).table
+    strategy = Strategy(exploration_slots=0, diversity=0)
+    query = Query("u", "request", "r", NOW, strategy, query="sofa for the living room", n_items=3)
+    [slate] = Recommender(table).recommend([query])
+    assert (slate.items[0].item_id, slate.items[0].reason) == ("i-0", "matches your search")

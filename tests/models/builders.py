@@ -1,0 +1,367 @@
+"""An item table of plain arrays, exact to the last bit, and queries with defaults.
+
+The real table rounds weights to bfloat16 and is tested on its own; here numbers have to be worked by hand.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from types import SimpleNamespace
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from models.candidates.protocol import Candidates, CandidateSource
+from models.items import ItemTable
+from models.items.eligibility import Eligibility
+from models.items.sessions import SessionIndex
+from models.items.texts import HASHED, TextSpace
+from models.numeric.ids import hash32, hash64
+from models.query.batch import QueryBatch, usable
+from models.strategy import Strategy
+from models.user.query import Query
+from tests.states import a_state
+
+NOW = 1_700_000_000_000
+DAY_MS = 86_400_000
+ALL = hash64("all")
+
+T = TypeVar("T")
+
+
+@dataclass
+class AnItem:
+    item_id: str
+    title: str = ""
+    attributes: tuple[str, ...] = ()
+    category: str = ""
+    price: float = float("nan")
+    created_at: int = NOW - 10 * DAY_MS
+    available: bool = True
+    named: bool = True
+    rules: dict[str, float] = field(default_factory=dict)
+    covisits: dict[str, float] = field(default_factory=dict)
+    """Of the same items as the rules, or of none."""
+    requires: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+    popularity: tuple[float, float] = (1.0, 1.0)
+    vector: tuple[float, ...] = ()
+
+
+@dataclass
+class ASession:
+    """One of the recent sessions; the place in a list is its number."""
+
+    items: list[str]
+    user_id: str = "somebody"
+    last_at: int = NOW - DAY_MS
+
+
+@dataclass
+class ArrayTable:
+    """What scoring reads of an item table."""
+
+    ids: list[str]
+    titles: list[str]
+    hashes: Any
+    attributes: Any
+    category: Any
+    price: Any
+    created_at: Any
+    available: Any
+    named: Any
+    vectors: Any
+    neighbours: Any
+    rule_weights: Any
+    covisit_weights: Any
+    popularity: Any
+    posting_new: Any
+    posting_popular: Any
+    posting_n: Any
+    sessions: SessionIndex
+    eligibility: Eligibility
+    postings: dict[int, int] = field(default_factory=dict)
+    segments: dict[int, tuple[Any, Any]] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+    has_catalog: bool = False
+    landmark_at: int = NOW
+    half_life_short_ms: int = DAY_MS
+    half_life_long_ms: int = 30 * DAY_MS
+    learned_until: int = NOW
+    texts: TextSpace = HASHED
+
+    def __post_init__(self) -> None:
+        self.rows = {int(name): row for row, name in enumerate(self.hashes)}
+
+    @property
+    def n(self) -> int:
+        return len(self.ids)
+
+    @property
+    def rule_totals(self) -> Any:
+        return self.rule_weights.sum(axis=1, dtype=np.float64)
+
+    def rows_of(self, hashes: Any) -> Any:
+        return np.array([self.rows.get(int(name), -1) for name in hashes], np.int32)
+
+    def posting_of(self, attributes: Any) -> Any:
+        return np.array([self.postings.get(int(attribute), -1) for attribute in attributes], np.int32)
+
+    def trending(self, segment: int) -> tuple[Any, Any]:
+        return self.segments.get(segment, (np.empty(0, np.int32), np.empty(0, np.float32)))
+
+    def facts(self, name: int) -> tuple[tuple[int, ...], float]:
+        row = self.rows.get(name)
+        if row is None:
+            return (), 0.0
+        return tuple(int(a) for a in self.attributes[row] if a), float(np.nan_to_num(self.price[row]))
+
+    def attribute_name(self, attribute: int) -> str:
+        return self.names.get(attribute, "")
+
+    def derived(self, _name: object, make: Callable[[], T]) -> T:
+        return make()
+
+
+def unit(*values: float) -> list[int]:
+    """Put a vector of any length to 64 int8 cells, scaled to length 127."""
+    vector = np.zeros(64)
+    vector[: len(values)] = values
+    length = np.linalg.norm(vector)
+    return [int(cell) for cell in np.rint(vector / length * 127)] if length else [0] * 64
+
+
+def a_table(
+    items: list[AnItem],
+    trending: dict[int, dict[str, float]] | None = None,
+    shuffle: int | None = None,
+    sessions: list[ASession] | None = None,
+) -> ItemTable:
+    """Lay out items as arrays; `shuffle` gives them other row numbers."""
+    laid = list(items)
+    if shuffle is not None:
+        random.Random(shuffle).shuffle(laid)  # noqa: S311 - no secret is made of it
+    n = len(laid)
+    rows = {item.item_id: row for row, item in enumerate(laid)}
+    k = max([1, *(len(item.rules or item.covisits) for item in items)])
+    neighbours = np.full((n, k), -1, np.int32)
+    rules, covisits = np.zeros((2, n, k), np.float32)
+    attributes = np.zeros((n, 8), np.uint32)
+    names: dict[int, str] = {}
+    carriers: dict[int, list[int]] = {}
+    for row, item in enumerate(laid):
+        for p, other in enumerate(item.rules or item.covisits):
+            neighbours[row, p] = rows[other]
+            rules[row, p] = item.rules.get(other, 0)
+            covisits[row, p] = item.covisits.get(other, 0)
+        for p, name in enumerate(item.attributes):
+            attributes[row, p] = hash32(name)
+            names[hash32(name)] = name.partition("=")[2]
+            carriers.setdefault(hash32(name), []).append(row)
+    newest = np.full((max(1, len(carriers)), 32), -1, np.int32)
+    popular = newest.copy()
+    for posting, held in enumerate(carriers.values()):
+        by_age = sorted(held, key=lambda row: (-laid[row].created_at, hash64(laid[row].item_id)))[:32]
+        by_visits = sorted(held, key=lambda row: (-laid[row].popularity[1], hash64(laid[row].item_id)))[:32]
+        newest[posting, : len(by_age)] = by_age
+        popular[posting, : len(by_visits)] = by_visits
+    eligibility = Eligibility()
+    for row, item in enumerate(laid):
+        eligibility.put(row, item.requires, item.excludes)
+    segments = {}
+    for segment, weights in (trending or {}).items():
+        best = sorted(weights, key=lambda item: (-weights[item], hash64(item)))
+        segments[segment] = (
+            np.array([rows[item] for item in best], np.int32),
+            np.array([weights[item] for item in best], np.float32),
+        )
+    table = ArrayTable(
+        ids=[item.item_id if item.named else "" for item in laid],
+        titles=[item.title for item in laid],
+        hashes=np.array([hash64(item.item_id) for item in laid], np.int64),
+        attributes=attributes,
+        category=np.array([hash32(item.category) if item.category else 0 for item in laid], np.uint32),
+        price=np.array([item.price for item in laid], np.float32),
+        created_at=np.array([item.created_at for item in laid], np.int64),
+        available=np.array([item.available for item in laid], np.bool_),
+        named=np.array([item.named for item in laid], np.bool_),
+        vectors=np.array([unit(*item.vector) for item in laid], np.int8).reshape(n, 64),
+        neighbours=neighbours,
+        rule_weights=rules,
+        covisit_weights=covisits,
+        popularity=np.array([item.popularity for item in laid], np.float32).reshape(n, 2),
+        posting_new=newest,
+        posting_popular=popular,
+        posting_n=np.array([len(held) for held in carriers.values()] or [0], np.int32),
+        sessions=an_index(rows, sessions or []),
+        eligibility=eligibility,
+        postings={attribute: posting for posting, attribute in enumerate(carriers)},
+        segments=segments,
+        names=names,
+    )
+    return cast("ItemTable", table)
+
+
+def an_index(rows: dict[str, int], sessions: list[ASession]) -> SessionIndex:
+    """Index sessions of items that have rows."""
+    n = len(rows)
+    columns = SimpleNamespace(
+        n_sessions=np.zeros(n, np.int32), run_start=np.zeros(n, np.int64), run_room=np.zeros(n, np.int32)
+    )
+    index = SessionIndex(cast("Any", columns), 4)
+    put_sessions(index, rows, dict(enumerate(sessions)))
+    return index
+
+
+def put_sessions(index: SessionIndex, rows: dict[str, int], sessions: dict[int, ASession], version: int = 1) -> int:
+    """Put sessions by number, all with one version."""
+    starts = np.cumsum([0, *(len(session.items) for session in sessions.values())])
+    return index.put(
+        np.array(list(sessions), np.int64),
+        np.full(len(sessions), version, np.int64),
+        np.array([hash64(session.user_id) for session in sessions.values()], np.int64),
+        np.array([session.last_at for session in sessions.values()], np.int64),
+        starts.astype(np.int64),
+        np.array([rows[item] for session in sessions.values() for item in session.items], np.int32),
+    )
+
+
+def a_query(
+    recent: list[str] | None = None,
+    *,
+    user_id: str = "u",
+    current: str = "",
+    strategy: Strategy | None = None,
+    interests: dict[str, tuple[float, float]] | None = None,
+    preferences: dict[str, float] | None = None,
+    impressions: dict[str, float] | None = None,
+    owned: tuple[str, ...] = (),
+    segments: tuple[int, ...] = (ALL,),
+    weights: list[float] | None = None,
+    **others: Any,
+) -> Query:
+    """Build a query of readable ids; the strategy ranks by the blend unless told otherwise."""
+    recent = recent or []
+    recent_at = others.pop("recent_at", [NOW - 60_000 * back for back in range(len(recent))])
+    n_in_session = others.pop("n_in_session", len(recent))
+    defaults: dict[str, Any] = {"trigger": "event", "trigger_id": f"e-{user_id}", "at": NOW}
+    state = a_state(
+        others.get("at", NOW),
+        list(zip(map(hash64, recent), recent_at, weights or [1.0] * len(recent), strict=True)),
+        {hash32(name): pair for name, pair in (interests or {}).items()},
+        {hash32(name): weight for name, weight in (preferences or {}).items()},
+        others.pop("drift", 0.0),
+        others.pop("mean_price", 0.0),
+    )
+    return Query(
+        user_id=user_id,
+        strategy=strategy or a_strategy(),
+        current_item=hash64(current) if current else 0,
+        state=state,
+        session_started_at=recent_at[n_in_session - 1] if n_in_session else None,
+        impressions={hash64(item): count for item, count in (impressions or {}).items()},
+        owned=frozenset(hash64(item) for item in owned),
+        segments=segments,
+        **(defaults | others),
+    )
+
+
+def a_strategy(**others: Any) -> Strategy:
+    """Build a strategy without chance or diversity unless asked for."""
+    return Strategy(**({"ranker": "blend", "exploration_slots": 0, "diversity": 0.0} | others))
+
+
+def a_batch(table: ItemTable, *queries: Query) -> QueryBatch:
+    return QueryBatch.from_queries(list(queries), table)
+
+
+def candidates_of(source: CandidateSource, table: ItemTable, batch: QueryBatch, n: int) -> Candidates:
+    found = Candidates.empty(batch.n, n)
+    source.generate(batch, table, usable(table), found)
+    return found
+
+
+def a_random_world(seed: int, n_items: int = 60) -> tuple[list[AnItem], dict[int, dict[str, float]]]:
+    """Make up a small table with few distinct weights, so that ties are common."""
+    rng = random.Random(seed)  # noqa: S311 - no secret is made of it
+    ids = [f"i-{i}" for i in range(n_items)]
+    items = []
+    for item_id in ids:
+        others = rng.sample([other for other in ids if other != item_id], rng.randint(0, 12))
+        items.append(
+            AnItem(
+                item_id,
+                title=f"Title {item_id}",
+                attributes=tuple(f"category=c{c}" for c in rng.sample(range(6), rng.randint(0, 3))),
+                category=rng.choice(["", "a", "b", "c"]),
+                price=rng.choice([float("nan"), 1.0, 8.0, 100.0]),
+                created_at=NOW - rng.randint(0, 400) * DAY_MS,
+                available=rng.random() > 0.1,
+                named=rng.random() > 0.05,
+                rules={other: rng.choice([0.5, 1.0, 2.0]) for other in others},
+                covisits={other: rng.choice([0.5, 1.0, 4.0]) for other in others},
+                popularity=rng.choice([(0.0, 0.0), (1.0, 5.0), (3.0, 40.0)]),
+                vector=tuple(rng.uniform(-1, 1) for _ in range(5)),
+            )
+        )
+    trending = {
+        ALL: {item: rng.choice([1.0, 2.0, 3.0]) for item in rng.sample(ids, 40)},
+        hash64("device=mobile"): {item: rng.choice([1.0, 2.0]) for item in rng.sample(ids, 10)},
+    }
+    return items, trending
+
+
+def some_random_sessions(seed: int, n: int = 40, n_items: int = 60) -> list[ASession]:
+    """Make up sessions, some of equal times, some of people who ask as well."""
+    rng = random.Random(seed)  # noqa: S311 - no secret is made of it
+    return [
+        ASession(
+            [f"i-{rng.randrange(n_items)}" for _ in range(rng.randint(1, 11))],
+            f"u-{rng.randrange(200)}",
+            NOW - rng.choice([0, 1, 3, 50, 3_000]) * DAY_MS,
+        )
+        for _ in range(n)
+    ]
+
+
+def a_random_query(seed: int, n_known: int = 60, **others: Any) -> Query:
+    """Make up a query, some of its items unknown to the table."""
+    rng = random.Random(seed)  # noqa: S311 - no secret is made of it
+    ids = [f"i-{i}" for i in range(n_known)] + ["unknown-1", "unknown-2"]
+    recent = [rng.choice(ids) for _ in range(rng.choice([0, 1, 5, 20]))]
+    given: dict[str, Any] = {
+        "user_id": f"u-{seed}",
+        "current": rng.choice(["", rng.choice(ids), *recent[:1]]),
+        "interests": {f"category=c{c}": (rng.uniform(-1, 2), rng.uniform(-1, 9)) for c in rng.sample(range(7), 4)}
+        if rng.random() < 0.7
+        else {},
+        "preferences": {f"category=c{c}": rng.uniform(-2, 2) for c in rng.sample(range(7), 3)},
+        "impressions": {item: rng.uniform(0, 8) for item in rng.sample(ids, 10)},
+        "owned": tuple(rng.sample(ids, 4)),
+        "segments": rng.choice([(), (ALL,), (hash64("device=mobile"), ALL)]),
+        "weights": [rng.choice([-1.0, 1.0, 3.0]) for _ in recent],
+        "n_in_session": rng.randint(0, len(recent)),
+        "n_events": rng.randint(0, 1000),
+        "drift": rng.random(),
+        "mean_price": rng.choice([0.0, 5.0]),
+        "context": rng.choice([None, {"device": "mobile", "hour": 20}, {"hour": "late"}]),
+    }
+    return a_query(recent, **(given | others))
+
+
+def rows_by_id(table: ItemTable, rows: Any) -> list[str]:
+    """Name rows, leaving out the empty ones; unnamed rows too keep their hash as a name."""
+    return [table.ids[row] for row in np.ravel(rows) if row >= 0]
+
+
+def same_message(one: Any, other: Any) -> bool:
+    """Compare two messages, their arrays bit by bit."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, np.ndarray):
+        return bool(np.array_equal(one, other))
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same_message, one, other))
+    if hasattr(one, "__dataclass_fields__"):
+        return all(same_message(getattr(one, f.name), getattr(other, f.name)) for f in fields(one))
+    return bool(one == other)

@@ -1,0 +1,95 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.candidates.blend import Blended, blend
+from models.candidates.protocol import Candidates
+from models.candidates.scratch import scratch
+from models.items import ItemTable
+from models.numeric.arrays import Bytes, Int32s, Int64s
+from models.query.batch import SOURCES, QueryBatch, usable
+from models.strategy import SourceName
+from tests.models.builders import AnItem, a_batch, a_query, a_strategy, a_table
+
+
+class Fixed:
+    """A source that proposes the same to everybody."""
+
+    def __init__(self, name: SourceName, scores: dict[str, float]) -> None:
+        self.name = name
+        self.scores = scores
+
+    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, found: Candidates) -> None:  # noqa: ARG002
+        for p, (item, score) in enumerate(list(self.scores.items())[: found.rows.shape[1]]):
+            found.rows[:, p] = table.ids.index(item)
+            found.scores[:, p] = score
+
+    def causes(self, batch: QueryBatch, table: ItemTable, rows: Int32s) -> Int64s:  # noqa: ARG002
+        return np.full(rows.shape, -1, np.int64)
+
+
+TABLE = a_table([AnItem(item) for item in "abcd"] + [AnItem("gone", available=False)])
+SAID: dict[SourceName, dict[str, float]] = {
+    "sequential_rules": {"a": 8.0, "b": 2.0},
+    "covisitation": {"b": 0.4, "c": 0.1},
+    "trending": {},
+    "content": {"d": 3.0},
+}
+
+
+def blended(weights: dict[SourceName, float], n: int = 10, **query: Any) -> tuple[list[str], Blended]:
+    asked = a_query(strategy=a_strategy(sources=weights), **query)
+    sources: Any = {name: Fixed(name, SAID.get(name, {})) for name in SOURCES}
+    result = blend(a_batch(TABLE, asked), TABLE, usable(TABLE), sources, n)
+    return [TABLE.ids[row] for row in result.rows[0] if row >= 0], result
+
+
+def test_each_sources_scores_are_shares_of_its_largest_and_are_averaged_by_weight():
+    items, result = blended({"sequential_rules": 3.0, "covisitation": 1.0})
+    # a 3/4 * 8/8, b 3/4 * 2/8 + 1/4 * 4/4, c 1/4 * 1/4
+    assert items == ["a", "b", "c"]
+    assert result.scores[0, :3] == pytest.approx([0.75, 0.4375, 0.0625])
+    assert result.source_scores[0, 1, :4] == pytest.approx([0.25, 1.0, 0, 0])
+    assert result.source_ranks[0, 1, :4] == pytest.approx([0.5, 1.0, 0, 0])
+
+
+def test_the_top_source_is_the_one_that_contributed_most():
+    _, result = blended({"sequential_rules": 3.0, "covisitation": 1.0})
+    assert [SOURCES[s] for s in result.top_source[0, :3]] == [
+        "sequential_rules",
+        "covisitation",
+        "covisitation",
+    ]
+    _, result = blended({"sequential_rules": 6.0, "covisitation": 1.0})
+    assert SOURCES[result.top_source[0, 1]] == "sequential_rules"
+
+
+def test_a_source_that_is_not_named_is_off():
+    items, _ = blended({"covisitation": 1.0, "content": 0.0})
+    assert items == ["b", "c"]
+
+
+def test_the_blend_is_cut_to_its_best():
+    items, result = blended({"sequential_rules": 3.0, "covisitation": 1.0}, n=2)
+    assert items == ["a", "b"]
+    assert result.rows.shape == (1, 2)
+
+
+def test_own_candidates_stay_even_if_no_source_names_them():
+    items, result = blended({"trending": 1.0}, candidates=["d", "c", "gone", "c"])
+    assert sorted(items) == ["c", "d"]
+    assert (result.scores == 0).all()
+    assert (result.top_source == -1).all()
+
+
+def test_with_a_search_text_the_content_source_weighs_as_much_as_all_others_together():
+    items, result = blended({"sequential_rules": 3.0, "covisitation": 1.0}, query="d")
+    # a 3/8, b 3/8 * 1/4 + 1/8, c 1/8 * 1/4, d 4/8
+    assert items == ["d", "a", "b", "c"]
+    assert result.scores[0, :4] == pytest.approx([0.5, 0.375, 0.21875, 0.03125])
+
+
+def test_blending_leaves_nothing_behind():
+    blended({"sequential_rules": 1.0, "content": 1.0}, n=1)
+    assert not scratch(TABLE.n).slots.any()

@@ -1,0 +1,195 @@
+"""One contract for every candidate source, and each against the literal reading of its formula."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.candidates.content import Content
+from models.candidates.covisitation import Covisitation
+from models.candidates.every_source import every_source
+from models.candidates.protocol import Candidates, CandidateSource
+from models.candidates.revisits import Revisits
+from models.candidates.scratch import scratch
+from models.candidates.sequential_rules import SequentialRules
+from models.candidates.session_knn import SessionKNN
+from models.candidates.trending import Trending
+from models.candidates.two_step_rules import TwoStepRules
+from models.items import ItemTable
+from models.numeric.ids import hash64
+from models.query.batch import usable
+from models.user.query import Query
+from tests.models.builders import (
+    a_batch,
+    a_query,
+    a_random_query,
+    a_random_world,
+    a_strategy,
+    a_table,
+    candidates_of,
+    rows_by_id,
+    some_random_sessions,
+)
+from tests.models.candidates import literal
+
+SOURCES: list[tuple[CandidateSource, Callable[..., dict[str, float]]]] = [
+    (SequentialRules(), literal.sequential_rules),
+    (Covisitation(), literal.covisitation),
+    (Trending(), literal.trending),
+    (Content(), literal.content),
+    (TwoStepRules(), literal.two_step_rules),
+    (Revisits(), literal.revisits),
+]
+EVERY_SOURCE = pytest.mark.parametrize("source", every_source(), ids=lambda s: s.name)
+
+
+def a_random_table(seed: int, shuffle: int | None = None) -> ItemTable:
+    items, trends = a_random_world(seed % 7)
+    return a_table(items, trends, shuffle, some_random_sessions(seed % 7))
+
+
+def proposals(source: CandidateSource, table: ItemTable, *queries: Query, n: int = 100) -> list[dict[str, float]]:
+    found = candidates_of(source, table, a_batch(table, *queries), n)
+    return [
+        {table.ids[row]: float(score) for row, score in zip(rows, scores, strict=True) if row >= 0}
+        for rows, scores in zip(found.rows, found.scores, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(("source", "formula"), SOURCES, ids=[source.name for source, _ in SOURCES])
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), own=st.booleans())
+def test_the_kernel_scores_as_the_formula_reads(source: CandidateSource, formula: Any, seed: int, own: bool):
+    items, trends = a_random_world(seed % 7)
+    world = {item.item_id: item for item in items}
+    table = a_table(items, trends)
+    own_items = [f"i-{i}" for i in range(0, 60, 1 + seed % 4)] + ["nowhere"]
+    strategy = a_strategy(
+        allow_seen=seed % 2 == 0, allow_current=seed % 4 == 0, allow_owned=seed % 3 == 0, max_impressions=1 + seed % 6
+    )
+    candidates = own_items if own else None
+    queries = [a_random_query(seed + i, candidates=candidates, strategy=strategy) for i in range(3)]
+
+    for query, found in zip(queries, proposals(source, table, *queries), strict=True):
+        expected = formula(query, world, trends)
+        expected = {i: s for i, s in expected.items() if s > 0 and literal.allowed(query, world[i])}
+        assert found == pytest.approx(expected, rel=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), own=st.booleans())
+def test_the_session_knn_kernel_scores_as_the_formula_reads(seed: int, own: bool):
+    items, trends = a_random_world(seed % 7)
+    world = {item.item_id: item for item in items}
+    sessions = some_random_sessions(seed)
+    table = a_table(items, trends, sessions=sessions)
+    candidates = [f"i-{i}" for i in range(0, 60, 2)] if own else None
+    strategy = a_strategy(allow_seen=seed % 2 == 0, allow_current=seed % 4 == 0)
+    queries = [a_random_query(seed + i, candidates=candidates, strategy=strategy) for i in range(3)]
+    for query, found in zip(queries, proposals(SessionKNN(), table, *queries), strict=True):
+        expected = literal.session_knn(query, world, sessions)
+        expected = {i: s for i, s in expected.items() if s > 0 and literal.allowed(query, world[i])}
+        assert found == pytest.approx(expected, rel=1e-4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_a_session_knn_cause_is_the_item_that_contributed_most(seed: int):
+    items, trends = a_random_world(seed % 7)
+    world = {item.item_id: item for item in items}
+    sessions = some_random_sessions(seed)
+    table = a_table(items, trends, sessions=sessions)
+    query = a_random_query(seed)
+    shares = literal.session_knn_shares(query, world, sessions)
+    rows = np.array([*table.rows_of(np.array([hash64(item) for item in shares], np.int64)), -1], np.int32)
+    *causes, of_nothing = SessionKNN().causes(a_batch(table, query), table, rows[None, :])[0].tolist()
+    assert of_nothing == -1
+    for item, cause in zip(shares, causes, strict=True):
+        assert shares[item][items[cause].item_id] == pytest.approx(max(shares[item].values()), rel=1e-5)
+
+
+@EVERY_SOURCE
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), n=st.integers(1, 30))
+def test_candidates_are_sorted_distinct_padded_and_as_many_as_there_are(source: CandidateSource, seed: int, n: int):
+    table = a_random_table(seed)
+    batch = a_batch(table, *(a_random_query(seed + i) for i in range(4)))
+    found = candidates_of(source, table, batch, n)
+    everything = candidates_of(source, table, batch, 200)
+
+    assert found.rows.shape == found.scores.shape == (4, n)
+    for b in range(4):
+        kept = int((found.rows[b] >= 0).sum())
+        rows, scores = found.rows[b, :kept], found.scores[b, :kept]
+        order = [(-score, table.hashes[row]) for row, score in zip(rows, scores, strict=True)]
+        assert order == sorted(order)
+        assert len(set(rows.tolist())) == kept == min(n, int((everything.rows[b] >= 0).sum()))
+        assert (found.rows[b, kept:] == -1).all()
+        assert (found.scores[b, kept:] == 0).all()
+        assert (scores > 0).all()
+        assert rows.tolist() == everything.rows[b, :kept].tolist()
+
+
+@EVERY_SOURCE
+def test_generating_leaves_nothing_behind(source: CandidateSource):
+    table = a_random_table(1)
+    batch = a_batch(table, *(a_random_query(seed) for seed in range(20)))
+    states = usable(table)
+
+    first, second = Candidates.empty(batch.n, 10), Candidates.empty(batch.n, 10)
+    for found in (first, second):
+        source.generate(batch, table, states, found)
+
+    assert np.array_equal(first.rows, second.rows)
+    assert np.array_equal(first.scores, second.scores)
+    assert np.array_equal(states, usable(table))
+    assert not scratch(table.n).sums.any()
+    assert not scratch(table.n).slots.any()
+
+
+@EVERY_SOURCE
+def test_other_row_numbers_give_the_same_candidates_in_the_same_order(source: CandidateSource):
+    queries = [a_random_query(seed) for seed in range(20)]
+    answers = []
+    for shuffle in (None, 1, 2):
+        table = a_random_table(2, shuffle)
+        found = candidates_of(source, table, a_batch(table, *queries), 15)
+        answers.append(([rows_by_id(table, rows) for rows in found.rows], found.scores.tolist()))
+
+    assert answers[0] == answers[1] == answers[2]
+
+
+@EVERY_SOURCE
+def test_unknown_items_unknown_segments_and_users_without_a_past_are_survived(source: CandidateSource):
+    table = a_random_table(3)
+    strangers = [
+        a_query(segments=()),
+        a_query(["nowhere", "nothing"], current="never", interests={"tag=unheard": (1.0, 1.0)}, segments=(12345,)),
+    ]
+    assert proposals(source, table, *strangers) == [{}, {}]
+
+
+@EVERY_SOURCE
+def test_an_empty_table_has_no_candidates(source: CandidateSource):
+    assert proposals(source, a_table([]), a_query(["a"], current="b")) == [{}]
+
+
+@EVERY_SOURCE
+def test_a_cause_is_named_only_for_the_rows_that_are_asked_for(source: CandidateSource):
+    table = a_random_table(4)
+    batch = a_batch(table, *(a_random_query(seed) for seed in range(5)))
+    assert (source.causes(batch, table, np.full((5, 3), -1, np.int32)) == -1).all()
+
+
+def test_trending_of_the_users_segment_comes_before_what_is_popular_everywhere():
+    items, _ = a_random_world(5)
+    mobile, everyone = hash64("device=mobile"), hash64("all")
+    open_items = [item.item_id for item in items if item.available and item.named][:3]
+    a, b, c = open_items
+    table = a_table(items, {mobile: {a: 4.0, b: 2.0}, everyone: {c: 900.0, b: 450.0}})
+
+    [on_mobile] = proposals(Trending(), table, a_query(segments=(mobile, everyone)))
+    assert on_mobile == pytest.approx({a: 1.0, b: 0.5 + 0.5 * 0.5, c: 0.5})

@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import pytest
+
+from models.counts.newest_sessions import Sessions, SessionsConfig
+from models.counts.transitions import Contribution
+from models.items.sessions import LENGTH
+from tests.models.counts.builders import NOW
+
+CONFIG = SessionsConfig(10)
+GOLDEN = Path(__file__).parents[2] / "golden" / "sessions_v1.bin"
+
+
+def a_step(item: int, *previous: int, user: int = 1, at: int = NOW) -> Contribution:
+    """An act on an item after some others, newest first."""
+    return Contribution(item, f"i-{item}", at, 1.0, user, ("all",), previous)
+
+
+def after(*steps: Contribution) -> Sessions:
+    sessions = Sessions(CONFIG)
+    sessions.learn(steps)
+    return sessions
+
+
+def test_a_session_is_published_whole_and_once():
+    sessions = after(a_step(7), a_step(8, 7, at=NOW + 1))
+    [row] = sessions.take_changed()
+    assert (row.number, row.items, row.user, row.last_at) == (1, (7, 8), 1, NOW + 1)
+    assert not sessions.changed
+
+
+def test_only_the_newest_items_of_a_long_session_are_kept():
+    path = range(1, 31)
+    [row] = after(a_step(30, *path[-11:-1][::-1])).take_changed()
+    assert row.items == tuple(path[-LENGTH:])
+
+
+def test_neither_the_order_of_arrival_nor_batches_change_what_is_published():
+    steps = [a_step(7), a_step(8, 7, at=NOW + 1), a_step(9, 8, 7, at=NOW + 2), a_step(5, user=3)]
+    assert after(*steps).take_changed() == after(*steps[::-1]).take_changed()
+
+
+def test_acts_of_one_moment_follow_each_other():
+    [row] = after(a_step(7), a_step(8, 7)).take_changed()
+    assert row.items == (7, 8)
+
+
+def test_of_two_users_who_share_a_place_the_one_who_acted_last_has_it():
+    [row] = after(a_step(7, user=1, at=NOW + 1), a_step(8, user=11)).take_changed()
+    assert (row.user, row.number) == (1, 1)
+
+
+def test_what_waits_is_still_there_after_a_restart_unless_its_place_has_moved():
+    sessions = after(a_step(7, 6, 5), a_step(8, user=13))
+    assert Sessions.unpack(sessions.pack(), CONFIG).take_changed() == sessions.take_changed()
+    moved = Sessions.unpack(after(a_step(7, user=1), a_step(8, user=13)).pack(), SessionsConfig(7))
+    assert [row.user for row in moved.take_changed()] == [1]
+
+
+def golden() -> Sessions:
+    """Make the state of the golden file, which was written once by `GOLDEN.write_bytes(golden().pack())`."""
+    return after(a_step(7, 6, 5), a_step(8, user=13), a_step(9, *range(20, 30), user=4, at=NOW + 5))
+
+
+def test_state_of_an_older_release_still_loads():
+    assert Sessions.unpack(GOLDEN.read_bytes(), CONFIG).take_changed() == golden().take_changed()
+
+
+def test_state_of_a_newer_release_is_refused():
+    with pytest.raises(ValueError, match="format 2"):
+        Sessions.unpack(b"\x02" + golden().pack()[1:], CONFIG)
+
+
+@pytest.mark.parametrize("n_places", [0, (1 << 22) + 1])
+def test_a_number_of_places_that_no_table_takes_is_refused(n_places: int):
+    with pytest.raises(ValueError, match="places for sessions"):
+        SessionsConfig(n_places)

@@ -1,0 +1,195 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.counts.transitions import (
+    MAX_SEEN,
+    STEPS,
+    Contribution,
+    TransitionConfig,
+    UserTransitions,
+    act_of,
+)
+from models.messages import Event
+from models.numeric.ids import hash64
+from tests.models.counts.builders import NOW, SECOND, an_act
+
+MINUTE = 60 * SECOND
+WEIGHTS = {"view": 1.0, "purchase": 5.0, "impression": 0.0, "dislike": -1.0}
+GOLDEN = Path(__file__).parents[2] / "golden" / "user_transitions_v1.bin"
+
+
+def a_user(**changes: int) -> UserTransitions:
+    return UserTransitions(TransitionConfig(**changes))
+
+
+def an_event(event_type: str = "view", **changes: object) -> Event:
+    fields = {"event_id": "e-1", "user_id": "u-1", "item_id": "i-1", "timestamp": NOW}
+    return Event(event_type=event_type, **(fields | changes))  # type: ignore[arg-type]
+
+
+def previous(user: UserTransitions, item: str, at: int, session: str | None = None) -> list[int]:
+    result = user.apply(an_act(item, at, session=session))
+    assert isinstance(result, Contribution)
+    return list(result.previous)
+
+
+def hashes(*items: str) -> list[int]:
+    return [hash64(item) for item in items]
+
+
+def test_an_event_goes_on_from_the_items_before_it_newest_first():
+    user = a_user()
+    assert previous(user, "a", NOW) == []
+    assert previous(user, "b", NOW + SECOND) == hashes("a")
+    assert previous(user, "c", NOW + 2 * SECOND) == hashes("b", "a")
+
+
+def test_a_repeated_item_stays_in_its_place():
+    user = a_user()
+    for second, item in enumerate("aba"):
+        found = previous(user, item, NOW + second * SECOND)
+    assert found == hashes("b", "a")
+
+
+def test_ten_items_back_is_the_end():
+    user = a_user()
+    for number in range(15):
+        found = previous(user, f"i-{number}", NOW + number)
+    assert found == hashes(*(f"i-{number}" for number in range(13, 3, -1)))
+    assert len(found) == STEPS
+
+
+def test_a_pause_of_exactly_the_gap_does_not_end_the_session():
+    user = a_user()
+    previous(user, "a", NOW)
+    assert previous(user, "b", NOW + 30 * MINUTE) == hashes("a")
+
+
+def test_a_longer_pause_ends_the_session():
+    user = a_user()
+    previous(user, "a", NOW)
+    assert previous(user, "b", NOW + 30 * MINUTE + 1) == []
+
+
+def test_the_platform_session_decides_whatever_the_gap():
+    user = a_user()
+    previous(user, "a", NOW, session="s-1")
+    assert previous(user, "b", NOW + 60 * MINUTE, session="s-1") == hashes("a")
+    assert previous(user, "c", NOW + 60 * MINUTE + 1, session="s-2") == []
+
+
+def test_two_devices_do_not_mix():
+    user = a_user()
+    previous(user, "a", NOW, session="phone")
+    previous(user, "x", NOW + 1, session="laptop")
+    assert previous(user, "b", NOW + 2, session="phone") == hashes("a")
+    assert previous(user, "y", NOW + 3, session="laptop") == hashes("x")
+
+
+def test_an_event_out_of_order_goes_on_from_the_items_before_its_own_time():
+    user = a_user()
+    previous(user, "a", NOW)
+    previous(user, "c", NOW + 2 * SECOND)
+    assert previous(user, "b", NOW + SECOND) == hashes("a")
+    assert previous(user, "d", NOW + 3 * SECOND) == hashes("c", "b", "a")
+
+
+def test_an_event_at_the_edge_of_the_lateness_still_teaches():
+    user = a_user()
+    previous(user, "a", NOW)
+    assert user.apply(an_act("b", NOW - 10 * MINUTE - 1)) == "late"
+    assert isinstance(user.apply(an_act("b", NOW - 10 * MINUTE)), Contribution)
+
+
+def test_an_event_teaches_once():
+    user = a_user()
+    user.apply(an_act("a", NOW, event="e-1"))
+    assert user.apply(an_act("a", NOW, event="e-1")) == "repeated"
+
+
+def test_a_repeat_is_known_as_long_as_it_is_not_late_after_many_others():
+    user = a_user(max_events_per_5_min=10_000)
+    user.apply(an_act("a", NOW, event="first"))
+    for number in range(900):
+        user.apply(an_act("b", NOW + number, event=f"e-{number}"))
+    assert user.apply(an_act("a", NOW, event="first")) == "repeated"
+
+
+def test_whoever_acts_too_fast_teaches_nothing_until_the_window_has_passed():
+    user = a_user(max_events_per_5_min=3)
+    for second in range(3):
+        previous(user, f"i-{second}", NOW + second)
+    assert user.apply(an_act("i-4", NOW + 4)) == "bot"
+    assert previous(user, "i-5", NOW + 10 * MINUTE) == hashes("i-2", "i-1", "i-0")
+
+
+def test_state_is_bounded_however_long_and_fast_a_user_acts():
+    user = a_user()
+    for number in range(5_000):
+        user.apply(an_act(f"i-{number}", NOW + number, event=f"e-{number}"))
+    assert len(user.pack()) < 300 + 12 * MAX_SEEN
+
+
+def test_a_user_at_rest_packs_small():
+    user = a_user()
+    for number in range(20):
+        user.apply(an_act(f"i-{number}", NOW + number * MINUTE))
+    assert len(user.pack()) < 600
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("abcdef"),
+            st.integers(0, 40 * MINUTE),
+            st.sampled_from([None, "s-1", "s-2"]),
+        ),
+        max_size=40,
+    ),
+    st.integers(0, 40),
+)
+def test_a_packed_user_goes_on_as_if_nothing_had_happened(events: list[tuple[str, int, str | None]], cut: int):
+    config = TransitionConfig(max_events_per_5_min=6)
+    whole, packed = UserTransitions(config), UserTransitions(config)
+    for number, (item, at, session) in enumerate(events):
+        if number == cut:
+            packed = UserTransitions.unpack(packed.pack(), config)
+        act = an_act(item, NOW + at, session=session)
+        assert packed.apply(act) == whole.apply(act)
+
+
+def test_a_newer_format_is_refused():
+    packed = b"\x02" + a_user().pack()[1:]
+    with pytest.raises(ValueError, match="format 2"):
+        UserTransitions.unpack(packed, TransitionConfig())
+
+
+def test_a_user_packed_by_the_first_release_still_loads():
+    user = UserTransitions.unpack(GOLDEN.read_bytes(), TransitionConfig())
+    assert user.apply(an_act("b", NOW + SECOND)) == "repeated"
+    assert previous(user, "c", NOW + 2 * SECOND) == hashes("b", "a")
+
+
+def test_impressions_dislikes_and_unknown_types_teach_nothing():
+    for event_type in ("impression", "dislike", "stare"):
+        assert act_of(an_event(event_type), WEIGHTS, ("device",)) is None
+
+
+def test_nobody_is_learned_from_without_consent():
+    assert act_of(an_event(consent=False), WEIGHTS, ("device",)) is None
+
+
+def test_an_event_is_reduced_to_hashes_weight_and_segments():
+    act = act_of(an_event("purchase", session_id="s-1", context={"device": "tv"}), WEIGHTS, ("device",))
+    assert act is not None
+    assert (act.user, act.item, act.item_id) == (hash64("u-1"), hash64("i-1"), "i-1")
+    assert (act.weight, act.session, act.segments) == (5.0, hash64("s-1"), ("device=tv", "all"))
+
+
+def test_everybody_is_in_the_last_segment():
+    act = act_of(an_event(), WEIGHTS, ("device",))
+    assert act is not None
+    assert act.segments == ("all",)

@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.experiments.judge.coverage import count_items
+from models.experiments.judge.metrics import METRICS, PLACE
+from models.experiments.judge.moments import gram
+from models.experiments.judge.tally import MAX_POINTS, Tally, add_up_changes
+from models.experiments.judge.user_outcomes import Change, Values
+from models.messages import Decision, ResultPoint
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "tally_v1.bin"
+
+
+def values(number: float) -> Values:
+    return [[number, 1.0, 0.0, 1.0] for _ in METRICS]
+
+
+def a_change(variant: str, old: float | None, new: float | None, at: int = 1, items: tuple[int, ...] = ()) -> Change:
+    return Change(
+        "e", "d", variant, at, None if old is None else values(old), None if new is None else values(new), items
+    )
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 5), st.integers(0, 9)), min_size=1, max_size=40),
+    st.integers(1, 7),
+)
+def test_a_tally_is_what_the_users_newest_outcomes_add_up_to(steps: list[tuple[str, int, int]], size: int):
+    newest: dict[tuple[str, int], int] = {}
+    changes = []
+    for variant, user, outcome in steps:
+        old = newest.get((variant, user))
+        changes.append(a_change(variant, old, outcome))
+        newest[variant, user] = outcome
+    tally = Tally()
+    for start in range(0, len(changes), size):
+        [delta] = add_up_changes(changes[start : start + size])
+        tally.add(delta)
+    for variant in "ab":
+        users = [values(outcome) for (name, _), outcome in newest.items() if name == variant]
+        expected = gram(np.array(users)).sum(axis=0) if users else np.zeros((len(METRICS), 5, 5))
+        np.testing.assert_allclose(tally.arm(variant).sums, expected)
+        assert tally.arm(variant).users == len(users)
+    assert tally.n_changes == len(changes)
+
+
+def test_an_erased_user_leaves_the_sums():
+    tally = Tally()
+    for change in (a_change("a", None, 3), a_change("a", 3, None)):
+        tally.add(add_up_changes([change])[0])
+    assert not tally.arm("a").sums.any()
+
+
+def test_declarations_are_added_up_apart():
+    other = a_change("a", None, 1)._replace(digest="d2")
+    assert [delta.digest for delta in add_up_changes([a_change("a", None, 1), other])] == ["d", "d2"]
+
+
+def a_tally() -> Tally:
+    tally = Tally()
+    tally.add(add_up_changes([a_change("a", None, 2, items=(5, 6)), a_change("b", None, 4, at=9)])[0])
+    tally.remember(ResultPoint(9, 2, {"b": (None, 0.5)}))
+    tally.decision = Decision("winner", 9, 2)
+    return tally
+
+
+def test_an_old_snapshot_still_loads():
+    assert Tally(GOLDEN.read_bytes()).pack() == a_tally().pack()
+
+
+def test_a_packed_tally_is_the_same_tally():
+    tally = a_tally()
+    again = Tally(tally.pack())
+    assert again.pack() == tally.pack()
+    assert (again.at, again.decision, again.points) == (9, tally.decision, tally.points)
+    assert count_items(again.arm("a").items) == 2
+    assert again.arm("b").sums[PLACE["ctr"], 0, 1] == 4
+    again.add(add_up_changes([a_change("a", None, 2)])[0])
+    assert again.arm("a").users == 2
+
+
+def test_looks_are_thinned_evenly():
+    tally = Tally()
+    for n in range(1_000):
+        tally.remember(ResultPoint(n, n, {}))
+    kept = [point.at for point in tally.points]
+    assert MAX_POINTS / 2 <= len(kept) <= MAX_POINTS
+    assert kept[0] == 0
+    assert len(set(np.diff(kept).tolist())) == 1
+    assert kept[-1] > 1_000 - 2 * (kept[1] - kept[0])
+
+
+def test_a_state_of_another_format_is_refused():
+    with pytest.raises(ValueError, match="format 9"):
+        Tally(b"\x09")

@@ -1,0 +1,131 @@
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.experiments.judge.journal import OutcomeConfig
+from models.experiments.judge.metrics import PLACE
+from models.experiments.judge.observations import Observation
+from models.experiments.judge.user_outcomes import MAX_OPEN, UserOutcomes
+from tests.models.experiments.observing import acts, changes_of, is_exposed, is_shown, outcome_of, sees
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "user_outcomes_v1.bin"
+
+ITEMS = st.integers(1, 5)
+MINUTES = st.integers(0, 9)
+OBSERVATIONS: st.SearchStrategy[Observation] = st.one_of(
+    st.builds(lambda minute, item, goal: acts(minute, item, is_goal=goal, value=2.0), MINUTES, ITEMS, st.booleans()),
+    st.builds(sees, MINUTES, ITEMS),
+    st.builds(lambda minute, items: is_shown(minute, *items), MINUTES, st.lists(ITEMS, min_size=1, unique=True)),
+    st.builds(is_exposed, MINUTES, st.just("control")),
+)
+
+
+@given(st.lists(OBSERVATIONS, max_size=25), st.randoms(use_true_random=False), st.sampled_from(["slate", "event"]))
+def test_the_order_of_arrival_changes_nothing(observations: list[Observation], random: object, impressions: str):
+    config = OutcomeConfig(impressions=impressions)  # type: ignore[arg-type]
+    # One of each place, since of two observations at one place the first to come counts.
+    known = [is_exposed(0), *{(type(o), o.at, o.id): o for o in observations}.values()]
+    shuffled = list(known)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert outcome_of(shuffled, config) == outcome_of(known, config)
+    at_once = UserOutcomes(config)
+    at_once.observe(shuffled)
+    change = at_once.change(shuffled)
+    assert change is not None
+    assert change.new == list(outcome_of(known, config).values())
+
+
+@given(st.lists(OBSERVATIONS, max_size=90), st.integers(0, 89))
+def test_a_packed_user_goes_on_as_if_nothing_had_been(observations: list[Observation], cut: int):
+    config = OutcomeConfig()
+    through, first = UserOutcomes(config), UserOutcomes(config)
+    resumed = first
+    for place, observation in enumerate(observations):
+        if place == cut:
+            resumed = UserOutcomes(config, first.pack())
+        assert resumed.observe([observation]) == through.observe([observation])
+        assert resumed.change([observation]) == through.change([observation])
+    assert resumed.pack() == through.pack()
+
+
+def test_a_repeat_is_known_and_what_too_many_have_overtaken_is_late():
+    user = UserOutcomes(OutcomeConfig())
+    assert user.observe([acts(1), acts(1)]) == {"repeated": 1}
+    assert not user.observe([acts(minute) for minute in range(10, 10 + MAX_OPEN)])
+    assert user.observe([acts(0), acts(1), acts(2), acts(10)]) == {"late": 2, "repeated": 1}
+
+
+def test_a_first_exposure_is_never_too_late_and_counts_from_where_it_comes():
+    config = OutcomeConfig()
+    overtaken = [acts(minute) for minute in range(1, MAX_OPEN + 11)]
+    change = changes_of([*overtaken, is_exposed(0)], config)[-1]
+    assert change.new is not None
+    assert change.new[PLACE["activity"]] == [MAX_OPEN, 1, 0, 1]  # the ten before may have been the variant's doing
+    assert len(changes_of([*overtaken, is_exposed(0), is_exposed(0.5, digest="older")])) == 1
+
+
+def test_users_hold_no_more_than_a_bound():
+    user = UserOutcomes(OutcomeConfig())
+    sizes = []
+    for n in range(5 * MAX_OPEN):
+        slate = is_shown(n / 100, *(2**62 + n + place for place in range(10)))
+        assert not user.observe([slate])
+        user.change([slate])
+        sizes.append(len(user.pack()))
+    assert max(sizes[2 * MAX_OPEN :]) <= max(sizes[: 2 * MAX_OPEN]) + 20
+
+
+def test_a_change_takes_away_what_it_told_before():
+    changes = changes_of([is_exposed(), is_shown(1, 1, 2), acts(2, 1), acts(3, 1)])
+    assert changes[0].old is None
+    for before, after in pairwise(changes):
+        assert after.old == before.new
+    assert changes[1].items == (1, 2)
+
+
+def test_an_exposure_that_comes_after_its_slate_counts_all_since():
+    changes = changes_of([acts(2, 1), is_shown(1, 1, 2), is_exposed(1)])
+    [change] = changes
+    assert change.new is not None
+    assert np.array(change.new)[0].tolist() == [1, 2, 0, 0]
+
+
+def test_users_in_no_experiment_change_nothing():
+    assert changes_of([is_shown(1), acts(2)]) == []
+
+
+def test_an_erasure_takes_back_what_was_told():
+    user = UserOutcomes(OutcomeConfig())
+    assert user.withdraw() is None
+    user.observe([is_exposed()])
+    told = user.change([is_exposed()])
+    withdrawn = user.withdraw()
+    assert told is not None
+    assert withdrawn is not None
+    assert (withdrawn.variant, withdrawn.old, withdrawn.new) == ("control", told.new, None)
+
+
+def a_user() -> UserOutcomes:
+    """With a past, settled and open observations, and told outcomes."""
+    user = UserOutcomes(OutcomeConfig())
+    acted = acts(2, 5, is_rating=True, value=4.0, written_at=9)
+    begun = [is_shown(0, 5), acted, is_exposed(3), is_shown(4, 1, 2, novelty=0.5), sees(5, 2), acts(20, 2)]
+    observations = [*begun, *(acts(30 + n) for n in range(MAX_OPEN))]
+    user.observe(observations)
+    user.change(observations)
+    return user
+
+
+def test_an_old_snapshot_still_loads():
+    user = UserOutcomes(OutcomeConfig(), GOLDEN.read_bytes())
+    assert user.pack() == a_user().pack()
+    assert user.withdraw() == a_user().withdraw()
+
+
+def test_a_state_of_another_format_is_refused():
+    with pytest.raises(ValueError, match="format 9"):
+        UserOutcomes(OutcomeConfig(), b"\x09")

@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.features.table import FEATURES
+from models.messages import Event, Item
+from models.offline.train import Training, TrainingConfig, judge, train, until
+from models.offline.walk import WalkConfig
+from models.rankers.checkpoint import SHIPPED, load_checkpoint
+from models.rankers.fit import TrainConfig
+from models.strategy import Strategy
+from tests.models.offline.builders import NOW, a_catalog, an_event, random_past
+
+TRENDS_ONLY = Strategy(sources={"trending": 1.0}, allow_seen=True)
+
+
+def trained(events: list[Event], items: list[Item], path: Path, max_epochs: int = 3, seed: int = 0) -> Training:
+    config = TrainingConfig(WalkConfig((TRENDS_ONLY,), publish_every=32), TrainConfig(max_epochs=max_epochs, seed=seed))
+    return train(events, items, "made-up", path, config)
+
+
+def people_with_tastes(n: int = 1_500) -> list[Event]:
+    """Everybody acts on any of the 20 items of one category, of 2; popularity says nothing."""
+    rng = np.random.default_rng(0)
+    users = rng.integers(30, size=n)
+    return [an_event(k, f"u-{u}", f"i-{2 * rng.integers(20) + u % 2}") for k, u in enumerate(users.tolist())]
+
+
+def test_a_signal_that_the_blend_does_not_see_is_learned(tmp_path: Path) -> None:
+    training = trained(people_with_tastes(), a_catalog(40, 2), tmp_path / "r", max_epochs=15)
+    [verdict] = training.verdicts
+    assert verdict.learned.n == verdict.blend.n > 200
+    # Of 10 among 20 items of the right category half can be hit, of 10 among all 40 a quarter.
+    assert verdict.learned.hit_rate > 0.4
+    assert verdict.blend.hit_rate < 0.33
+
+
+def test_judging_a_ranker_later_on_the_same_slates_says_the_same(tmp_path: Path) -> None:
+    events, items = people_with_tastes(600), a_catalog(40, 2)
+    training = trained(events, items, tmp_path / "r")
+    config = WalkConfig((TRENDS_ONLY,), publish_every=32)
+    again = judge(load_checkpoint(tmp_path / "r"), events, items, until(events, 0.8) + 1, config)
+    [verdict] = training.verdicts
+    assert (again.learned, again.blend) == (verdict.learned, verdict.blend)
+
+
+def test_what_lies_behind_the_training_part_changes_no_weight(tmp_path: Path) -> None:
+    events = random_past(300)
+    otherwise = events[:245] + random_past(300, seed=1)[245:]
+    first, second = (trained(past, a_catalog(), tmp_path / "r") for past in (events, otherwise))
+    assert first.checkpoint.digest == second.checkpoint.digest
+    assert first.verdicts != second.verdicts
+
+
+def test_the_same_past_gives_the_same_weights_and_another_seed_others(tmp_path: Path) -> None:
+    digests = [trained(random_past(), a_catalog(), tmp_path / "r", seed=s).checkpoint.digest for s in (0, 0, 1)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_slate_that_is_answered_only_behind_the_training_part_neither_trains_nor_judges(tmp_path: Path) -> None:
+    events = random_past(100)
+    leaver = [an_event(0, "u-0", "i-1"), an_event(100, "u-0", "i-2")]
+    others = [an_event(k, f"u-{1 + k % 3}", f"i-{k % 5}") for k in range(1, 100)]
+    [verdict] = trained([leaver[0], *others, leaver[1]], a_catalog(), tmp_path / "r").verdicts
+    # Made after second 80: 19 of the others' acts, of which the last of each user has no answer.
+    assert verdict.learned.n == 19 - 3
+    assert events
+
+
+def test_a_checkpoint_says_what_it_came_from(tmp_path: Path) -> None:
+    training = trained(random_past(), a_catalog(), tmp_path / "r")
+    loaded = load_checkpoint(tmp_path / "r")
+    told = loaded.provenance
+    assert loaded.version == f"made-up-{loaded.digest[:8]}"
+    assert (told["data_set"], told["seed"], told["trained_from"]) == ("made-up", 0, "2023-11-14")
+    assert told["n_examples"] == training.n_examples > 0
+    assert told["verdicts"][0]["mlp"]["hr@10"] == round(training.verdicts[0].learned.hit_rate, 4)
+
+
+def test_a_past_without_examples_or_without_a_later_part_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no example to learn from"):
+        trained([an_event(k, item=f"new-{k}") for k in range(50)], [], tmp_path / "r")
+    at_once = [an_event(k, f"u-{k % 2}", f"i-{k % 5}", timestamp=NOW) for k in range(50)]
+    with pytest.raises(ValueError, match="nobody did anything after"):
+        trained(at_once, a_catalog(), tmp_path / "r")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_shipped_checkpoint_is_small_and_of_this_releases_features() -> None:
+    shipped = load_checkpoint(SHIPPED)
+    assert shipped.model.config.n_features == len(FEATURES)
+    assert SHIPPED.stat().st_size < 65_536
+    assert shipped.version == f"{shipped.provenance['data_set']}-{shipped.digest[:8]}"
+
+
+def test_the_shipped_checkpoint_won_against_the_blend_on_what_came_after_its_training() -> None:
+    provenance = load_checkpoint(SHIPPED).provenance
+    assert provenance["trained_until"] < provenance["judged_until"]
+    for verdict in provenance["verdicts"]:
+        assert verdict["mlp"]["hr@10"] > verdict["blend"]["hr@10"]
+        assert verdict["mlp"]["mrr"] > verdict["blend"]["mrr"]

@@ -1,0 +1,29 @@
+"""Slates and feedback of one user, with defaults."""
+
+from typing import Any
+
+from models.messages import Event
+from models.online.attribution import AttributionConfig
+from models.online.outcome import ShownItem, ShownSlate
+
+NOW = 1_700_000_000_000
+SECOND = 1_000
+CONFIG = AttributionConfig(window_ms=60 * SECOND, lateness_ms=10 * SECOND, wait_ms=20 * SECOND, feature_set="v1")
+
+
+def a_slate(second: int = 0, items: str = "abc", name: str = "", **changes: Any) -> ShownSlate:
+    fields = {
+        "recommendation_id": name or f"r-{second}",
+        "user_id": "u-1",
+        "created_at": NOW + second * SECOND,
+        "experiment": "test",
+        "variant": "left",
+        "model_version": "mlp-1@7",
+        "feature_set": "v1",
+        "items": [ShownItem(item, place, 1.0, [place / 4, 0.5]) for place, item in enumerate(items)],
+    }
+    return ShownSlate(**(fields | changes))
+
+
+def an_event(second: int = 5, item: str = "a", kind: str = "click", name: str = "", **changes: Any) -> Event:
+    return Event(name or f"e-{second}-{item}-{kind}", "u-1", item, kind, NOW + second * SECOND, **changes)

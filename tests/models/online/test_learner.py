@@ -1,0 +1,206 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.numeric.metrics import concordance
+from models.online.learner import OnlineConfig, OnlineRanker, Published
+from models.rankers.checkpoint import Checkpoint
+from models.rankers.inputs import SlateExample, collate
+from models.rankers.learners import new_learner, restore_learner
+from models.rankers.network_learner import LearnerConfig
+from models.rankers.protocol import Ranker
+from tests.models.rankers.builders import BLEND, N_FEATURES, Rule, by_feature, some_slates
+
+LIKED, DISLIKED = by_feature(2), by_feature(2, -1.0)
+CONFIG = OnlineConfig("mlp", N_FEATURES, learner=LearnerConfig(learning_rate=5e-3), publish_every=2, guard_slates=128)
+
+
+def in_mood(mood: float, examples: list[SlateExample]) -> list[SlateExample]:
+    """Let four features, as the hour and the device would, tell which mood a slate's user is in."""
+    changed = []
+    for example in examples:
+        features = np.frombuffer(example.features, np.float16).reshape(-1, N_FEATURES).copy()
+        features[:, [0, 1, 3, 4]] = mood
+        changed.append(example._replace(features=features.tobytes()))
+    return changed
+
+
+def quality(ranker: Ranker, examples: list[SlateExample]) -> float:
+    unseen = collate(examples, N_FEATURES)
+    return float(np.nanmean(concordance(ranker.score(unseen.inputs), unseen.labels, unseen.present)))
+
+
+def learned(rule: Rule, n: int = 1_500) -> Checkpoint:
+    learner = new_learner("mlp", N_FEATURES, CONFIG.learner)
+    slates = some_slates(n, rule, seed=77)
+    for k in range(0, n, 32):
+        learner.learn(collate(slates[k : k + 32], N_FEATURES))
+    return learner.checkpoint()
+
+
+def summary(published: list[Published]) -> list[tuple[int, bool, str | None]]:
+    return [(p.number, p.is_rollback, p.checkpoint and p.checkpoint.version) for p in published]
+
+
+def test_every_slate_is_judged_before_it_is_learned():
+    ranker, slates = OnlineRanker(CONFIG), some_slates(32, LIKED)
+    untrained = new_learner("mlp", N_FEATURES, CONFIG.learner)
+    ranker.learn(slates)
+    assert list(ranker.losses) == untrained.losses(collate(slates, N_FEATURES)).tolist()
+    assert ranker.n_slates == 32
+
+
+def test_steps_do_not_depend_on_how_the_stream_was_cut():
+    slates = some_slates(330, LIKED)
+    at_once, one_by_one = OnlineRanker(CONFIG), OnlineRanker(CONFIG)
+    published = at_once.learn(slates)
+    assert summary(published) == summary([p for slate in slates for p in one_by_one.learn([slate])])
+    assert at_once.snapshot() == one_by_one.snapshot()
+    assert (at_once.n_slates, len(at_once.pending)) == (320, 10)
+
+
+@pytest.mark.parametrize("name", ["ftrl", "mlp"])
+def test_a_crash_at_any_moment_changes_neither_the_versions_nor_what_is_learned(name: str):
+    config = replace(CONFIG, name=name)
+    slates = some_slates(500, LIKED) + some_slates(500, DISLIKED, seed=1)
+    steady, killed = OnlineRanker(config), OnlineRanker(config)
+    expected = steady.learn(slates)
+    published: list[Published] = []
+    for k in range(0, 1_000, 37):
+        published += killed.learn(slates[k : k + 37])
+        killed = OnlineRanker.restore(killed.snapshot(), config)
+    assert len(published) > 1
+    assert summary(published) == summary(expected)
+    assert killed.snapshot() == steady.snapshot()
+
+
+def test_a_version_goes_into_service_only_where_it_is_better_than_the_one_that_is():
+    ranker = OnlineRanker(CONFIG)
+    published = ranker.learn(some_slates(1_500, LIKED))
+    assert published[0].told["concordance"] > published[0].told["replaced"]
+    assert [p.number for p in published] == list(range(1, len(published) + 1))
+    first = published[0].checkpoint
+    assert first is not None
+    assert first.version == f"mlp-1-{first.digest[:8]}"
+    assert ranker.service is not None
+    assert quality(OnlineRanker(CONFIG, ranker.service).learner, some_slates(200, LIKED, seed=5)) > 0.8
+
+
+def test_nothing_is_published_where_there_is_nothing_to_learn():
+    assert OnlineRanker(replace(CONFIG, margin=3.0)).learn(some_slates(1_500, lambda moment: 0 * moment.items)) == []
+
+
+def test_nothing_is_decided_on_few_slates():
+    assert OnlineRanker(replace(CONFIG, min_judged=500, guard_slates=500)).learn(some_slates(480, LIKED)) == []
+
+
+def test_a_version_that_turns_out_worse_is_taken_back():
+    start = learned(LIKED)
+    ranker = OnlineRanker(CONFIG, start)
+    replaced = ranker.learn(some_slates(600, DISLIKED))
+    assert replaced
+    # Only the first version's predecessor is still known to be good at what users like again.
+    ranker = OnlineRanker(CONFIG, start)
+    slates = some_slates(600, DISLIKED)
+    published: list[Published] = []
+    while not published:
+        published += ranker.learn([slates.pop()])
+    back = ranker.learn(some_slates(640, LIKED, seed=3))
+    assert summary(back)[0] == (2, True, start.version)
+    assert back[0].told["concordance"] > back[0].told["replaced"]
+    assert ranker.service is not None
+    assert ranker.service.digest == start.digest
+
+
+def test_where_the_first_version_turns_out_worse_the_blend_comes_back():
+    ranker = OnlineRanker(CONFIG)
+    like_blend = by_feature(BLEND)
+    slates = some_slates(2_000, lambda moment: -like_blend(moment) - 2)
+    published: list[Published] = []
+    while not published:
+        published += ranker.learn([slates.pop()])
+    back = ranker.learn(some_slates(128, like_blend, seed=3))
+    assert summary(back)[0] == (2, True, None)
+
+
+def test_new_tastes_do_not_wipe_out_old_ones():
+    """After the mood has changed, what is known of the old one falls by less than half of what plain tuning loses."""
+    old, new = in_mood(-1.0, some_slates(2_400, LIKED)), in_mood(1.0, some_slates(2_400, DISLIKED, seed=1))
+    unseen = in_mood(-1.0, some_slates(300, LIKED, seed=2))
+    lost = {}
+    for rehearsed in (0.0, 1.0):
+        ranker = OnlineRanker(replace(CONFIG, rehearsed=rehearsed))
+        ranker.learn(old)
+        before = quality(ranker.learner, unseen)
+        ranker.learn(new)
+        lost[rehearsed] = before - quality(ranker.learner, unseen)
+        assert quality(ranker.learner, in_mood(1.0, some_slates(300, DISLIKED, seed=3))) > 0.75
+    assert lost[0.0] > 0.2
+    assert lost[1.0] < lost[0.0] / 2
+
+
+def test_a_change_of_the_stream_is_noticed_and_earlier_evidence_dropped():
+    ranker = OnlineRanker(replace(CONFIG, publish_every=10_000))
+    ranker.learn(some_slates(1_600, LIKED))
+    assert ranker.n_drifts == 0
+    n_judged = len(ranker.judged)
+    ranker.learn(some_slates(96, DISLIKED, seed=1))
+    assert ranker.n_drifts == 1
+    assert len(ranker.judged) < n_judged
+
+
+@pytest.mark.parametrize("name", ["ftrl", "mlp"])
+def test_the_snapshot_of_the_first_release_still_loads(name: str):
+    data = (Path(__file__).parents[2] / "golden" / f"ranker_{name}_v1.bin").read_bytes()
+    ranker = OnlineRanker.restore(data, replace(CONFIG, name=name, reservoir=4))
+    assert ranker.snapshot() == data
+    assert (ranker.n_slates, len(ranker.pending), len(ranker.reservoir.kept)) == (384, 2, 4)
+    assert ranker.service is not None
+    assert ranker.service.version == f"{name}-{ranker.number}-{ranker.service.digest[:8]}"
+    ranker.learn(some_slates(30, LIKED))
+    assert ranker.n_slates == 416
+
+
+def test_after_an_upgrade_of_the_features_versions_count_on_and_all_is_learned_anew():
+    old = OnlineRanker(replace(CONFIG, feature_set="v0"))
+    old.learn(some_slates(600, LIKED))
+    assert old.number > 0
+    upgraded = OnlineRanker.restore(old.snapshot(), CONFIG)
+    assert (upgraded.number, upgraded.n_slates, upgraded.service) == (old.number, 0, None)
+    # What was published before cannot be served any more: the blend is, until there is something better.
+    assert summary(upgraded.learn(some_slates(32, LIKED))) == [(old.number + 1, False, None)]
+
+
+def test_who_names_another_checkpoint_has_it_served_and_gone_on_from():
+    first, second = (replace(learned(rule, 300), version=name) for rule, name in ((LIKED, "a"), (DISLIKED, "b")))
+    ranker = OnlineRanker(CONFIG, first)
+    ranker.learn(some_slates(100, LIKED))
+    same = OnlineRanker.restore(ranker.snapshot(), CONFIG, first)
+    assert same.snapshot() == ranker.snapshot()
+    assert OnlineRanker.restore(ranker.snapshot(), CONFIG).snapshot() == ranker.snapshot()
+    assert OnlineRanker.restore(ranker.snapshot(), CONFIG, second, keep=True).snapshot() == ranker.snapshot()
+    other = OnlineRanker.restore(ranker.snapshot(), CONFIG, second)
+    assert summary(other.learn([])) == [(ranker.number + 1, False, "b")]
+    assert other.learn([]) == []
+    assert OnlineRanker.restore(other.snapshot(), CONFIG, second).learn([]) == []
+
+
+@pytest.mark.parametrize("data", [b"", b"\x09", b"\x01", b"\x01\x90"])
+def test_a_snapshot_of_another_format_or_a_damaged_one_is_refused(data: bytes):
+    for name in ("ftrl", "mlp"):
+        with pytest.raises(ValueError, match="ranker's state"):
+            OnlineRanker.restore(data, replace(CONFIG, name=name))
+    with pytest.raises(ValueError, match="ftrl snapshot"):
+        restore_learner("ftrl", data)
+
+
+def test_state_is_bounded():
+    config = replace(CONFIG, reservoir=50)
+    ranker = OnlineRanker(config)
+    ranker.learn(some_slates(400, LIKED))
+    size = len(ranker.snapshot())
+    ranker.learn(some_slates(1_600, LIKED, seed=1))
+    assert len(ranker.reservoir.kept) == 50
+    assert len(ranker.snapshot()) < 1.5 * size

@@ -1,0 +1,161 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.online import registry as shelf_module
+from models.online.learner import Published
+from models.online.registry import N_SLOTS, Choice, Row, Shelf, Version, pin_row, rows_of
+from models.rankers.checkpoint import Checkpoint, CheckpointError, weights_digest
+from models.rankers.networks import new_network
+from models.rankers.served import NetworkRanker
+from tests.models.rankers.builders import N_FEATURES, some_inputs
+
+NOW = 1_700_000_000_000
+
+
+def a_decision(number: int, kind: str = "mlp", *, is_rollback: bool = False) -> Published:
+    model = new_network(kind, N_FEATURES, number)
+    digest = weights_digest(model)
+    checkpoint = Checkpoint(model, f"{kind}-{number}-{digest[:8]}", digest)
+    return Published(checkpoint, number, is_rollback, NOW + number, {"loss": 0.5, "n_judged": 80})
+
+
+def decided(*numbers: int, name: str = "mlp") -> list[Row]:
+    return [row for number in numbers for row in rows_of(name, a_decision(number))]
+
+
+def a_shelf(rows: list[Row]) -> Shelf:
+    shelf = Shelf()
+    for row in rows:
+        shelf.take(row.key.encode(), row.value)
+    return shelf
+
+
+def now_serving(shelf: Shelf) -> dict[str, str | None]:
+    return {name: checkpoint and checkpoint.version for name, checkpoint in shelf.changes()}
+
+
+def version(number: int) -> str:
+    checkpoint = a_decision(number).checkpoint
+    assert checkpoint is not None
+    return checkpoint.version
+
+
+def test_what_was_published_serves_with_the_same_weights():
+    published = a_decision(3)
+    [(name, checkpoint)] = a_shelf(rows_of("mlp", published)).changes()
+    assert (name, checkpoint and checkpoint.version) == ("mlp", version(3))
+    inputs = some_inputs()
+    assert checkpoint is not None
+    assert published.checkpoint is not None
+    scores = [NetworkRanker(held.model).score(inputs) for held in (checkpoint, published.checkpoint)]
+    assert np.array_equal(*scores)
+
+
+def test_a_change_is_told_once():
+    shelf = a_shelf(decided(1))
+    assert now_serving(shelf) == {"mlp": version(1)}
+    assert now_serving(shelf) == {}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_in_any_order_of_rows_the_chosen_version_serves(data: st.DataObject):
+    """As partitions are read: each row overtakes others, but of a key the later row stays the later."""
+    rows = decided(1, 2, 2 + N_SLOTS)
+    order = data.draw(st.permutations(range(len(rows))))
+    newest = {row.key: row for row in rows}
+    shelf = a_shelf([newest[rows[k].key] for k in order])
+    assert now_serving(shelf) == {"mlp": version(2 + N_SLOTS)}
+
+
+def test_a_version_that_is_not_complete_does_not_serve(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(shelf_module, "PART_BYTES", 1_000)
+    rows = decided(1, 2)
+    for k, row in enumerate(rows):
+        missing = a_shelf([other for other in rows if other is not row])
+        serving = now_serving(missing)
+        if row.key == "ranker/mlp":
+            assert serving == {"mlp": version(2)} if k < len(rows) / 2 else {"mlp": version(1)}
+        else:
+            assert serving == ({"mlp": version(2)} if "mlp/1" in row.key else {})
+
+
+def test_while_a_version_arrives_the_one_before_it_serves():
+    first, second = decided(1), decided(2)
+    shelf = a_shelf(first)
+    assert now_serving(shelf) == {"mlp": version(1)}
+    for row in [second[-1], *second[:-2]]:
+        shelf.take(row.key.encode(), row.value)
+        assert now_serving(shelf) == {}
+    shelf.take(second[-2].key.encode(), second[-2].value)
+    assert now_serving(shelf) == {"mlp": version(2)}
+
+
+def test_the_newest_versions_are_kept_to_go_back_to():
+    shelf = a_shelf(decided(*range(1, 12)))
+    assert [known.number for known in shelf.versions("mlp")] == list(range(11, 3, -1))
+    assert shelf.versions("mlp")[0] == Version(
+        version(11), 11, 3, 1, shelf.versions("mlp")[0].digest, NOW + 11, told={"loss": 0.5, "n_judged": 80}
+    )
+
+
+def test_a_persons_choice_comes_before_that_of_learn_until_it_is_taken_back():
+    shelf = a_shelf(decided(1, 2))
+    assert now_serving(shelf) == {"mlp": version(2)}
+    older = shelf.versions("mlp")[1]
+    for row in [pin_row("mlp", older), *decided(3)]:
+        shelf.take(row.key.encode(), row.value)
+    assert now_serving(shelf) == {"mlp": version(1)}
+    assert shelf.pinned("mlp") == Choice(version(1), older.slot)
+    assert shelf.chosen("mlp").version == version(3)
+    row = pin_row("mlp", None)
+    shelf.take(row.key.encode(), row.value)
+    assert now_serving(shelf) == {"mlp": version(3)}
+    assert shelf.pinned("mlp") is None
+
+
+def test_where_no_version_is_good_the_blend_serves():
+    shelf = a_shelf(decided(1))
+    now_serving(shelf)
+    [row] = rows_of("mlp", Published(None, 2, is_rollback=True, learned_until=NOW, told={}))
+    shelf.take(row.key.encode(), row.value)
+    assert now_serving(shelf) == {"mlp": None}
+
+
+def test_rankers_of_variants_stand_beside_each_other_whatever_their_names():
+    names = ["mlp", "mlp.left/right é", "gru"]
+    shelf = a_shelf([row for number, name in enumerate(names) for row in decided(number, name=name)])
+    assert shelf.names == sorted(names)
+    assert now_serving(shelf) == {name: version(number) for number, name in enumerate(names)}
+
+
+def test_a_damaged_version_is_said_once_and_the_one_before_it_serves_on():
+    shelf = a_shelf(decided(1))
+    assert now_serving(shelf) == {"mlp": version(1)}
+    good = a_decision(2)
+    assert good.checkpoint is not None
+    bad = replace(good, checkpoint=replace(good.checkpoint, digest="0"))
+    for row in rows_of("mlp", bad):
+        shelf.take(row.key.encode(), row.value)
+    with pytest.raises(CheckpointError, match="damaged"):
+        now_serving(shelf)
+    assert now_serving(shelf) == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("ranker/mlp", b"{"), ("ranker/mlp/x", b"{}"), ("ranker/mlp/1/0", b"\xff"), ("ranker/mlp/1/2/3", b"")],
+)
+def test_a_malformed_row_is_refused_by_its_key(key: str, value: bytes):
+    with pytest.raises(ValueError, match=key):
+        Shelf().take(key.encode(), value)
+
+
+def test_no_row_is_larger_than_a_kafka_message():
+    rows = rows_of("neumf", a_decision(1, "neumf"))
+    assert len(rows) > 3
+    assert max(len(row.value or b"") for row in rows) < 1_000_000

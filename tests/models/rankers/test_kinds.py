@@ -1,0 +1,59 @@
+"""Every kind of network and loss, trained on a past, and gone on from."""
+
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+
+from models.offline.train import Training, TrainingConfig, train
+from models.offline.walk import WalkConfig
+from models.rankers.checkpoint import load_checkpoint, weights_digest
+from models.rankers.fit import TrainConfig
+from models.rankers.losses import Loss
+from models.rankers.networks import KINDS
+from models.strategy import Strategy
+from tests.models.offline.builders import a_catalog, random_past
+
+CONFIG = TrainConfig(max_epochs=2)
+
+
+def trained(path: Path, fit: TrainConfig, start: Path | None = None, seed: int = 0) -> Training:
+    strategy = Strategy(sources={"trending": 1.0}, allow_seen=True)
+    config = TrainingConfig(WalkConfig((strategy,), publish_every=32), fit)
+    first = load_checkpoint(start) if start else None
+    return train(random_past(120, seed=seed), a_catalog(), "made-up", path, config, start=first)
+
+
+@pytest.mark.parametrize(("kind", "loss"), list(product(KINDS, get_args(Loss))))
+def test_a_checkpoint_of_any_kind_comes_back_with_its_loss(kind: str, loss: Loss, tmp_path: Path):
+    training = trained(tmp_path / "r", replace(CONFIG, kind=kind, loss=loss))
+    loaded = load_checkpoint(tmp_path / "r")
+    assert (loaded.kind, loaded.loss, loaded.digest) == (kind, loss, training.checkpoint.digest)
+    [verdict] = training.verdicts
+    assert verdict.n_losses > 0
+    assert verdict.loss > 0
+    assert loaded.provenance["verdicts"][0]["test_loss"] == round(verdict.loss, 4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_trained_network_is_gone_on_from(kind: str, tmp_path: Path):
+    first = trained(tmp_path / "first", replace(CONFIG, kind=kind)).checkpoint
+    second = trained(tmp_path / "second", CONFIG, tmp_path / "first", seed=1).checkpoint
+    assert second.kind == kind
+    assert second.digest != first.digest
+    assert second.provenance["started_from"] == first.version
+
+
+def test_an_adapter_changes_nothing_of_the_network_beneath(tmp_path: Path):
+    first = trained(tmp_path / "first", CONFIG).checkpoint
+    trained(tmp_path / "second", replace(CONFIG, fine_tune="adapter"), tmp_path / "first", seed=1)
+    loaded = load_checkpoint(tmp_path / "second")
+    assert (loaded.kind, loaded.model.described()["kind"]) == ("mlp", "adapted")
+    assert isinstance(loaded.model.get_submodule("base"), type(first.model))
+    assert weights_digest(loaded.model.get_submodule("base")) == first.digest  # type: ignore[arg-type]
+    assert torch.any(loaded.model.get_parameter("weight") != 0)
+    third = trained(tmp_path / "third", replace(CONFIG, fine_tune="adapter"), tmp_path / "second", seed=2).checkpoint
+    assert weights_digest(third.model.get_submodule("base")) == first.digest  # type: ignore[arg-type]

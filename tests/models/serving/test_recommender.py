@@ -1,0 +1,363 @@
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.features.table import FEATURE_SET, FEATURES
+from models.items import ItemTable
+from models.messages import Slate
+from models.rankers.checkpoint import Checkpoint
+from models.rankers.mlp import MLP, MLPConfig
+from models.serving.recommender import Recommender
+from models.serving.slates import EXPLORATION, recommendation_id
+from models.strategy import SourceName
+from models.user.query import Query
+from tests.models.builders import (
+    ALL,
+    NOW,
+    AnItem,
+    ASession,
+    a_query,
+    a_random_query,
+    a_random_world,
+    a_strategy,
+    a_table,
+    same_message,
+    unit,
+)
+from tests.models.candidates import literal
+
+
+def a_checkpoint() -> Checkpoint:
+    """Score by the third feature alone, the wrong way round."""
+    model = MLP(MLPConfig(n_features=len(FEATURES)))
+    for parameter in model.parameters():
+        parameter.data.zero_()
+    model.input.weight.data[0, FEATURES.index("trending")] = 1.0
+    model.middle.weight.data[0, 0] = 1.0
+    model.output.weight.data[0, 0] = -1.0
+    return Checkpoint(model.eval(), "backwards-1", "digest")
+
+
+def items_of(slate: Slate) -> list[str]:
+    return [item.item_id for item in slate.items]
+
+
+def recommend(table: ItemTable, *queries: Query) -> list[Slate]:
+    return Recommender(table).recommend(list(queries))
+
+
+TRENDS = {ALL: {"a": 4.0, "b": 3.0, "c": 2.0, "d": 1.0}}
+FOUR = [AnItem(item, title=item.upper()) for item in "abcd"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_every_rule_holds_on_every_slate(seed: int):
+    items, trends = a_random_world(seed % 7)
+    world = {item.item_id: item for item in items}
+    strategy = a_strategy(
+        allow_seen=seed % 2 == 0,
+        allow_owned=seed % 3 == 0,
+        max_impressions=1 + seed % 6,
+        max_per_category=1 + seed % 3,
+        exploration_slots=seed % 4,
+        diversity=0.2,
+        n_candidates=5 + seed % 50,
+    )
+    queries = [a_random_query(seed + i, strategy=strategy, n_items=1 + (seed + i) % 12) for i in range(5)]
+    for query, slate in zip(queries, recommend(a_table(items, trends), *queries), strict=True):
+        chosen = items_of(slate)
+        assert len(set(chosen)) == len(chosen) <= (query.n_items or 0)
+        assert [item.position for item in slate.items] == list(range(len(chosen)))
+        assert all(literal.allowed(query, world[item]) for item in chosen)
+        categories = [world[item].category for item in chosen if world[item].category]
+        assert all(categories.count(category) <= strategy.max_per_category for category in categories)
+
+
+def test_one_slate_a_query_in_the_order_of_the_queries():
+    queries = [a_query(user_id=f"u{i}", n_items=1 + i % 3, candidates=["a", "b"] if i % 2 else None) for i in range(9)]
+    slates = recommend(a_table(FOUR, TRENDS), *queries)
+    assert [slate.user_id for slate in slates] == [f"u{i}" for i in range(9)]
+    assert Recommender(a_table(FOUR, TRENDS)).recommend([]) == []
+
+
+def test_each_query_is_served_by_its_own_strategy_not_by_the_first_ones():
+    table = a_table(
+        [AnItem("a", rules={"b": 1.0}), AnItem("e", covisits={"c": 1.0}), *map(AnItem, "bcd")],
+        {ALL: {"d": 1.0}},
+    )
+
+    def only(source: SourceName) -> Any:
+        return a_strategy(sources={source: 1.0})
+
+    sources: list[SourceName] = ["sequential_rules", "trending", "covisitation"]
+    queries = [a_query(["a", "e"], strategy=only(source)) for source in [*sources, *sources]]
+    assert [items_of(slate) for slate in recommend(table, *queries)] == [["b"], ["d"], ["c"]] * 2
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_a_slate_depends_on_its_query_alone_not_on_its_company_or_on_row_numbers(seed: int):
+    items, trends = a_random_world(seed % 7)
+    strategies = [
+        a_strategy(exploration_slots=2, diversity=0.3),
+        a_strategy(ranker="mlp", n_candidates=20, exploration_slots=1),
+    ]
+    queries = [
+        a_random_query(
+            seed + i,
+            strategy=strategies[i % 2],
+            n_items=[None, 3, 30][i % 3],
+            candidates=[f"i-{c}" for c in range(i)] if i % 4 == 3 else None,
+        )
+        for i in range(12)
+    ]
+    recommenders = [Recommender(a_table(items, trends, shuffle), a_checkpoint()) for shuffle in (None, 1)]
+    together = recommenders[0].recommend(queries)
+    assert same_message(together, recommenders[1].recommend(queries))
+    assert same_message(together, [recommenders[0].recommend([query])[0] for query in queries])
+
+
+def test_a_user_never_seen_gets_what_trends():
+    [slate] = recommend(a_table(FOUR, TRENDS), a_query())
+    assert items_of(slate) == ["a", "b", "c", "d"]
+    assert {item.reason for item in slate.items} == {"trending now"}
+    assert {item.source for item in slate.items} == {"trending"}
+
+
+def test_an_item_never_seen_reaches_a_user_who_likes_its_kind():
+    new = AnItem("new", attributes=("category=Drama",), created_at=NOW, popularity=(0, 0))
+    query = a_query(interests={"category=Drama": (1.0, 1.0)})
+    [slate] = recommend(a_table([*FOUR, new], TRENDS), query)
+    [found] = [item for item in slate.items if item.item_id == "new"]
+    assert (found.source, found.reason) == ("content", "because you like Drama")
+    assert found.features[FEATURES.index("is_new")] == 1
+
+
+def test_reasons_name_the_source_and_the_item_that_really_brought_it():
+    table = a_table(
+        [
+            AnItem("a", title="Alien", rules={"x": 1.0}),
+            AnItem("b", title="Brazil", covisits={"y": 5.0}),
+            AnItem("c", covisits={"y": 1.0, "z": 9.0}),
+            AnItem("x"),
+            AnItem("y"),
+            AnItem("z"),
+        ]
+    )
+    [slate] = recommend(table, a_query(["a", "b", "c"]))
+    assert {item.item_id: (item.source, item.reason) for item in slate.items} == {
+        "x": ("sequential_rules", "often next after Alien"),
+        "y": ("covisitation", "because you viewed Brazil"),
+        "z": ("covisitation", "because you viewed c"),
+    }
+
+
+def test_reasons_of_the_session_name_the_item_that_neighbours_shared_and_where_walks_began():
+    items = [AnItem("a", title="Alien"), AnItem("b", title="Brazil", rules={"m": 1.0}), AnItem("m", rules={"w": 1.0})]
+    # With n, b shares 0.46 in the last of these; a shares 0.20 there, and 0.24 in each of the others.
+    shared = [ASession(["a", "n"], "u-1"), ASession(["a", "n"], "u-2"), ASession(["a", "n", "b"], "u-3")]
+    table = a_table([*items, AnItem("n"), AnItem("w")], sessions=shared)
+    strategy = a_strategy(sources={"session_knn": 1.0, "two_step_rules": 1.0, "revisits": 0.1}, allow_seen=True)
+    [slate] = recommend(table, a_query(["b", "a"], current="b", strategy=strategy))
+    reasons = {item.item_id: (item.source, item.reason) for item in slate.items}
+    assert reasons["w"] == ("two_step_rules", "often soon after Brazil")
+    assert reasons["n"] == ("session_knn", "others who viewed Alien went on to it")
+
+
+def test_an_item_that_was_looked_at_before_says_so():
+    strategy = a_strategy(sources={"revisits": 1.0}, allow_seen=True)
+    [slate] = recommend(a_table([AnItem("a"), AnItem("b")]), a_query(["b", "a"], current="b", strategy=strategy))
+    assert [(item.item_id, item.reason) for item in slate.items] == [("a", "because you looked at it before")]
+
+
+def test_an_explored_item_says_so_and_carries_its_propensity():
+    [slate] = recommend(a_table(FOUR, TRENDS), a_query(n_items=3, strategy=a_strategy(exploration_slots=1)))
+    assert [item.reason for item in slate.items] == ["trending now", "trending now", EXPLORATION]
+    assert [item.propensity for item in slate.items[:2]] == [1.0, 1.0]
+    assert 0 < slate.items[2].propensity < 1
+
+
+def test_own_candidates_are_all_ranked_and_nothing_else():
+    query = a_query(["c"], candidates=["d", "b", "c", "nowhere"], trigger="request", n_items=10, current="b")
+    [slate] = recommend(a_table([*FOUR, AnItem("e")], TRENDS), query)
+    assert items_of(slate) == ["c", "d"]
+
+
+def test_own_candidates_without_any_evidence_are_still_given_back():
+    table = a_table([*FOUR, AnItem("e"), AnItem("gone", available=False)], TRENDS)
+    [slate] = recommend(table, a_query(candidates=["e", "b", "gone"]))
+    assert [(item.item_id, item.source, item.reason) for item in slate.items] == [
+        ("b", "trending", "trending now"),
+        ("e", "request", "from the list given"),
+    ]
+
+
+def test_a_search_puts_the_match_first(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(
+        "models.items.texts.Hashed.search",
+        lambda _space, text, _is_telling: np.array(unit(float(len(text)), 1.0), np.int8),
+    )
+    match = AnItem("lantern", vector=(7.0, 1.0), popularity=(0, 0))
+    half = AnItem("lamp", vector=(1.0, 7.0))
+    table = a_table([*FOUR, match, half], TRENDS)
+    strategy = a_strategy(ranker="mlp")
+    query = a_query(query="lantern", trigger="request", strategy=strategy)
+    [slate] = Recommender(table, a_checkpoint()).recommend([query])
+    assert items_of(slate)[0] == "lantern"
+    assert (slate.items[0].source, slate.items[0].reason) == ("content", "matches your search")
+    assert slate.items[0].features[FEATURES.index("content")] == 1
+    cosine = (7 * 1 + 1 * 7) / 50
+    by_id = {item.item_id: item for item in slate.items}
+    assert by_id["lamp"].features[FEATURES.index("content")] == pytest.approx(cosine, abs=0.01)
+
+
+def test_the_ranker_of_the_strategy_orders_the_slate():
+    recommender = Recommender(a_table(FOUR, TRENDS), a_checkpoint())
+    by_blend, by_model = recommender.recommend([a_query(), a_query(strategy=a_strategy(ranker="mlp"))])
+    assert items_of(by_blend) == ["a", "b", "c", "d"]
+    assert items_of(by_model) == ["d", "c", "b", "a"]
+    assert by_model.model_version == "backwards-1"
+
+
+def test_a_strategy_whose_ranker_is_not_loaded_is_refused():
+    recommender = Recommender(a_table(FOUR, TRENDS))
+    strategy = a_strategy(ranker="mlp")
+    with pytest.raises(ValueError, match="'mlp', but no checkpoint of it is loaded"):
+        recommender.require(strategy)
+    with pytest.raises(ValueError, match="'mlp'"):
+        recommender.recommend([a_query(strategy=strategy)])
+    recommender.require(a_strategy())
+
+
+def test_until_an_awaited_ranker_has_come_the_blend_serves_and_says_so():
+    recommender = Recommender(a_table(FOUR, TRENDS), awaited=["mlp"])
+    query = a_query(strategy=a_strategy(ranker="mlp"))
+    recommender.require(query.strategy)
+    versions = []
+    for checkpoint in (None, a_checkpoint(), None):
+        recommender.swap("mlp", checkpoint)
+        [slate] = recommender.recommend([query])
+        versions.append((slate.model_version, items_of(slate)[0]))
+    assert versions == [("blend", "a"), ("backwards-1", "d"), ("blend", "a")]
+
+
+def test_a_variant_may_have_a_ranker_of_its_own_beside_that_of_the_others():
+    recommender = Recommender(a_table(FOUR, TRENDS), awaited=["mlp"])
+    recommender.swap("mlp.left", a_checkpoint())
+    strategy = a_strategy(ranker="mlp")
+    queries = [a_query(strategy=strategy, variant=variant) for variant in ("left", "right", "left", None)]
+    slates = recommender.recommend(queries)
+    assert [slate.model_version for slate in slates] == ["backwards-1", "blend", "backwards-1", "blend"]
+
+
+def test_a_slate_carries_what_its_query_and_the_table_say():
+    recommender = Recommender(a_table(FOUR, TRENDS), flow="shop")
+    recommender.table_version = "1234"
+    query = a_query(
+        user_id="u-7",
+        trigger="request",
+        trigger_id="r-1",
+        experiment="x",
+        variant="b",
+        n_events=12,
+        n_items=2,
+    )
+    [slate] = recommender.recommend([query])
+    assert (slate.user_id, slate.trigger, slate.trigger_id, slate.created_at) == (
+        "u-7",
+        "request",
+        "r-1",
+        NOW,
+    )
+    assert (slate.experiment, slate.variant, slate.n_events) == ("x", "b", 12)
+    assert (slate.model_version, slate.learned_until, slate.feature_set) == ("blend@1234", NOW, FEATURE_SET)
+    assert slate.recommendation_id == recommendation_id("shop", "u-7", "request", "r-1")
+    assert len(slate.items) == 2
+
+
+def test_the_logged_features_are_those_that_were_ranked():
+    recommender = Recommender(a_table(FOUR, TRENDS))
+    ranked = recommender.rank([a_query()])
+    [slate] = recommender.recommend([a_query()])
+    for place, item in enumerate(slate.items):
+        assert np.array_equal(item.features, ranked.features[0, place])
+        assert item.score == pytest.approx(float(ranked.scores[0, place]), abs=1e-6)
+
+
+def test_a_slate_travels_as_json_and_comes_back():
+    items, trends = a_random_world(1)
+    slates = recommend(a_table(items, trends), *(a_random_query(seed) for seed in range(10)))
+    for slate in slates:
+        read = msgspec.json.decode(orjson.dumps(slate, option=orjson.OPT_SERIALIZE_NUMPY), type=dict)
+        assert read["recommendation_id"] == slate.recommendation_id
+        assert [item["item_id"] for item in read["items"]] == items_of(slate)
+        for item, sent in zip(read["items"], slate.items, strict=True):
+            assert np.array_equal(np.array(item["features"], np.float32), sent.features)
+
+
+def test_warming_up_serves_nobody_and_changes_nothing():
+    table = a_table(FOUR, TRENDS)
+    recommender = Recommender(table, a_checkpoint())
+    before = recommender.recommend([a_query()])
+    recommender.warm_up()
+    assert same_message(recommender.recommend([a_query()]), before)
+    Recommender(cast("ItemTable", a_table([]))).warm_up()
+
+
+COMPILED_LATE = """
+import gc
+from numba.core.dispatcher import Dispatcher
+from models.serving.recommender import Recommender
+from tests.models.builders import a_random_query, a_random_world, a_table
+
+def compiled():
+    return {d.py_func.__qualname__: len(d.signatures) for d in gc.get_objects() if isinstance(d, Dispatcher)}
+
+Recommender(a_table([])).warm_up()
+before = compiled()
+recommender = Recommender(a_table(*a_random_world(1)))
+for others in ({}, {"query": "words"}, {"candidates": [f"i-{i}" for i in range(40)]}):
+    recommender.recommend([a_random_query(seed, **others) for seed in range(20)])
+    recommender.recommend([a_random_query(1, **others)])
+recommender.recommend([a_random_query(1, candidates=["i-5"])])
+print([name for name, n in compiled().items() if n != before.get(name)])
+"""
+
+
+def test_after_warming_up_on_an_empty_table_no_slate_compiles_anything():
+    code = "import sys, tests; tests.__path__ = [sys.argv[1]]\n" + COMPILED_LATE
+    root = Path(__file__).parents[2]
+    result = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_the_same_cause_has_the_same_id_and_different_causes_differ():
+    ids = {
+        recommendation_id(*cause)
+        for cause in [
+            ("f", "u", "event", "e"),
+            ("g", "u", "event", "e"),
+            ("f", "v", "event", "e"),
+            ("f", "u", "request", "e"),
+            ("f", "u", "event", "f"),
+            ("f", "u1", "event", "e"),
+            ("f1", "u", "event", "e"),
+            ("f", "ue", "vent", "e"),
+        ]
+    }
+    assert len(ids) == 8
+    assert recommendation_id("f", "u", "event", "e") == recommendation_id("f", "u", "event", "e")
+    assert all(len(name) == 32 and int(name, 16) >= 0 for name in ids)
+
+
+def test_ids_do_not_change_between_releases():
+    assert recommendation_id("recommend", "u-7", "event", "e-1") == "f3277e8ad8df78672feb1c86c1629c98"

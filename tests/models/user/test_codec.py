@@ -1,0 +1,116 @@
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.messages import Event
+from models.strategy import Strategy
+from models.user.codec import SnapshotError, pack, unpack
+from models.user.profile import Profile, ProfileConfig
+from models.user.query import Query
+from tests.states import told_by
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "profile_v1.bin"
+T0 = 1_700_000_000_000
+KINDS = ("view", "view", "click", "impression", "rating", "cart", "purchase", "dislike")
+
+
+def act(profile: Profile, seed: int, n: int, first: int = 0) -> None:
+    """Apply events about a minute apart, some out of order, of a user with a taste for some 12 attributes."""
+    random = Random(seed)  # noqa: S311
+    for i in range(first, first + n):
+        event = Event(
+            event_id=f"e{i}",
+            user_id="ann",
+            item_id=f"i{random.randrange(40)}",
+            event_type=random.choice(KINDS),
+            timestamp=T0 + i * 60_000 + random.randrange(-200_000, 200_000),
+            session_id=random.choice((None, None, "phone")),
+            value=float(random.randrange(1, 6)),
+        )
+        liked, other = (np.array(random.sample(range(1, 13), 3), np.uint32) for _ in range(2))
+        profile.apply(event, liked, random.random() * 100, other)
+
+
+def a_profile(seed: int = 1, n: int = 60, **config: Any) -> Profile:
+    profile = Profile(ProfileConfig(**config))
+    act(profile, seed, n)
+    return profile
+
+
+def asked(profile: Profile) -> Query:
+    at = profile.sessions.newest_at
+    return profile.query(
+        trigger="event", trigger_id="e", user_id="ann", at=at, strategy=Strategy(), experiment=None, variant=None
+    )
+
+
+def assert_same(one: Profile, other: Profile) -> None:
+    left, right = asked(one), asked(other)
+    assert left.impressions == pytest.approx(right.impressions, rel=1e-4)
+    assert replace(left, impressions={}) == replace(right, impressions={})
+    assert (one.surprise, one.n_ratings, one.rating_mean) == (other.surprise, other.n_ratings, other.rating_mean)
+
+
+@given(st.integers(0, 2**32), st.integers(0, 120))
+@settings(max_examples=40, deadline=None)
+def test_a_restored_profile_packs_alike_and_goes_on_alike(seed: int, n: int):
+    profile = a_profile(seed, n)
+    data = pack(profile)
+    restored = unpack(data, profile.config)
+    assert pack(restored) == data
+    assert_same(restored, profile)
+    act(profile, seed + 1, 20, first=n - 5)
+    act(restored, seed + 1, 20, first=n - 5)
+    assert_same(restored, profile)
+
+
+def test_a_typical_user_takes_less_than_2_kib():
+    assert len(pack(a_profile(n=60))) <= 2_048
+
+
+def test_a_user_at_every_bound_takes_less_than_8_kib():
+    profile = Profile(ProfileConfig())
+    for i in range(2_000):
+        for kind in ("purchase", "impression"):
+            event = Event(f"{kind}{i}", "ann", f"{kind}{i}", kind, T0 + i * 60_000)
+            profile.apply(event, np.arange(i, i + 5, dtype=np.uint32), 1e300, np.empty(0, np.uint32))
+    assert len(pack(profile)) <= 8_192
+
+
+def test_interests_survive_a_change_of_half_life():
+    profile = a_profile()
+    changed = unpack(pack(profile), ProfileConfig(half_life_moment_ms=60_000, half_life_habit_ms=120_000))
+    expected = told_by(asked(profile)).interests
+    for attribute, interest in told_by(asked(changed)).interests.items():
+        assert interest == pytest.approx(expected[attribute], rel=1e-4)
+
+
+def test_the_snapshot_of_the_first_release_still_loads():
+    data = GOLDEN.read_bytes()
+    profile = unpack(data, ProfileConfig())
+    query = asked(profile)
+    told = told_by(query)
+    assert (query.n_events, query.n_last_hour, len(query.owned)) == (60, 50, 7)
+    assert (told.recent_items[0], told.recent_at[0] - T0) == (2823209006111928863, 3605899)
+    assert (told.mean_price, told.drift) == pytest.approx((39.896382, 0.007531), rel=1e-4)
+    assert told.interests[7] == pytest.approx((20.671516, 37.960285), rel=1e-4)
+    assert pack(profile) == data
+
+
+@pytest.mark.parametrize("data", [b"", b"\x02", b"\x01", b"\x01\x90"])
+def test_a_damaged_or_newer_snapshot_is_refused(data: bytes):
+    with pytest.raises(SnapshotError, match="profile"):
+        unpack(data, ProfileConfig())
+
+
+def test_a_snapshot_cut_short_is_refused_wherever_it_is_cut():
+    data = pack(a_profile())
+    for end in range(0, len(data), 7):
+        with pytest.raises(SnapshotError):
+            unpack(data[:end], ProfileConfig())

@@ -10,8 +10,8 @@ import orjson
 
 from dataflows.records import Record
 from dataflows.run.settings import EventSettings
-from models.features.table import FEATURE_SET, FEATURES
 from models.messages import Assignment, DeadLetter, Erasure, Event, ExperimentResult, Item, Request, Slate
+from models.names import FEATURE_SET, FEATURES
 from models.online.outcome import ShownSlate
 
 M = TypeVar("M")

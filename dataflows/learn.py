@@ -46,8 +46,8 @@ from dataflows.steps.learn_sessions import LearnSessionsConfig, learn_sessions
 from dataflows.steps.read_acts import read_acts
 from dataflows.steps.transitions import transitions
 from dataflows.steps.write_letters import write_letters
-from models.features.table import FEATURE_SET, FEATURES
 from models.messages import DeadLetter, Event, Item
+from models.names import FEATURE_SET, FEATURES
 from models.online.attribution import AttributionConfig
 from models.online.learner import OnlineConfig
 from models.online.outcome import ShownSlate

@@ -1,15 +1,11 @@
 """A strategy: which candidates, which ranker, which rules. What the variants of an experiment differ in."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated
 
 from msgspec import Meta
 
-SourceName = Literal[
-    "sequential_rules", "covisitation", "trending", "content", "session_knn", "two_step_rules", "revisits"
-]
-
-RankerName: TypeAlias = Literal["blend", "ftrl", "linear", "mlp", "neumf", "gru"]
+from models.names import RankerName, SourceName
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Weight = Annotated[float, Meta(ge=0)]

@@ -1,10 +1,11 @@
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests import places
+
+ROOT = places.ROOT
 ENGINE = (
     "dataflows/recommend.py",
     "dataflows/learn.py",

@@ -22,7 +22,7 @@ from dataflows.topics import DEAD_LETTERS, TOPICS
 KEYS = {topic.name: topic.key for topic in TOPICS}
 
 
-class Target(StrEnum):
+class PlatformTopic(StrEnum):
     """The topics that a platform writes."""
 
     EVENTS = "events"
@@ -35,7 +35,7 @@ File = Annotated[
     Path | None, typer.Argument(help="Messages, one a line: .jsonl or .jsonl.gz.", show_default=False, dir_okay=False)
 ]
 Topic = Annotated[
-    Target | None,
+    PlatformTopic | None,
     typer.Option(help="Where the messages go; of the dead letters, those that came from there.", show_default="events"),
 ]
 Rate = Annotated[float | None, typer.Option(min=0.001, help="Messages a second.", show_default="as fast as possible")]
@@ -68,7 +68,7 @@ def replay_messages(
     pace = Steady(rate) if rate else SpeedUp(speed_up) if speed_up else AsFastAsPossible()
     settings = load_for_cluster()
     if file is not None:
-        name = topic or Target.EVENTS
+        name = topic or PlatformTopic.EVENTS
         size = file.stat().st_size if file.suffix == ".jsonl" and file.is_file() else None
         _send(settings, name, keyed(read_events(file), KEYS[name]), pace, size)
         return

@@ -11,8 +11,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from dataflows.errors import EddyError
-from models.experiments.judge.simulation import RUNS_AT_ONCE, Plan, Runs, simulate
-from models.experiments.judge.verdict import Rules
+from models.experiments.assign.declaration import Rules
+from models.experiments.judge.simulation import RUNS_AT_ONCE, Plan, SimulatedRuns, simulate
 
 RunCount = Annotated[int, typer.Option(min=1, help="Experiments to simulate.")]
 Looks = Annotated[int, typer.Option(min=1, help="Times that somebody looks, evenly spread over the users.")]
@@ -65,7 +65,7 @@ def simulate_experiments(
     _show(figures, plan, mismatch_by)
 
 
-def _figures(parts: list[Runs], mismatch_by: int) -> dict[str, Any]:
+def _figures(parts: list[SimulatedRuns], mismatch_by: int) -> dict[str, Any]:
     at_verdict = np.concatenate([part.users_at_verdict for part in parts])
     decided = at_verdict[np.isfinite(at_verdict)]
     return {

@@ -10,7 +10,7 @@ from models.messages import Event
 
 
 @dataclass(slots=True)
-class SlateHead:
+class ReceivedSlate:
     """What the demo reads of a slate: a consumer takes what it needs and ignores the rest."""
 
     user_id: str
@@ -32,11 +32,11 @@ class SlateRow:
     source: str
 
 
-decode_slate = msgspec.json.Decoder(SlateHead).decode
+decode_slate = msgspec.json.Decoder(ReceivedSlate).decode
 
 
 @dataclass(slots=True)
-class Tally:
+class VariantScore:
     """What one variant has earned so far."""
 
     users: set[str] = field(default_factory=set)
@@ -60,15 +60,15 @@ class Judge:
 
     def __init__(self, n_items: int) -> None:
         self.n_items = n_items
-        self.tallies: dict[str, Tally] = {}
+        self.tallies: dict[str, VariantScore] = {}
         self.latencies_ms: list[float] = []
         self.n_events = self.n_slates = self.n_late = self.n_dead_letters = self.n_assignments = 0
-        self.newest: dict[str, SlateHead] = {}
+        self.newest: dict[str, ReceivedSlate] = {}
         """By user."""
         self._written_at: dict[str, float] = {}
         self._last_event: dict[str, str] = {}
 
-    def write(self, event: Event, at: float) -> SlateHead | None:
+    def write(self, event: Event, at: float) -> ReceivedSlate | None:
         """Take an event at the moment it is written (Unix ms); returns the slate that foresaw it, if one did."""
         self.n_events += 1
         self._written_at[event.event_id] = at
@@ -89,7 +89,7 @@ class Judge:
         tally.hits += hit
         return slate if hit else None
 
-    def receive(self, slate: SlateHead, at: float) -> None:
+    def receive(self, slate: ReceivedSlate, at: float) -> None:
         """Take a slate at the moment it is in hand (Unix ms)."""
         self.n_slates += 1
         slate.received_at = at
@@ -102,8 +102,8 @@ class Judge:
         tally.users.add(slate.user_id)
         tally.items.update(row.item_id for row in slate.items)
 
-    def _tally(self, slate: SlateHead) -> Tally:
-        return self.tallies.setdefault(slate.variant or "none", Tally())
+    def _tally(self, slate: ReceivedSlate) -> VariantScore:
+        return self.tallies.setdefault(slate.variant or "none", VariantScore())
 
     def latency(self, quantile: float, last: int = 0) -> float:
         """Return a quantile of event written -> slate in hand, in milliseconds, of all or the last so many slates."""

@@ -6,7 +6,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dataflows.demo.judge import Judge, SlateHead
+from dataflows.demo.judge import Judge, ReceivedSlate
 from models.messages import Event
 
 N_SHOWN = 6
@@ -39,13 +39,13 @@ def live_view(
     return Group(Panel(head, title="Eddy", subtitle=notice), beside, Panel(variants(judge), title="hit rate so far"))
 
 
-def _n_after(recent: list[Event], slate: SlateHead | None) -> int:
+def _n_after(recent: list[Event], slate: ReceivedSlate | None) -> int:
     """Count the events, newest first, that came after the one that made the slate."""
     triggers = [event.event_id for event in recent]
     return triggers.index(slate.trigger_id) if slate and slate.trigger_id in triggers else 0
 
 
-def _history(recent: list[Event], slate: SlateHead | None, titles: dict[str, str]) -> Panel:
+def _history(recent: list[Event], slate: ReceivedSlate | None, titles: dict[str, str]) -> Panel:
     table = Table.grid(padding=(0, 1))
     places = {row.item_id: place for place, row in enumerate(slate.items, 1)} if slate else {}
     for n, event in enumerate(recent[:N_SHOWN]):
@@ -59,7 +59,7 @@ def _history(recent: list[Event], slate: SlateHead | None, titles: dict[str, str
     return Panel(table, title=f"{who} has just rated")
 
 
-def _slate(recent: list[Event], slate: SlateHead | None, titles: dict[str, str]) -> Panel:
+def _slate(recent: list[Event], slate: ReceivedSlate | None, titles: dict[str, str]) -> Panel:
     table = Table.grid(padding=(0, 1))
     for position, row in enumerate(slate.items[:N_SHOWN] if slate else [], 1):
         title = Text(titles.get(row.item_id, row.item_id), overflow="ellipsis", no_wrap=True)

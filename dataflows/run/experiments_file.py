@@ -30,7 +30,7 @@ import yaml
 from dataflows.errors import EddyError
 from models.experiments.assign.assignment import Experiments
 from models.experiments.assign.declaration import DeclarationError, Experiment, Step
-from models.experiments.judge.metrics import MetricName
+from models.names import MetricName
 
 
 class ExperimentError(EddyError):

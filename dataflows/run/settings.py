@@ -22,7 +22,7 @@ from dataflows.errors import EddyError
 from dataflows.run.preset_source import PresetSource
 from dataflows.run.presets import PresetName
 from dataflows.topics import ATTRIBUTION_WINDOW_S
-from models.experiments.judge.metrics import MetricName
+from models.names import EVENT_WEIGHTS, OWNING_TYPES, LearnerName, MetricName
 from models.segments import DEFAULT_FIELDS
 from models.strategy import Strategy
 
@@ -154,14 +154,9 @@ class HttpSettings(Section):
 class EventSettings(Section):
     """What events mean."""
 
-    weights: dict[str, float] = Field(
-        default_factory=lambda: {
-            "impression": 0.0, "view": 1.0, "click": 1.0, "dwell": 0.5, "like": 2.0, "share": 2.0,
-            "rating": 1.0, "cart": 3.0, "purchase": 5.0, "dislike": -1.0,
-        }
-    )  # fmt: skip
+    weights: dict[str, float] = Field(default_factory=EVENT_WEIGHTS.copy)
     """Weight of each known event type; an event of any other type is a dead letter."""
-    owning_types: frozenset[str] = frozenset({"purchase"})
+    owning_types: frozenset[str] = OWNING_TYPES
     """Event types after which the user has the item."""
     triggers: frozenset[str] | None = None
     """Event types that make a slate; none: all but impressions."""
@@ -265,7 +260,7 @@ class AttributionSettings(Section):
 class RankerSettings(Section):
     """The ranker that `learn` trains on feedback."""
 
-    name: Literal["none", "ftrl", "linear", "mlp", "neumf", "gru"] = "none"
+    name: Literal["none", LearnerName] = "none"
     """Which one learns; strategies ask for it by the same name. `none`: nothing is attributed and nothing learned."""
     per_arm: bool = False
     """Train one for each variant on its own slates, instead of one on all: an arm's ranker then knows nothing that

@@ -14,7 +14,7 @@ from dataflows.steps.versions import first_version
 from models.counts.batches import ShardBatch
 from models.counts.item_statistics import ItemStatistics, StatisticsConfig
 from models.counts.packing import neighbours_key, packed_neighbours, packed_trending, trending_key
-from models.counts.trends import Trending, TrendingConfig
+from models.counts.trends import TrendCounts, TrendingConfig
 
 _HEADER = struct.Struct("<qq")
 
@@ -47,12 +47,12 @@ class LearnItemsLogic(StatefulBatchLogic[ShardBatch, Outgoing, bytes]):
             self._shard = 0
             first = first_version(clock())
             self._items = ItemStatistics(config.statistics, first)
-            self._trending = Trending(config.trending, first)
+            self._trending = TrendCounts(config.trending, first)
         else:
             self._shard, n_items = _HEADER.unpack_from(packed)
             body = packed[_HEADER.size :]
             self._items = ItemStatistics.unpack(body[:n_items], config.statistics)
-            self._trending = Trending.unpack(body[n_items:], config.trending)
+            self._trending = TrendCounts.unpack(body[n_items:], config.trending)
             if self._has_changes:
                 self._publish_at = clock()
 

@@ -8,11 +8,12 @@ import bytewax.operators as op
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from dataflows.records import Outgoing
+from models.online.examples import example_of
 from models.online.learner import OnlineConfig, OnlineRanker, Published
 from models.online.outcome import ClosedSlate
 from models.online.registry import rows_of
 from models.rankers.checkpoint import Checkpoint
-from models.rankers.inputs import SlateExample, example_of
+from models.rankers.inputs import SlateExample
 
 log = logging.getLogger(__name__)
 

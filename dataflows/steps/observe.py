@@ -11,9 +11,9 @@ from bytewax.operators import KeyedStream
 from dataflows.codecs import Decoder
 from dataflows.records import Record
 from dataflows.run.settings import EventSettings
-from models.experiments.judge.observations import Act, Exposed, Observation, Seen, Shown
-from models.features.table import FEATURE_SET, FEATURES
+from models.experiments.judge.observations import Act, Exposure, Impression, Observation, SlateSent
 from models.messages import Assignment, DeadLetter, Event, Id, Version
+from models.names import FEATURE_SET, FEATURES
 from models.numeric.ids import hash64
 
 Observed = tuple[str, Observation | None]
@@ -22,14 +22,14 @@ Observed = tuple[str, Observation | None]
 _POPULARITY = FEATURES.index("popularity_long")
 
 
-class SlateItemHead(msgspec.Struct):
+class ObservedItem(msgspec.Struct):
     """What outcomes need of a slate's item."""
 
     item_id: Id
     features: list[float]
 
 
-class SlateHead(msgspec.Struct):
+class ObservedSlate(msgspec.Struct):
     """What outcomes need of a slate."""
 
     recommendation_id: Id
@@ -37,7 +37,7 @@ class SlateHead(msgspec.Struct):
     created_at: int
     trigger_id: Id
     feature_set: str
-    items: list[SlateItemHead]
+    items: list[ObservedItem]
     learned_until: int = 0
     teams: list[int] | None = None
     version: Version = 1
@@ -69,12 +69,12 @@ def observe_events(
     return op.flat_map_batch(step_id, records, mapper)
 
 
-def observation_of(event: Event, record: Record, settings: EventSettings) -> Act | Seen | None:
+def observation_of(event: Event, record: Record, settings: EventSettings) -> Act | Impression | None:
     """Reduce an event; None where it is neither an impression nor something that the user wanted."""
     slate = hash64(event.recommendation_id) if event.recommendation_id else 0
     name, item = hash64(event.event_id), hash64(event.item_id)
     if event.event_type == "impression":
-        return Seen(event.timestamp, name, item, slate)
+        return Impression(event.timestamp, name, item, slate)
     if settings.weights[event.event_type] <= 0:
         return None
     return Act(
@@ -96,7 +96,7 @@ def observe_slates(
 
     Bad messages are only counted here, by reason: `learn` writes their dead letters.
     """
-    decode: Decoder[SlateHead] = Decoder("recommendations", SlateHead, _nothing_wrong, max_bytes)
+    decode: Decoder[ObservedSlate] = Decoder("recommendations", ObservedSlate, _nothing_wrong, max_bytes)
 
     def mapper(batch: list[Record]) -> list[Observed]:
         found: list[Observed] = []
@@ -114,8 +114,8 @@ def observe_slates(
     return op.flat_map_batch(step_id, records, mapper)
 
 
-def _shown(slate: SlateHead, record: Record) -> Shown:
-    return Shown(
+def _shown(slate: ObservedSlate, record: Record) -> SlateSent:
+    return SlateSent(
         at=slate.created_at,
         id=hash64(slate.recommendation_id),
         trigger=hash64(slate.trigger_id),
@@ -127,7 +127,7 @@ def _shown(slate: SlateHead, record: Record) -> Shown:
     )
 
 
-def _novelty(slate: SlateHead) -> float | None:
+def _novelty(slate: ObservedSlate) -> float | None:
     """Sum over the items what their logged popularity leaves of 1."""
     if slate.feature_set != FEATURE_SET or any(len(item.features) <= _POPULARITY for item in slate.items):
         return None
@@ -154,9 +154,9 @@ def decode_assignments(step_id: str, records: Stream[Record], max_bytes: int) ->
     return op.flat_map_batch(step_id, records, mapper)
 
 
-def _exposed(assignment: Assignment) -> Exposed:
+def _exposed(assignment: Assignment) -> Exposure:
     shares = None if assignment.shares is None else tuple(assignment.shares)
-    return Exposed(assignment.assigned_at, assignment.experiment, assignment.digest, assignment.variant, shares)
+    return Exposure(assignment.assigned_at, assignment.experiment, assignment.digest, assignment.variant, shares)
 
 
 def exposures(step_id: str, decoded: Stream[Observed | DeadLetter]) -> KeyedStream[Observation | None]:

@@ -18,7 +18,7 @@ from models.numeric.ids import hash64
 from models.segments import EVERYBODY, hashes_of, segments_of
 from models.strategy import Strategy
 from models.user.codec import pack, unpack
-from models.user.profile import Outcome, Profile, ProfileConfig
+from models.user.profile import EventOutcome, Profile, ProfileConfig
 from models.user.query import Query
 
 Output = Query | Assignment | DeadLetter | Erasure
@@ -79,10 +79,10 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
                 emitted.append(message)
             elif isinstance(message, Event):
                 outcome = self._apply(message)
-                if outcome is Outcome.LATE:
+                if outcome is EventOutcome.LATE:
                     newest = "older than the user's newest event by more than the allowed lateness"
                     emitted.append(dead_letter(self._step.events_topic, record, "late", newest))
-                elif outcome is Outcome.APPLIED and self._triggers(message, record):
+                elif outcome is EventOutcome.APPLIED and self._triggers(message, record):
                     emitted += self._due(message)
             elif self._is_new(message):
                 emitted += self._due(message)
@@ -95,7 +95,7 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
         self._run = -1
         self._step.counts["erased"] += 1
 
-    def _apply(self, event: Event) -> Outcome | None:
+    def _apply(self, event: Event) -> EventOutcome | None:
         """Apply an event; None where the user does not consent."""
         step = self._step
         if not event.consent:

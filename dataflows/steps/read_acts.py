@@ -6,16 +6,16 @@ import bytewax.operators as op
 from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream
 
-from models.counts.transitions import Act, act_of
+from models.counts.transitions import ItemAct, act_of
 from models.messages import Event
 
 
 def read_acts(
     step_id: str, events: Stream[Event], weights: Mapping[str, float], segment_fields: tuple[str, ...]
-) -> KeyedStream[Act]:
+) -> KeyedStream[ItemAct]:
     """Reduce events, by user; leave out those that teach nothing."""
 
-    def mapper(batch: list[Event]) -> list[tuple[str, Act]]:
+    def mapper(batch: list[Event]) -> list[tuple[str, ItemAct]]:
         acts = [(event.user_id, act_of(event, weights, segment_fields)) for event in batch]
         return [(user_id, act) for user_id, act in acts if act is not None]
 

@@ -30,7 +30,7 @@ class TallyConfig:
     """Changes within this time are published once."""
 
 
-class _State(msgspec.Struct, array_like=True):
+class _PackedTally(msgspec.Struct, array_like=True):
     experiment: str = ""
     digest: str = ""
     published: int = 0
@@ -47,7 +47,7 @@ class TallyLogic(StatefulBatchLogic[TallyDelta, Outgoing, bytes]):
     def __init__(
         self, packed: bytes | None, config: TallyConfig, clock: Callable[[], datetime], counts: Counter[str]
     ) -> None:
-        self._state = _State() if packed is None else msgspec.msgpack.decode(packed, type=_State)
+        self._state = _PackedTally() if packed is None else msgspec.msgpack.decode(packed, type=_PackedTally)
         self._tally = Tally(self._state.tally)
         self._config = config
         self._clock = clock

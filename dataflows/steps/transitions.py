@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 import bytewax.operators as op
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
-from models.counts.transitions import Act, Contribution, TransitionConfig, UserTransitions
+from models.counts.transitions import Contribution, ItemAct, TransitionConfig, UserTransitions
 
 
-class TransitionsLogic(StatefulBatchLogic[Act, Contribution, bytes]):
+class TransitionsLogic(StatefulBatchLogic[ItemAct, Contribution, bytes]):
     """One user; forgotten once nothing of the state can matter any more."""
 
     def __init__(
@@ -27,7 +27,7 @@ class TransitionsLogic(StatefulBatchLogic[Act, Contribution, bytes]):
         self._active_at = clock()
         self._notify_at = self._active_at + self._rest
 
-    def on_batch(self, values: list[Act]) -> tuple[Iterable[Contribution], bool]:
+    def on_batch(self, values: list[ItemAct]) -> tuple[Iterable[Contribution], bool]:
         """Emit a contribution for each act that teaches something; count the others by reason."""
         self._active_at = self._clock()
         learned = []
@@ -55,7 +55,7 @@ class TransitionsLogic(StatefulBatchLogic[Act, Contribution, bytes]):
 
 def transitions(
     step_id: str,
-    acts: KeyedStream[Act],
+    acts: KeyedStream[ItemAct],
     config: TransitionConfig,
     clock: Callable[[], datetime],
     counts: Counter[str],

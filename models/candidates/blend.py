@@ -8,9 +8,10 @@ from models.candidates.protocol import Candidates, CandidateSource
 from models.candidates.scratch import scratch
 from models.candidates.selection import USABLE, select_top
 from models.items import ItemTable
+from models.names import SOURCES
 from models.numeric.arrays import Bytes, Floats, Int8s, Int32s, Int64s
 from models.numeric.kernels import inline, kernel
-from models.query.batch import SOURCES, QueryBatch
+from models.query.batch import QueryBatch
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from models.candidates.scratch import scratch
 from models.candidates.selection import MARKED, USABLE, mark, select_top, unmark
 from models.candidates.text_search import search
 from models.items import ItemTable
+from models.names import SourceName
 from models.numeric.arrays import Bytes, Floats, Hash32s, Int32s, Int64s
 from models.numeric.kernels import kernel
 from models.query.batch import QueryBatch
-from models.strategy import SourceName
 
 N_STRONGEST = 8
 """Attributes of a user that are looked up."""

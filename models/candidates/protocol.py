@@ -6,9 +6,9 @@ from typing import Protocol
 import numpy as np
 
 from models.items import ItemTable
+from models.names import SourceName
 from models.numeric.arrays import Bytes, Floats, Int32s, Int64s
 from models.query.batch import QueryBatch
-from models.strategy import SourceName
 
 
 @dataclass(frozen=True, slots=True)

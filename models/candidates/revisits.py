@@ -6,10 +6,10 @@ from models.candidates.protocol import Candidates
 from models.candidates.scratch import scratch
 from models.candidates.selection import mark, select_top, unmark
 from models.items import ItemTable
+from models.names import SourceName
 from models.numeric.arrays import Bytes, Floats, Int32s, Int64s
 from models.numeric.kernels import kernel
 from models.query.batch import QueryBatch
-from models.strategy import SourceName
 
 
 class Revisits:

@@ -7,11 +7,11 @@ from models.candidates.protocol import Candidates
 from models.candidates.scratch import scratch
 from models.candidates.selection import mark, select_top, unmark
 from models.items import ItemTable
+from models.names import SourceName
 from models.numeric.arrays import Bytes, Doubles, Floats, Int32s, Int64s
 from models.numeric.kernels import inline, kernel
 from models.numeric.prefetch import AHEAD, prefetch_row
 from models.query.batch import QueryBatch
-from models.strategy import SourceName
 
 N_LAST = 3
 EITHER_WAY = 0.3

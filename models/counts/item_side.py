@@ -17,12 +17,12 @@ from models.counts.packing import (
     trending_key,
 )
 from models.counts.transitions import Contribution, TransitionConfig, UserTransitions, act_of
-from models.counts.trends import Trending, TrendingConfig
+from models.counts.trends import TrendCounts, TrendingConfig
 from models.items import ItemTable
 from models.items.texts import HASHED, TextSpace
 from models.messages import Event, Item
+from models.names import EVENT_WEIGHTS
 from models.segments import DEFAULT_FIELDS
-from models.user.profile import default_event_weights
 
 MAX_HALF_LIVES = 30
 """A table's stored weights stay within single precision for so many short half-lives from its landmark."""
@@ -32,7 +32,7 @@ MAX_HALF_LIVES = 30
 class ItemSideConfig:
     """How the item tables are learned; the defaults are the flow's."""
 
-    event_weights: Mapping[str, float] = field(default_factory=default_event_weights)
+    event_weights: Mapping[str, float] = field(default_factory=EVENT_WEIGHTS.copy)
     segment_fields: tuple[str, ...] = DEFAULT_FIELDS
     """Context fields whose values make the trending segments."""
     transitions: TransitionConfig = field(default_factory=TransitionConfig)
@@ -61,7 +61,7 @@ class ItemSide:
         self._items = list(items)
         self._users: defaultdict[str, UserTransitions] = defaultdict(lambda: UserTransitions(self._config.transitions))
         self._shards = [
-            (ItemStatistics(self._config.statistics), Trending(self._config.trending))
+            (ItemStatistics(self._config.statistics), TrendCounts(self._config.trending))
             for _ in range(self._config.n_shards)
         ]
         self._sessions = Sessions(self._config.sessions)

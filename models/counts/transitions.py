@@ -26,7 +26,7 @@ _HEADER = struct.Struct("<BHHHq")
 Refusal: TypeAlias = Literal["late", "repeated", "bot"]
 
 
-class Act(NamedTuple):
+class ItemAct(NamedTuple):
     """One event, reduced to what learning needs of it. Hashes are `models.numeric.ids.hash64`."""
 
     event: int
@@ -72,7 +72,7 @@ class TransitionConfig:
         return max(self.gap_ms, PLATFORM_SILENCE_MS) + self.lateness_ms
 
 
-def act_of(event: Event, weights: Mapping[str, float], segment_fields: tuple[str, ...]) -> Act | None:
+def act_of(event: Event, weights: Mapping[str, float], segment_fields: tuple[str, ...]) -> ItemAct | None:
     """Reduce an event, or return None for one that teaches nothing.
 
     That is an event without consent, and one whose type weighs nothing: an impression is what we showed, not
@@ -86,7 +86,7 @@ def act_of(event: Event, weights: Mapping[str, float], segment_fields: tuple[str
     weight = weights.get(event.event_type, 0.0)
     if weight <= 0 or not event.consent:
         return None
-    return Act(
+    return ItemAct(
         hash64(event.event_id),
         hash64(event.user_id),
         hash64(event.item_id),
@@ -116,7 +116,7 @@ class UserTransitions:
         self._prune_at = 32
         self._window = SlidingWindow(BOT_WINDOW_MS, BOT_SLIDE_MS, config.lateness_ms)
 
-    def apply(self, act: Act) -> Contribution | Refusal:
+    def apply(self, act: ItemAct) -> Contribution | Refusal:
         """Take one event; return what it teaches, or why it teaches nothing."""
         at = act.at
         if at < self.newest_at - self._config.lateness_ms:

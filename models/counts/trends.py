@@ -60,7 +60,7 @@ class _Segment:
     changed: bool = True
 
 
-class Trending:
+class TrendCounts:
     """Decayed popularity by segment, bounded in segments, items and users.
 
     Weights are forward-decayed like `item_kernels`', and items compete for the entries as neighbours do for
@@ -261,5 +261,5 @@ def _count_user(users: Int64s, n: int, user: int) -> int:
 
 def warm_up() -> None:
     """Compile the kernel, so that no batch waits for it."""
-    trending = Trending(TrendingConfig())
+    trending = TrendCounts(TrendingConfig())
     trending.learn(ShardBatch(0, 1, np.ones(1, EVENT), ("",), ("all",), np.zeros((1, 1), np.int32), np.empty(0, PAIR)))

@@ -7,12 +7,6 @@ from models.numeric.arrays import Floats, Int8s, Int32s, Int64s
 from models.numeric.kernels import inline
 from models.numeric.prefetch import AHEAD, prefetch_row
 
-HISTORY_FEATURES = (
-    "similarity",  # cosine of the item's content and the sum of the last 15 items' contents
-    "n_seen",  # log(1 + times among the recent items) / 10
-    "n_impressions",  # log(1 + decayed impressions without a reaction) / 10
-)
-
 N_SIMILAR = 15
 
 

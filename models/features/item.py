@@ -6,15 +6,6 @@ from models.features.bounds import clip, count_candidates, damp
 from models.numeric.arrays import Doubles, Floats, Int32s, Int64s
 from models.numeric.kernels import inline
 
-ITEM_FEATURES = (
-    "popularity_short",  # log(1 + decayed count at the query's moment) / 10, short half-life
-    "popularity_long",  # the same, long half-life
-    "popularity_trend",  # (rate now - rate by habit) / (their sum + one event a long half-life), in [-1, 1]
-    "age",  # log(1 + days since the item appeared) / 10; 0 unknown
-    "is_new",  # 1: nobody has acted on it, only the catalog knows it
-    "price_ratio",  # log2(price / the user's mean price) / 4, in [-1, 1]; 0 unknown
-)
-
 _DAY_MS = 86_400_000
 
 

@@ -7,17 +7,6 @@ from models.features.bounds import clip, count_candidates, damp
 from models.numeric.arrays import Doubles, Floats, Int32s
 from models.numeric.kernels import inline
 
-SESSION_FEATURES = (
-    "rule_from_last",  # share of the last item's rules that lead to the candidate
-    "rule_from_second",  # the same of the item before it
-    "covisit_with_last",  # visits of both / sqrt((visits of one + 5) * (visits of the other + 5)), at most 1
-    "covisit_with_second",
-    "back",  # 1 / steps back at which the candidate was met last in the session; 0 never
-    "n_in_session",  # log(1 + times in the session) / 10
-    "is_current",  # 1: the user is on it
-    "n_distinct",  # log(1 + different items of the session) / 10, the same for each candidate
-)
-
 
 @inline
 def compare_pairs(

@@ -4,33 +4,15 @@ import numpy as np
 
 from models.candidates.blend import Blended
 from models.candidates.scratch import scratch
-from models.features.history import HISTORY_FEATURES, compare_contents, count_contacts
-from models.features.item import ITEM_FEATURES, describe_items
-from models.features.session import SESSION_FEATURES, compare_pairs, look_back
-from models.features.taste import TASTE_FEATURES, match_tastes
+from models.features.history import compare_contents, count_contacts
+from models.features.item import describe_items
+from models.features.session import compare_pairs, look_back
+from models.features.taste import match_tastes
 from models.items import ItemTable
+from models.names import FEATURES, HISTORY_FEATURES, ITEM_FEATURES, SESSION_FEATURES, TASTE_FEATURES
 from models.numeric.arrays import Doubles, Floats, Hash32s, Int8s, Int32s, Int64s
 from models.numeric.kernels import inline, kernel
-from models.query.batch import SIGNALS, SOURCES, QueryBatch
-
-FEATURE_SET = "v3"
-"""The name of this list of features; a change to FEATURES or to what one means needs a new name."""
-
-BLEND_FEATURES = (
-    *SOURCES,  # each source's score over the query's largest
-    *(f"{source}_rank" for source in SOURCES),  # 1 / rank in the source's list
-    "blend",  # the weighted mean of the sources' scores
-)
-
-FEATURES: tuple[str, ...] = (
-    *BLEND_FEATURES,
-    *ITEM_FEATURES,
-    *HISTORY_FEATURES,
-    *SESSION_FEATURES,
-    *TASTE_FEATURES,
-    *SIGNALS,
-)
-
+from models.query.batch import QueryBatch
 
 _ITEM = FEATURES.index(ITEM_FEATURES[0])
 _HISTORY = FEATURES.index(HISTORY_FEATURES[0])

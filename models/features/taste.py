@@ -6,12 +6,6 @@ from models.features.bounds import clip, count_candidates
 from models.numeric.arrays import Floats, Hash32s, Int32s, Int64s
 from models.numeric.kernels import inline
 
-TASTE_FEATURES = (
-    "interest_short",  # share of the user's interest of the moment in the item's attributes, in [-1, 1]
-    "interest_long",  # the same for the habit
-    "preference",  # x / (1 + |x|), x the sum of the user's own learner's weights over the item's attributes
-)
-
 
 @inline
 def _slot(keys: Hash32s, key: int) -> int:

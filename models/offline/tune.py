@@ -11,11 +11,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from models.messages import Event, Item
+from models.names import SOURCES
 from models.numeric.arrays import Bools, Floats, Int64s
 from models.numeric.metrics import Accuracy, ranks_of
 from models.offline.train import Gathered, until
 from models.offline.walk import Progress, WalkConfig, walk
-from models.query.batch import SOURCES
 from models.rankers.fit import TrainConfig, fit
 from models.rankers.inputs import Inputs
 from models.rankers.served import NetworkRanker

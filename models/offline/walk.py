@@ -16,7 +16,7 @@ from models.segments import EVERYBODY, hashes_of, segments_of
 from models.serving.ranked import Ranked
 from models.serving.recommender import MOST_AT_ONCE, Recommender
 from models.strategy import Strategy
-from models.user.profile import Outcome, Profile, ProfileConfig
+from models.user.profile import EventOutcome, Profile, ProfileConfig
 from models.user.query import Query
 
 _EVERYBODY = hash64(EVERYBODY)
@@ -144,7 +144,7 @@ class _Profiles:
         item = hash64(event.item_id)
         attributes, price = table.facts(item)
         outcome = profile.apply(event, attributes, price, table.popular_attributes(_EVERYBODY, hash64(event.event_id)))
-        if outcome is not Outcome.APPLIED or not _is_act(event, self._config):
+        if outcome is not EventOutcome.APPLIED or not _is_act(event, self._config):
             return None
         named = segments_of(self._config.item_side.segment_fields, event.context, event.timestamp)
         return profile.query(

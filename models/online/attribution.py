@@ -13,15 +13,14 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from models.messages import Event
+from models.names import EVENT_WEIGHTS
 from models.numeric.arrays import Floats
 from models.numeric.ids import hash64
-from models.online.attribution_state import Act, Seen, Shown
+from models.online.attribution_state import HistoryAct, PendingFeedback, PendingSlate
 from models.online.outcome import ClosedSlate, ImpressionKind, Outcome, ShownSlate
-from models.user.profile import default_event_weights
+from models.rankers.inputs import N_HISTORY
 
 IMPRESSION = "impression"
-N_HISTORY = 16
-"""Items acted on before a slate that its examples remember."""
 MAX_ACTS = 64
 """Newest acts kept, for the histories of slates that come later."""
 
@@ -41,7 +40,7 @@ class AttributionConfig:
     """Longest time from a slate to an `impression` event of it; only where `impressions` is `event`."""
     lateness_ms: int = 600_000
     """How long after its windows a slate still waits for what comes late."""
-    event_weights: Mapping[str, float] = field(default_factory=default_event_weights)
+    event_weights: Mapping[str, float] = field(default_factory=EVENT_WEIGHTS.copy)
     """A type above 0 makes a positive of that weight, below 0 a negative; a type of weight 0 is no feedback."""
     max_slates: int = 128
     max_events: int = 1_024
@@ -73,11 +72,11 @@ class UserAttribution:
     def __init__(self, config: AttributionConfig, counts: Counter[str]) -> None:
         self.config = config
         self.counts = counts
-        self.slates: dict[int, Shown] = {}
-        self.events: dict[int, Seen] = {}
+        self.slates: dict[int, PendingSlate] = {}
+        self.events: dict[int, PendingFeedback] = {}
         self.used: set[int] = set()
         """Names of events that were attributed to a slate that is closed."""
-        self.acts: list[Act] = []
+        self.acts: list[HistoryAct] = []
         self.events_at = 0
         self.slates_at = 0
         self.closed_until = 0
@@ -95,7 +94,7 @@ class UserAttribution:
             return "late"
         keep = config.feature_set == slate.feature_set
         rows = [item.features for item in slate.items] if keep else []
-        self.slates[name] = Shown(
+        self.slates[name] = PendingSlate(
             name,
             slate.recommendation_id,
             slate.user_id,
@@ -131,9 +130,9 @@ class UserAttribution:
             return "repeated"
         item = hash64(event.item_id)
         slate = hash64(event.recommendation_id) if event.recommendation_id else 0
-        self.events[name] = Seen(name, at, item, event.event_type, event.value or 0.0, slate)
+        self.events[name] = PendingFeedback(name, at, item, event.event_type, event.value or 0.0, slate)
         if weight > 0:
-            self._remember(Act(at, item))
+            self._remember(HistoryAct(at, item))
         if len(self.events) > config.max_events:
             self._drop(min(self.events.values(), key=lambda seen: (seen.at, seen.name)), "events_given_up")
         return None
@@ -165,9 +164,9 @@ class UserAttribution:
         self._expire(watermark_at)
         return [slate for slate in closed if slate.outcomes]
 
-    def _decide(self, shown: Shown, shown_at: Mapping[int, Mapping[int, int]]) -> ClosedSlate:
+    def _decide(self, shown: PendingSlate, shown_at: Mapping[int, Mapping[int, int]]) -> ClosedSlate:
         impressions = shown_at[shown.name]
-        feedback: dict[int, list[Seen]] = {}
+        feedback: dict[int, list[PendingFeedback]] = {}
         causes: dict[int, list[tuple[int, int, int]]] = {}
         for seen in sorted(self._feedback_on(impressions), key=lambda seen: (seen.at, seen.name)):
             if seen.item not in causes:
@@ -186,7 +185,9 @@ class UserAttribution:
             tuple(act.item for act in reversed(self.acts) if act.at <= shown.created_at)[:N_HISTORY],
         )
 
-    def _outcome(self, shown: Shown, place: int, at: int, feedback: list[Seen], features: Floats) -> Outcome:
+    def _outcome(
+        self, shown: PendingSlate, place: int, at: int, feedback: list[PendingFeedback], features: Floats
+    ) -> Outcome:
         weights = [self.config.event_weights[seen.kind] for seen in feedback]
         liked = max(weights, default=0.0) > 0
         return Outcome(
@@ -218,7 +219,7 @@ class UserAttribution:
                 shown_at[name][seen.item] = min(seen.at, shown_at[name].get(seen.item, seen.at))
         return shown_at
 
-    def _slate_of(self, impression: Seen) -> int | None:
+    def _slate_of(self, impression: PendingFeedback) -> int | None:
         """Find the slate that an impression is of: the one it names, else the newest with the item."""
         holders = [
             (shown.created_at, shown.name)
@@ -229,7 +230,7 @@ class UserAttribution:
         ]
         return max(holders)[1] if holders else None
 
-    def _feedback_on(self, impressions: Mapping[int, int]) -> list[Seen]:
+    def _feedback_on(self, impressions: Mapping[int, int]) -> list[PendingFeedback]:
         """Return what may be feedback on the impressions and has not been attributed yet."""
         window_of = self.config.window_of
         return [
@@ -250,14 +251,14 @@ class UserAttribution:
         ]
         return sorted(causes, reverse=True)
 
-    def _cause(self, seen: Seen, newest_first: list[tuple[int, int, int]]) -> int | None:
+    def _cause(self, seen: PendingFeedback, newest_first: list[tuple[int, int, int]]) -> int | None:
         """Find the slate that feedback goes to: the one it names, else the newest impression before it."""
         for at, _, name in newest_first:
             if at <= seen.at and seen.slate in {0, name}:
                 return name if seen.at - at <= self.config.window_of(seen.kind) else None
         return None
 
-    def _remember(self, act: Act) -> None:
+    def _remember(self, act: HistoryAct) -> None:
         place = len(self.acts)
         while place and self.acts[place - 1] > act:
             place -= 1
@@ -271,7 +272,7 @@ class UserAttribution:
         for seen in [seen for seen in self.events.values() if seen.at <= kept_from]:
             self._drop(seen, "unattributed")
 
-    def _drop(self, seen: Seen, reason: str) -> None:
+    def _drop(self, seen: PendingFeedback, reason: str) -> None:
         del self.events[seen.name]
         if seen.name in self.used:
             self.used.remove(seen.name)

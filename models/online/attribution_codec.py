@@ -5,11 +5,11 @@ from collections import Counter
 import msgspec
 
 from models.online.attribution import AttributionConfig, UserAttribution
-from models.online.attribution_state import Act, Seen, Shown
+from models.online.attribution_state import HistoryAct, PendingFeedback, PendingSlate
 
 FORMAT = 1
 
-_BODY = tuple[int, int, int, list[Shown], list[Seen], list[int], list[Act]]
+_BODY = tuple[int, int, int, list[PendingSlate], list[PendingFeedback], list[int], list[HistoryAct]]
 
 
 def pack(user: UserAttribution) -> bytes:

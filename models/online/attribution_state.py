@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 
-class Shown(NamedTuple):
+class PendingSlate(NamedTuple):
     """A slate that waits."""
 
     name: int
@@ -22,7 +22,7 @@ class Shown(NamedTuple):
     """(L, F) float16."""
 
 
-class Seen(NamedTuple):
+class PendingFeedback(NamedTuple):
     """An impression or feedback that waits."""
 
     name: int
@@ -35,7 +35,7 @@ class Seen(NamedTuple):
     """Hash of the slate's id, 0 where the platform did not say."""
 
 
-class Act(NamedTuple):
+class HistoryAct(NamedTuple):
     """Something of weight above 0, for histories."""
 
     at: int

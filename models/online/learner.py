@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from models.features.table import FEATURE_SET
+from models.names import FEATURE_SET, LearnerName
 from models.numeric.arrays import Doubles
 from models.numeric.metrics import concordance
 from models.online.loss_drift import DriftState, LossDrift
@@ -22,7 +22,7 @@ from models.rankers.checkpoint import Checkpoint, read_checkpoint
 from models.rankers.inputs import SlateExample, collate
 from models.rankers.learners import new_learner, restore_learner
 from models.rankers.network_learner import LearnerConfig
-from models.rankers.protocol import Learner, LearnerName, Ranker
+from models.rankers.protocol import Learner, Ranker
 from models.rankers.served import NetworkRanker
 
 FORMAT = 1
@@ -198,7 +198,7 @@ class OnlineRanker:
 
     def snapshot(self) -> bytes:
         """Pack all that it goes on from; about 120 bytes an item that is rehearsed, and the weights."""
-        state = _State(
+        state = _RankerState(
             self.config.feature_set,
             self.started_from,
             self.learner.snapshot(),
@@ -236,7 +236,7 @@ class OnlineRanker:
         if packed[:1] != bytes([FORMAT]):
             raise ValueError(f"a ranker's state of format {packed[:1]!r}: this release reads format {FORMAT}")
         try:
-            state = msgspec.msgpack.decode(packed[1:], type=_State)
+            state = msgspec.msgpack.decode(packed[1:], type=_RankerState)
         except msgspec.DecodeError as error:
             raise ValueError(f"a ranker's state is damaged: {error}") from error
         ranker = cls(config, start)
@@ -259,7 +259,7 @@ class OnlineRanker:
         return ranker
 
 
-class _State(NamedTuple):
+class _RankerState(NamedTuple):
     feature_set: str
     started_from: str | None
     learner: bytes

@@ -10,43 +10,19 @@ from numpy.typing import NDArray
 
 from models.items import ItemTable
 from models.messages import Context, Value
+from models.names import SIGNALS
 from models.numeric.arrays import Bytes, Doubles, Floats, Int32s, Int64s
 from models.numeric.ids import hash64
 from models.query.eligible import Ineligible
 from models.query.ragged import Ragged, Tastes
 from models.query.users import read_users
 from models.segments import hour_of
-from models.strategy import SourceName, Strategy
+from models.strategy import Strategy
 from models.user.query import Query
 from models.user.record import N_INTERESTS, N_RECENT, STATE, States
 
 HISTORY = N_RECENT
 """Recent items that a query holds at most."""
-SOURCES: tuple[SourceName, ...] = (
-    "sequential_rules",
-    "covisitation",
-    "trending",
-    "content",
-    "session_knn",
-    "two_step_rules",
-    "revisits",
-)
-"""The order of the candidate sources in every array with one column a source."""
-SIGNALS = (
-    "session_length",
-    "n_events",
-    "drift",
-    "n_last_5_min",
-    "n_last_hour",
-    "idle",
-    "pause",
-    "hour_sin",
-    "hour_cos",
-    "is_mobile",
-    "is_request",
-    "is_search",
-)
-"""What is true of the user and the moment, the same for each of the candidates."""
 
 _MOBILE = frozenset({"mobile", "phone", "smartphone", "ios", "android", "app"})
 _NEVER = int(np.iinfo(np.int64).max)

@@ -1,6 +1,6 @@
 """The floor under every ranker: the order of the weighted sources."""
 
-from models.features.table import FEATURES
+from models.names import FEATURES
 from models.numeric.arrays import Floats
 from models.rankers.inputs import Inputs
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from models.numeric.arrays import Bools, Floats, Int64s
-from models.numeric.ids import hash64
-from models.online.attribution import N_HISTORY
-from models.online.outcome import ClosedSlate
+
+N_HISTORY = 16
+"""Items that a ranker is told the user acted on before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +51,6 @@ class SlateExample(NamedTuple):
     """(L, F) float16."""
     labels: tuple[float, ...]
     weights: tuple[float, ...]
-
-
-def example_of(closed: ClosedSlate) -> SlateExample | None:
-    """Reduce a closed slate to what a ranker learns from; None where its features were not kept."""
-    first = closed.outcomes[0]
-    features = np.array([outcome.features for outcome in closed.outcomes], np.float16)
-    if not features.size:
-        return None
-    return SlateExample(
-        hash64(first.recommendation_id),
-        hash64(first.user_id),
-        first.variant,
-        first.closed_at,
-        tuple(hash64(outcome.item_id) for outcome in closed.outcomes),
-        closed.history,
-        features.tobytes(),
-        tuple(outcome.label for outcome in closed.outcomes),
-        tuple(outcome.weight for outcome in closed.outcomes),
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,11 @@
 """Every online learner by its name: new, from a checkpoint, or from a snapshot."""
 
-from typing import get_args
-
+from models.names import LearnerName
 from models.rankers.checkpoint import Checkpoint
 from models.rankers.ftrl import FTRL
 from models.rankers.network_learner import LearnerConfig, NetworkLearner
 from models.rankers.networks import new_network
-from models.rankers.protocol import Learner, LearnerName
-
-LEARNERS: tuple[LearnerName, ...] = get_args(LearnerName)
+from models.rankers.protocol import Learner
 
 
 def new_learner(

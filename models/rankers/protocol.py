@@ -1,12 +1,10 @@
 """What a ranker is: candidates in, a score each out. What a learner is: a ranker that examples change."""
 
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol
 
 from models.numeric.arrays import Floats
 from models.rankers.checkpoint import Checkpoint
 from models.rankers.inputs import Inputs, Labelled
-
-LearnerName: TypeAlias = Literal["ftrl", "linear", "mlp", "neumf", "gru"]
 
 
 class Ranker(Protocol):

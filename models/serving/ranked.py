@@ -9,9 +9,8 @@ from models.features.table import featurise
 from models.items import ItemTable
 from models.numeric.arrays import Doubles, Floats, Int32s, Int64s
 from models.numeric.kernels import kernel
-from models.online.attribution import N_HISTORY
 from models.query.batch import QueryBatch
-from models.rankers.inputs import Inputs
+from models.rankers.inputs import N_HISTORY, Inputs
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,13 +11,14 @@ from models.candidates.blend import blend
 from models.candidates.every_source import every_source
 from models.items import ItemTable
 from models.messages import Slate
+from models.names import RANKERS
 from models.query.batch import QueryBatch, usable
 from models.rankers.checkpoint import Checkpoint
 from models.rankers.served import NetworkRanker
 from models.serving.ranked import Ranked, inputs_of
 from models.serving.rerank import Reranked, rerank
 from models.serving.slates import build_slates, recommendation_id
-from models.strategy import RankerName, Strategy
+from models.strategy import Strategy
 from models.user.query import Query
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ class Recommender:
 
     def warm_up(self) -> None:
         """Compile or load every kernel, so that no slate waits for it."""
-        for name in get_args(RankerName):
+        for name in RANKERS:
             if name not in {BLEND, *self._rankers}:
                 continue
             query = Query("warm-up", "event", "warm-up", self.table.landmark_at, Strategy(ranker=name))

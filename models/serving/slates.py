@@ -9,13 +9,12 @@ import xxhash
 
 from models.candidates.blend import Blended
 from models.candidates.protocol import CandidateSource
-from models.features.table import FEATURE_SET
 from models.items import ItemTable
 from models.messages import Slate, SlateItem
+from models.names import FEATURE_SET, SOURCES, SourceName
 from models.numeric.arrays import Doubles, Floats, Int8s, Int32s, Int64s
-from models.query.batch import SOURCES, QueryBatch
+from models.query.batch import QueryBatch
 from models.serving.rerank import Reranked
-from models.strategy import SourceName
 
 EXPLORATION = "something new to try"
 _PHRASES: dict[SourceName, str] = {

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Literal
 
 from models.messages import Context, Event
+from models.names import EVENT_WEIGHTS, OWNING_TYPES
 from models.numeric.arrays import Hash32s
 from models.numeric.decay import DecayedSums, strongest
 from models.numeric.ids import hash64
@@ -25,21 +26,13 @@ SURPRISE_FADING = 0.1
 """Share of the newest surprise in its running mean."""
 
 
-def default_event_weights() -> dict[str, float]:
-    """Weight of each event type."""
-    return {
-        "impression": 0.0, "view": 1.0, "click": 1.0, "dwell": 0.5, "like": 2.0, "share": 2.0,
-        "rating": 1.0, "cart": 3.0, "purchase": 5.0, "dislike": -1.0,
-    }  # fmt: skip
-
-
 @dataclass(frozen=True, slots=True)
 class ProfileConfig:
     """How profiles are kept; the same for all users."""
 
-    event_weights: Mapping[str, float] = field(default_factory=default_event_weights)
+    event_weights: Mapping[str, float] = field(default_factory=EVENT_WEIGHTS.copy)
     """Weight of each event type, below 0 for a dislike; a type that is not named has 0."""
-    owning_types: frozenset[str] = frozenset({"purchase"})
+    owning_types: frozenset[str] = OWNING_TYPES
     """Event types after which the user has the item."""
     session_gap_ms: int = 30 * MINUTE_MS
     """Longest pause inside a session."""
@@ -65,7 +58,7 @@ class ProfileConfig:
     """Step of the preference learner."""
 
 
-class Outcome(Enum):
+class EventOutcome(Enum):
     """What became of an event."""
 
     APPLIED = "applied"
@@ -116,7 +109,7 @@ class Profile:
         """Whether the user has been idle for too long at `now_ms`."""
         return now_ms >= self.expires_at
 
-    def apply(self, event: Event, attributes: Hash32s, price: float, negative: Hash32s) -> Outcome:
+    def apply(self, event: Event, attributes: Hash32s, price: float, negative: Hash32s) -> EventOutcome:
         """Apply one event, in any order within the lateness.
 
         Parameters
@@ -131,25 +124,25 @@ class Profile:
         """
         event_hash = hash64(event.event_id)
         if event_hash in self.event_ids:
-            return Outcome.DUPLICATE
+            return EventOutcome.DUPLICATE
         at = event.timestamp
         if self.sessions.newest_at < at - self.config.lateness_ms:
             # After a pause nothing that is remembered could still come.
             self.event_ids.clear()
         if self.sessions.place(at, hash64(event.session_id) if event.session_id else 0) is None:
-            return Outcome.LATE
+            return EventOutcome.LATE
         self._remember(event_hash, at)
         self.n_events += 1
         config = self.config
         item = hash64(event.item_id)
         if event.event_type == "impression" and not config.event_weights.get("impression"):
             self._show(item, at)
-            return Outcome.APPLIED
+            return EventOutcome.APPLIED
         self.minutes.add(at)
         self.hour.add(at)
         limit = config.max_events_per_5_min
         if self.n_events > limit and self.minutes.count(at) > limit:
-            return Outcome.BOT
+            return EventOutcome.BOT
         self.impressions.scaled.pop(item, None)
         if event.event_type in config.owning_types:
             self._own(item)
@@ -160,7 +153,7 @@ class Profile:
             learner = shared_preferences(config.learning_rate)
             surprise = learner.learn(self.state, item, at, weight, price, attributes, negative)
             self.surprise += SURPRISE_FADING * (surprise - self.surprise)
-        return Outcome.APPLIED
+        return EventOutcome.APPLIED
 
     def query(
         self,

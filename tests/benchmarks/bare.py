@@ -21,7 +21,7 @@ from models.segments import EVERYBODY, hashes_of, segments_of
 from models.serving.ranked import Ranked
 from models.serving.recommender import MOST_AT_ONCE, Recommender
 from models.user.codec import pack, unpack
-from models.user.profile import Outcome, Profile
+from models.user.profile import EventOutcome, Profile
 from models.user.query import Query
 from tests.benchmarks.engine import batches
 from tests.benchmarks.world import World, clock
@@ -74,7 +74,7 @@ class BareLoop:
                 outcome = self._apply(profile, event)
                 applied = perf_counter()
                 stages["profile"] += applied - start
-                if outcome is Outcome.APPLIED and event.event_type in self._step.triggers:
+                if outcome is EventOutcome.APPLIED and event.event_type in self._step.triggers:
                     queries.append(self._query(profile, event))
                     stages["query"] += perf_counter() - applied
             start = perf_counter()
@@ -108,7 +108,7 @@ class BareLoop:
     def _events(self, batch: list[Record]) -> list[Event]:
         return [event for event in self._decode(batch) if not isinstance(event, DeadLetter)]
 
-    def _apply(self, profile: Profile, event: Event) -> Outcome:
+    def _apply(self, profile: Profile, event: Event) -> EventOutcome:
         table = self._step.table
         attributes, price = table.facts(hash64(event.item_id))
         return profile.apply(

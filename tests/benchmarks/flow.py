@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 
 from dataflows.run.runtime import calm_collector
-from models.features.table import FEATURES
+from models.names import FEATURES
 from models.rankers.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from models.rankers.mlp import MLP, MLPConfig
 from models.serving.recommender import Recommender

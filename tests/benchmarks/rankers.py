@@ -12,13 +12,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from models.features.table import FEATURE_SET, FEATURES
 from models.messages import Event
-from models.online.attribution import N_HISTORY, AttributionConfig, UserAttribution
+from models.names import FEATURE_SET, FEATURES, LEARNERS
+from models.online.attribution import AttributionConfig, UserAttribution
 from models.online.outcome import ShownItem, ShownSlate
 from models.rankers.blend_ranker import BlendRanker
-from models.rankers.inputs import Inputs, Labelled
-from models.rankers.learners import LEARNERS, new_learner
+from models.rankers.inputs import N_HISTORY, Inputs, Labelled
+from models.rankers.learners import new_learner
 from models.rankers.served import NetworkRanker
 
 N_QUERIES, N_CANDIDATES, N_SLATES, N_ITEMS = 128, 100, 32, 10

@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from dataflows.run.settings import Settings, load
+from tests import places
 
-ROOT = Path(__file__).parents[2]
+ROOT = places.ROOT
 DEPLOY = ROOT / "deploy"
 BASE = DEPLOY / "kubernetes" / "base"
 DEV = DEPLOY / "kubernetes" / "overlays" / "dev"

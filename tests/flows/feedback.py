@@ -9,7 +9,7 @@ import orjson
 
 from dataflows.records import Record
 from dataflows.run.settings import AttributionSettings, LearnSettings, RankerSettings, Settings
-from models.features.table import FEATURE_SET, FEATURES
+from models.names import FEATURE_SET, FEATURES
 from tests.flows.learning import NOW, SECOND, Run, an_event
 
 LIKED = FEATURES.index("interest_short")

@@ -14,9 +14,9 @@ from dataflows.recommend import RecommendInputs, RecommendOutputs, build
 from dataflows.records import Record
 from dataflows.run.settings import Settings
 from models.experiments.assign.assignment import Experiments
-from models.features.table import FEATURES
 from models.items import ItemTable
 from models.messages import Item
+from models.names import FEATURES
 from models.online.learner import Published
 from models.online.registry import Row, rows_of
 from models.rankers.checkpoint import Checkpoint, weights_digest

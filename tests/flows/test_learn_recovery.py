@@ -9,7 +9,7 @@ from models.counts.content_rows import ContentState
 from models.counts.item_statistics import ItemStatistics
 from models.counts.newest_sessions import Sessions
 from models.counts.transitions import UserTransitions
-from models.counts.trends import Trending
+from models.counts.trends import TrendCounts
 from tests.flows.crashes import CrashOnce
 from tests.flows.learning import FAR_AHEAD, Run, an_event, many_entries, many_events
 
@@ -18,7 +18,7 @@ STEPS = {
     "add_up": (add_up_step, "add_up_batch"),
     "learn_items": (ItemStatistics, "learn"),
     "publish_items": (ItemStatistics, "take_changed"),
-    "publish_trending": (Trending, "take_changed"),
+    "publish_trending": (TrendCounts, "take_changed"),
     "snapshot": (ItemStatistics, "pack"),
     "learn_sessions": (Sessions, "learn"),
     "publish_sessions": (Sessions, "take_changed"),

@@ -1,7 +1,6 @@
 """Each preset in a small scenario of its field, through both flows: what a person of that field would expect."""
 
 import re
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -11,9 +10,10 @@ from dataflows.run.presets import PRESETS, PresetName
 from dataflows.run.settings import Settings, SettingsError, load
 from models.messages import Item
 from models.strategy import Strategy
+from tests import places
 from tests.flows.field import DAY, HOUR, NOW, SECOND, Field, a_request, acts
 
-PAGE = Path(__file__).resolve().parents[2] / "dataflows" / "PRESETS.md"
+PAGE = places.ROOT / "dataflows" / "PRESETS.md"
 
 
 def items(*ids: str, **same: Any) -> list[Item]:

@@ -12,8 +12,8 @@ from dataflows.codecs import catalog_decoder
 from dataflows.following.tables import KafkaTables
 from dataflows.kafka.writer import KafkaWriter
 from dataflows.run.settings import EventSettings
-from models.features.table import FEATURES
 from models.items import ItemTable
+from models.names import FEATURES
 from models.online.learner import Published
 from models.online.registry import rows_of
 from models.rankers.checkpoint import Checkpoint, weights_digest

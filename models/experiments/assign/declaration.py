@@ -9,13 +9,15 @@ import msgspec
 import xxhash
 from msgspec import Meta
 
-from models.experiments.judge.metrics import MetricName
-from models.experiments.judge.verdict import Rules
 from models.messages import Id
+from models.names import MetricName
 from models.strategy import Share, Strategy
 
 Step = str | int
 """Of a path into a declaration: a field's name or a place in a list."""
+
+TUNED_AT = 5_000
+"""Users at which the intervals are tightest, by default."""
 
 VariantWeight = Annotated[float, Meta(gt=0, le=1_000_000)]
 
@@ -32,6 +34,33 @@ class DeclarationError(ValueError):
     def __init__(self, text: str, path: Sequence[Step] = ()) -> None:
         super().__init__(text)
         self.path = tuple(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """When a verdict may fall.
+
+    Raises
+    ------
+    ValueError : a level is not between 0 and 1, or delta is negative.
+    """
+
+    alpha: float = 0.05
+    """Probability that an experiment of equal variants is ever called a winner or harmful."""
+    delta: float = 0.01
+    """Lifts up to this, up or down, are taken for no difference; 0.01 is one percent of the control's."""
+    mismatch_alpha: float = 0.01
+    """Probability that an experiment whose users fall as planned is ever called a mismatch."""
+    tuned_at: float = TUNED_AT
+    """Users at which the intervals are tightest."""
+    min_users: int = 100
+    """Of each variant: below it the normal approximation says nothing."""
+
+    def __post_init__(self) -> None:
+        if not (0 < self.alpha < 1 and 0 < self.mismatch_alpha < 1):
+            raise ValueError("alpha and mismatch_alpha lie between 0 and 1")
+        if self.delta < 0:
+            raise ValueError("delta is 0 or more")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.experiments.judge.moments import Estimate
-
 
 @dataclass(frozen=True, slots=True)
 class Drafted:
@@ -42,20 +40,6 @@ def interleave(first: Sequence[str], second: Sequence[str], n_items: int, seed: 
                 taken.add(item)
                 drafted.append(Drafted(item, team))
     return drafted
-
-
-def credit(team: int) -> int:
-    """Return what a wanted item counts for: 1 where the second ranking brought it, -1 where the first did."""
-    return 2 * team - 1
-
-
-def even(preferences: Estimate) -> Estimate:
-    """Return what the users' mean credit is compared with: 0 where neither ranking is preferred, known exactly.
-
-    Its users are those of the preferences: the number only says where the sequence is tightest.
-    """
-    nothing = np.zeros_like(preferences.mean)
-    return Estimate(preferences.n, nothing, nothing)
 
 
 def _best_left(waiting: list[str], taken: set[str]) -> str | None:

@@ -7,9 +7,9 @@ from typing import Literal
 
 from msgspec import Struct, field, msgpack
 
-from models.experiments.assign.interleaving import credit
-from models.experiments.judge.metrics import METRICS, PLACE, MetricName
-from models.experiments.judge.observations import Act, Exposed, Observation, Seen, Shown
+from models.experiments.judge.metrics import METRICS, PLACE
+from models.experiments.judge.observations import Act, Exposure, Impression, Observation, SlateSent
+from models.names import MetricName
 
 DAY_MS = 86_400_000
 MAX_SLATES = 8
@@ -57,7 +57,7 @@ def no_outcomes() -> Pairs:
 class Journal(Struct, array_like=True):
     """What has become of a user's slates, since the newest exposure and before it."""
 
-    exposed: Exposed | None = None
+    exposed: Exposure | None = None
     during: Pairs = field(default_factory=no_outcomes)
     """Since the exposure; without one, since the first observation."""
     before: Pairs = field(default_factory=no_outcomes)
@@ -75,9 +75,9 @@ class Journal(Struct, array_like=True):
         """Take in the next observation."""
         if isinstance(observation, Act):
             self._act(observation, config)
-        elif isinstance(observation, Shown):
+        elif isinstance(observation, SlateSent):
             self._show(observation, config)
-        elif isinstance(observation, Exposed):
+        elif isinstance(observation, Exposure):
             self._expose(observation)
         elif config.impressions == "event":
             self._see(observation)
@@ -131,9 +131,9 @@ class Journal(Struct, array_like=True):
             slate.wanted.append(act.item)
             self._add("ctr", 1.0)
             if slate.teams is not None:
-                self._add("preference", credit(slate.teams[slate.items.index(act.item)]))
+                self._add("preference", _credit(slate.teams[slate.items.index(act.item)]))
 
-    def _see(self, seen: Seen) -> None:
+    def _see(self, seen: Impression) -> None:
         slate = next((s for s in self._newest(seen.slate) if seen.item in s.items), None)
         if slate and seen.item not in slate.shown_at:
             slate.shown_at[seen.item] = seen.at
@@ -143,7 +143,7 @@ class Journal(Struct, array_like=True):
         """Go through the slates, the newest first; only that which the platform named, if it did."""
         return (slate for slate in reversed(self.showings) if named in (0, slate.id))
 
-    def _show(self, shown: Shown, config: OutcomeConfig) -> None:
+    def _show(self, shown: SlateSent, config: OutcomeConfig) -> None:
         by_slate = config.impressions == "slate"
         showing = Showing(shown.id, shown.items, dict.fromkeys(shown.items, shown.at) if by_slate else {})
         showing.teams, showing.learned_until = shown.teams, shown.learned_until
@@ -155,7 +155,7 @@ class Journal(Struct, array_like=True):
             if trigger == shown.trigger:
                 self._add("latency_ms", float(shown.written_at - written_at), 1.0)
 
-    def _expose(self, exposed: Exposed) -> None:
+    def _expose(self, exposed: Exposure) -> None:
         if self.exposed is not None and self.exposed.arm == exposed.arm:
             return
         # Declared anew, an experiment mostly gives its users the variant that they had: that is no past of it.
@@ -169,3 +169,8 @@ class Journal(Struct, array_like=True):
         pair = self.during[PLACE[metric]]
         pair[0] += numerator
         pair[1] += denominator
+
+
+def _credit(team: int) -> int:
+    """Return what a wanted item counts for: 1 where the second ranking brought it, -1 where the first did."""
+    return 2 * team - 1

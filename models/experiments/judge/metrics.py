@@ -1,21 +1,8 @@
 """What is measured of a variant: each metric a ratio of two sums over its users."""
 
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from typing import Literal, NamedTuple, get_args
 
-MetricName: TypeAlias = Literal[
-    "ctr",
-    "conversion",
-    "value",
-    "retention",
-    "activity",
-    "satisfaction",
-    "hit_rate",
-    "mrr",
-    "ndcg",
-    "novelty",
-    "latency_ms",
-    "preference",
-]
+from models.names import MetricName
 
 
 class Metric(NamedTuple):

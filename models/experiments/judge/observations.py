@@ -20,7 +20,7 @@ class Act(Struct, frozen=True, array_like=True, tag="a"):
     """The record's own time."""
 
 
-class Seen(Struct, frozen=True, array_like=True, tag="i"):
+class Impression(Struct, frozen=True, array_like=True, tag="i"):
     """An `impression` event: the platform says that an item was on the screen."""
 
     at: int
@@ -30,7 +30,7 @@ class Seen(Struct, frozen=True, array_like=True, tag="i"):
     """As of an act."""
 
 
-class Exposed(Struct, frozen=True, array_like=True, tag="x"):
+class Exposure(Struct, frozen=True, array_like=True, tag="x"):
     """The user was assigned to a variant."""
 
     at: int
@@ -51,7 +51,7 @@ class Exposed(Struct, frozen=True, array_like=True, tag="x"):
         return self.experiment, self.digest, self.variant
 
 
-class Shown(Struct, frozen=True, array_like=True, tag="s"):
+class SlateSent(Struct, frozen=True, array_like=True, tag="s"):
     """A slate was sent."""
 
     at: int
@@ -69,9 +69,9 @@ class Shown(Struct, frozen=True, array_like=True, tag="s"):
     """Event time up to which the item tables had learned: what was done by then proves nothing."""
 
 
-Observation = Act | Seen | Exposed | Shown
+Observation = Act | Impression | Exposure | SlateSent
 
-_RANK = {Act: 0, Seen: 1, Exposed: 2, Shown: 3}
+_RANK = {Act: 0, Impression: 1, Exposure: 2, SlateSent: 3}
 
 
 def order(observation: Observation) -> tuple[int, int, int]:

@@ -6,17 +6,17 @@ import numpy as np
 
 from models.experiments.assign.assignment import INTERLEAVED
 from models.experiments.assign.declaration import Experiment
-from models.experiments.assign.interleaving import even
 from models.experiments.assign.traffic import planned_shares, steer
 from models.experiments.judge.bandit import probability_best, within_bounds
 from models.experiments.judge.coverage import count_items
-from models.experiments.judge.metrics import METRICS, PLACE, Metric, MetricName
+from models.experiments.judge.metrics import METRICS, PLACE, Metric
 from models.experiments.judge.moments import Estimate, estimate
 from models.experiments.judge.sample_ratio import mismatch_p
 from models.experiments.judge.sequential import Interval
 from models.experiments.judge.tally import Tally
 from models.experiments.judge.verdict import Comparison, Verdict, compare, is_mismatch, verdict_of
 from models.messages import Decision, ExperimentResult, MetricResult, ResultPoint, VariantResult
+from models.names import MetricName
 from models.numeric.arrays import Bools, Doubles
 from models.numeric.ids import hash64
 
@@ -200,3 +200,12 @@ def _bounds(interval: Interval) -> Bounds:
 
 def _finite(value: Doubles) -> float | None:
     return float(value) if np.isfinite(value) else None
+
+
+def even(preferences: Estimate) -> Estimate:
+    """Return what the users' mean credit is compared with: 0 where neither ranking is preferred, known exactly.
+
+    Its users are those of the preferences: the number only says where the sequence is tightest.
+    """
+    nothing = np.zeros_like(preferences.mean)
+    return Estimate(preferences.n, nothing, nothing)

@@ -11,11 +11,9 @@ from math import log
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from models.experiments.assign.declaration import TUNED_AT
 from models.experiments.judge.moments import Estimate
 from models.numeric.arrays import Bools, Doubles
-
-TUNED_AT = 5_000
-"""Users at which the sequence is tightest, unless a rule says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

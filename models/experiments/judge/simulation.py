@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.experiments.assign.declaration import Rules
 from models.experiments.judge.moments import N_VALUES, estimate
 from models.experiments.judge.sequential import fixed_p
-from models.experiments.judge.verdict import Rules, compare, is_mismatch
+from models.experiments.judge.verdict import compare, is_mismatch
 from models.numeric.arrays import Bools, Doubles
 
 RUNS_AT_ONCE = 50
@@ -45,7 +46,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Runs:
+class SimulatedRuns:
     """What each of R runs found."""
 
     users_at_verdict: Doubles
@@ -56,14 +57,14 @@ class Runs:
     """(R,) users when the sample-ratio alarm first rang; infinite where it never did."""
 
 
-def simulate(plan: Plan, rules: Rules, runs: int, seed: int) -> Iterator[Runs]:
+def simulate(plan: Plan, rules: Rules, runs: int, seed: int) -> Iterator[SimulatedRuns]:
     """Run a plan again and again, some runs at a time."""
     rng = np.random.default_rng(seed)
     for start in range(0, runs, RUNS_AT_ONCE):
         yield _simulate(plan, rules, min(RUNS_AT_ONCE, runs - start), rng)
 
 
-def _simulate(plan: Plan, rules: Rules, runs: int, rng: np.random.Generator) -> Runs:
+def _simulate(plan: Plan, rules: Rules, runs: int, rng: np.random.Generator) -> SimulatedRuns:
     edges = np.linspace(0, plan.users, plan.looks + 1).astype(np.int64)
     users = edges[1:] - edges[:-1]  # (looks,)
     in_control = rng.binomial(users, plan.split, (runs, plan.looks))
@@ -78,7 +79,7 @@ def _simulate(plan: Plan, rules: Rules, runs: int, rng: np.random.Generator) -> 
     compared = compare(treatment, control, np.array(False), rules)
     broken = is_mismatch(counts.astype(float), EQUAL_SHARES, rules)
     seen = counts.sum(axis=-1)
-    return Runs(
+    return SimulatedRuns(
         users_at_verdict=_first(np.isin(compared.verdict, ("winner", "harmful")), seen),
         naive=np.any(fixed_p(treatment, control) < rules.alpha, axis=1),
         users_at_mismatch=_first(broken, seen),

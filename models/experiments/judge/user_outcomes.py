@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from msgspec import Struct, field, msgpack
 
 from models.experiments.judge.journal import Journal, OutcomeConfig
-from models.experiments.judge.observations import Exposed, Observation, Shown, order
+from models.experiments.judge.observations import Exposure, Observation, SlateSent, order
 
 MAX_OPEN = 64
 """Newest observations of a user between which earlier ones still find their place."""
@@ -36,7 +36,7 @@ class Change(NamedTuple):
     """By which the user was assigned, where they were not the declared ones."""
 
 
-class _State(Struct, array_like=True):
+class _PackedUser(Struct, array_like=True):
     settled: Journal = field(default_factory=Journal)
     settled_to: tuple[int, int, int] = (-1, 0, 0)
     """Place of the last settled observation; what comes before it now is late."""
@@ -44,7 +44,7 @@ class _State(Struct, array_like=True):
     newest_at: int = 0
     told: Values | None = None
     """What the arm holds of the user."""
-    told_of: Exposed | None = None
+    told_of: Exposure | None = None
 
 
 class UserOutcomes:
@@ -57,7 +57,7 @@ class UserOutcomes:
 
     def __init__(self, config: OutcomeConfig, packed: bytes | None = None) -> None:
         self._config = config
-        self._state = _State() if packed is None else _unpack(packed)
+        self._state = _PackedUser() if packed is None else _unpack(packed)
         self._view = self._state.settled.copy()
         for observation in self._state.open:
             self._view.apply(observation, config)
@@ -93,7 +93,7 @@ class UserOutcomes:
         """Find an observation's place among the open ones; -1 is behind all that is settled, whatever its time."""
         state, place = self._state, order(observation)
         if place <= state.settled_to:
-            return -1 if isinstance(observation, Exposed) and not self._is_exposed else "late"
+            return -1 if isinstance(observation, Exposure) and not self._is_exposed else "late"
         spot = bisect_left(state.open, place, key=order)
         known = spot < len(state.open) and order(state.open[spot]) == place
         return "repeated" if known else spot
@@ -101,7 +101,7 @@ class UserOutcomes:
     @property
     def _is_exposed(self) -> bool:
         state = self._state
-        return state.settled.exposed is not None or any(isinstance(known, Exposed) for known in state.open)
+        return state.settled.exposed is not None or any(isinstance(known, Exposure) for known in state.open)
 
     def change(self, observations: Iterable[Observation]) -> Change | None:
         """Tell what has changed in the user's arm since the last time; None where nothing has.
@@ -123,10 +123,10 @@ class UserOutcomes:
 
     def _new_items(self, observation: Observation) -> tuple[int, ...]:
         """Return what was shown since the exposure and may not have been told; to tell it twice does no harm."""
-        if isinstance(observation, Exposed):
+        if isinstance(observation, Exposure):
             return tuple(item for slate in self._view.showings for item in slate.items)
         exposed = self._view.exposed
-        if isinstance(observation, Shown) and exposed is not None and observation.at >= exposed.at:
+        if isinstance(observation, SlateSent) and exposed is not None and observation.at >= exposed.at:
             return observation.items
         return ()
 
@@ -149,7 +149,7 @@ class UserOutcomes:
             state.settled_to = order(oldest)
 
 
-def _unpack(packed: bytes) -> _State:
+def _unpack(packed: bytes) -> _PackedUser:
     if packed[:1] != bytes([FORMAT]):
         raise ValueError(f"outcomes of format {packed[0]} cannot be read; this release writes {FORMAT}")
-    return msgpack.decode(packed[1:], type=_State)
+    return msgpack.decode(packed[1:], type=_PackedUser)

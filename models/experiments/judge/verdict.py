@@ -6,42 +6,16 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from models.experiments.assign.declaration import Rules
 from models.experiments.judge.moments import Estimate
 from models.experiments.judge.sample_ratio import mismatch_p
-from models.experiments.judge.sequential import TUNED_AT, Interval, difference, lift, sequential_p
+from models.experiments.judge.sequential import Interval, difference, lift, sequential_p
 from models.numeric.arrays import Bools, Doubles
 
 Verdict: TypeAlias = Literal["running", "winner", "harmful", "no difference", "mismatch"]
 """`no difference`: any true lift lies within delta. `mismatch`: users did not fall into the variants as planned."""
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """When a verdict may fall.
-
-    Raises
-    ------
-    ValueError : a level is not between 0 and 1, or delta is negative.
-    """
-
-    alpha: float = 0.05
-    """Probability that an experiment of equal variants is ever called a winner or harmful."""
-    delta: float = 0.01
-    """Lifts up to this, up or down, are taken for no difference; 0.01 is one percent of the control's."""
-    mismatch_alpha: float = 0.01
-    """Probability that an experiment whose users fall as planned is ever called a mismatch."""
-    tuned_at: float = TUNED_AT
-    """Users at which the intervals are tightest."""
-    min_users: int = 100
-    """Of each variant: below it the normal approximation says nothing."""
-
-    def __post_init__(self) -> None:
-        if not (0 < self.alpha < 1 and 0 < self.mismatch_alpha < 1):
-            raise ValueError("alpha and mismatch_alpha lie between 0 and 1")
-        if self.delta < 0:
-            raise ValueError("delta is 0 or more")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
+from models.names import SourceName
 from models.offline.backtest.config import BacktestConfig
 from models.offline.backtest.contenders import Contender, Pipeline, Popularity
 from models.offline.backtest.item_counts import ItemCounts
-from models.strategy import SourceName, Strategy
+from models.strategy import Strategy
 
 DEFAULT = "eddy"
 """The default pipeline's row."""

@@ -31,7 +31,7 @@ class Target(NamedTuple):
 
 
 @dataclass(slots=True)
-class Record:
+class PredictionLog:
     """The predictions of one contender, in the order of the targets."""
 
     ranks: list[Int64s] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Outcomes:
     """All targets, and each contender's record of them."""
 
     targets: list[Target] = field(default_factory=list)
-    records: defaultdict[str, Record] = field(default_factory=lambda: defaultdict(Record))
+    records: defaultdict[str, PredictionLog] = field(default_factory=lambda: defaultdict(PredictionLog))
     n_items: int = 0
     """Items known at the end."""
 

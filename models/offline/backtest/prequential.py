@@ -13,7 +13,7 @@ from models.offline.backtest.history import History
 from models.offline.backtest.item_counts import ItemCounts
 from models.offline.backtest.past_sessions import SessionNames
 from models.offline.backtest.predictions import Outcomes, Target
-from models.offline.backtest.ranker import OnlineRanker
+from models.offline.backtest.ranker import PrequentialRanker
 from models.offline.backtest.session_protocol import Progress, Timer, target_of, time_alone
 from models.strategy import Strategy
 from models.user.query import Query
@@ -66,7 +66,7 @@ class Prequential:
         self._time_every = max(1, (len(acts) - n_warm) // max(self._config.n_timed, 1))
         together = self._together(events, acts)
         begin = acts[n_warm] if n_warm < len(acts) else len(events)
-        ranker = OnlineRanker(self._strategy, self._config, len(acts))
+        ranker = PrequentialRanker(self._strategy, self._config, len(acts))
         for start in range(0, len(events), self._config.learn_every):
             block = range(start, min(start + self._config.learn_every, len(events)))
             due: list[_Due] = []

@@ -73,7 +73,7 @@ def _wins(model: Network, lists: tuple[Inputs, Int64s, Bools], config: TrainConf
     return learned.mrr > blend.mrr and learned.hit_rate > blend.hit_rate
 
 
-class OnlineRanker:
+class PrequentialRanker:
     """Trains rankers on the stream that is judged: each on what lies before it, anew when the past has doubled.
 
     Parameters

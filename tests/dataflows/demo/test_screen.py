@@ -2,7 +2,7 @@ from io import StringIO
 
 from rich.console import Console
 
-from dataflows.demo.judge import Judge, SlateHead, SlateRow
+from dataflows.demo.judge import Judge, ReceivedSlate, SlateRow
 from dataflows.demo.screen import live_view
 from models.messages import Event
 
@@ -13,11 +13,11 @@ def a_rating(number: int, film: str) -> Event:
     return Event(f"e-{number}", "u", film, "rating", 1_000 * number, value=4.0)
 
 
-def a_slate(trigger_id: str, *films: str) -> SlateHead:
-    return SlateHead("u", trigger_id, "v", 0, 1, [SlateRow(film, "trending now", "trending") for film in films])
+def a_slate(trigger_id: str, *films: str) -> ReceivedSlate:
+    return ReceivedSlate("u", trigger_id, "v", 0, 1, [SlateRow(film, "trending now", "trending") for film in films])
 
 
-def drawn(slate: SlateHead, *recent: Event) -> str:
+def drawn(slate: ReceivedSlate, *recent: Event) -> str:
     judge = Judge(10)
     judge.receive(slate, 0.0)
     console = Console(file=StringIO(), width=120, record=True)

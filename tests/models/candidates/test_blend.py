@@ -7,9 +7,9 @@ from models.candidates.blend import Blended, blend
 from models.candidates.protocol import Candidates
 from models.candidates.scratch import scratch
 from models.items import ItemTable
+from models.names import SOURCES, SourceName
 from models.numeric.arrays import Bytes, Int32s, Int64s
-from models.query.batch import SOURCES, QueryBatch, usable
-from models.strategy import SourceName
+from models.query.batch import QueryBatch, usable
 from tests.models.builders import AnItem, a_batch, a_query, a_strategy, a_table
 
 

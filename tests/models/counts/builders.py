@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from models.counts.transitions import Act, Contribution
+from models.counts.transitions import Contribution, ItemAct
 from models.numeric.ids import hash64
 
 NOW = 1_700_000_000_000
@@ -20,8 +20,8 @@ def an_act(
     session: str | None = None,
     weight: float = 1.0,
     segments: tuple[str, ...] = ("all",),
-) -> Act:
-    return Act(
+) -> ItemAct:
+    return ItemAct(
         hash64(event or f"{user} {item} {at}"),
         hash64(user),
         hash64(item),

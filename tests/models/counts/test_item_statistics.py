@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,11 +7,12 @@ from models.counts.batches import add_up
 from models.counts.item_statistics import N_PUBLISHED, N_SLOTS, ItemRow, ItemStatistics, StatisticsConfig
 from models.counts.transitions import Contribution
 from models.numeric.ids import hash64
+from tests import places
 from tests.models.counts.builders import DAY, NOW, a_contribution, decayed, read_literally
 
 CONFIG = StatisticsConfig(DAY, 14 * DAY)
 ITEMS = [f"i-{number}" for number in range(12)]
-GOLDEN = Path(__file__).parents[2] / "golden" / "item_statistics_v1.bin"
+GOLDEN = places.GOLDEN / "item_statistics_v1.bin"
 
 
 def learn(statistics: ItemStatistics, *contributions: Contribution) -> list[str]:

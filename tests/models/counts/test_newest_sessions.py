@@ -1,14 +1,13 @@
-from pathlib import Path
-
 import pytest
 
 from models.counts.newest_sessions import Sessions, SessionsConfig
 from models.counts.transitions import Contribution
 from models.items.sessions import LENGTH
+from tests import places
 from tests.models.counts.builders import NOW
 
 CONFIG = SessionsConfig(10)
-GOLDEN = Path(__file__).parents[2] / "golden" / "sessions_v1.bin"
+GOLDEN = places.GOLDEN / "sessions_v1.bin"
 
 
 def a_step(item: int, *previous: int, user: int = 1, at: int = NOW) -> Contribution:

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,11 +12,12 @@ from models.counts.transitions import (
 )
 from models.messages import Event
 from models.numeric.ids import hash64
+from tests import places
 from tests.models.counts.builders import NOW, SECOND, an_act
 
 MINUTE = 60 * SECOND
 WEIGHTS = {"view": 1.0, "purchase": 5.0, "impression": 0.0, "dislike": -1.0}
-GOLDEN = Path(__file__).parents[2] / "golden" / "user_transitions_v1.bin"
+GOLDEN = places.GOLDEN / "user_transitions_v1.bin"
 
 
 def a_user(**changes: int) -> UserTransitions:

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,29 +9,30 @@ from models.counts.trends import (
     MAX_SEGMENTS,
     N_ENTRIES,
     N_PUBLISHED,
-    Trending,
+    TrendCounts,
     TrendingConfig,
     TrendingRow,
 )
 from models.numeric.ids import hash64
+from tests import places
 from tests.models.counts.builders import DAY, NOW, a_contribution, decayed
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "trending_v1.bin"
+GOLDEN = places.GOLDEN / "trending_v1.bin"
 TV = ("device=tv", "all")
 
 
-def learn(trending: Trending, *contributions: Contribution) -> list[str]:
+def learn(trending: TrendCounts, *contributions: Contribution) -> list[str]:
     [batch] = add_up(contributions, 1, DAY)
     return trending.learn(batch)
 
 
-def learned(*contributions: Contribution, min_users: int = 1) -> Trending:
-    trending = Trending(TrendingConfig(DAY, min_users))
+def learned(*contributions: Contribution, min_users: int = 1) -> TrendCounts:
+    trending = TrendCounts(TrendingConfig(DAY, min_users))
     learn(trending, *contributions)
     return trending
 
 
-def rows_of(trending: Trending) -> dict[str, TrendingRow]:
+def rows_of(trending: TrendCounts) -> dict[str, TrendingRow]:
     return {row.segment: row for row in trending.take_changed()}
 
 
@@ -41,7 +40,7 @@ def weights_of(row: TrendingRow) -> dict[int, float]:
     return dict(zip(row.items.tolist(), row.weights.tolist(), strict=True))
 
 
-def comparable(trending: Trending) -> list[tuple[object, ...]]:
+def comparable(trending: TrendCounts) -> list[tuple[object, ...]]:
     return [(*row[:3], row.items.tolist(), row.weights.tolist()) for row in trending.take_changed()]
 
 
@@ -114,7 +113,7 @@ events = st.builds(
 
 @given(st.lists(events, min_size=1, max_size=40), st.integers(1, 40), st.integers(1, 3))
 def test_in_any_batches_the_rows_equal_a_literal_reading(given_events: list[Contribution], size: int, min_users: int):
-    trending = Trending(TrendingConfig(DAY, min_users))
+    trending = TrendCounts(TrendingConfig(DAY, min_users))
     for start in range(0, len(given_events), size):
         learn(trending, *given_events[start : start + size])
     for name, row in rows_of(trending).items():
@@ -135,7 +134,7 @@ def test_a_packed_shard_goes_on_as_if_nothing_had_happened(
 ):
     config = TrendingConfig(DAY, min_users)
     whole = learned(*before, min_users=min_users)
-    resumed = Trending.unpack(whole.pack(), config)
+    resumed = TrendCounts.unpack(whole.pack(), config)
     learn(whole, *after)
     learn(resumed, *after)
     assert comparable(resumed) == comparable(whole)
@@ -143,7 +142,7 @@ def test_a_packed_shard_goes_on_as_if_nothing_had_happened(
 
 def test_after_k_was_raised_more_users_are_needed():
     trending = learned(a_contribution("a", user="u-1"), a_contribution("a", user="u-2"), min_users=1)
-    stricter = Trending.unpack(trending.pack(), TrendingConfig(DAY, min_users=3))
+    stricter = TrendCounts.unpack(trending.pack(), TrendingConfig(DAY, min_users=3))
     learn(stricter, a_contribution("a", user="u-2"))
     assert weights_of(rows_of(stricter)["all"]) == {}
     learn(stricter, a_contribution("a", user="u-3"))
@@ -152,24 +151,24 @@ def test_after_k_was_raised_more_users_are_needed():
 
 def test_a_changed_half_life_holds_for_what_comes():
     trending = learned(a_contribution("a", at=NOW), a_contribution("a", at=NOW + DAY))
-    longer = Trending.unpack(trending.pack(), TrendingConfig(2 * DAY))
+    longer = TrendCounts.unpack(trending.pack(), TrendingConfig(2 * DAY))
     learn(longer, a_contribution("a", at=NOW + 3 * DAY))
     assert weights_of(rows_of(longer)["all"]) == pytest.approx({hash64("a"): 1.5 / 2 + 1})
 
 
 def test_a_newer_format_is_refused():
     with pytest.raises(ValueError, match="format 2"):
-        Trending.unpack(b"\x02" + learned(a_contribution()).pack()[1:], TrendingConfig())
+        TrendCounts.unpack(b"\x02" + learned(a_contribution()).pack()[1:], TrendingConfig())
 
 
 def test_a_shard_packed_by_the_first_release_still_loads():
-    rows = rows_of(Trending.unpack(GOLDEN.read_bytes(), TrendingConfig(DAY, min_users=2)))
+    rows = rows_of(TrendCounts.unpack(GOLDEN.read_bytes(), TrendingConfig(DAY, min_users=2)))
     assert weights_of(rows["device=tv"]) == {}
     assert weights_of(rows["all"]) == pytest.approx({hash64("a"): 1.5})
 
 
 def test_what_was_acted_on_a_year_before_the_rest_of_its_batch_is_published_with_a_finite_weight():
-    trending = Trending(TrendingConfig())
+    trending = TrendCounts(TrendingConfig())
     old = a_contribution("a", at=NOW)
     [batch] = add_up([old, a_contribution("b", at=NOW + 130 * DAY)], 1, DAY)
     trending.learn(batch._replace(events=batch.events[:1], segments=batch.segments[:1]))

@@ -3,9 +3,10 @@
 from typing import Any
 
 from models.experiments.judge.journal import OutcomeConfig
-from models.experiments.judge.metrics import PLACE, MetricName
-from models.experiments.judge.observations import Act, Exposed, Observation, Seen, Shown
+from models.experiments.judge.metrics import PLACE
+from models.experiments.judge.observations import Act, Exposure, Impression, Observation, SlateSent
 from models.experiments.judge.user_outcomes import Change, UserOutcomes
+from models.names import MetricName
 
 MINUTE, DAY = 60_000, 86_400_000
 START = 1_700_000_000_000
@@ -19,16 +20,18 @@ def acts(minute: float, item: int = 1, **fields: Any) -> Act:
     return Act(at(minute), round(1_000 * minute) + 7, item, **fields)
 
 
-def sees(minute: float, item: int = 1, slate: int = 0) -> Seen:
-    return Seen(at(minute), round(1_000 * minute) + item, item, slate)
+def sees(minute: float, item: int = 1, slate: int = 0) -> Impression:
+    return Impression(at(minute), round(1_000 * minute) + item, item, slate)
 
 
-def is_exposed(minute: float = 0.0, variant: str = "control", experiment: str = "e", digest: str = "d") -> Exposed:
-    return Exposed(at(minute), experiment, digest, variant)
+def is_exposed(minute: float = 0.0, variant: str = "control", experiment: str = "e", digest: str = "d") -> Exposure:
+    return Exposure(at(minute), experiment, digest, variant)
 
 
-def is_shown(minute: float, *items: int, **fields: Any) -> Shown:
-    return Shown(**{"at": at(minute), "id": round(1_000 * minute), "trigger": 0, "items": items or (1, 2, 3)} | fields)
+def is_shown(minute: float, *items: int, **fields: Any) -> SlateSent:
+    return SlateSent(
+        **{"at": at(minute), "id": round(1_000 * minute), "trigger": 0, "items": items or (1, 2, 3)} | fields
+    )
 
 
 def changes_of(observations: list[Observation], config: OutcomeConfig | None = None) -> list[Change]:

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from models.candidates.blend import Blended
 from models.candidates.scratch import scratch
-from models.features.table import FEATURES, featurise
+from models.features.table import featurise
 from models.items import ItemTable
-from models.query.batch import SIGNALS, SOURCES
+from models.names import FEATURES, SIGNALS, SOURCES
 from models.serving.recommender import Recommender
 from models.user.query import Query
 from tests.models.builders import (

@@ -1,6 +1,7 @@
 import subprocess
 import sys
-from pathlib import Path
+
+from tests import places
 
 COMPILED_LATE = """
 import gc, sys
@@ -40,7 +41,7 @@ print([name for name, n in compiled().items() if n != before_search.get(name)])
 
 
 def test_after_warming_up_neither_the_first_rows_nor_the_first_search_compile_anything():
-    root = Path(__file__).parents[2]
+    root = places.ROOT
     command = [sys.executable, "-c", COMPILED_LATE, str(root)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.stdout.split("\n") == ["[]", "[]", ""], result.stderr

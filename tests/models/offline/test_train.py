@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.features.table import FEATURES
 from models.messages import Event, Item
+from models.names import FEATURES
 from models.offline.train import Training, TrainingConfig, judge, train, until
 from models.offline.walk import WalkConfig
 from models.rankers.checkpoint import SHIPPED, load_checkpoint

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
+from models.names import SOURCES
 from models.offline.tune import Trial, TuningConfig, tune
 from models.offline.walk import WalkConfig
-from models.query.batch import SOURCES
 from models.strategy import Strategy
 from tests.models.offline.builders import a_catalog, an_event, random_past
 

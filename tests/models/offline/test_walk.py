@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.features.table import FEATURES
 from models.messages import Event
+from models.names import FEATURES
 from models.offline.walk import Examples, WalkConfig, walk
 from models.rankers.inputs import Inputs
 from models.strategy import Strategy

@@ -1,7 +1,6 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +12,11 @@ from models.numeric.ids import hash64
 from models.online.attribution import MAX_ACTS, AttributionConfig, UserAttribution
 from models.online.attribution_codec import pack, unpack
 from models.online.outcome import ClosedSlate, Outcome, ShownSlate
+from tests import places
 from tests.models.online.builders import CONFIG, NOW, SECOND, a_slate, an_event
 from tests.models.online.literal import read_literally
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "attribution_v1.bin"
+GOLDEN = places.GOLDEN / "attribution_v1.bin"
 EXPLICIT = replace(CONFIG, impressions="event")
 END = NOW + 10_000 * SECOND
 SLATE_CLOSES_AT = NOW + 70 * SECOND

@@ -1,5 +1,4 @@
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from models.rankers.inputs import SlateExample, collate
 from models.rankers.learners import new_learner, restore_learner
 from models.rankers.network_learner import LearnerConfig
 from models.rankers.protocol import Ranker
+from tests import places
 from tests.models.rankers.builders import BLEND, N_FEATURES, Rule, by_feature, some_slates
 
 LIKED, DISLIKED = by_feature(2), by_feature(2, -1.0)
@@ -153,7 +153,7 @@ def test_a_change_of_the_stream_is_noticed_and_earlier_evidence_dropped():
 
 @pytest.mark.parametrize("name", ["ftrl", "mlp"])
 def test_the_snapshot_of_the_first_release_still_loads(name: str):
-    data = (Path(__file__).parents[2] / "golden" / f"ranker_{name}_v1.bin").read_bytes()
+    data = (places.GOLDEN / f"ranker_{name}_v1.bin").read_bytes()
     ranker = OnlineRanker.restore(data, replace(CONFIG, name=name, reservoir=4))
     assert ranker.snapshot() == data
     assert (ranker.n_slates, len(ranker.pending), len(ranker.reservoir.kept)) == (384, 2, 4)

@@ -4,8 +4,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from models.names import SIGNALS
 from models.numeric.ids import hash32
-from models.query.batch import SIGNALS, landmark_scale, usable
+from models.query.batch import landmark_scale, usable
 from tests.models.builders import (
     DAY_MS,
     NOW,

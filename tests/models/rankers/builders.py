@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from models.features.table import FEATURES
+from models.names import FEATURES
 from models.numeric.ids import hash64
-from models.online.attribution import N_HISTORY
-from models.rankers.inputs import Inputs, Labelled, SlateExample
+from models.rankers.inputs import N_HISTORY, Inputs, Labelled, SlateExample
 
 N_FEATURES = len(FEATURES)
 N_TOLD = 16

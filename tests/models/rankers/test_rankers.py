@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from models.features.table import FEATURE_SET, FEATURES
+from models.names import FEATURE_SET, FEATURES
 from models.rankers.blend_ranker import BlendRanker
 from models.rankers.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from models.rankers.fit import TrainConfig, fit

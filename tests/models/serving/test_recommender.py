@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -10,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.features.table import FEATURE_SET, FEATURES
 from models.items import ItemTable
 from models.messages import Slate
+from models.names import FEATURE_SET, FEATURES, SourceName
 from models.rankers.checkpoint import Checkpoint
 from models.rankers.mlp import MLP, MLPConfig
 from models.serving.recommender import Recommender
 from models.serving.slates import EXPLORATION, recommendation_id
-from models.strategy import SourceName
 from models.user.query import Query
+from tests import places
 from tests.models.builders import (
     ALL,
     NOW,
@@ -335,7 +334,7 @@ print([name for name, n in compiled().items() if n != before.get(name)])
 
 def test_after_warming_up_on_an_empty_table_no_slate_compiles_anything():
     code = "import sys, tests; tests.__path__ = [sys.argv[1]]\n" + COMPILED_LATE
-    root = Path(__file__).parents[2]
+    root = places.ROOT
     result = subprocess.run([sys.executable, "-c", code, str(root)], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 

@@ -1,5 +1,4 @@
 from dataclasses import replace
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -13,9 +12,10 @@ from models.strategy import Strategy
 from models.user.codec import SnapshotError, pack, unpack
 from models.user.profile import Profile, ProfileConfig
 from models.user.query import Query
+from tests import places
 from tests.states import told_by
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "profile_v1.bin"
+GOLDEN = places.GOLDEN / "profile_v1.bin"
 T0 = 1_700_000_000_000
 KINDS = ("view", "view", "click", "impression", "rating", "cart", "purchase", "dislike")
 

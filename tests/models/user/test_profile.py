@@ -10,7 +10,7 @@ from models.messages import Event
 from models.numeric.arrays import Hash32s
 from models.numeric.ids import hash64
 from models.strategy import Strategy
-from models.user.profile import Outcome, Profile, ProfileConfig
+from models.user.profile import EventOutcome, Profile, ProfileConfig
 from models.user.query import Query
 from models.user.record import N_INTERESTS
 from tests.states import Told, told_by
@@ -35,7 +35,7 @@ def apply(
     attributes: tuple[int, ...] = (1, 2),
     price: float = 0.0,
     negative: tuple[int, ...] = (3,),
-) -> Outcome:
+) -> EventOutcome:
     return profile.apply(event, hashes(attributes), price, hashes(negative))
 
 
@@ -61,7 +61,7 @@ def test_a_duplicate_changes_nothing():
     profile = a_profile()
     apply(profile, an_event("e1"))
     before = contents(profile)
-    assert apply(profile, an_event("e1", item_id="rum")) is Outcome.DUPLICATE
+    assert apply(profile, an_event("e1", item_id="rum")) is EventOutcome.DUPLICATE
     assert contents(profile) == before
 
 
@@ -69,27 +69,27 @@ def test_an_event_beyond_the_lateness_changes_nothing_and_one_at_its_edge_counts
     profile = a_profile()
     apply(profile, an_event("e1", 10 * MINUTE_MS))
     before = contents(profile)
-    assert apply(profile, an_event("e2", -1)) is Outcome.LATE
+    assert apply(profile, an_event("e2", -1)) is EventOutcome.LATE
     assert contents(profile) == before
-    assert apply(profile, an_event("e3", 0)) is Outcome.APPLIED
+    assert apply(profile, an_event("e3", 0)) is EventOutcome.APPLIED
     assert profile.n_events == 2
 
 
 def test_whoever_acts_too_fast_is_counted_but_teaches_nothing():
     profile = a_profile(max_events_per_5_min=3)
     outcomes = [apply(profile, an_event(f"e{i}", i)) for i in range(5)]
-    assert outcomes == [Outcome.APPLIED] * 3 + [Outcome.BOT] * 2
+    assert outcomes == [EventOutcome.APPLIED] * 3 + [EventOutcome.BOT] * 2
     query = asked(profile)
     assert (query.n_events, query.n_last_5_min, query.n_last_hour) == (5, 5, 5)
     assert len(told(profile).recent_items) == 3
-    assert apply(profile, an_event("e4", 4)) is Outcome.DUPLICATE
+    assert apply(profile, an_event("e4", 4)) is EventOutcome.DUPLICATE
 
 
 def test_being_shown_much_makes_nobody_a_bot():
     profile = a_profile(max_events_per_5_min=3)
     for i in range(9):
         apply(profile, an_event(f"i{i}", i, event_type="impression"))
-    assert apply(profile, an_event("e", 9)) is Outcome.APPLIED
+    assert apply(profile, an_event("e", 9)) is EventOutcome.APPLIED
     assert (profile.n_events, asked(profile).n_last_5_min) == (10, 1)
 
 
@@ -198,7 +198,7 @@ def test_ids_are_kept_while_they_lie_within_the_lateness():
     profile = a_profile()
     for i in range(8):
         apply(profile, an_event(f"e{i}", i))
-    assert all(apply(profile, an_event(f"e{i}", i)) is Outcome.DUPLICATE for i in range(8))
+    assert all(apply(profile, an_event(f"e{i}", i)) is EventOutcome.DUPLICATE for i in range(8))
     apply(profile, an_event("much later", 60 * MINUTE_MS))
     assert list(profile.event_ids) == [hash64("much later")]
 

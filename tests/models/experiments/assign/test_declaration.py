@@ -13,7 +13,8 @@ from models.experiments.assign.declaration import (
     Variant,
     check_together,
 )
-from models.strategy import SourceName, Strategy
+from models.names import SourceName
+from models.strategy import Strategy
 
 
 def a_variant(name: str = "control", weight: float = 1.0, **strategy: Any) -> Variant:

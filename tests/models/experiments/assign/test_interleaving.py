@@ -2,8 +2,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.experiments.assign.interleaving import even, interleave
-from models.experiments.judge.verdict import Rules, compare
+from models.experiments.assign.declaration import Rules
+from models.experiments.assign.interleaving import interleave
+from models.experiments.judge.results import even
+from models.experiments.judge.verdict import compare
 from tests.models.experiments.builders import estimates, values_of
 
 RANKINGS = st.lists(st.sampled_from("abcdefgh"), unique=True, max_size=8)

@@ -5,13 +5,12 @@ import numpy as np
 import orjson
 import pytest
 
-from models.experiments.assign.declaration import Analysis, Experiment, TrafficBounds, Variant
+from models.experiments.assign.declaration import Analysis, Experiment, Rules, TrafficBounds, Variant
 from models.experiments.judge.metrics import METRICS, PLACE
 from models.experiments.judge.results import look, overall
 from models.experiments.judge.sequential import lift
 from models.experiments.judge.tally import Tally, add_up_changes
 from models.experiments.judge.user_outcomes import Change
-from models.experiments.judge.verdict import Rules
 from models.messages import ExperimentResult
 from models.strategy import Strategy
 from tests.models.experiments.builders import estimates, values_of

@@ -3,16 +3,17 @@ import pytest
 from statsmodels.stats.power import NormalIndPower
 from statsmodels.stats.proportion import proportion_effectsize
 
+from models.experiments.assign.declaration import Rules
 from models.experiments.judge.moments import estimate, gram
-from models.experiments.judge.simulation import Plan, Runs, simulate
-from models.experiments.judge.verdict import Rules, compare
+from models.experiments.judge.simulation import Plan, SimulatedRuns, simulate
+from models.experiments.judge.verdict import compare
 
 N = 400
 
 
-def run(plan: Plan, runs: int = N, seed: int = 7) -> Runs:
+def run(plan: Plan, runs: int = N, seed: int = 7) -> SimulatedRuns:
     parts = list(simulate(plan, Rules(), runs, seed))
-    return Runs(*(np.concatenate([getattr(part, name) for part in parts]) for name in Runs.__slots__))
+    return SimulatedRuns(*(np.concatenate([getattr(part, name) for part in parts]) for name in SimulatedRuns.__slots__))
 
 
 def test_equal_variants_are_seldom_told_apart_however_often_one_looks():

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,8 +9,9 @@ from models.experiments.judge.moments import gram
 from models.experiments.judge.tally import MAX_POINTS, Tally, add_up_changes
 from models.experiments.judge.user_outcomes import Change, Values
 from models.messages import Decision, ResultPoint
+from tests import places
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "tally_v1.bin"
+GOLDEN = places.GOLDEN / "tally_v1.bin"
 
 
 def values(number: float) -> Values:

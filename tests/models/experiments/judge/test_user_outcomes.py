@@ -1,5 +1,4 @@
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +9,10 @@ from models.experiments.judge.journal import OutcomeConfig
 from models.experiments.judge.metrics import PLACE
 from models.experiments.judge.observations import Observation
 from models.experiments.judge.user_outcomes import MAX_OPEN, UserOutcomes
+from tests import places
 from tests.models.experiments.observing import acts, changes_of, is_exposed, is_shown, outcome_of, sees
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "user_outcomes_v1.bin"
+GOLDEN = places.GOLDEN / "user_outcomes_v1.bin"
 
 ITEMS = st.integers(1, 5)
 MINUTES = st.integers(0, 9)

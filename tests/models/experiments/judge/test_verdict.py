@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from models.experiments.judge.verdict import Rules, compare
+from models.experiments.assign.declaration import Rules
+from models.experiments.judge.verdict import compare
 from tests.models.experiments.builders import an_estimate
 
 FINE, BROKEN = np.array(False), np.array(True)

@@ -2,7 +2,7 @@ from typing import Any
 
 import numpy as np
 
-from models.features.table import FEATURES
+from models.names import FEATURES
 from models.offline.backtest.ranker import LEAST_EXAMPLES, RankerLearner
 from models.offline.walk import Examples
 from models.rankers.inputs import Inputs

@@ -1,0 +1,107 @@
+"""Every list of names, once: event types, candidate sources, features and rankers. It imports nothing heavy.
+
+A name is part of the public contract: it stands in settings, on slates and in checkpoints. Its meaning never changes;
+what would mean something else needs another name.
+"""
+
+from typing import Literal, TypeAlias, get_args
+
+EVENT_WEIGHTS: dict[str, float] = {
+    "impression": 0.0, "view": 1.0, "click": 1.0, "dwell": 0.5, "like": 2.0, "share": 2.0,
+    "rating": 1.0, "cart": 3.0, "purchase": 5.0, "dislike": -1.0,
+}  # fmt: skip
+"""Weight of each event type by default, below 0 for a dislike; a type that is not named has 0."""
+OWNING_TYPES = frozenset({"purchase"})
+"""Event types after which the user has the item, by default."""
+
+SourceName: TypeAlias = Literal[
+    "sequential_rules", "covisitation", "trending", "content", "session_knn", "two_step_rules", "revisits"
+]
+SOURCES: tuple[SourceName, ...] = get_args(SourceName)
+"""The order of the candidate sources in every array with one column a source."""
+
+NetworkName: TypeAlias = Literal["linear", "mlp", "neumf", "gru"]
+"""Rankers that are a PyTorch network."""
+LearnerName: TypeAlias = Literal["ftrl", NetworkName]
+"""Rankers that learn."""
+RankerName: TypeAlias = Literal["blend", LearnerName]
+"""`blend` keeps the order of the weighted sources."""
+NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
+LEARNERS: tuple[LearnerName, ...] = get_args(LearnerName)
+RANKERS: tuple[RankerName, ...] = get_args(RankerName)
+
+FEATURE_SET = "v3"
+"""The name of the list FEATURES, as slates carry it; another list needs another name."""
+
+BLEND_FEATURES = (
+    *SOURCES,  # each source's score over the query's largest
+    *(f"{source}_rank" for source in SOURCES),  # 1 / rank in the source's list
+    "blend",  # the weighted mean of the sources' scores
+)
+ITEM_FEATURES = (
+    "popularity_short",  # log(1 + decayed count at the query's moment) / 10, short half-life
+    "popularity_long",  # the same, long half-life
+    "popularity_trend",  # (rate now - rate by habit) / (their sum + one event a long half-life), in [-1, 1]
+    "age",  # log(1 + days since the item appeared) / 10; 0 unknown
+    "is_new",  # 1: nobody has acted on it, only the catalog knows it
+    "price_ratio",  # log2(price / the user's mean price) / 4, in [-1, 1]; 0 unknown
+)
+"""Of the candidate by itself: popularity, age, price."""
+HISTORY_FEATURES = (
+    "similarity",  # cosine of the item's content and the sum of the last 15 items' contents
+    "n_seen",  # log(1 + times among the recent items) / 10
+    "n_impressions",  # log(1 + decayed impressions without a reaction) / 10
+)
+"""Of the candidate beside the user's recent items."""
+SESSION_FEATURES = (
+    "rule_from_last",  # share of the last item's rules that lead to the candidate
+    "rule_from_second",  # the same of the item before it
+    "covisit_with_last",  # visits of both / sqrt((visits of one + 5) * (visits of the other + 5)), at most 1
+    "covisit_with_second",
+    "back",  # 1 / steps back at which the candidate was met last in the session; 0 never
+    "n_in_session",  # log(1 + times in the session) / 10
+    "is_current",  # 1: the user is on it
+    "n_distinct",  # log(1 + different items of the session) / 10, the same for each candidate
+)
+"""Of the candidate beside the running session."""
+TASTE_FEATURES = (
+    "interest_short",  # share of the user's short-term interest in the item's attributes, in [-1, 1]
+    "interest_long",  # the same for the long-term interest
+    "preference",  # x / (1 + |x|), x the sum of the user's own learner's weights over the item's attributes
+)
+"""Of the candidate beside the user's interests."""
+SIGNALS = (
+    "session_length",
+    "n_events",
+    "drift",
+    "n_last_5_min",
+    "n_last_hour",
+    "idle",
+    "pause",
+    "hour_sin",
+    "hour_cos",
+    "is_mobile",
+    "is_request",
+    "is_search",
+)
+"""Of the user and the moment, the same for each of the candidates: counts and minutes as log(1 + x) / 10."""
+FEATURES: tuple[str, ...] = (
+    *BLEND_FEATURES, *ITEM_FEATURES, *HISTORY_FEATURES, *SESSION_FEATURES, *TASTE_FEATURES, *SIGNALS
+)  # fmt: skip
+"""All that a ranker may look at of one candidate, in the order of the columns; logged on slates."""
+
+MetricName: TypeAlias = Literal[
+    "ctr",
+    "conversion",
+    "value",
+    "retention",
+    "activity",
+    "satisfaction",
+    "hit_rate",
+    "mrr",
+    "ndcg",
+    "novelty",
+    "latency_ms",
+    "preference",
+]
+"""What experiments measure; `models.experiments.judge.metrics` says how."""

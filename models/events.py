@@ -1,4 +1,4 @@
-"""What events mean: the one place that says which of them count, which make a slate, and which give the user an item."""
+"""What events mean: which of them count, which make a slate, and which give the user an item."""
 
 from dataclasses import dataclass, field
 from typing import Annotated

@@ -47,7 +47,7 @@ from dataflows.steps.read_acts import read_acts
 from dataflows.steps.transitions import transitions
 from dataflows.steps.write_letters import write_letters
 from models.messages import DeadLetter, Event, Item
-from models.names import FEATURE_SET, FEATURES
+from models.names import FEATURE_SET
 from models.online.attribution import AttributionConfig
 from models.online.learner import OnlineConfig
 from models.online.outcome import ShownSlate
@@ -185,8 +185,6 @@ def online_config(ranker: RankerSettings) -> OnlineConfig:
         raise ValueError("no ranker learns")
     return OnlineConfig(
         ranker.name,
-        len(FEATURES),
-        FEATURE_SET,
         LearnerConfig(ranker.loss, ranker.learning_rate, ranker.fine_tune, ranker.device),
         ranker.batch_size,
         ranker.reservoir,

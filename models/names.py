@@ -89,6 +89,11 @@ FEATURES: tuple[str, ...] = (
     *BLEND_FEATURES, *ITEM_FEATURES, *HISTORY_FEATURES, *SESSION_FEATURES, *TASTE_FEATURES, *SIGNALS
 )  # fmt: skip
 """All that a ranker may look at of one candidate, in the order of the columns; logged on slates."""
+FEATURE_SETS: dict[str, tuple[str, ...]] = {FEATURE_SET: FEATURES}
+"""The columns of each feature set. Those of earlier releases stay, so that a ranker which learned from them goes on.
+
+Who adds a feature gives FEATURE_SET another name, and keeps the one before it as a line here, without the new feature.
+"""
 
 MetricName: TypeAlias = Literal[
     "ctr",

@@ -2,16 +2,17 @@
 
 import numpy as np
 
+from models.names import FEATURES
 from models.numeric.ids import hash64
 from models.online.outcome import ClosedSlate
 from models.rankers.inputs import SlateExample
 
 
 def example_of(closed: ClosedSlate) -> SlateExample | None:
-    """Reduce a closed slate to what a ranker learns from; None where its features were not kept."""
+    """Reduce a closed slate to what a ranker learns from; None where not all FEATURES of this release were kept."""
     first = closed.outcomes[0]
     features = np.array([outcome.features for outcome in closed.outcomes], np.float16)
-    if not features.size:
+    if features.shape[1] != len(FEATURES):
         return None
     return SlateExample(
         hash64(first.recommendation_id),

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from models.names import FEATURE_SET, LearnerName
+from models.names import FEATURE_SET, FEATURE_SETS, LearnerName
 from models.numeric.arrays import Doubles
 from models.numeric.metrics import concordance
 from models.online.loss_drift import DriftState, LossDrift
 from models.online.rehearsal import Reservoir
 from models.rankers.blend_ranker import BlendRanker
-from models.rankers.checkpoint import Checkpoint, read_checkpoint
+from models.rankers.checkpoint import Checkpoint, MissingFeatureError, read_checkpoint
 from models.rankers.inputs import SlateExample, collate
 from models.rankers.learners import new_learner, restore_learner
 from models.rankers.network_learner import LearnerConfig
@@ -33,8 +33,6 @@ class OnlineConfig:
     """How a ranker learns from the stream."""
 
     name: LearnerName
-    n_features: int
-    feature_set: str = FEATURE_SET
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     batch_size: int = 32
     """Slates a step."""
@@ -86,7 +84,7 @@ class OnlineRanker:
 
     def __init__(self, config: OnlineConfig, start: Checkpoint | None = None) -> None:
         self.config = config
-        self.learner: Learner = new_learner(config.name, config.n_features, config.learner, start)
+        self.learner: Learner = new_learner(config.name, config.learner, start)
         self.reservoir: Reservoir[SlateExample] = Reservoir(config.reservoir)
         self.pending: list[SlateExample] = []
         self.started_from = start.version if start else None
@@ -136,7 +134,7 @@ class OnlineRanker:
         return published
 
     def _test(self, batch: list[SlateExample]) -> None:
-        labelled = collate(batch, self.config.n_features)
+        labelled = collate(batch)
 
         def judge(ranker: Ranker) -> list[float]:
             found: list[float] = concordance(ranker.score(labelled.inputs), labelled.labels, labelled.present).tolist()
@@ -155,7 +153,7 @@ class OnlineRanker:
 
     def _train(self, batch: list[SlateExample]) -> None:
         old = self.reservoir.draw(round(self.config.rehearsed * len(batch)), self.n_steps)
-        self.learner.learn(collate([*batch, *old], self.config.n_features))
+        self.learner.learn(collate([*batch, *old]))
         for example in batch:
             self.reservoir.add(example, example.slate)
             self.learned_until = max(self.learned_until, example.closed_at)
@@ -199,7 +197,7 @@ class OnlineRanker:
     def snapshot(self) -> bytes:
         """Pack all that it goes on from; about 120 bytes an item that is rehearsed, and the weights."""
         state = _RankerState(
-            self.config.feature_set,
+            FEATURE_SET,
             self.started_from,
             self.learner.snapshot(),
             self.reservoir.kept,
@@ -221,8 +219,9 @@ class OnlineRanker:
     ) -> "OnlineRanker":
         """Go on from a snapshot; of the configuration, the learner's own part is the snapshot's.
 
-        Weights of another feature set mean nothing here, and who gives another checkpoint wants that one: then all is
-        begun anew, what it begins with is published, and only the versions count on.
+        What it learned goes on as long as every feature that it looks at is computed; examples that were logged in
+        other columns are left out. Where a feature is gone, or another checkpoint is given, the ranker is reset: it
+        starts from that checkpoint, which is published, and only the numbers of the versions count on.
 
         Parameters
         ----------
@@ -241,22 +240,35 @@ class OnlineRanker:
             raise ValueError(f"a ranker's state is damaged: {error}") from error
         ranker = cls(config, start)
         is_other_start = start is not None and start.version != state.started_from
-        if (is_other_start and not keep) or state.feature_set != config.feature_set:
+        if (is_other_start and not keep) or not ranker._take_learned(state):
             ranker.has_restarted, ranker.number = True, state.counts[2]
             return ranker
         ranker.started_from = state.started_from
-        ranker.learner = restore_learner(config.name, state.learner, config.learner.device)
-        ranker.reservoir = Reservoir(config.reservoir, state.rehearsed, state.n_rehearsed)
-        ranker.pending = state.pending
-        ranker.service, ranker.previous = (
-            read_checkpoint(version, "the state") if version else None for version in (state.service, state.previous)
-        )
+        if state.feature_set == FEATURE_SET:
+            ranker.reservoir = Reservoir(config.reservoir, state.rehearsed, state.n_rehearsed)
+            ranker.pending = state.pending
         ranker.judged.extend(state.judged)
         ranker.losses.extend(state.losses)
         ranker.drift = LossDrift(state=state.drift)
         ranker.n_steps, ranker.n_drifts, ranker.number, ranker.learned_until = state.counts
         ranker.can_roll_back = state.can_roll_back
         return ranker
+
+    def _take_learned(self, state: "_RankerState") -> bool:
+        """Take the learner and the versions in service; False where they look at features that are not computed."""
+        features = FEATURE_SETS.get(state.feature_set)
+        if features is None:
+            return False
+        try:
+            learner = restore_learner(self.config.name, state.learner, self.config.learner.device, features)
+            service, previous = (
+                read_checkpoint(version, "the state") if version else None
+                for version in (state.service, state.previous)
+            )
+        except MissingFeatureError:
+            return False
+        self.learner, self.service, self.previous = learner, service, previous
+        return True
 
 
 class _RankerState(NamedTuple):

@@ -1,8 +1,11 @@
 """Fine-tuning without forgetting: a trained network that stays as it is, and a small correction that learns."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
+from models.names import FEATURES
 from models.rankers.network import Network
 
 
@@ -21,10 +24,17 @@ class Adapted(Network):
         super().__init__(base.config)
         self.base = base.requires_grad_(requires_grad=False)
         self.reads_ids = base.reads_ids
+        self.features = base.features
+        self.columns = base.columns
         self.mean.copy_(base.mean)
         self.scale.copy_(base.scale)
         self.weight = nn.Parameter(torch.zeros(base.config.n_features))
         self.bias = nn.Parameter(torch.zeros(()))
+
+    def take_features(self, names: Sequence[str], among: Sequence[str] = FEATURES) -> None:
+        """Find the features of both; see `Network.take_features`."""
+        super().take_features(names, among)
+        self.base.take_features(names, among)
 
     def encode(self, users: Tensor, histories: Tensor) -> Tensor:
         """Encode as the frozen network does."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,11 @@ SHIPPED = Path(__file__).with_name("checkpoints") / "default.safetensors"
 
 
 class CheckpointError(ValueError):
-    """The bytes are no checkpoint, or not one for these features."""
+    """The bytes are no checkpoint, or not one that can be served here."""
+
+
+class MissingFeatureError(CheckpointError):
+    """A network looks at a feature that is not computed; the text names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Checkpoint:
             "version": self.version,
             "digest": self.digest,
             "feature_set": FEATURE_SET,
-            "features": json.dumps(FEATURES),
+            "features": json.dumps(self.model.features or FEATURES),
             "config": json.dumps(self.model.described()),
             "provenance": json.dumps(self.provenance),
             "loss": self.loss,
@@ -59,30 +63,32 @@ class Checkpoint:
         return write_tensors(self.model.state_dict(), metadata)
 
 
-def read_checkpoint(data: bytes, where: str) -> Checkpoint:
-    """Read a model for serving.
+def read_checkpoint(data: bytes, where: str, columns: Sequence[str] = FEATURES) -> Checkpoint:
+    """Read a model for serving: it takes its features out of the columns by their names, whatever else there is.
 
     Parameters
     ----------
     where : what the bytes are from, for what an error says.
+    columns : names of the features that are computed, in their order.
 
     Raises
     ------
     CheckpointError
-        Where the bytes are no checkpoint, its weights are not those that were written, or its features are not
-        those of this release; the message names the ones that differ.
+        Where the bytes are no checkpoint, or its weights are not those that were written.
+    MissingFeatureError
+        Where it looks at a feature that is not computed.
     """
     metadata, weights = read_tensors(data, where)
-    missing = {"version", "digest", "feature_set", "features", "config"} - metadata.keys()
+    missing = {"version", "digest", "features", "config"} - metadata.keys()
     if missing:
         raise CheckpointError(f"{where} is no ranker checkpoint: it lacks {', '.join(sorted(missing))}")
     try:
         features, config = json.loads(metadata["features"]), json.loads(metadata["config"])
-        _require_features(where, metadata["feature_set"], features)
         loss = msgspec.convert(metadata.get("loss", "softmax"), Loss)
         model = build(config)
         model.load_state_dict(weights)
-    except CheckpointError:
+        find_features(model, features, where, columns)
+    except MissingFeatureError:
         raise
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{where} does not hold the weights of its own config: {error}") from error
@@ -90,6 +96,22 @@ def read_checkpoint(data: bytes, where: str) -> Checkpoint:
         raise CheckpointError(f"{where} is damaged: its weights have another digest than when it was written")
     provenance = json.loads(metadata.get("provenance", "{}"))
     return Checkpoint(model.eval(), metadata["version"], metadata["digest"], provenance, loss)
+
+
+def find_features(model: Network, names: Sequence[str], where: str, columns: Sequence[str] = FEATURES) -> None:
+    """Let a network find its features, by their names, among the columns that are computed.
+
+    Raises
+    ------
+    MissingFeatureError
+        Where one is not computed.
+    """
+    if missing := [name for name in names if name not in columns]:
+        raise MissingFeatureError(
+            f"{where} looks at {', '.join(missing)}, which this release does not compute: train it again, or run the "
+            "release that it was trained for"
+        )
+    model.take_features(names, columns)
 
 
 def read_tensors(data: bytes, where: str) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -138,22 +160,6 @@ def save_checkpoint(
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a model for serving from a file; see `read_checkpoint`."""
     return read_checkpoint(path.read_bytes(), str(path))
-
-
-def _require_features(where: str, feature_set: str, features: list[str]) -> None:
-    if features == list(FEATURES) and feature_set == FEATURE_SET:
-        return
-    only_there = [name for name in features if name not in FEATURES]
-    only_here = [name for name in FEATURES if name not in features]
-    if only_there or only_here:
-        difference = f"it has {only_there or 'nothing'} that is unknown here and lacks {only_here or 'nothing'}"
-    else:
-        moved = [name for name, own in zip(features, FEATURES, strict=True) if name != own]
-        difference = f"the order differs at {moved}" if moved else "the names are the same, their meaning is not"
-    raise CheckpointError(
-        f"{where} was trained on feature set {feature_set!r}, this release has {FEATURE_SET!r}: {difference}. "
-        "Train it again, or run the release that it was trained for."
-    )
 
 
 def weights_digest(model: Network) -> str:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from models.names import FEATURES
 from models.numeric.arrays import Bools, Floats, Int64s
 
 N_HISTORY = 16
@@ -74,13 +75,9 @@ class Labelled:
         return self.weights > 0
 
 
-def collate(examples: Sequence[SlateExample], n_features: int) -> Labelled:
-    """Lay examples side by side.
-
-    Parameters
-    ----------
-    n_features : F, which each example's features have.
-    """
+def collate(examples: Sequence[SlateExample]) -> Labelled:
+    """Lay examples side by side, each with a column a name of FEATURES."""
+    n_features = len(FEATURES)
     b, length = len(examples), max((len(example.items) for example in examples), default=0)
     features = np.zeros((b, length, n_features), np.float32)
     items = np.zeros((b, length), np.int64)

@@ -1,17 +1,17 @@
 """Every online learner by its name: new, from a checkpoint, or from a snapshot."""
 
-from models.names import LearnerName
-from models.rankers.checkpoint import Checkpoint
+from collections.abc import Sequence
+
+from models.names import FEATURES, LearnerName
+from models.rankers.checkpoint import Checkpoint, MissingFeatureError
 from models.rankers.ftrl import FTRL
 from models.rankers.network_learner import LearnerConfig, NetworkLearner
 from models.rankers.networks import new_network
 from models.rankers.protocol import Learner
 
 
-def new_learner(
-    name: LearnerName, n_features: int, config: LearnerConfig | None = None, start: Checkpoint | None = None
-) -> Learner:
-    """Make a learner.
+def new_learner(name: LearnerName, config: LearnerConfig | None = None, start: Checkpoint | None = None) -> Learner:
+    """Make a learner of all FEATURES, or of those that the checkpoint looks at.
 
     Parameters
     ----------
@@ -26,15 +26,31 @@ def new_learner(
     if name == "ftrl":
         if start is not None:
             raise ValueError("ftrl starts from nothing: it has no use for a checkpoint")
-        return FTRL(n_features, config.loss)
+        return FTRL(len(FEATURES), config.loss)
     if start is None:
-        return NetworkLearner(new_network(name, n_features), config)
+        return NetworkLearner(new_network(name, len(FEATURES)), config)
     if start.kind != name:
         raise ValueError(f"the checkpoint {start.version} holds the ranker {start.kind!r}, not {name!r}")
     going_on = LearnerConfig(start.loss, config.learning_rate, config.fine_tune, config.device)
     return NetworkLearner(start.model, going_on)
 
 
-def restore_learner(name: LearnerName, packed: bytes, device: str = "cpu") -> Learner:
-    """Go on from what `Learner.snapshot` returned."""
-    return FTRL.restore(packed) if name == "ftrl" else NetworkLearner.restore(packed, device)
+def restore_learner(
+    name: LearnerName, packed: bytes, device: str = "cpu", features: Sequence[str] = FEATURES
+) -> Learner:
+    """Go on from what `Learner.snapshot` returned.
+
+    Parameters
+    ----------
+    features : names of the columns that it was taken under.
+
+    Raises
+    ------
+    MissingFeatureError
+        Where it looks at a feature that is not computed; FTRL, whose weights go by columns, where those are others.
+    """
+    if name != "ftrl":
+        return NetworkLearner.restore(packed, device, features)
+    if tuple(features) != FEATURES:
+        raise MissingFeatureError("an ftrl snapshot of other columns: its weights go by them, not by names")
+    return FTRL.restore(packed)

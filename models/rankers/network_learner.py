@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self, TypeAlias
 
@@ -9,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.names import FEATURES
 from models.numeric.arrays import Floats
 from models.rankers.adapter import Adapted
-from models.rankers.checkpoint import Checkpoint, read_tensors, weights_digest, write_tensors
+from models.rankers.checkpoint import Checkpoint, find_features, read_tensors, weights_digest, write_tensors
 from models.rankers.inputs import Inputs, Labelled
 from models.rankers.losses import Loss, mean_loss, slate_losses
 from models.rankers.network import Network
@@ -86,22 +88,34 @@ class NetworkLearner:
         for name, parameter in self._trained.items():
             for moment, tensor in self._optimizer.state[parameter].items():
                 tensors[f"{moment}.{name}"] = tensor
-        description = {"network": json.dumps(self._network.described()), "config": json.dumps(asdict(self.config))}
+        description = {
+            "network": json.dumps(self._network.described()),
+            "config": json.dumps(asdict(self.config)),
+        }
+        if self._network.columns is not None:
+            description["features"] = json.dumps(self._network.features)
         return write_tensors(tensors, description)
 
     @classmethod
-    def restore(cls, packed: bytes, device: str | None = None) -> Self:
+    def restore(cls, packed: bytes, device: str | None = None, features: Sequence[str] = FEATURES) -> Self:
         """Go on from a snapshot, on the same device or another.
+
+        Parameters
+        ----------
+        features : names of the columns that it was taken under.
 
         Raises
         ------
         CheckpointError
             Where it is none.
+        MissingFeatureError
+            Where it looks at a feature that is not computed any more.
         """
         description, tensors = read_tensors(packed, "the snapshot")
         config: dict[str, Any] = json.loads(description["config"])
         network = build(json.loads(description["network"]))
         prefix = "network."
+        find_features(network, json.loads(description.get("features", "null")) or features, "the snapshot")
         network.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
         learner = cls(network, LearnerConfig(**(config | ({"device": device} if device else {}))))
         for name, parameter in learner._trained.items():

@@ -71,7 +71,7 @@ def main() -> None:
     table = Table("ranker", f"score {N_CANDIDATES} candidates, µs", "learn a slate, µs", "state, KB", "version, KB")
     table.add_row("blend", f"{micros(lambda: BlendRanker().score(asked), N_QUERIES):.1f}", "", "", "")
     for name in LEARNERS:
-        learner = new_learner(name, len(FEATURES))
+        learner = new_learner(name)
         learning = micros(lambda learner=learner: learner.learn(labelled), N_SLATES)  # type: ignore[misc]
         checkpoint = learner.checkpoint()
         served = NetworkRanker(checkpoint.model)

@@ -3,7 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from models.names import FEATURE_SETS, FEATURES
 from models.numeric.metrics import concordance
+from models.online import learner as learner_module
 from models.online.learner import OnlineConfig, OnlineRanker, Published
 from models.rankers.checkpoint import Checkpoint
 from models.rankers.inputs import SlateExample, collate
@@ -11,10 +13,10 @@ from models.rankers.learners import new_learner, restore_learner
 from models.rankers.network_learner import LearnerConfig
 from models.rankers.protocol import Ranker
 from tests import places
-from tests.models.rankers.builders import BLEND, N_FEATURES, Rule, by_feature, some_slates
+from tests.models.rankers.builders import BLEND, Rule, by_feature, some_slates
 
 LIKED, DISLIKED = by_feature(2), by_feature(2, -1.0)
-CONFIG = OnlineConfig("mlp", N_FEATURES, learner=LearnerConfig(learning_rate=5e-3), publish_every=2, guard_slates=128)
+CONFIG = OnlineConfig("mlp", learner=LearnerConfig(learning_rate=5e-3), publish_every=2, guard_slates=128)
 
 
 def in_mood(mood: float, examples: list[SlateExample]) -> list[SlateExample]:
@@ -28,15 +30,15 @@ def in_mood(mood: float, examples: list[SlateExample]) -> list[SlateExample]:
 
 
 def quality(ranker: Ranker, examples: list[SlateExample]) -> float:
-    unseen = collate(examples, N_FEATURES)
+    unseen = collate(examples)
     return float(np.nanmean(concordance(ranker.score(unseen.inputs), unseen.labels, unseen.present)))
 
 
 def learned(rule: Rule, n: int = 1_500) -> Checkpoint:
-    learner = new_learner("mlp", N_FEATURES, CONFIG.learner)
+    learner = new_learner("mlp", CONFIG.learner)
     slates = some_slates(n, rule, seed=77)
     for k in range(0, n, 32):
-        learner.learn(collate(slates[k : k + 32], N_FEATURES))
+        learner.learn(collate(slates[k : k + 32]))
     return learner.checkpoint()
 
 
@@ -46,9 +48,9 @@ def summary(published: list[Published]) -> list[tuple[int, bool, str | None]]:
 
 def test_every_slate_is_judged_before_it_is_learned():
     ranker, slates = OnlineRanker(CONFIG), some_slates(32, LIKED)
-    untrained = new_learner("mlp", N_FEATURES, CONFIG.learner)
+    untrained = new_learner("mlp", CONFIG.learner)
     ranker.learn(slates)
-    assert list(ranker.losses) == untrained.losses(collate(slates, N_FEATURES)).tolist()
+    assert list(ranker.losses) == untrained.losses(collate(slates)).tolist()
     assert ranker.n_slates == 32
 
 
@@ -163,14 +165,39 @@ def test_the_snapshot_of_the_first_release_still_loads(name: str):
     assert ranker.n_slates == 416
 
 
-def test_after_an_upgrade_of_the_features_versions_count_on_and_all_is_learned_anew():
-    old = OnlineRanker(replace(CONFIG, feature_set="v0"))
-    old.learn(some_slates(600, LIKED))
+def saved_under(feature_set: str, monkeypatch: pytest.MonkeyPatch) -> tuple[OnlineRanker, bytes]:
+    """Take a snapshot as a release with another set of features would."""
+    old = OnlineRanker(CONFIG)
+    old.learn(some_slates(610, LIKED))
     assert old.number > 0
-    upgraded = OnlineRanker.restore(old.snapshot(), CONFIG)
+    with monkeypatch.context() as patched:
+        patched.setattr(learner_module, "FEATURE_SET", feature_set)
+        return old, old.snapshot()
+
+
+def test_a_ranker_of_an_unknown_feature_set_is_reset_and_its_versions_count_on(monkeypatch: pytest.MonkeyPatch):
+    old, snapshot = saved_under("v0", monkeypatch)
+    upgraded = OnlineRanker.restore(snapshot, CONFIG)
     assert (upgraded.number, upgraded.n_slates, upgraded.service) == (old.number, 0, None)
     # What was published before cannot be served any more: the blend is, until there is something better.
     assert summary(upgraded.learn(some_slates(32, LIKED))) == [(old.number + 1, False, None)]
+
+
+def test_a_ranker_goes_on_where_an_upgrade_has_added_features(monkeypatch: pytest.MonkeyPatch):
+    old, snapshot = saved_under("v0", monkeypatch)
+    before = ("moon_phase", *FEATURES[1:])  # as many columns, one of them another
+    monkeypatch.setitem(FEATURE_SETS, "v0", FEATURES)
+    upgraded = OnlineRanker.restore(snapshot, CONFIG)
+    assert (upgraded.number, upgraded.n_slates) == (old.number, old.n_slates)
+    assert upgraded.service is not None
+    assert old.service is not None
+    assert upgraded.service.digest == old.service.digest
+    # The examples that waited, or were kept to be rehearsed, lie in other columns.
+    assert (upgraded.pending, upgraded.reservoir.kept) == ([], [])
+    upgraded.learn(some_slates(64, LIKED))
+    assert upgraded.n_slates == old.n_slates + 64
+    monkeypatch.setitem(FEATURE_SETS, "v0", before)
+    assert OnlineRanker.restore(snapshot, CONFIG).n_slates == 0
 
 
 def test_who_names_another_checkpoint_has_it_served_and_gone_on_from():

@@ -17,7 +17,6 @@ from models.rankers.network_learner import LearnerConfig
 from models.rankers.protocol import Learner
 from models.rankers.served import NetworkRanker
 from tests.models.rankers.builders import (
-    N_FEATURES,
     Rule,
     by_feature,
     by_pairing,
@@ -33,11 +32,11 @@ CONFIG = LearnerConfig(learning_rate=5e-3)
 
 def batches(n: int, rule: Rule = by_feature(2), seed: int = 0) -> list[Labelled]:  # noqa: B008 - a pure function
     slates = some_slates(32 * n, rule, seed)
-    return [collate(slates[k : k + 32], N_FEATURES) for k in range(0, 32 * n, 32)]
+    return [collate(slates[k : k + 32]) for k in range(0, 32 * n, 32)]
 
 
 def a_learner(name: LearnerName, n_batches: int = 0, config: LearnerConfig = CONFIG) -> Learner:
-    learner = new_learner(name, N_FEATURES, config)
+    learner = new_learner(name, config)
     for batch in batches(n_batches):
         learner.learn(batch)
     return learner
@@ -45,7 +44,7 @@ def a_learner(name: LearnerName, n_batches: int = 0, config: LearnerConfig = CON
 
 def quality(learner: Learner, rule: Rule, seed: int = 9) -> float:
     """Say how often a positive is put before a negative, on slates that nobody learned."""
-    unseen = collate(some_slates(300, rule, seed), N_FEATURES)
+    unseen = collate(some_slates(300, rule, seed))
     return float(np.nanmean(concordance(learner.score(unseen.inputs), unseen.labels, unseen.present)))
 
 
@@ -134,7 +133,7 @@ def test_who_knows_ids_finds_what_features_do_not_tell(name: LearnerName, rule: 
 )
 def test_learning_brings_every_loss_down(name: LearnerName, loss: Loss):
     learner = a_learner(name, config=replace(CONFIG, loss=loss))
-    unseen = collate(some_slates(200, by_feature(2), 9), N_FEATURES)
+    unseen = collate(some_slates(200, by_feature(2), 9))
     learner.learn(batches(1)[0])
     before = np.nanmean(learner.losses(unseen))
     for batch in batches(25):
@@ -181,7 +180,7 @@ def test_served_scores_do_not_depend_on_the_company(name: LearnerName):
 @pytest.mark.parametrize("name", [name for name in LEARNERS if name != "ftrl"])
 def test_an_adapter_leaves_the_network_as_it_was_and_still_learns(name: LearnerName):
     start = a_learner(name, 5).checkpoint()
-    learner = new_learner(name, N_FEATURES, replace(CONFIG, fine_tune="adapter", learning_rate=0.03), start)
+    learner = new_learner(name, replace(CONFIG, fine_tune="adapter", learning_rate=0.03), start)
     inputs = some_inputs()
     assert np.allclose(learner.score(inputs), NetworkRanker(start.model).score(inputs), atol=1e-6)
     other = by_feature(2, -1.0)
@@ -198,16 +197,16 @@ def test_an_adapter_leaves_the_network_as_it_was_and_still_learns(name: LearnerN
 
 def test_a_learner_goes_on_by_the_loss_that_its_checkpoint_was_trained_with():
     start = a_learner("mlp", 2, replace(CONFIG, loss="softmax")).checkpoint()
-    assert new_learner("mlp", N_FEATURES, CONFIG, start).checkpoint().loss == "softmax"
+    assert new_learner("mlp", CONFIG, start).checkpoint().loss == "softmax"
 
 
 def test_what_cannot_be_made_is_refused():
     start = a_learner("mlp", 1).checkpoint()
     with pytest.raises(ValueError, match="holds the ranker 'mlp', not 'gru'"):
-        new_learner("gru", N_FEATURES, CONFIG, start)
+        new_learner("gru", CONFIG, start)
     with pytest.raises(ValueError, match="starts from nothing"):
-        new_learner("ftrl", N_FEATURES, CONFIG, start)
+        new_learner("ftrl", CONFIG, start)
     with pytest.raises(ValueError, match="no softmax loss"):
-        new_learner("ftrl", N_FEATURES, replace(CONFIG, loss="softmax"))
+        new_learner("ftrl", replace(CONFIG, loss="softmax"))
     with pytest.raises(CheckpointError, match="no safetensors file"):
         restore_learner("mlp", b"garbage")

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,21 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from models.names import FEATURE_SET, FEATURES
+from models.names import FEATURES, NETWORKS, NetworkName
+from models.rankers.adapter import Adapted
 from models.rankers.blend_ranker import BlendRanker
-from models.rankers.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from models.rankers.checkpoint import (
+    SHIPPED,
+    CheckpointError,
+    MissingFeatureError,
+    load_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+)
 from models.rankers.fit import TrainConfig, fit
 from models.rankers.inputs import Inputs
 from models.rankers.mlp import MLP, MLPConfig
+from models.rankers.networks import new_network
 from models.rankers.protocol import Ranker
 from models.rankers.served import NetworkRanker
 
@@ -109,22 +119,46 @@ def rewritten(path: Path, weights: dict[str, torch.Tensor] | None = None, **meta
     return path
 
 
-@pytest.mark.parametrize(
-    ("features", "said"),
-    [
-        ([*FEATURES[1:], "moon_phase"], "moon_phase.*lacks.*sequential_rules"),
-        ([FEATURES[1], FEATURES[0], *FEATURES[2:]], "order differs at.*covisitation.*sequential_rules"),
-    ],
-)
-def test_a_checkpoint_for_other_features_is_refused_and_told_which(tmp_path: Path, features: list[str], said: str):
-    path = rewritten(tmp_path / "r.safetensors", features=json.dumps(features))
-    with pytest.raises(CheckpointError, match=said):
-        load_checkpoint(path)
+def test_a_checkpoint_takes_its_features_by_name_whatever_else_is_computed_and_in_whatever_order():
+    data = SHIPPED.read_bytes()
+    features = some_features(5, 20)
+    expected = NetworkRanker(read_checkpoint(data, "it").model).score(Inputs.of_features(features))
+    moon = np.full((5, 20, 1), 1e6, np.float32)
+    added = read_checkpoint(data, "it", ("moon_phase", *FEATURES))
+    inputs = Inputs.of_features(np.concatenate([moon, features], axis=2))
+    assert np.array_equal(NetworkRanker(added.model).score(inputs), expected)
+    turned = read_checkpoint(data, "it", FEATURES[::-1])
+    assert np.array_equal(NetworkRanker(turned.model).score(Inputs.of_features(features[:, :, ::-1])), expected)
 
 
-def test_a_checkpoint_of_another_feature_set_is_refused(tmp_path: Path):
-    path = rewritten(tmp_path / "r.safetensors", feature_set="v0")
-    with pytest.raises(CheckpointError, match=f"'v0'.*'{FEATURE_SET}'.*meaning"):
+def test_a_checkpoint_that_was_served_among_more_columns_is_written_with_its_own_names():
+    added = read_checkpoint(SHIPPED.read_bytes(), "it", ("moon_phase", *FEATURES))
+    again = read_checkpoint(added.to_bytes(), "it", FEATURES)
+    assert (again.digest, again.model.columns) == (added.digest, None)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("is_adapted", [False, True])
+def test_every_network_looks_at_its_own_columns_alone(kind: NetworkName, is_adapted: bool):
+    network = new_network(kind, F, seed=1)
+    network.standardise(torch.from_numpy(some_features(3, 50).reshape(-1, F)))
+    network = Adapted(network) if is_adapted else network
+    features = some_features(4, 9)
+    inputs = Inputs(features, *(np.random.default_rng(0).integers(1, 2**60, shape) for shape in ((4, 9), 4, (4, 16))))
+    expected = NetworkRanker(network).score(inputs)
+    network.take_features(FEATURES, ("moon_phase", *FEATURES))
+    wider = replace(inputs, features=np.pad(features, ((0, 0), (0, 0), (1, 0)), constant_values=7))
+    assert np.array_equal(NetworkRanker(network).score(wider), expected)
+
+
+def test_a_checkpoint_that_looks_at_what_is_not_computed_is_refused_by_the_name_of_it():
+    with pytest.raises(MissingFeatureError, match="it looks at covisitation, which this release does not compute"):
+        read_checkpoint(SHIPPED.read_bytes(), "it", [name for name in FEATURES if name != "covisitation"])
+
+
+def test_a_checkpoint_that_names_another_number_of_features_than_it_has_weights_for_is_refused(tmp_path: Path):
+    path = rewritten(tmp_path / "r.safetensors", features=json.dumps(FEATURES[1:]))
+    with pytest.raises(CheckpointError, match=r"its own config.*47 features, 46 are named"):
         load_checkpoint(path)
 
 

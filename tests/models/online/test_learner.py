@@ -23,7 +23,7 @@ def in_mood(mood: float, examples: list[SlateExample]) -> list[SlateExample]:
     """Let four features, as the hour and the device would, tell which mood a slate's user is in."""
     changed = []
     for example in examples:
-        features = np.frombuffer(example.features, np.float16).reshape(-1, N_FEATURES).copy()
+        features = np.frombuffer(example.features, np.float16).reshape(-1, len(FEATURES)).copy()
         features[:, [0, 1, 3, 4]] = mood
         changed.append(example._replace(features=features.tobytes()))
     return changed

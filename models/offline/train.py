@@ -12,13 +12,12 @@ from models.messages import Event, Item
 from models.numeric.arrays import Bools, Int64s
 from models.numeric.metrics import Accuracy, ranks_of
 from models.offline.walk import Examples, Progress, WalkConfig, walk
-from models.rankers.blend_ranker import BlendRanker
 from models.rankers.checkpoint import Checkpoint, save_checkpoint, weights_digest
 from models.rankers.fit import Report, TrainConfig, fit, losses_of
 from models.rankers.inputs import Inputs
 from models.rankers.losses import Loss
 from models.rankers.network import Network
-from models.rankers.served import NetworkRanker
+from models.rankers.served import BlendRanker, NetworkRanker
 
 
 @dataclass(frozen=True, slots=True)

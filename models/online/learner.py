@@ -17,13 +17,11 @@ from models.numeric.arrays import Doubles
 from models.numeric.metrics import concordance
 from models.online.loss_drift import DriftState, LossDrift
 from models.online.rehearsal import Reservoir
-from models.rankers.blend_ranker import BlendRanker
 from models.rankers.checkpoint import Checkpoint, MissingFeatureError, read_checkpoint
 from models.rankers.inputs import SlateExample, collate
-from models.rankers.learners import new_learner, restore_learner
+from models.rankers.learners import Learner, new_learner, restore_learner
 from models.rankers.network_learner import LearnerConfig
-from models.rankers.protocol import Learner, Ranker
-from models.rankers.served import NetworkRanker
+from models.rankers.served import BlendRanker, NetworkRanker, Ranker
 
 FORMAT = 1
 

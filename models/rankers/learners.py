@@ -1,13 +1,32 @@
-"""Every online learner by its name: new, from a checkpoint, or from a snapshot."""
+"""What a learner is, and every one by its name: new, from a checkpoint, or from a snapshot."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from models.names import FEATURES, LearnerName
+from models.numeric.arrays import Floats
 from models.rankers.checkpoint import Checkpoint, MissingFeatureError
 from models.rankers.ftrl import FTRL
+from models.rankers.inputs import Labelled
 from models.rankers.network_learner import LearnerConfig, NetworkLearner
 from models.rankers.networks import new_network
-from models.rankers.protocol import Learner
+from models.rankers.served import Ranker
+
+
+class Learner(Ranker, Protocol):
+    """A ranker that learns online. The same examples in the same batches make the same learner."""
+
+    def learn(self, labelled: Labelled) -> None:
+        """Take one step on a batch of slates."""
+
+    def losses(self, labelled: Labelled) -> Floats:
+        """Return one loss a slate, (B,); NaN for a slate that this loss can say nothing about."""
+
+    def snapshot(self) -> bytes:
+        """Pack all that learning goes on from."""
+
+    def checkpoint(self) -> Checkpoint:
+        """Freeze what has been learned, for serving; later steps do not change it."""
 
 
 def new_learner(name: LearnerName, config: LearnerConfig | None = None, start: Checkpoint | None = None) -> Learner:

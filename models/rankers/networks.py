@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from models.names import NetworkName
 from models.rankers.adapter import Adapted
 from models.rankers.gru import GRU, GRUConfig
 from models.rankers.linear import Linear
@@ -12,7 +13,7 @@ from models.rankers.mlp import MLP, MLPConfig
 from models.rankers.network import Network, NetworkConfig, tuples
 from models.rankers.neumf import NeuMF, NeuMFConfig
 
-KINDS: dict[str, tuple[type[Any], type[NetworkConfig]]] = {
+KINDS: dict[NetworkName, tuple[type[Any], type[NetworkConfig]]] = {
     "linear": (Linear, NetworkConfig),
     "mlp": (MLP, MLPConfig),
     "neumf": (NeuMF, NeuMFConfig),

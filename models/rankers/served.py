@@ -1,16 +1,35 @@
-"""A trained network made ready for serving: whole blocks, so that no score depends on the company it is in."""
+"""What serves: the order of the blend, or a trained network."""
+
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.names import FEATURES
 from models.numeric.arrays import Floats
 from models.rankers.inputs import Inputs
 from models.rankers.network import Network
 
 BLOCK = 64
 """Rows that a scored batch is filled up to a multiple of."""
+_BLEND_COLUMN = FEATURES.index("blend")
+
+
+class Ranker(Protocol):
+    """Scores candidates, keeping nothing between two calls; a query's scores depend on that query alone."""
+
+    def score(self, inputs: Inputs) -> Floats:
+        """Score the (B, C) candidates as (B, C) float32."""
+
+
+class BlendRanker:
+    """Ranks by the blend of the candidate sources."""
+
+    def score(self, inputs: Inputs) -> Floats:
+        """Take the (B, C) blend out of the features."""
+        return inputs.features[..., _BLEND_COLUMN]
 
 
 class NetworkRanker:
@@ -51,3 +70,23 @@ def _fill(rows: Tensor) -> Tensor:
     """Append zeros to (M, ...) up to a whole number of blocks."""
     missing = -len(rows) % BLOCK
     return torch.cat([rows, rows.new_zeros((missing, *rows.shape[1:]))]) if missing else rows
+
+
+class DeviceError(ValueError):
+    """There is no such device here; the text says which there are."""
+
+
+def require_device(name: str) -> None:
+    """Check that PyTorch can compute on a device.
+
+    Raises
+    ------
+    DeviceError
+        Where it cannot.
+    """
+    try:
+        torch.zeros(1, device=name)
+    # A build without CUDA asserts; which error it is else depends on the device.
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        found = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+        raise DeviceError(f"there is no device {name!r} here, there are {', '.join(found)}") from error

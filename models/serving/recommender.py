@@ -23,7 +23,7 @@ from models.user.query import Query
 
 if TYPE_CHECKING:
     from models.candidates.protocol import CandidateSource
-    from models.rankers.protocol import Ranker
+    from models.rankers.served import Ranker
 
 BLEND = "blend"
 """The order that needs no ranker."""

@@ -16,10 +16,9 @@ from models.messages import Event
 from models.names import FEATURE_SET, FEATURES, LEARNERS
 from models.online.attribution import AttributionConfig, UserAttribution
 from models.online.outcome import ShownItem, ShownSlate
-from models.rankers.blend_ranker import BlendRanker
 from models.rankers.inputs import N_HISTORY, Inputs, Labelled
 from models.rankers.learners import new_learner
-from models.rankers.served import NetworkRanker
+from models.rankers.served import BlendRanker, NetworkRanker
 
 N_QUERIES, N_CANDIDATES, N_SLATES, N_ITEMS = 128, 100, 32, 10
 NOW = 1_700_000_000_000

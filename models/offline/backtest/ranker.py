@@ -16,12 +16,11 @@ from models.offline.backtest.past_sessions import SessionNames
 from models.offline.backtest.session_protocol import Progress
 from models.offline.train import Gathered
 from models.offline.walk import WalkConfig, labelled, walk
-from models.rankers.blend_ranker import BlendRanker
 from models.rankers.checkpoint import Checkpoint, weights_digest
 from models.rankers.fit import TrainConfig, fit
 from models.rankers.inputs import Inputs
 from models.rankers.network import Network
-from models.rankers.served import NetworkRanker
+from models.rankers.served import BlendRanker, NetworkRanker
 from models.serving.recommender import MOST_AT_ONCE, Recommender
 from models.strategy import Strategy
 from models.user.query import Query

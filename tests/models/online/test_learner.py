@@ -11,7 +11,7 @@ from models.rankers.checkpoint import Checkpoint
 from models.rankers.inputs import SlateExample, collate
 from models.rankers.learners import new_learner, restore_learner
 from models.rankers.network_learner import LearnerConfig
-from models.rankers.protocol import Ranker
+from models.rankers.served import Ranker
 from tests import places
 from tests.models.rankers.builders import BLEND, Rule, by_feature, some_slates
 

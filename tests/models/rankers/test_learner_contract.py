@@ -11,10 +11,9 @@ from models.names import LEARNERS, LearnerName
 from models.numeric.metrics import concordance
 from models.rankers.checkpoint import CheckpointError
 from models.rankers.inputs import Inputs, Labelled, collate
-from models.rankers.learners import new_learner, restore_learner
+from models.rankers.learners import Learner, new_learner, restore_learner
 from models.rankers.losses import Loss
 from models.rankers.network_learner import LearnerConfig
-from models.rankers.protocol import Learner
 from models.rankers.served import NetworkRanker
 from tests.models.rankers.builders import (
     Rule,

@@ -11,7 +11,6 @@ from safetensors.torch import save_file
 
 from models.names import FEATURES, NETWORKS, NetworkName
 from models.rankers.adapter import Adapted
-from models.rankers.blend_ranker import BlendRanker
 from models.rankers.checkpoint import (
     SHIPPED,
     CheckpointError,
@@ -24,8 +23,7 @@ from models.rankers.fit import TrainConfig, fit
 from models.rankers.inputs import Inputs
 from models.rankers.mlp import MLP, MLPConfig
 from models.rankers.networks import new_network
-from models.rankers.protocol import Ranker
-from models.rankers.served import NetworkRanker
+from models.rankers.served import BlendRanker, NetworkRanker, Ranker
 
 F = len(FEATURES)
 

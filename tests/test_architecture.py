@@ -1,6 +1,7 @@
 """The walls of the house: who may import whom, and that a name is written once."""
 
 import ast
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cache
@@ -221,3 +222,29 @@ def test_the_files_that_are_looked_at_are_the_project() -> None:
     assert {"models/strategy.py", "models/candidates/blend.py"} <= set(modules("models"))
     assert {"dataflows/learn.py", "dataflows/kafka/sink.py"} <= set(modules("dataflows"))
     assert Path(__file__).is_relative_to(ROOT)
+
+
+def test_the_map_of_the_code_is_the_folder_list() -> None:
+    for page, package in (("models/README.md", "models"), ("dataflows/README.md", "dataflows")):
+        named = {
+            cell for cell in re.findall(r"`([\w/]+)/`", (ROOT / page).read_text()) if (ROOT / package / cell).is_dir()
+        }
+        rooms = {
+            path.relative_to(ROOT / package).as_posix()
+            for path in (ROOT / package).rglob("*")
+            if path.is_dir() and any(path.glob("*.py")) and len(list(path.glob("*.py"))) > 1
+        }
+        assert rooms - named - {"offline/backtest"} == set(), page
+
+
+def test_every_file_that_the_docs_name_is_there() -> None:
+    pages = [path for path in ROOT.rglob("*.md") if not any(part.startswith(".") for part in path.parts[1:])]
+    missing = [
+        f"{page.relative_to(ROOT)}: {name}"
+        for page in pages
+        for name in re.findall(r"`([\w/]+\.(?:py|md|safetensors))`", page.read_text())
+        if not any(
+            (base / name).exists() for base in (ROOT, page.parent, *(d for d in page.parent.iterdir() if d.is_dir()))
+        )
+    ]
+    assert missing == []

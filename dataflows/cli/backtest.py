@@ -115,7 +115,7 @@ def backtest(
     """
     import torch  # noqa: PLC0415  # it and numba are slow
 
-    from dataflows.run.core_settings import item_side_config, profile_config  # noqa: PLC0415
+    from dataflows.run.text_spaces import text_space  # noqa: PLC0415
     from models.offline.backtest.config import BacktestConfig  # noqa: PLC0415
     from models.offline.backtest.field import DEFAULT  # noqa: PLC0415
     from models.offline.backtest.over_time import over_time  # noqa: PLC0415
@@ -131,8 +131,10 @@ def backtest(
         ties=ties.value,
         warmup=warmup,
         learn_every=learn_every,
-        profile=profile_config(settings),
-        item_side=item_side_config(settings),
+        events=settings.events,
+        profile=settings.profile,
+        item_side=settings.learn,
+        texts=text_space(settings.learn.text),
     )
     if protocol is Protocol.SESSION:
         outcomes = _sessions(_asked(train, "--train"), _asked(test, "--test"), catalog, config, settings, console)

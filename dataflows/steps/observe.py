@@ -10,7 +10,7 @@ from bytewax.operators import KeyedStream
 
 from dataflows.codecs import Decoder
 from dataflows.records import Record
-from dataflows.run.settings import EventSettings
+from models.events import EventConfig
 from models.experiments.judge.observations import Act, Exposure, Impression, Observation, SlateSent
 from models.messages import Assignment, DeadLetter, Event, Id, Version
 from models.names import FEATURE_SET, FEATURES
@@ -47,7 +47,7 @@ def observe_events(
     step_id: str,
     records: Stream[Record],
     decode: Callable[[list[Record]], list[Event | DeadLetter]],
-    settings: EventSettings,
+    settings: EventConfig,
     counts: Counter[str],
 ) -> KeyedStream[Observation | None]:
     """Decode events into acts and impressions; leave out those without consent and those that say dislike.
@@ -69,7 +69,7 @@ def observe_events(
     return op.flat_map_batch(step_id, records, mapper)
 
 
-def observation_of(event: Event, record: Record, settings: EventSettings) -> Act | Impression | None:
+def observation_of(event: Event, record: Record, settings: EventConfig) -> Act | Impression | None:
     """Reduce an event; None where it is neither an impression nor something that the user wanted."""
     slate = hash64(event.recommendation_id) if event.recommendation_id else 0
     name, item = hash64(event.event_id), hash64(event.item_id)

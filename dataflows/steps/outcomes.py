@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 
 import bytewax.operators as op
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
-from models.experiments.judge.journal import OutcomeConfig
+from models.config import ImpressionKind, OutcomeConfig
 from models.experiments.judge.observations import Observation
 from models.experiments.judge.user_outcomes import Change, UserOutcomes
 
@@ -19,12 +20,13 @@ class OutcomesLogic(StatefulBatchLogic[Observation | None, Change, bytes]):
         self,
         packed: bytes | None,
         config: OutcomeConfig,
+        impressions: ImpressionKind,
         rest: timedelta,
         clock: Callable[[], datetime],
         counts: Counter[str],
     ) -> None:
-        self._config = config
-        self._user = UserOutcomes(config, packed)
+        self._new_user = partial(UserOutcomes, config, impressions)
+        self._user = self._new_user(packed)
         self._rest = rest
         self._clock = clock
         self._counts = counts
@@ -39,7 +41,7 @@ class OutcomesLogic(StatefulBatchLogic[Observation | None, Change, bytes]):
             erased = values.index(None)
             changes.append(self._observe(values[:erased]))
             changes.append(self._user.withdraw())
-            self._user = UserOutcomes(self._config)
+            self._user = self._new_user()
             values = values[erased + 1 :]
         changes.append(self._observe(values))
         told = [change for change in changes if change is not None]
@@ -68,6 +70,7 @@ def outcomes(
     step_id: str,
     observed: KeyedStream[Observation | None],
     config: OutcomeConfig,
+    impressions: ImpressionKind,
     rest: timedelta,
     clock: Callable[[], datetime],
     counts: Counter[str],
@@ -81,4 +84,6 @@ def outcomes(
     clock : aware, as the engine's notifications are.
     counts : what could not be used is added to, by reason.
     """
-    return op.stateful_batch(step_id, observed, lambda packed: OutcomesLogic(packed, config, rest, clock, counts))
+    return op.stateful_batch(
+        step_id, observed, lambda packed: OutcomesLogic(packed, config, impressions, rest, clock, counts)
+    )

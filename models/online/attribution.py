@@ -7,55 +7,26 @@ changes no outcome, and an item without feedback becomes a negative when its win
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
 
+from models.config import AttributionConfig
 from models.messages import Event
-from models.names import EVENT_WEIGHTS
+from models.names import FEATURE_SET
 from models.numeric.arrays import Floats
 from models.numeric.ids import hash64
 from models.online.attribution_state import HistoryAct, PendingFeedback, PendingSlate
-from models.online.outcome import ClosedSlate, ImpressionKind, Outcome, ShownSlate
+from models.online.outcome import ClosedSlate, Outcome, ShownSlate
 from models.rankers.inputs import N_HISTORY
 
 IMPRESSION = "impression"
+MAX_EVENTS = 1_024
+"""Events of a user that wait at a time; more are given up, the oldest first, and counted."""
 MAX_ACTS = 64
 """Newest acts kept, for the histories of slates that come later."""
 
 Refusal: TypeAlias = Literal["empty", "repeated", "late", "no_consent", "no_feedback"]
-
-
-@dataclass(frozen=True, slots=True)
-class AttributionConfig:
-    """What counts for what."""
-
-    impressions: ImpressionKind = "slate"
-    """`slate`: an item was shown when its slate was made. `event`: when the platform's `impression` event says so."""
-    window_ms: int = 1_800_000
-    """How long after its impression an item's feedback counts, for types that `windows_ms` does not name."""
-    windows_ms: Mapping[str, int] = field(default_factory=dict)
-    wait_ms: int = 600_000
-    """Longest time from a slate to an `impression` event of it; only where `impressions` is `event`."""
-    lateness_ms: int = 600_000
-    """How long after its windows a slate still waits for what comes late."""
-    event_weights: Mapping[str, float] = field(default_factory=EVENT_WEIGHTS.copy)
-    """A type above 0 makes a positive of that weight, below 0 a negative; a type of weight 0 is no feedback."""
-    max_slates: int = 128
-    max_events: int = 1_024
-    feature_set: str | None = None
-    """Whose logged features are kept; None keeps none."""
-
-    def window_of(self, event_type: str) -> int:
-        """Return how long feedback of a type counts, ms."""
-        return self.windows_ms.get(event_type, self.window_ms)
-
-    @property
-    def closes_after_ms(self) -> int:
-        """How long after it was made a slate is decided."""
-        longest = max(self.window_ms, *self.windows_ms.values(), 0)
-        return longest + self.lateness_ms + (self.wait_ms if self.impressions == "event" else 0)
 
 
 class UserAttribution:
@@ -63,14 +34,27 @@ class UserAttribution:
 
     Parameters
     ----------
-    config : what counts for what.
+    config : windows and bounds.
+    weights : of each event type; above 0 it makes a positive of that weight, below 0 a negative, 0 is no feedback.
     counts : what is not attributed is added to, by reason.
     """
 
-    __slots__ = ("acts", "closed_until", "config", "counts", "events", "events_at", "slates", "slates_at", "used")
+    __slots__ = (
+        "acts",
+        "closed_until",
+        "config",
+        "counts",
+        "events",
+        "events_at",
+        "slates",
+        "slates_at",
+        "used",
+        "weights",
+    )
 
-    def __init__(self, config: AttributionConfig, counts: Counter[str]) -> None:
+    def __init__(self, config: AttributionConfig, weights: Mapping[str, float], counts: Counter[str]) -> None:
         self.config = config
+        self.weights = weights
         self.counts = counts
         self.slates: dict[int, PendingSlate] = {}
         self.events: dict[int, PendingFeedback] = {}
@@ -92,7 +76,7 @@ class UserAttribution:
             return "repeated"
         if slate.created_at + config.closes_after_ms <= self.closed_until:
             return "late"
-        keep = config.feature_set == slate.feature_set
+        keep = slate.feature_set == FEATURE_SET
         rows = [item.features for item in slate.items] if keep else []
         self.slates[name] = PendingSlate(
             name,
@@ -118,7 +102,7 @@ class UserAttribution:
         config, at = self.config, event.timestamp
         if not event.consent:
             return "no_consent"
-        weight = config.event_weights.get(event.event_type, 0.0)
+        weight = self.weights.get(event.event_type, 0.0)
         is_impression = event.event_type == IMPRESSION
         self.events_at = max(self.events_at, at)
         if not weight and not (is_impression and config.impressions == "event"):
@@ -133,7 +117,7 @@ class UserAttribution:
         self.events[name] = PendingFeedback(name, at, item, event.event_type, event.value or 0.0, slate)
         if weight > 0:
             self._remember(HistoryAct(at, item))
-        if len(self.events) > config.max_events:
+        if len(self.events) > MAX_EVENTS:
             self._drop(min(self.events.values(), key=lambda seen: (seen.at, seen.name)), "events_given_up")
         return None
 
@@ -188,7 +172,7 @@ class UserAttribution:
     def _outcome(
         self, shown: PendingSlate, place: int, at: int, feedback: list[PendingFeedback], features: Floats
     ) -> Outcome:
-        weights = [self.config.event_weights[seen.kind] for seen in feedback]
+        weights = [self.weights[seen.kind] for seen in feedback]
         liked = max(weights, default=0.0) > 0
         return Outcome(
             shown.recommendation_id,
@@ -232,7 +216,7 @@ class UserAttribution:
 
     def _feedback_on(self, impressions: Mapping[int, int]) -> list[PendingFeedback]:
         """Return what may be feedback on the impressions and has not been attributed yet."""
-        window_of = self.config.window_of
+        window_of = self.config.window_ms_of
         return [
             seen
             for seen in self.events.values()
@@ -255,7 +239,7 @@ class UserAttribution:
         """Find the slate that feedback goes to: the one it names, else the newest impression before it."""
         for at, _, name in newest_first:
             if at <= seen.at and seen.slate in {0, name}:
-                return name if seen.at - at <= self.config.window_of(seen.kind) else None
+                return name if seen.at - at <= self.config.window_ms_of(seen.kind) else None
         return None
 
     def _remember(self, act: HistoryAct) -> None:

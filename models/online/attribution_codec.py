@@ -1,10 +1,12 @@
 """One user's waiting slates and events as bytes: what a snapshot of attribution holds."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 import msgspec
 
-from models.online.attribution import AttributionConfig, UserAttribution
+from models.config import AttributionConfig
+from models.online.attribution import UserAttribution
 from models.online.attribution_state import HistoryAct, PendingFeedback, PendingSlate
 
 FORMAT = 1
@@ -26,7 +28,9 @@ def pack(user: UserAttribution) -> bytes:
     return bytes([FORMAT]) + msgspec.msgpack.encode(body)
 
 
-def unpack(packed: bytes, config: AttributionConfig, counts: Counter[str]) -> UserAttribution:
+def unpack(
+    packed: bytes, config: AttributionConfig, weights: Mapping[str, float], counts: Counter[str]
+) -> UserAttribution:
     """Restore what `pack` returned; the configuration may have changed since.
 
     Raises
@@ -40,7 +44,7 @@ def unpack(packed: bytes, config: AttributionConfig, counts: Counter[str]) -> Us
         body = msgspec.msgpack.decode(packed[1:], type=_BODY)
     except msgspec.DecodeError as error:
         raise ValueError(f"a user's attribution is damaged: {error}") from error
-    user = UserAttribution(config, counts)
+    user = UserAttribution(config, weights, counts)
     user.events_at, user.slates_at, user.closed_until = body[:3]
     user.slates = {shown.name: shown for shown in body[3]}
     user.events = {seen.name: seen for seen in body[4]}

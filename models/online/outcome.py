@@ -1,11 +1,9 @@
 """What attribution reads of a slate, and what it says became of it."""
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
 
+from models.config import ImpressionKind
 from models.numeric.arrays import Floats
-
-ImpressionKind: TypeAlias = Literal["slate", "event"]
 
 
 @dataclass(frozen=True, slots=True)

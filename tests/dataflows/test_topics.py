@@ -1,7 +1,8 @@
 import pytest
 
-from dataflows.topics import ATTRIBUTION_WINDOW_S, TOPICS, Topic, declare
+from dataflows.topics import TOPICS, Topic, declare
 from models import messages
+from models.config import MAX_WINDOW_S
 
 
 def by_name(topics: tuple[Topic, ...]) -> dict[str, Topic]:
@@ -34,7 +35,7 @@ def test_a_prefix_is_put_before_every_name_and_changes_nothing_else() -> None:
     assert [(topic.cleanup, topic.config) for topic in prefixed] == [(topic.cleanup, topic.config) for topic in plain]
 
 
-@pytest.mark.parametrize("window_s", [1, ATTRIBUTION_WINDOW_S, 90 * 86_400])
+@pytest.mark.parametrize("window_s", [1, MAX_WINDOW_S, 90 * 86_400])
 def test_a_slate_is_neither_compacted_nor_deleted_while_feedback_on_it_counts(window_s: int) -> None:
     topics = by_name(declare("", window_s))
     for name in ("recommendations", "assignments"):

@@ -41,7 +41,7 @@ class Field:
         self.settings = Settings(preset=preset)
         learn = self.settings.learn
         self.table = ItemTable(
-            NOW, half_life_short_ms=learn.half_life_short_s * SECOND, half_life_long_ms=learn.half_life_long_s * SECOND
+            NOW, half_life_short_ms=learn.half_life_short_ms, half_life_long_ms=learn.half_life_long_ms
         )
         self.table.apply_items(items, [])
         catalog = [Record(0, n, NOW, item.item_id.encode(), orjson.dumps(item)) for n, item in enumerate(items)]

@@ -1,11 +1,12 @@
 from itertools import pairwise
+from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.experiments.judge.journal import OutcomeConfig
+from models.config import ImpressionKind, OutcomeConfig
 from models.experiments.judge.metrics import PLACE
 from models.experiments.judge.observations import Observation
 from models.experiments.judge.user_outcomes import MAX_OPEN, UserOutcomes
@@ -24,52 +25,54 @@ OBSERVATIONS: st.SearchStrategy[Observation] = st.one_of(
 )
 
 
-@given(st.lists(OBSERVATIONS, max_size=25), st.randoms(use_true_random=False), st.sampled_from(["slate", "event"]))
-def test_the_order_of_arrival_changes_nothing(observations: list[Observation], random: object, impressions: str):
-    config = OutcomeConfig(impressions=impressions)  # type: ignore[arg-type]
+@given(
+    st.lists(OBSERVATIONS, max_size=25), st.randoms(use_true_random=False), st.sampled_from(get_args(ImpressionKind))
+)
+def test_the_order_of_arrival_changes_nothing(
+    observations: list[Observation], random: object, impressions: ImpressionKind
+):
     # One of each place, since of two observations at one place the first to come counts.
     known = [is_exposed(0), *{(type(o), o.at, o.id): o for o in observations}.values()]
     shuffled = list(known)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert outcome_of(shuffled, config) == outcome_of(known, config)
-    at_once = UserOutcomes(config)
+    assert outcome_of(shuffled, impressions=impressions) == outcome_of(known, impressions=impressions)
+    at_once = UserOutcomes(OutcomeConfig(), impressions)
     at_once.observe(shuffled)
     change = at_once.change(shuffled)
     assert change is not None
-    assert change.new == list(outcome_of(known, config).values())
+    assert change.new == list(outcome_of(known, impressions=impressions).values())
 
 
 @given(st.lists(OBSERVATIONS, max_size=90), st.integers(0, 89))
 def test_a_packed_user_goes_on_as_if_nothing_had_been(observations: list[Observation], cut: int):
     config = OutcomeConfig()
-    through, first = UserOutcomes(config), UserOutcomes(config)
+    through, first = UserOutcomes(config, "slate"), UserOutcomes(config, "slate")
     resumed = first
     for place, observation in enumerate(observations):
         if place == cut:
-            resumed = UserOutcomes(config, first.pack())
+            resumed = UserOutcomes(config, "slate", first.pack())
         assert resumed.observe([observation]) == through.observe([observation])
         assert resumed.change([observation]) == through.change([observation])
     assert resumed.pack() == through.pack()
 
 
 def test_a_repeat_is_known_and_what_too_many_have_overtaken_is_late():
-    user = UserOutcomes(OutcomeConfig())
+    user = UserOutcomes(OutcomeConfig(), "slate")
     assert user.observe([acts(1), acts(1)]) == {"repeated": 1}
     assert not user.observe([acts(minute) for minute in range(10, 10 + MAX_OPEN)])
     assert user.observe([acts(0), acts(1), acts(2), acts(10)]) == {"late": 2, "repeated": 1}
 
 
 def test_a_first_exposure_is_never_too_late_and_counts_from_where_it_comes():
-    config = OutcomeConfig()
     overtaken = [acts(minute) for minute in range(1, MAX_OPEN + 11)]
-    change = changes_of([*overtaken, is_exposed(0)], config)[-1]
+    change = changes_of([*overtaken, is_exposed(0)])[-1]
     assert change.new is not None
     assert change.new[PLACE["activity"]] == [MAX_OPEN, 1, 0, 1]  # the ten before may have been the variant's doing
     assert len(changes_of([*overtaken, is_exposed(0), is_exposed(0.5, digest="older")])) == 1
 
 
 def test_users_hold_no_more_than_a_bound():
-    user = UserOutcomes(OutcomeConfig())
+    user = UserOutcomes(OutcomeConfig(), "slate")
     sizes = []
     for n in range(5 * MAX_OPEN):
         slate = is_shown(n / 100, *(2**62 + n + place for place in range(10)))
@@ -99,7 +102,7 @@ def test_users_in_no_experiment_change_nothing():
 
 
 def test_an_erasure_takes_back_what_was_told():
-    user = UserOutcomes(OutcomeConfig())
+    user = UserOutcomes(OutcomeConfig(), "slate")
     assert user.withdraw() is None
     user.observe([is_exposed()])
     told = user.change([is_exposed()])
@@ -111,7 +114,7 @@ def test_an_erasure_takes_back_what_was_told():
 
 def a_user() -> UserOutcomes:
     """With a past, settled and open observations, and told outcomes."""
-    user = UserOutcomes(OutcomeConfig())
+    user = UserOutcomes(OutcomeConfig(), "slate")
     acted = acts(2, 5, is_rating=True, value=4.0, written_at=9)
     begun = [is_shown(0, 5), acted, is_exposed(3), is_shown(4, 1, 2, novelty=0.5), sees(5, 2), acts(20, 2)]
     observations = [*begun, *(acts(30 + n) for n in range(MAX_OPEN))]
@@ -121,11 +124,11 @@ def a_user() -> UserOutcomes:
 
 
 def test_an_old_snapshot_still_loads():
-    user = UserOutcomes(OutcomeConfig(), GOLDEN.read_bytes())
+    user = UserOutcomes(OutcomeConfig(), "slate", GOLDEN.read_bytes())
     assert user.pack() == a_user().pack()
     assert user.withdraw() == a_user().withdraw()
 
 
 def test_a_state_of_another_format_is_refused():
     with pytest.raises(ValueError, match="format 9"):
-        UserOutcomes(OutcomeConfig(), b"\x09")
+        UserOutcomes(OutcomeConfig(), "slate", b"\x09")

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from dataflows.cli.main import app
 from dataflows.codecs import dead_letter, encode
-from dataflows.kafka.scan import scan
+from dataflows.kafka.reader import scan
 from dataflows.kafka.writer import KafkaWriter
 from dataflows.records import Record
 

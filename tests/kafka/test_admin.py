@@ -71,11 +71,13 @@ def test_a_topic_that_was_made_takes_messages_at_once(cluster: dict[str, str], t
     assert failures == [None] * len(declare(prefix))
 
 
-def test_two_prefixes_do_not_meet(topics: MakeTopics) -> None:
+def test_each_test_gets_a_prefix_of_its_own(topics: MakeTopics) -> None:
     assert topics() != topics()
 
 
-def test_what_the_cluster_refuses_is_said_in_its_words(cluster: dict[str, str], prefix: str) -> None:
+def test_a_topic_that_the_cluster_refuses_is_an_error_with_the_clusters_text(
+    cluster: dict[str, str], prefix: str
+) -> None:
     with pytest.raises(TopicError, match=f"would not make topic {prefix}slates: .*replicat"):
         create_topics(cluster, [a_topic(prefix)], 1, replication=1_000)
 

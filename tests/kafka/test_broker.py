@@ -147,7 +147,7 @@ def test_where_the_embedded_broker_is_not_installed_the_other_ways_are_named(
         choose_broker(None, None).__enter__()
 
 
-def test_a_broker_that_does_not_start_leaves_its_last_words(tmp_path: Path) -> None:
+def test_a_broker_that_does_not_start_is_an_error_with_the_end_of_its_log(tmp_path: Path) -> None:
     with pytest.raises(NoBrokerError, match=r"the script did not start(?s:.*)no space left"):
         Script(tmp_path).start()
 
@@ -158,7 +158,7 @@ def test_a_taken_port_is_named(own_broker: StartBroker, tmp_path: Path) -> None:
         EmbeddedBroker(tmp_path, port).start()
 
 
-def test_a_broker_dies_with_an_owner_that_is_killed(tmp_path: Path) -> None:
+def test_a_broker_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", OWNER, tmp_path], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
         port = int(owner.stdout.readline())

@@ -24,7 +24,7 @@ AGO_MS = 240_000
 """Of the first users, so that what they lead to is in force by now."""
 
 
-def test_who_comes_after_a_verdict_gets_the_better_variant_and_nobody_else_is_moved(
+def test_users_who_come_after_a_verdict_get_the_better_variant_and_nobody_else_is_moved(
     broker: str, topics: Callable[..., str], tmp_path: Path
 ) -> None:
     prefix = topics(2)

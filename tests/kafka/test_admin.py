@@ -75,9 +75,7 @@ def test_each_test_gets_a_prefix_of_its_own(topics: MakeTopics) -> None:
     assert topics() != topics()
 
 
-def test_a_topic_that_the_cluster_refuses_is_an_error_with_the_clusters_text(
-    cluster: dict[str, str], prefix: str
-) -> None:
+def test_a_topic_that_is_refused_is_an_error_with_the_clusters_text(cluster: dict[str, str], prefix: str) -> None:
     with pytest.raises(TopicError, match=f"would not make topic {prefix}slates: .*replicat"):
         create_topics(cluster, [a_topic(prefix)], 1, replication=1_000)
 

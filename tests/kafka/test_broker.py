@@ -101,7 +101,7 @@ def test_a_broker_does_not_make_topics_that_someone_asks_about(own_broker: Start
     assert "unheard-of" not in list_topics(client(process))
 
 
-def test_two_brokers_do_not_meet(own_broker: StartBroker) -> None:
+def test_two_brokers_share_no_topics(own_broker: StartBroker) -> None:
     one, other = own_broker(), own_broker()
     create_topics(client(one), [EVENTS], 1)
     assert EVENTS.name not in list_topics(client(other))

@@ -16,7 +16,7 @@ from rich.table import Table
 from dataflows.cli.line_plot import line_plot
 from dataflows.cli.preset_option import PresetOption
 from dataflows.errors import EddyError
-from dataflows.files.past import load_events, load_items
+from dataflows.files.event_files import load_events, load_items
 from dataflows.run import settings as configuration
 from dataflows.run.settings import Settings
 

@@ -8,7 +8,7 @@ import msgspec
 from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream
 
-from dataflows.codecs import Decoder
+from dataflows.codecs import Decoder, keyed
 from dataflows.records import Record
 from models.events import EventConfig
 from models.experiments.judge.observations import Act, Exposure, Impression, Observation, SlateSent
@@ -96,19 +96,16 @@ def observe_slates(
 
     Bad messages are only counted here, by reason: `learn` writes their dead letters.
     """
-    decode: Decoder[ObservedSlate] = Decoder("recommendations", ObservedSlate, _nothing_wrong, max_bytes)
+    decode = keyed(Decoder("recommendations", ObservedSlate, max_bytes), lambda slate: slate.user_id)
 
     def mapper(batch: list[Record]) -> list[Observed]:
         found: list[Observed] = []
-        for record in batch:
-            if record.value is None and record.key:
-                found.append((record.key.decode(errors="replace"), None))
-                continue
-            slate = decode([record])[0]
-            if isinstance(slate, DeadLetter):
-                counts[slate.reason] += 1
+        for entry, record in zip(decode(batch), batch, strict=True):
+            if isinstance(entry, DeadLetter):
+                counts[entry.reason] += 1
             else:
-                found.append((slate.user_id, _shown(slate, record)))
+                user, slate = entry
+                found.append((user, None if slate is None else _shown(slate, record)))
         return found
 
     return op.flat_map_batch(step_id, records, mapper)
@@ -136,19 +133,16 @@ def _novelty(slate: ObservedSlate) -> float | None:
 
 def decode_assignments(step_id: str, records: Stream[Record], max_bytes: int) -> Stream[Observed | DeadLetter]:
     """Decode assignments, and the tombstones of erased users; what does not decode is a dead letter."""
-    decode: Decoder[Assignment] = Decoder("assignments", Assignment, _nothing_wrong, max_bytes)
+    decode = keyed(Decoder("assignments", Assignment, max_bytes), lambda assignment: assignment.user_id)
 
     def mapper(batch: list[Record]) -> list[Observed | DeadLetter]:
         found: list[Observed | DeadLetter] = []
-        for record in batch:
-            if record.value is None and record.key:
-                found.append((record.key.decode(errors="replace"), None))
-                continue
-            assignment = decode([record])[0]
-            if isinstance(assignment, DeadLetter):
-                found.append(assignment)
+        for entry in decode(batch):
+            if isinstance(entry, DeadLetter):
+                found.append(entry)
             else:
-                found.append((assignment.user_id, _exposed(assignment)))
+                user, assignment = entry
+                found.append((user, None if assignment is None else _exposed(assignment)))
         return found
 
     return op.flat_map_batch(step_id, records, mapper)
@@ -164,7 +158,3 @@ def exposures(step_id: str, decoded: Stream[Observed | DeadLetter]) -> KeyedStre
     return op.flat_map_batch(
         step_id, decoded, lambda batch: [entry for entry in batch if not isinstance(entry, DeadLetter)]
     )
-
-
-def _nothing_wrong(_message: object, _record: Record) -> None:
-    """Whatever decodes can be used."""

@@ -8,7 +8,6 @@ from time import perf_counter
 import numpy as np
 
 from dataflows.codecs import encode, event_decoder
-from dataflows.following.tables import FixedTables
 from dataflows.recommend import profile_step
 from dataflows.records import Record
 from dataflows.run.settings import Settings
@@ -25,6 +24,7 @@ from models.user.profile import EventOutcome, Profile
 from models.user.query import Query
 from tests.benchmarks.engine import batches
 from tests.benchmarks.world import World, clock
+from tests.tables import FixedTables
 
 
 @dataclass(slots=True)

@@ -24,7 +24,7 @@ def test_cleanup_is_that_of_the_public_contract() -> None:
     }
 
 
-def test_what_the_platform_writes_and_reads_is_a_message_of_the_core() -> None:
+def test_every_public_topic_carries_a_message_of_the_core() -> None:
     public = {"events", "requests", "catalog", "erasures", "recommendations", "assignments", "dead-letters"}
     assert all(hasattr(messages, topic.value) for topic in TOPICS if topic.name in public)
 
@@ -45,11 +45,11 @@ def test_a_slate_is_neither_compacted_nor_deleted_while_feedback_on_it_counts(wi
         assert int(config["retention.ms"]) >= int(config["min.compaction.lag.ms"])
 
 
-def test_a_stop_message_reaches_every_process_through_one_partition() -> None:
+def test_only_the_control_topic_has_a_fixed_number_of_partitions_one() -> None:
     assert [topic.name for topic in TOPICS if topic.partitions is not None] == ["control"]
     assert by_name(TOPICS)["control"].partitions == 1
 
 
-def test_a_topics_settings_cannot_be_changed_in_passing() -> None:
+def test_a_topics_settings_cannot_be_changed() -> None:
     with pytest.raises(TypeError):
         TOPICS[0].config["retention.ms"] = "1"  # type: ignore[index]

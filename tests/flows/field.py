@@ -7,7 +7,6 @@ from typing import Any
 import orjson
 from bytewax.testing import TestingSink, TestingSource, run_main
 
-from dataflows.following.tables import FixedTables
 from dataflows.recommend import RecommendInputs, RecommendOutputs, build
 from dataflows.records import Record
 from dataflows.run.presets import PresetName
@@ -17,6 +16,7 @@ from models.items import ItemTable
 from models.messages import Item
 from models.serving.recommender import Recommender
 from tests.flows.learning import Run as Learning
+from tests.tables import FixedTables
 
 NOW = 1_700_000_000_000
 SECOND = 1_000

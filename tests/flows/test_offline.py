@@ -13,8 +13,7 @@ import pytest
 from bytewax.errors import BytewaxRuntimeError
 
 from dataflows.errors import EddyError, FencedError
-from dataflows.files.topics import FileSource
-from dataflows.following.file_tables import read_whole
+from dataflows.files.source import FileSource, read_whole
 from dataflows.run import runtime
 from dataflows.run.runtime import Health, run_flow
 from dataflows.run.settings import (

@@ -29,8 +29,9 @@ RankerName: TypeAlias = Literal["blend", LearnerName]
 NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
 LEARNERS: tuple[LearnerName, ...] = get_args(LearnerName)
 RANKERS: tuple[RankerName, ...] = get_args(RankerName)
-Loss: TypeAlias = Literal["cross_entropy", "mse", "softmax"]
+Loss: TypeAlias = Literal["softmax", "cross_entropy", "mse"]
 """What a network is trained by; `models.rankers.losses` has the formulae."""
+LOSSES: tuple[Loss, ...] = get_args(Loss)
 FineTune: TypeAlias = Literal["all", "adapter"]
 """What changes of a trained network: all its weights, or a small correction beside them."""
 

@@ -167,6 +167,7 @@ LISTS = {
     "EVENT_WEIGHTS": tuple(names.EVENT_WEIGHTS),
     "SOURCES": names.SOURCES,
     "RANKERS": names.RANKERS,
+    "LOSSES": names.LOSSES,
     "FEATURES": names.FEATURES,
     "MetricName": get_args(names.MetricName),
 }

@@ -9,8 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dataflows.cli.examinations import Finding, examine_all
-from dataflows.cli.preset_option import PresetOption
-from dataflows.cli.setting_list import all_settings
+from dataflows.cli.setting_list import PresetOption, all_settings
 from dataflows.run.presets import PRESETS, PresetName
 from dataflows.run.settings import SettingsError, load
 

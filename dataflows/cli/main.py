@@ -1,23 +1,14 @@
-"""The command `eddy`: one sub-command a module of `dataflows.cli`."""
+"""The command `eddy`: one sub-command a module of `dataflows.cli`, which is imported when the command is asked for."""
 
+import importlib
 import sys
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
-from dataflows.cli import (
-    backtest,
-    broker,
-    demo,
-    doctor,
-    models,
-    replay,
-    results,
-    run,
-    simulate,
-    topics,
-    train,
-    tune,
-)
 from dataflows.errors import fixable
 
 HELP = """
@@ -29,21 +20,87 @@ Without a cluster at hand, `eddy broker` runs a Kafka broker on this machine; th
 the topics, and `eddy doctor` says whether all is well.
 """
 
-app = typer.Typer(
-    name="eddy", help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown"
-)
-app.add_typer(topics.app)
-app.add_typer(models.app)
-app.command("broker")(broker.serve)
-app.command("demo")(demo.demo)
-app.command("run")(run.run)
-app.command("replay")(replay.replay_messages)
-app.command("train")(train.train)
-app.command("tune")(tune.tune)
-app.command("results")(results.results)
-app.command("simulate")(simulate.simulate_experiments)
-app.command("backtest")(backtest.backtest)
-app.command("doctor")(doctor.examine)
+COMMANDS = {
+    "topics": ("topics:app", "Make, list and check the topics that the flows read and write."),
+    "models": (
+        "models:app",
+        "List the versions of the rankers that `learn` has published, and choose which of them serves.",
+    ),
+    "broker": (
+        "broker:serve",
+        "Run a Kafka broker on this machine until Ctrl-C or SIGTERM: for trying Eddy out, not for production.",
+    ),
+    "demo": ("demo:demo", "Stream real film ratings through a broker and watch slates come back."),
+    "run": (
+        "run:run",
+        "Run a flow until SIGTERM or Ctrl-C, which drain it: state is kept, nothing is lost, exit code 0.",
+    ),
+    "replay": (
+        "replay:replay_messages",
+        "Write a file's messages onto a topic; or, with --dead-letters, the originals of the dead letters.",
+    ),
+    "train": ("train:train_ranker", "Train a ranker on a file of events, and say what it is worth beside the blend."),
+    "tune": ("tune:tune_ranker", "Search for the blend's weights and for a network's settings within a budget."),
+    "results": (
+        "results:results",
+        "Show what an experiment says now: its figures by variant, and how the lift of its goal has moved.",
+    ),
+    "simulate": (
+        "simulate:simulate_experiments",
+        "Plan an experiment: simulate it many times, by the rules that judge the real ones.",
+    ),
+    "backtest": ("backtest:backtest", "Judge the recommender, and every simpler way, on what people really did."),
+    "doctor": ("doctor:examine", "Look at settings, broker, topics, recovery folder, experiments and checkpoint."),
+}
+"""By name: where the command is, and its first line of help. Hence `eddy --help` imports none of them."""
+
+
+class CommandGroup(TyperGroup):
+    """Lists commands by their lines above, and imports the one that is asked for: torch alone takes a second."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find the command that the arguments begin with, as its own module declares it."""
+        name, known, rest = super().resolve_command(ctx, args)
+        return name, known and load_command(str(known.name)), rest
+
+
+def new_app(**options: Any) -> typer.Typer:
+    """Make a command line without commands."""
+    return typer.Typer(
+        name="eddy", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown", **options
+    )
+
+
+def load_command(name: str) -> Any:
+    """Import a command, which takes seconds where it needs torch and compiled kernels."""
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    found = getattr(importlib.import_module(f"dataflows.cli.{module}"), attribute)
+    app = new_app()
+    if isinstance(found, typer.Typer):
+        app.add_typer(found)
+    else:
+        app.command(name)(found)
+    return get_group(app).commands[name]
+
+
+app = new_app(cls=CommandGroup, help=HELP)
+for command_name, (_, line) in COMMANDS.items():
+    app.command(command_name, help=line)(lambda: None)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"eddy {version('eddy-recs')}")
+        raise typer.Exit
+
+
+@app.callback()
+def eddy(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Take the options that come before a command."""
 
 
 def main() -> None:

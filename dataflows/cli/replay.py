@@ -3,9 +3,8 @@
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 from rich.console import Console
@@ -22,16 +21,8 @@ from dataflows.topics import DEAD_LETTERS, TOPICS
 
 KEYS = {topic.name: topic.key for topic in TOPICS}
 
-
-class PlatformTopic(StrEnum):
-    """The topics that a platform writes."""
-
-    EVENTS = "events"
-    REQUESTS = "requests"
-    CATALOG = "catalog"
-    ERASURES = "erasures"
-
-
+PlatformTopic: TypeAlias = Literal["events", "requests", "catalog", "erasures"]
+"""The topics that a platform writes."""
 File = Annotated[
     Path | None, typer.Argument(help="Messages, one a line: .jsonl or .jsonl.gz.", show_default=False, dir_okay=False)
 ]
@@ -69,7 +60,7 @@ def replay_messages(
     pace = steady(rate) if rate else sped_up(speed_up) if speed_up else as_fast_as_possible
     settings = load_for_cluster()
     if file is not None:
-        name = topic or PlatformTopic.EVENTS
+        name = topic or "events"
         size = file.stat().st_size if file.suffix == ".jsonl" and file.is_file() else None
         _send(settings, name, keyed_messages(read_lines(file), KEYS[name]), pace, size)
         return

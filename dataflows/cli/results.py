@@ -1,6 +1,6 @@
 """`eddy results`: what an experiment says now."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -8,8 +8,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from dataflows.cli.experiment_results import newest_results
-from dataflows.cli.result_table import show
+from dataflows.cli.result_figures import show
 from dataflows.errors import EddyError
 from dataflows.files.source import FileSource, read_whole
 from dataflows.kafka.reader import scan
@@ -17,6 +16,7 @@ from dataflows.records import Record
 from dataflows.run import settings as configuration
 from dataflows.run.settings import Settings
 from dataflows.topics import EXPERIMENT_RESULTS
+from models.messages import ExperimentResult
 
 Name = Annotated[str | None, typer.Argument(help="The experiment.", show_default="all that have results")]
 Json = Annotated[
@@ -57,3 +57,22 @@ def _records(settings: Settings) -> Iterator[Record]:
     else:
         for batch in read_whole(FileSource(settings.topics.folder, topic, optional=True)):
             yield from batch
+
+
+def newest_results(records: Iterable[Record]) -> dict[str, ExperimentResult]:
+    """Keep the newest result of each experiment.
+
+    Raises
+    ------
+    EddyError : a record is no result.
+    """
+    decode = msgspec.json.Decoder(ExperimentResult).decode
+    newest: dict[str, ExperimentResult] = {}
+    for record in records:
+        try:
+            result = decode(record.value or b"")
+        except msgspec.MsgspecError as error:
+            where = f"{EXPERIMENT_RESULTS.name}/{record.partition}, offset {record.offset}"
+            raise EddyError(f"{where} is no result: {error}") from error
+        newest[result.experiment] = result
+    return newest

@@ -1,7 +1,6 @@
 """`eddy run`: one process of one flow."""
 
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -10,16 +9,10 @@ from dataflows.run import settings as configuration
 from dataflows.run.runtime import run_flow, store_folder
 from dataflows.run.worker import at_work
 
-
-class Flow(StrEnum):
-    """The flows that there are."""
-
-    RECOMMEND = "recommend"
-    LEARN = "learn"
-    EVALUATE = "evaluate"
+Flow = Annotated[Literal["recommend", "learn", "evaluate"], typer.Argument(help="Which flow to run.")]
 
 
-def run(flow: Annotated[Flow, typer.Argument(help="Which flow to run.")]) -> None:
+def run(flow: Flow) -> None:
     """Run a flow until SIGTERM or Ctrl-C, which drain it: state is kept, nothing is lost, exit code 0.
 
     `recommend` reads events and requests and writes slates and assignments; `learn` reads events and the

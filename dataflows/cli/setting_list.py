@@ -1,4 +1,4 @@
-"""Every setting as its reader needs it: the variable's name, the default, and what it means."""
+"""Settings on the command line: the option that names a preset, and all of them with default and meaning."""
 
 import ast
 import inspect
@@ -6,13 +6,24 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, is_dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import orjson
+import typer
 from pydantic import BaseModel
 
 from dataflows.run.presets import PRESETS, PresetName
 from dataflows.run.settings import Settings
+
+PresetOption: TypeAlias = Annotated[
+    PresetName | None,
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        envvar="EDDY_PRESET",
+        help=f"Settings for a field of use, where the environment says nothing else: {', '.join(PRESETS)}.",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import Annotated, TypeAlias
 
 import typer
 from rich.console import Console
@@ -16,53 +15,28 @@ from dataflows.files.event_files import load_events, load_items
 from dataflows.run import settings as configuration
 from dataflows.run.settings import Settings
 from models.messages import Event, Item
-
-if TYPE_CHECKING:
-    from models.offline.train import Training, TrainingConfig
-    from models.rankers.checkpoint import Checkpoint
-    from models.rankers.fit import Report, TrainConfig
+from models.names import FineTune, Loss, NetworkName
+from models.offline.train import Training, TrainingConfig, train
+from models.offline.walk import WalkConfig
+from models.rankers.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from models.rankers.fit import Report, TrainConfig
 
 Write: TypeAlias = Callable[[str, float, int], None]
 """Notes a figure by its name, its value and the epoch."""
-
-
-class Model(StrEnum):
-    """The networks that there are."""
-
-    LINEAR = "linear"
-    MLP = "mlp"
-    NEUMF = "neumf"
-    GRU = "gru"
-
-
-class LossName(StrEnum):
-    """What a network may learn by."""
-
-    SOFTMAX = "softmax"
-    CROSS_ENTROPY = "cross_entropy"
-    MSE = "mse"
-
-
-class Tuned(StrEnum):
-    """What of a trained network may learn further."""
-
-    ALL = "all"
-    ADAPTER = "adapter"
-
 
 Events = Annotated[Path, typer.Argument(help="What happened: events, one a line, .jsonl or .jsonl.gz.")]
 Catalog = Annotated[Path | None, typer.Option(help="The items: titles, categories, tags, prices. None: ids alone.")]
 Name = Annotated[str | None, typer.Option(help="What the data is called, in the version of the ranker.")]
 Out = Annotated[Path, typer.Option(help="The checkpoint, for EDDY_CHECKPOINT.")]
-Kind = Annotated[Model, typer.Option(help="mlp: features alone; neumf: who, too; gru: what came before, too.")]
-Loss = Annotated[
-    LossName | None,
+Kind = Annotated[NetworkName, typer.Option(help="mlp: features alone; neumf: who, too; gru: what came before, too.")]
+LossOption = Annotated[
+    Loss | None,
     typer.Option(help="softmax: first among all; cross_entropy, mse: each for itself.", show_default="softmax"),
 ]
 Start = Annotated[
     Path | None, typer.Option("--from", help="A checkpoint to go on from, instead of a new network.", dir_okay=False)
 ]
-FineTune = Annotated[Tuned, typer.Option(help="With --from: learn all weights, or a small correction beside them.")]
+Further = Annotated[FineTune, typer.Option(help="With --from: learn all weights, or a small correction beside them.")]
 Epochs = Annotated[int, typer.Option(min=1, help="At most so many; it stops once the newest slates get no better.")]
 Rate = Annotated[float, typer.Option(min=1e-6, help="Adam's learning rate.")]
 Decay = Annotated[float, typer.Option(min=0, help="Weight decay.")]
@@ -72,15 +46,15 @@ Device = Annotated[str, typer.Option(help="Where it computes: cpu, cuda.")]
 Board = Annotated[Path | None, typer.Option(help="A folder for TensorBoard's logs; needs the extra `train`.")]
 
 
-def train(
+def train_ranker(
     events: Events,
     out: Out,
     catalog: Catalog = None,
     name: Name = None,
-    model: Kind = Model.MLP,
-    loss: Loss = None,
+    model: Kind = "mlp",
+    loss: LossOption = None,
     start: Start = None,
-    fine_tune: FineTune = Tuned.ALL,
+    fine_tune: Further = "all",
     max_epochs: Epochs = 50,
     learning_rate: Rate = 3e-3,
     weight_decay: Decay = 1e-4,
@@ -99,23 +73,19 @@ def train(
     Set EDDY_CHECKPOINT to the file: `recommend` serves it to strategies that ask for its kind, and `learn` goes on
     from it where EDDY_RANKER__NAME says so.
     """
-    from models.offline.train import TrainingConfig  # noqa: PLC0415
-    from models.offline.walk import WalkConfig  # noqa: PLC0415  # torch is slow
-    from models.rankers.fit import TrainConfig  # noqa: PLC0415
-
     settings = configuration.load()
     console = Console(stderr=True)
     past, items = read_past(events, catalog, settings, console)
     trained = _load(start) if start else None
     config = TrainConfig(
-        kind=trained.kind if trained else model.value,
-        loss=loss.value if loss else trained.loss if trained else "softmax",
+        kind=trained.kind if trained else model,
+        loss=loss or (trained.loss if trained else "softmax"),
         learning_rate=learning_rate,
         weight_decay=weight_decay,
         batch_size=batch_size,
         max_epochs=max_epochs,
         seed=seed,
-        fine_tune=fine_tune.value,
+        fine_tune=fine_tune,
         device=device,
     )
     with _board(tensorboard) as write:
@@ -144,9 +114,7 @@ def walking(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True)
 
 
-def _load(path: Path) -> "Checkpoint":
-    from models.rankers.checkpoint import CheckpointError, load_checkpoint  # noqa: PLC0415  # torch is slow
-
+def _load(path: Path) -> Checkpoint:
     try:
         return load_checkpoint(path)
     except (OSError, CheckpointError) as error:
@@ -158,13 +126,11 @@ def _train(
     items: list[Item],
     name: str,
     out: Path,
-    config: "TrainingConfig",
-    start: "Checkpoint | None",
+    config: TrainingConfig,
+    start: Checkpoint | None,
     console: Console,
     write: Write,
-) -> "Training":
-    from models.offline.train import train  # noqa: PLC0415  # torch is slow
-
+) -> Training:
     with walking(console) as bar:
         walked = bar.add_task("walking through the past", total=len(past))
         try:
@@ -184,7 +150,7 @@ def _train(
             raise EddyError(f"{out} cannot be written: {error.strerror}") from error
 
 
-def _reporter(bar: Progress, write: Write) -> "Report":
+def _reporter(bar: Progress, write: Write) -> Report:
     def report(epoch: int, loss: float, valid: float) -> None:
         bar.console.print(f"epoch {epoch}: loss {loss:.4f}, validation {valid:.4f}", highlight=False)
         write("loss/train", loss, epoch)
@@ -193,7 +159,7 @@ def _reporter(bar: Progress, write: Write) -> "Report":
     return report
 
 
-def _tell(training: "Training", config: "TrainConfig", console: Console, write: Write) -> None:
+def _tell(training: Training, config: TrainConfig, console: Console, write: Write) -> None:
     [verdict] = training.verdicts
     table = Table("ranker", "HR@10", "MRR", "NDCG@10", title=f"on the {verdict.learned.n:,} slates after the training")
     for ranker, earned in (("blend", verdict.blend), (config.kind, verdict.learned)):

@@ -4,7 +4,7 @@ import json
 import math
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -14,20 +14,25 @@ from dataflows.cli.train import Catalog, Events, read_past, walking
 from dataflows.errors import EddyError
 from dataflows.run import settings as configuration
 from models.messages import Event, Item
-
-if TYPE_CHECKING:
-    from models.offline.tune import Trial, TuningConfig
+from models.names import NETWORKS
+from models.offline.tune import Trial, TuningConfig, tune
+from models.offline.walk import WalkConfig
 
 N_SHOWN = 5
+DEFAULTS = TuningConfig()
+TUNABLE = ("blend", *NETWORKS)
 
-Rankers = Annotated[list[str] | None, typer.Option("--ranker", help="What to try; may be given several times.")]
+Rankers = Annotated[
+    list[str] | None,
+    typer.Option("--ranker", help="What to try; may be given several times.", show_default=", ".join(DEFAULTS.rankers)),
+]
 Trials = Annotated[int, typer.Option(min=1, help="The budget: at most so many trials.")]
 Seconds = Annotated[float | None, typer.Option(min=1, help="The budget: after so long no trial begins.")]
 Seed = Annotated[int, typer.Option(help="Of the search.")]
 Json = Annotated[Path | None, typer.Option("--json", help="Write all trials to this file.")]
 
 
-def tune(
+def tune_ranker(
     events: Events,
     catalog: Catalog = None,
     rankers: Rankers = None,
@@ -42,17 +47,13 @@ def tune(
     of the slates that it made: the best one is that with the highest NDCG@10. It ends with the setting or the
     command that makes the best use of it; what lies behind the four fifths is left for `eddy train` to judge on.
     """
-    from models.offline.tune import TuningConfig  # noqa: PLC0415  # torch is slow
-    from models.offline.walk import WalkConfig  # noqa: PLC0415  # torch is slow
-    from models.rankers.networks import KINDS  # noqa: PLC0415  # torch is slow
-
-    chosen = tuple(rankers or ("blend", "linear", "mlp"))
-    if unknown := sorted(set(chosen) - {"blend", *KINDS}):
-        raise typer.BadParameter(f"no ranker is called {', '.join(unknown)}: there are blend, {', '.join(KINDS)}")
+    tried = tuple(rankers or DEFAULTS.rankers)
+    if unknown := sorted(set(tried) - set(TUNABLE)):
+        raise typer.BadParameter(f"no ranker is called {', '.join(unknown)}: there are {', '.join(TUNABLE)}")
     settings, console = configuration.load(), Console(stderr=True)
     past, items = read_past(events, catalog, settings, console)
     walk = WalkConfig((settings.strategy,))
-    config = TuningConfig(walk, chosen, n_trials=trials, seconds=seconds or math.inf, seed=seed)
+    config = TuningConfig(walk, tried, n_trials=trials, seconds=seconds or math.inf, seed=seed)
     found = _search(past, items, config, console)
     if out is not None:
         out.write_text(json.dumps([_told(trial) for trial in found], indent=2))
@@ -66,9 +67,7 @@ def tune(
     typer.echo(_advice(found[0], events, catalog))
 
 
-def _search(past: list[Event], items: list[Item], config: "TuningConfig", console: Console) -> "list[Trial]":
-    from models.offline.tune import tune  # noqa: PLC0415  # torch is slow
-
+def _search(past: list[Event], items: list[Item], config: TuningConfig, console: Console) -> list[Trial]:
     with walking(console) as bar:
         walked = bar.add_task("walking through the past", total=len(past))
         tried = bar.add_task("trying", total=config.n_trials)
@@ -86,7 +85,7 @@ def _search(past: list[Event], items: list[Item], config: "TuningConfig", consol
             raise EddyError(str(error)) from error
 
 
-def _told(trial: "Trial") -> dict[str, object]:
+def _told(trial: Trial) -> dict[str, object]:
     earned = trial.earned
     return {
         "ranker": trial.ranker,
@@ -98,7 +97,7 @@ def _told(trial: "Trial") -> dict[str, object]:
     }
 
 
-def _advice(best: "Trial", events: Path, catalog: Path | None) -> str:
+def _advice(best: Trial, events: Path, catalog: Path | None) -> str:
     """Say how the best settings are used."""
     if best.ranker == "blend":
         return f"EDDY_STRATEGY__SOURCES={shlex.quote(json.dumps(best.settings))}"

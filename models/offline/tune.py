@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from models.messages import Event, Item
-from models.names import SOURCES
+from models.names import LOSSES, SOURCES
 from models.numeric.arrays import Bools, Floats, Int64s
 from models.numeric.metrics import Accuracy, ranks_of
 from models.offline.train import Gathered, until
@@ -143,7 +143,7 @@ def _short(value: float) -> float:
 def _network(kind: str, train: Lists, config: TuningConfig) -> Callable[[Any, Lists], tuple[dict[str, Any], Floats]]:
     def attempt(trial: Any, valid: Lists) -> tuple[dict[str, Any], Floats]:
         settings = {
-            "loss": trial.suggest_categorical("loss", ["softmax", "cross_entropy", "mse"]),
+            "loss": trial.suggest_categorical("loss", list(LOSSES)),
             "learning_rate": _short(trial.suggest_float("learning_rate", 1e-4, 3e-2, log=True)),
             "weight_decay": _short(trial.suggest_float("weight_decay", 1e-6, 1e-2, log=True)),
             "batch_size": trial.suggest_categorical("batch_size", [64, 256, 1_024]),

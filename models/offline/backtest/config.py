@@ -1,11 +1,14 @@
 """How a backtest is run."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from models.config import ItemSideConfig, ProfileConfig
 from models.events import EventConfig
 from models.items.texts import HASHED, TextSpace
+
+Repeats: TypeAlias = Literal["collapse", "keep"]
+Ties: TypeAlias = Literal["strict", "order"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,12 +17,12 @@ class BacktestConfig:
 
     k: int = 20
     """Length of a slate."""
-    repeats: Literal["collapse", "keep"] = "collapse"
+    repeats: Repeats = "collapse"
     """`collapse`: of consecutive acts on one item within a session only the first counts, in all files, and what the
     user is on is never recommended. `keep`: every act counts, and it may be recommended."""
     exclude_seen: bool = False
     """Nothing that the user has acted on is recommended again."""
-    ties: Literal["strict", "order"] = "strict"
+    ties: Ties = "strict"
     """Prequential: whether acts of one user at the same time are foreseen from the same past, or each from those before
     it."""
     warmup: float = 0.1

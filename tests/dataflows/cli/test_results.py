@@ -6,8 +6,8 @@ import orjson
 import pytest
 from typer.testing import CliRunner, Result
 
-from dataflows.cli.lift_plot import HEIGHT, NOTHING_YET, WIDTH, plot_lifts
 from dataflows.cli.main import app
+from dataflows.cli.result_figures import HEIGHT, NOTHING_YET, WIDTH, plot_lifts
 from dataflows.errors import EddyError
 from dataflows.files.lines import write_line
 from dataflows.records import Outgoing

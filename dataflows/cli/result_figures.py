@@ -1,11 +1,15 @@
 """An experiment's result for the terminal: verdict, figures by variant, and the goal's lifts over time."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 
-from dataflows.cli.lift_plot import plot_lifts
 from models.experiments.judge.metrics import METRICS
-from models.messages import ExperimentResult, MetricResult
+from models.messages import ExperimentResult, MetricResult, ResultPoint
+
+WIDTH, HEIGHT = 72, 13
+NOTHING_YET = "nothing can be said of the lift yet"
 
 LOOKS = {"winner": "bold green", "harmful": "bold red", "mismatch": "bold yellow", "no difference": "bold"}
 
@@ -74,3 +78,39 @@ def _bounds(found: MetricResult) -> str:
     if low is None or high is None:
         return "not known yet"
     return f"{low:+.1%} to {high:+.1%}" if found.lift else f"{low:+.3g} to {high:+.3g}"
+
+
+def plot_lifts(history: Sequence[ResultPoint], treatment: str, title: str) -> str:
+    """Draw the bounds of a treatment's lift: users to the right, the lift upwards, a line at 0.
+
+    Where the band has left the line, it has decided. Looks before anything was known are left out; what is beyond the
+    scale, which the newer half of the looks sets, is cut off.
+    """
+    known = [(point.users, *bounds) for point in history if (bounds := _known(point, treatment)) is not None]
+    if not known:
+        return f"{title}: {NOTHING_YET}"
+    columns = [known[round(column * (len(known) - 1) / (WIDTH - 1))] for column in range(WIDTH)]
+    newer = known[len(known) // 2 :]
+    bottom, top = min(0.0, *(low for _, low, _ in newer)), max(0.0, *(high for _, _, high in newer))
+    step = (top - bottom) / (HEIGHT - 1) or 1.0
+    lines = [title]
+    zero = round(-bottom / step)
+    for row in reversed(range(HEIGHT)):
+        marks = "".join(_mark(row, zero, (low - bottom) / step, (high - bottom) / step) for _, low, high in columns)
+        label = "0" if row == zero else f"{bottom + row * step:+.1%}" if row in (0, HEIGHT - 1) else ""
+        lines.append(f"{label:>8} │{marks}")
+    first, last = f"{known[0][0]:,}", f"{known[-1][0]:,} users"
+    lines.append(f"{'':>8} └{'─' * WIDTH}")
+    lines.append(f"{'':>10}{first}{last:>{WIDTH - len(first)}}")
+    return "\n".join(lines)
+
+
+def _known(point: ResultPoint, treatment: str) -> tuple[float, float] | None:
+    low, high = point.lifts.get(treatment, (None, None))
+    return None if low is None or high is None else (low, high)
+
+
+def _mark(row: int, zero: int, low: float, high: float) -> str:
+    if round(low) <= row <= round(high):
+        return "▒" if row == zero else "█" if row in (round(low), round(high)) else "░"
+    return "─" if row == zero else " "

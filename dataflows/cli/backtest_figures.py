@@ -1,21 +1,63 @@
-"""Lines over time as an SVG picture, which any browser shows."""
+"""What a backtest found: a table for the terminal, and lines over time as an SVG picture."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from html import escape
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from models.offline.backtest.over_time import OverTime
 
 WIDTH, HEIGHT, MARGIN, LEGEND = 900, 420, 50, 170
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#997700", "#bbbbbb", "#000000")
 """Tol's palette, which the colour-blind can tell apart."""
 
 
-def line_plot(title: str, at: Sequence[float], lines: Mapping[str, Sequence[float]]) -> str:
-    """Draw each line over the times `at` (Unix ms, rising), from 0 to the largest value.
+def show(report: Mapping[str, Any]) -> None:
+    """Print the table for people; wide enough for a file or a pipe, whatever the terminal."""
+    k = report["k"]
+    table = Table(title=f"{report['protocol']}, {report['n']:,} predictions")
+    table.add_column("", no_wrap=True)
+    for name in (f"HR@{k}", f"MRR@{k}", f"NDCG@{k}", "coverage", "novelty", "us p50", "us p99"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, figures in report["models"].items():
+        table.add_row(
+            name,
+            f"{figures['hr']:.4f} ±{_half_width(figures['hr_95']):.3f}",
+            f"{figures['mrr']:.4f} ±{_half_width(figures['mrr_95']):.3f}",
+            f"{figures['ndcg']:.4f}",
+            f"{figures['coverage']:.3f}",
+            f"{figures['novelty']:.1f}",
+            f"{figures['us_p50']:.0f}",
+            f"{figures['us_p99']:.0f}",
+            style="bold" if name == report["default"] else None,
+        )
+    console = Console(width=max(Console().width, 110))
+    console.print(table)
+    for figure, beside in report["significance"].items():
+        if beside is not None:
+            console.print(
+                f"{figure.upper()}: {report['default']} {beside['difference']:+.4f} beside {beside['baseline']} "
+                f"(95% {beside['difference_95'][0]:+.4f} to {beside['difference_95'][1]:+.4f}, p {beside['p']:.4f})",
+                highlight=False,
+            )
+
+
+def _half_width(bounds: list[float]) -> float:
+    """Return half the width of an interval."""
+    return (bounds[1] - bounds[0]) / 2
+
+
+def plot_hit_rates(title: str, over_time: OverTime) -> str:
+    """Draw each model's hit rates over time, from 0 to the largest value.
 
     Returns
     -------
-    The text of an SVG file; the last line is drawn boldest, above the others.
+    The text of an SVG file, which any browser shows; the last line is drawn boldest, above the others.
     """
+    at, lines = over_time.at.tolist(), {name: rates.tolist() for name, rates in over_time.hit_rates.items()}
     highest = max((max(values, default=0.0) for values in lines.values()), default=0.0) or 1.0
     first, last = (at[0], at[-1]) if at else (0.0, 1.0)
     across, up = WIDTH - 2 * MARGIN - LEGEND, HEIGHT - 2 * MARGIN

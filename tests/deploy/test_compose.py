@@ -76,7 +76,7 @@ def test_a_flow_can_write_to_its_volume_and_its_temporary_folder_alone() -> None
 
 
 @pytest.mark.parametrize("name", ["topics", *FLOWS])
-def test_the_settings_are_understood_and_lead_to_the_broker(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_are_valid_and_name_the_broker(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = settings_in(image_environment() | services()[name]["environment"], monkeypatch)
 
     advertised = services()["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]

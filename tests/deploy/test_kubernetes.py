@@ -45,7 +45,7 @@ def test_the_schemas_refuse_a_misspelt_field() -> None:
         kubernetes_validate.validate(misspelt, KUBERNETES[0], strict=True)
 
 
-def test_every_file_of_the_base_is_applied_but_the_secret_that_is_an_example() -> None:
+def test_every_file_of_the_base_is_applied_but_the_example_secret() -> None:
     listed = documents(BASE / "kustomization.yaml")[0]["resources"]
     files = {path.name for path in BASE.iterdir()} - {"kustomization.yaml"}
 
@@ -110,7 +110,7 @@ def test_a_headless_service_finds_the_processes_of_a_flow_before_they_are_ready(
 
 
 @BUILDS
-def test_whatever_selects_pods_selects_those_of_its_flow(built: list[Document]) -> None:
+def test_every_selector_matches_the_pods_of_its_own_flow(built: list[Document]) -> None:
     for name, flow in of_kind("StatefulSet", built).items():
         selectors = [
             flow["spec"]["selector"]["matchLabels"],
@@ -150,7 +150,7 @@ def test_every_process_has_its_own_place_in_the_list_of_addresses(
 
 
 @BUILDS
-def test_the_settings_of_every_pod_are_understood(built: list[Document], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_of_every_pod_are_valid(built: list[Document], monkeypatch: pytest.MonkeyPatch) -> None:
     for pod in pods(built).values():
         settings = settings_in(pod_environment(pod, built, 0), monkeypatch)
 
@@ -158,7 +158,7 @@ def test_the_settings_of_every_pod_are_understood(built: list[Document], monkeyp
         assert settings.recovery.folder == Path(only("VOLUME")) / "recovery"
 
 
-def test_the_secret_that_is_an_example_makes_an_encrypted_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_secret_makes_an_encrypted_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     credentials, certificates = (document["stringData"] for document in documents(SECRETS))
     kafka = settings_in(credentials, monkeypatch).kafka
     mounts = {m["name"]: m["mountPath"] for m in container_of(pods(kustomized(BASE))["recommend"])["volumeMounts"]}

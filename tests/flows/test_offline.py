@@ -90,6 +90,7 @@ def same_collector(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "calm_collector", lambda: None)
 
 
+@pytest.mark.slow
 def test_two_commands_turn_a_folder_of_events_into_slates(tmp_path: Path):
     folder = a_folder(tmp_path / "topics")
     environment = os.environ | {"EDDY_TOPICS__FOLDER": str(folder), "EDDY_HTTP__ENABLED": "false"}

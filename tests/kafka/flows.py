@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from dataflows.demo.broker_process import free_port
 from dataflows.kafka.admin import partitions_of
-from dataflows.kafka.reader import KafkaReader
+from dataflows.kafka.reader import KafkaReader, scan
 from dataflows.kafka.writer import KafkaWriter
 
 DEADLINE_S = 120
@@ -98,28 +98,21 @@ class Platform:
 
     def wait_for(self, topic: str, n: int) -> None:
         """Wait until a topic holds n messages."""
-        self._read(topic, n, to_rest=False)
+        reader, n_read = KafkaReader(self._client, [self._prefix + topic]), 0
+        deadline = time.monotonic() + DEADLINE_S
+        try:
+            while n_read < n:
+                assert time.monotonic() < deadline, f"{topic} holds {n_read} messages, not {n}"
+                n_read += sum(len(batch.records) for batch in reader.poll(0.1))
+        finally:
+            reader.close()
 
-    def read(self, topic: str, n: int) -> list[dict[str, Any]]:
-        """Read a topic from its beginning until n messages have come, then as long as any arrive.
+    def read(self, topic: str) -> list[dict[str, Any]]:
+        """Read all that a topic holds: once its flow has stopped, all that it will ever hold.
 
         The messages of one partition, and so of one user, come in the order in which they were written.
         """
-        return [json.loads(value) for value in self._read(topic, n, to_rest=True)]
-
-    def _read(self, topic: str, n: int, *, to_rest: bool) -> list[bytes]:
-        reader = KafkaReader(self._client, [self._prefix + topic])
-        read: list[bytes] = []
-        deadline = time.monotonic() + DEADLINE_S
-        try:
-            while time.monotonic() < deadline:
-                batches = reader.poll(1.0 if to_rest else 0.1)
-                read += [record.value or b"{}" for batch in batches for record in batch.records]
-                if len(read) >= n and not (to_rest and batches):
-                    break
-        finally:
-            reader.close()
-        return read
+        return [json.loads(record.value or b"{}") for record in scan(self._client, self._prefix + topic)]
 
     def lag(self, topic: str, group: str) -> int:
         """Count the messages of a topic that lie after the group's committed offsets."""

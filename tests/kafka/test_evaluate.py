@@ -27,7 +27,7 @@ N_USERS = 100
 
 def counted(platform: Platform) -> tuple[int, int]:
     """Users and their acts, as the newest result has them."""
-    variants = platform.read("experiment-results", 1)[-1]["variants"]
+    variants = platform.read("experiment-results")[-1]["variants"]
     acts = sum(
         variant["users"] * next(metric["value"] for metric in variant["metrics"] if metric["metric"] == "activity")
         for variant in variants
@@ -35,6 +35,7 @@ def counted(platform: Platform) -> tuple[int, int]:
     return sum(variant["users"] for variant in variants), round(acts)
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_is_killed_at_random_moments_counts_each_act_once(
     broker: str, topics: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -51,7 +52,7 @@ def test_an_evaluation_that_is_killed_at_random_moments_counts_each_act_once(
     rng = random.Random(7)  # noqa: S311 - no secret is made of it
     try:
         for number in (signal.SIGKILL, signal.SIGTERM):
-            n_results = len(platform.read("experiment-results", 0))
+            n_results = len(platform.read("experiment-results"))
             evaluate.start()
             platform.write(400, N_USERS)
             platform.wait_for("experiment-results", n_results + 1)

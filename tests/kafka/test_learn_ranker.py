@@ -72,6 +72,7 @@ def wait_for(flow: FlowUnderTest, text: str, times: int = 1) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_learner_that_is_killed_at_random_moments_learns_each_slate_once_and_its_versions_go_on(
     broker: str, topics: Callable[..., str], tmp_path: Path
 ) -> None:

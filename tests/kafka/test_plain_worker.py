@@ -67,6 +67,7 @@ def test_a_plain_worker_answers_probes_drains_on_sigterm_and_exits_0(
         assert process.wait(DEADLINE_S) == 0, log.read_text()
 
 
+@pytest.mark.slow
 def test_plain_workers_of_one_cluster_stop_together(broker: str, topics: Callable[..., str], tmp_path: Path) -> None:
     prefix = topics(2)
     platform = Platform(broker, prefix)
@@ -84,6 +85,7 @@ def test_plain_workers_of_one_cluster_stop_together(broker: str, topics: Callabl
     assert codes == [0, 0], [log.read_text() for log in logs]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "settings", "fault"),
     [

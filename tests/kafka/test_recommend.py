@@ -30,6 +30,7 @@ def assert_each_event_has_one_slate(slates: list[dict[str, Any]], n_events: int)
         assert n_events_of_user == list(range(1, len(n_events_of_user) + 1)), user
 
 
+@pytest.mark.slow
 def test_a_flow_that_is_killed_at_random_moments_loses_no_slate_and_writes_none_twice(
     broker: str, topics: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -51,13 +52,15 @@ def test_a_flow_that_is_killed_at_random_moments_loses_no_slate_and_writes_none_
             platform.write(200)
         flow.start()
         platform.write(4_000 - platform.n_written)
-        slates = platform.read("recommendations", platform.n_written)
+        platform.wait_for("recommendations", platform.n_written)
         assert flow.end(signal.SIGTERM) == 0, flow.log.read_text()
     finally:
         flow.close()
+    slates = platform.read("recommendations")
     assert_each_event_has_one_slate(slates, platform.n_written)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store_of_second", ["of_its_own", "first"])
 def test_a_second_copy_fences_the_first_and_nothing_is_lost_or_written_twice(
     broker: str, topics: Callable[..., str], tmp_path: Path, store_of_second: str
@@ -80,11 +83,12 @@ def test_a_second_copy_fences_the_first_and_nothing_is_lost_or_written_twice(
         assert second.end(signal.SIGTERM) == 0, second.log.read_text()
         second.start()
         platform.write(200)
-        slates = platform.read("recommendations", platform.n_written)
+        platform.wait_for("recommendations", platform.n_written)
         assert second.end(signal.SIGTERM) == 0, second.log.read_text()
     finally:
         first.close()
         second.close()
+    slates = platform.read("recommendations")
     assert_each_event_has_one_slate(slates, platform.n_written)
 
 
@@ -103,15 +107,15 @@ def test_five_kinds_of_bad_input_leave_five_dead_letters_with_five_reasons_and_s
         platform.write(20)
         platform.wait_for("recommendations", 40)
         assert flow.end(signal.SIGTERM) == 0, flow.log.read_text()
-        slates = platform.read("recommendations", 40)
-        letters = platform.read("dead-letters", 5)
     finally:
         flow.close()
+    slates, letters = platform.read("recommendations"), platform.read("dead-letters")
     assert_each_event_has_one_slate(slates, 40)
     reasons = sorted(letter["reason"] for letter in letters)
     assert reasons == ["future", "invalid_value", "malformed", "truncated", "wrong_type"]
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_users_stop_together_and_go_on_as_one(
     broker: str, topics: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -135,11 +139,12 @@ def test_two_processes_share_the_users_stop_together_and_go_on_as_one(
         assert all(" applied" in log for log in logs), logs
         alone.start()
         platform.write(200)
-        slates = platform.read("recommendations", 600)
+        platform.wait_for("recommendations", 600)
         assert alone.end(signal.SIGTERM) == 0, alone.log.read_text()
     finally:
         for flow in (*pair, alone):
             flow.close()
+    slates = platform.read("recommendations")
     assert_each_event_has_one_slate(slates, 600)
 
 
@@ -159,6 +164,7 @@ def test_after_a_clean_stop_the_consumer_group_stands_at_the_end_of_the_log(
     assert platform.lag("events", f"{prefix}eddy-recommend") == 0
 
 
+@pytest.mark.slow
 def test_a_broker_that_is_away_for_a_while_stops_no_flow_and_costs_no_slate(
     own_broker: Callable[..., BrokerProcess], tmp_path: Path
 ) -> None:
@@ -175,8 +181,9 @@ def test_a_broker_that_is_away_for_a_while_stops_no_flow_and_costs_no_slate(
         assert flow.is_running, flow.log.read_text()
         process.start()
         platform.write(200)
-        slates = platform.read("recommendations", 400)
+        platform.wait_for("recommendations", 400)
         assert flow.end(signal.SIGTERM) == 0, flow.log.read_text()
     finally:
         flow.close()
+    slates = platform.read("recommendations")
     assert_each_event_has_one_slate(slates, 400)

@@ -41,37 +41,37 @@ def test_the_session_protocol_writes_a_row_for_each_model_and_prints_a_table(tmp
     out = tmp_path / "out.json"
     result = eddy("--protocol", "session", "--train", train, "--test", test, "-k", 2, "--json", out)
     assert result.exit_code == 0, result.output
-    told = json.loads(out.read_text())
-    assert (told["protocol"], told["k"], told["n"], told["default"]) == ("session", 2, 4, "eddy")
-    assert set(told["models"]) == {
+    report = json.loads(out.read_text())
+    assert (report["protocol"], report["k"], report["n"], report["default"]) == ("session", 2, 4, "eddy")
+    assert set(report["models"]) == {
         "popularity", "recent_popularity", "sequential_rules", "covisitation", "session_knn", "content", "blend", "mlp",
         "eddy",
     }  # fmt: skip
-    for figures in told["models"].values():
+    for figures in report["models"].values():
         assert {"hr", "mrr", "ndcg", "coverage", "novelty", "us_p50", "us_p99"} <= figures.keys()
         assert figures["hr_95"][0] <= figures["hr"] <= figures["hr_95"][1]
-    # From c nobody went on, so that a after c is what no rule foresees.
-    assert told["models"]["sequential_rules"]["hr"] == 3 / 4
+    # From c nobody went on, so that a after c is what no rule predicts.
+    assert report["models"]["sequential_rules"]["hr"] == 3 / 4
     assert "4 predictions" in result.output
     assert "HR: eddy" in result.output
 
 
-def test_the_prequential_protocol_reports_users_by_how_much_is_known_of_them(tmp_path: Path):
+def test_the_prequential_protocol_reports_cold_starts_by_the_number_of_earlier_events(tmp_path: Path):
     events = a_file(tmp_path / "all.jsonl", ["abcab", "abc", "bca"])
     out, plot = tmp_path / "out.json", tmp_path / "plot.svg"
     asked = ("--protocol", "prequential", "--events", events, "--warmup", 0, "-k", 3)
     result = eddy(*asked, "--json", out, "--plot", plot)
     assert result.exit_code == 0, result.output
-    told = json.loads(out.read_text())
-    assert told["n"] == 11
-    assert {name: group["n"] for name, group in told["cold_start"]["by_earlier_events"].items()} == {
+    report = json.loads(out.read_text())
+    assert report["n"] == 11
+    assert {name: group["n"] for name, group in report["cold_start"]["by_earlier_events"].items()} == {
         "0": 3, "1": 3, "2-4": 5, "5+": 0,
     }  # fmt: skip
     lines = ET.fromstring(plot.read_text()).findall("{http://www.w3.org/2000/svg}polyline")  # noqa: S314
-    assert len(lines) == len(told["models"])
+    assert len(lines) == len(report["models"])
 
 
-def test_a_file_that_the_protocol_needs_is_asked_for(tmp_path: Path):
+def test_a_protocol_without_its_file_names_the_missing_option(tmp_path: Path):
     train = a_file(tmp_path / "train.jsonl", ["ab"])
     assert "--test" in eddy("--protocol", "session", "--train", train).output
     assert "--events" in eddy("--protocol", "prequential", "--train", train).output

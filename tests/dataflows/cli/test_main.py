@@ -1,18 +1,22 @@
 import os
 import signal
+import subprocess
 import sys
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from dataflows.cli.main import app, broker, main
+from dataflows.cli import broker
+from dataflows.cli.main import COMMANDS, app, load_command, main
 from dataflows.cli.setting_list import all_settings
 from dataflows.demo.broker_process import BrokerProcess, free_port
 from dataflows.kafka.check import check_topics
 from models.rankers.checkpoint import SHIPPED
 
+SLOW = {"torch", "numba", "river", "bytewax", "confluent_kafka", "pydantic", "scipy", "numpy"}
 EXPERIMENTS = """\
 experiments:
   - name: one
@@ -40,6 +44,15 @@ def eddy_as_a_program(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> objec
     return ended.value.code
 
 
+def loaded_by(code: str) -> set[str]:
+    """Run code in a process of its own; return which slow packages it has loaded when it ends."""
+    at_end = f"import atexit, sys; atexit.register(lambda: print('loaded', *({SLOW} & sys.modules.keys())))"
+    done = subprocess.run([sys.executable, "-c", f"{at_end}\n{code}"], capture_output=True, text=True, check=False)
+    last = done.stdout.splitlines()[-1].split()
+    assert last[0] == "loaded", done.stderr
+    return set(last[1:])
+
+
 def row(result: Result, subject: str) -> str:
     """Return doctor's first finding on a subject."""
     return next(line for line in result.output.splitlines() if line.split()[1:2] == [subject])
@@ -49,25 +62,52 @@ def row(result: Result, subject: str) -> str:
     "command",
     [
         (),
-        ("topics",),
+        *((name,) for name in COMMANDS),
         ("topics", "create"),
         ("topics", "list"),
         ("topics", "check"),
-        ("broker",),
-        ("doctor",),
-        ("replay",),
-        ("backtest",),
-        ("run",),
+        ("models", "list"),
+        ("models", "promote"),
+        ("models", "rollback"),
+        ("models", "release"),
     ],
 )
 def test_every_command_explains_itself(command: tuple[str, ...]) -> None:
     result = eddy(*command, "--help")
     assert result.exit_code == 0
-    assert "Usage: eddy" in result.output
+    assert " ".join(["Usage: eddy", *command]) in result.output
+
+
+def test_help_lists_every_command_with_its_own_first_line() -> None:
+    output = eddy("--help").output
+    for name, (_, line) in COMMANDS.items():
+        assert str(load_command(name).help).split("\n\n")[0].replace("\n", " ") == line
+        assert any(row.split()[1:2] == [name] for row in output.splitlines())
+
+
+def test_an_unknown_command_is_refused_with_the_nearest_one() -> None:
+    result = eddy("topcs")
+    assert result.exit_code == 2
+    assert "Did you mean 'topics'?" in result.output
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    result = eddy("--version")
+    assert (result.exit_code, result.output) == (0, f"eddy {version('eddy-recs')}\n")
+
+
+@pytest.mark.parametrize("arguments", ["['eddy', '--help']", "['eddy', '--version']", "['eddy']"])
+def test_help_and_version_load_neither_networks_nor_kernels_nor_the_engine(arguments: str) -> None:
+    code = f"import sys; sys.argv = {arguments}; from dataflows.cli.main import main; main()"
+    assert loaded_by(code) == set()
+
+
+def test_the_lists_of_names_load_nothing_heavy() -> None:
+    assert loaded_by("import models.names") == set()
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "reason"),
     [
         ("EDDY_HTTP__PORT", "many", "EDDY_HTTP__PORT: Input should be a valid integer"),
         ("EDDY_HTP__PORT", "1", "unknown setting EDDY_HTP__PORT"),
@@ -75,14 +115,14 @@ def test_every_command_explains_itself(command: tuple[str, ...]) -> None:
         ("EDDY_STRATEGY__N_ITEM", "5", "unknown setting EDDY_STRATEGY__N_ITEM: did you mean EDDY_STRATEGY__N_ITEMS?"),
     ],
 )
-def test_a_wrong_setting_is_told_in_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str, told: str
+def test_a_wrong_setting_is_named_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str, reason: str
 ) -> None:
     monkeypatch.setenv(name, value)
     assert eddy_as_a_program(monkeypatch, "topics", "list") == 1
     error = capsys.readouterr().err
     assert error.startswith("eddy: ")
-    assert told in error
+    assert reason in error
     assert error.count("\n") == 1
 
 
@@ -105,7 +145,7 @@ def test_checking_topics_without_a_broker_says_what_to_do(monkeypatch: pytest.Mo
     assert "eddy broker" in result.output
 
 
-def test_topics_of_files_are_not_asked_of_a_cluster(
+def test_topics_cannot_be_created_where_they_are_files(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("EDDY_TOPICS__FOLDER", str(tmp_path))
@@ -113,7 +153,7 @@ def test_topics_of_files_are_not_asked_of_a_cluster(
     assert "unset EDDY_TOPICS__FOLDER" in capsys.readouterr().err
 
 
-def test_doctor_tells_a_wrong_setting_and_looks_no_further() -> None:
+def test_doctor_names_a_wrong_setting_and_looks_no_further() -> None:
     result = eddy("doctor", EDDY_HTTP__PORT="many")
     assert result.exit_code == 1
     assert "EDDY_HTTP__PORT" in row(result, "settings")
@@ -128,7 +168,7 @@ def test_doctor_says_that_no_broker_answers(monkeypatch: pytest.MonkeyPatch) -> 
     assert "run `eddy broker`" in row(result, "broker")
 
 
-def test_doctor_warns_of_a_flow_that_forgets(tmp_path: Path) -> None:
+def test_doctor_warns_where_recovery_is_off(tmp_path: Path) -> None:
     off = eddy("doctor", EDDY_TOPICS__FOLDER=str(tmp_path), EDDY_RECOVERY__FOLDER="")
     assert row(off, "recovery").startswith("warning")
     on = eddy("doctor", EDDY_TOPICS__FOLDER=str(tmp_path), EDDY_RECOVERY__FOLDER=str(tmp_path / "new" / "er"))
@@ -155,7 +195,7 @@ def test_doctor_names_the_line_of_a_wrong_experiment(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"no checkpoint"])
-def test_doctor_refuses_what_is_no_checkpoint(tmp_path: Path, content: bytes | None) -> None:
+def test_doctor_refuses_a_missing_or_broken_checkpoint(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "model"
     if content is not None:
         file.write_bytes(content)
@@ -165,20 +205,25 @@ def test_doctor_refuses_what_is_no_checkpoint(tmp_path: Path, content: bytes | N
     assert str(file) in row(result, "checkpoint")
 
 
-def test_doctor_says_which_ranker_learns_and_from_what() -> None:
-    assert "none learns" in eddy("doctor").output
-    assert "mlp learns, but serves nobody" in eddy("doctor", EDDY_RANKER__NAME="mlp").output
-    told = eddy("doctor", EDDY_RANKER__NAME="gru", EDDY_STRATEGY__RANKER="gru").output
-    assert "gru learns, from nothing on" in told
+def test_doctor_says_which_ranker_learns_and_from_what(tmp_path: Path) -> None:
+    def finding(**settings: str) -> str:
+        return row(eddy("doctor", EDDY_TOPICS__FOLDER=str(tmp_path), **settings), "ranker")
+
+    assert "none learns" in finding()
+    assert "mlp learns, but serves nobody" in finding(EDDY_RANKER__NAME="mlp")
+    assert "gru learns, from nothing on" in finding(EDDY_RANKER__NAME="gru", EDDY_STRATEGY__RANKER="gru")
 
 
-def test_doctor_refuses_a_device_that_there_is_not_and_a_checkpoint_of_another_ranker() -> None:
-    assert "there is no device 'abacus' here, there are cpu" in eddy("doctor", EDDY_RANKER__DEVICE="abacus").output
-    told = eddy("doctor", EDDY_RANKER__NAME="gru", EDDY_CHECKPOINT=str(SHIPPED)).output
-    assert "holds the ranker 'mlp', but EDDY_RANKER__NAME is 'gru'" in told
+def test_doctor_refuses_an_unknown_device_and_a_checkpoint_of_another_ranker(tmp_path: Path) -> None:
+    def finding(**settings: str) -> str:
+        return row(eddy("doctor", EDDY_TOPICS__FOLDER=str(tmp_path), **settings), "ranker")
+
+    assert "there is no device 'abacus' here, there are cpu" in finding(EDDY_RANKER__DEVICE="abacus")
+    refused = finding(EDDY_RANKER__NAME="gru", EDDY_CHECKPOINT=str(SHIPPED))
+    assert "holds the ranker 'mlp', but EDDY_RANKER__NAME is 'gru'" in refused
 
 
-def test_every_setting_that_is_listed_may_be_given_as_it_is_listed(tmp_path: Path) -> None:
+def test_every_listed_default_is_a_valid_value(tmp_path: Path) -> None:
     listed = {setting.variable: setting.default for setting in all_settings()}
     result = eddy("doctor", **{**listed, "EDDY_TOPICS__FOLDER": str(tmp_path)})
     assert row(result, "settings").startswith("ok")
@@ -194,7 +239,7 @@ def test_settings_are_listed_with_default_and_meaning() -> None:
     assert all(f"{setting.variable}={setting.default}" in output for setting in listed.values())
 
 
-def test_settings_are_listed_as_a_preset_has_them() -> None:
+def test_settings_are_listed_with_a_presets_values() -> None:
     output = eddy("doctor", "--settings", "--preset", "courses").output
     assert "EDDY_PRESET=courses" in output
     assert 'EDDY_EVENTS__OWNING_TYPES=["complete"]' in output
@@ -204,14 +249,14 @@ def test_settings_are_listed_as_a_preset_has_them() -> None:
 def test_an_unknown_preset_is_refused_with_the_names_of_all() -> None:
     result = eddy("backtest", "--protocol", "session", "--preset", "vidoe")
     assert result.exit_code == 2
-    assert "session-shop, shop, video, articles" in result.output
+    assert "'session-shop', 'shop', 'video', 'articles'" in result.output
 
 
-class Rehearsed(BrokerProcess):
-    """A broker that is asked to stop as soon as it runs."""
+class StoppedAtOnce(BrokerProcess):
+    """A broker that gets a signal to stop as soon as it runs."""
 
     kind = "embedded"
-    description = "a rehearsed broker"
+    description = "a broker that is stopped at once"
 
     def commands(self) -> list[list[str]]:
         raise NotImplementedError
@@ -224,8 +269,8 @@ class Rehearsed(BrokerProcess):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_broker_cleanly(monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
-    monkeypatch.setattr(Rehearsed, "signal", number)
-    monkeypatch.setattr(broker, "EmbeddedBroker", Rehearsed)
+    monkeypatch.setattr(StoppedAtOnce, "signal", number)
+    monkeypatch.setattr(broker, "EmbeddedBroker", StoppedAtOnce)
     before = signal.getsignal(number)
     result = eddy("broker", KAFKA_HOME="")
     assert result.exit_code == 0

@@ -55,7 +55,7 @@ def test_the_newest_result_is_shown_with_its_figures(tmp_path: Path):
     assert "other" not in output
 
 
-def test_what_nobody_did_is_left_out_and_an_interleaved_credit_is_no_lift(tmp_path: Path):
+def test_metrics_without_data_are_left_out_and_interleaving_shows_credit_instead_of_lift(tmp_path: Path):
     metrics = [MetricResult(metric.name, 0.0, 0.0) for metric in METRICS]
     metrics[-1] = replace(metrics[-1], value=0.4, error=0.1, difference=(0.1, 0.7), p=0.01, verdict="winner")
     variants = [VariantResult("interleaved", 300, 12, 1.0, metrics)]
@@ -73,27 +73,27 @@ def test_all_experiments_are_shown_where_none_is_named(tmp_path: Path):
     assert "other: running" in output
 
 
-def test_a_decision_and_its_delta_are_told(tmp_path: Path):
+def test_a_decision_is_shown_with_its_delta(tmp_path: Path):
     output = eddy_results(a_topic(tmp_path, a_result(verdict="no difference")), "page").output
     assert "no difference within 2.0%" in output
     assert "first decided: no difference, at 700 users" in output
 
 
-def test_the_result_can_be_written_as_it_is(tmp_path: Path):
+def test_the_result_can_be_written_as_json(tmp_path: Path):
     out = tmp_path / "result.json"
     eddy_results(a_topic(tmp_path / "topics", a_result()), "page", "--json", str(out))
     assert json.loads(out.read_text()) == json.loads(orjson.dumps(a_result()))
 
 
 @pytest.mark.parametrize(("arguments", "text"), [(("none",), "there are results of page"), ((), "no result")])
-def test_what_is_not_there_is_said_with_what_is(arguments: tuple[str, ...], text: str, tmp_path: Path):
+def test_an_experiment_without_results_is_refused_by_name(arguments: tuple[str, ...], text: str, tmp_path: Path):
     folder = a_topic(tmp_path, *([a_result()] if arguments else []))
     error = eddy_results(folder, *arguments).exception
     assert isinstance(error, EddyError)
     assert text in str(error)
 
 
-def test_something_else_on_the_topic_is_named(tmp_path: Path):
+def test_a_record_that_is_no_result_is_named_by_its_offset(tmp_path: Path):
     folder = a_topic(tmp_path, a_result())
     with (folder / "experiment-results" / "00000.jsonl").open("ab") as file:
         file.write(b"{}\n")
@@ -104,7 +104,7 @@ def a_history(*bounds: tuple[float | None, float | None]) -> list[ResultPoint]:
     return [ResultPoint(n, 100 * (n + 1), {"t": pair}) for n, pair in enumerate(bounds)]
 
 
-def test_a_plot_shows_the_band_and_where_it_leaves_zero():
+def test_the_plot_shows_the_band_and_where_it_leaves_zero():
     lines = plot_lifts(a_history((None, None), (-0.1, 0.3), (0.1, 0.2)), "t", "lift").splitlines()
     assert lines[0] == "lift"
     assert len(lines) == HEIGHT + 3
@@ -115,6 +115,6 @@ def test_a_plot_shows_the_band_and_where_it_leaves_zero():
     assert lines[-1].split() == ["200", "300", "users"]
 
 
-def test_a_plot_without_a_known_lift_says_so():
+def test_the_plot_says_that_no_lift_is_known_yet():
     assert plot_lifts(a_history((None, None)), "t", "lift") == f"lift: {NOTHING_YET}"
     assert plot_lifts([], "t", "lift") == f"lift: {NOTHING_YET}"

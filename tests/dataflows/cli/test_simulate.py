@@ -12,7 +12,7 @@ def simulate(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["simulate", "--runs", "60", *arguments], env={"COLUMNS": "200"})
 
 
-def test_it_writes_the_figures_and_shows_them(tmp_path: Path):
+def test_the_figures_are_written_and_shown(tmp_path: Path):
     out = tmp_path / "figures.json"
     result = simulate("--looks", "20", "--lift", "0.1", "--json", str(out))
     assert result.exit_code == 0
@@ -31,7 +31,7 @@ def test_it_writes_the_figures_and_shows_them(tmp_path: Path):
     assert f"{figures['median_users_at_verdict']:,}" in result.output
 
 
-def test_where_nothing_was_called_there_is_no_number_of_users(tmp_path: Path):
+def test_without_a_verdict_there_is_no_number_of_users(tmp_path: Path):
     out = tmp_path / "figures.json"
     assert "never called" in simulate("--looks", "1", "--users", "300", "--json", str(out)).output
     assert json.loads(out.read_text())["median_users_at_verdict"] is None

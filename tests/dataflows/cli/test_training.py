@@ -31,7 +31,7 @@ def eddy(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "300"})
 
 
-def test_training_tells_each_epoch_and_what_the_ranker_earned(past: Path, tmp_path: Path):
+def test_training_prints_each_epoch_and_the_accuracy_of_the_ranker(past: Path, tmp_path: Path):
     out = tmp_path / "gru.safetensors"
     items = tmp_path / "items.jsonl"
     told = eddy("train", past, "--out", out, "--catalog", items, "--model", "gru", "--max-epochs", "2").output
@@ -63,12 +63,12 @@ def test_training_writes_logs_for_tensorboard(past: Path, tmp_path: Path):
     assert {"loss/train", "loss/test", "test/ndcg/mlp", "test/ndcg/blend"} <= set(logs.Tags()["scalars"])
 
 
-def test_a_checkpoint_to_go_on_from_that_is_none_is_named(past: Path, tmp_path: Path):
+def test_going_on_from_a_file_that_is_no_checkpoint_names_the_option(past: Path, tmp_path: Path):
     (tmp_path / "bad").write_bytes(b"garbage")
     assert "--from" in str(eddy("train", past, "--out", tmp_path / "r", "--from", tmp_path / "bad").exception)
 
 
-def test_tuning_ends_with_what_makes_use_of_it(past: Path, tmp_path: Path):
+def test_tuning_ends_with_the_setting_or_the_command_that_uses_the_best_trial(past: Path, tmp_path: Path):
     pytest.importorskip("optuna")
     found = tmp_path / "trials.json"
     blend = eddy("tune", past, "--ranker", "blend", "--trials", "3", "--json", found)
@@ -80,5 +80,5 @@ def test_tuning_ends_with_what_makes_use_of_it(past: Path, tmp_path: Path):
     assert "--model linear --loss" in command
 
 
-def test_tuning_refuses_a_ranker_that_there_is_not(past: Path):
+def test_tuning_refuses_an_unknown_ranker(past: Path):
     assert "no ranker is called svd" in eddy("tune", past, "--ranker", "svd").output

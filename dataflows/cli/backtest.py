@@ -136,9 +136,9 @@ def _sessions(
     with console.status(f"reading {train} and {test}"):
         past, future = load_events(train, settings.events), load_events(test, settings.events)
         items = load_items(catalog, settings.events) if catalog else []
-    with _progress(console) as tell:
+    with _progress(console) as progress:
         try:
-            return backtest_sessions(past, future, items, settings.strategy, config, time.perf_counter_ns, tell)
+            return backtest_sessions(past, future, items, settings.strategy, config, time.perf_counter_ns, progress)
         except ValueError as error:
             raise EddyError(f"{train}: {error}") from error
 
@@ -149,10 +149,10 @@ def _prequential(
     with console.status(f"reading {events}"):
         stream = load_events(events, settings.events)
         items = load_items(catalog, settings.events) if catalog else []
-    with _progress(console) as tell:
+    with _progress(console) as progress:
         return backtest_prequential(
             stream, items, settings.strategy, config,
-            time.perf_counter_ns, tell,
+            time.perf_counter_ns, progress,
         )  # fmt: skip
 
 
@@ -161,12 +161,12 @@ def _progress(console: Console) -> Iterator[Progress]:
     with walking(console) as bar:
         tasks: dict[str, int] = {}
 
-        def tell(what: str, n: int, of: int) -> None:
+        def report_progress(what: str, n: int, of: int) -> None:
             if what not in tasks:
                 tasks[what] = bar.add_task(what)
             bar.update(TaskID(tasks[what]), completed=n, total=of)
 
-        yield tell
+        yield report_progress
 
 
 def _write(text: str, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`eddy train`: a ranker from the past."""
+"""`eddy train`: a ranker trained on past events."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -89,9 +89,9 @@ def train_ranker(
         device=device,
     )
     with _board(tensorboard) as write:
-        made = TrainingConfig(WalkConfig((settings.strategy,)), config)
-        training = _train(past, items, name or events.name.split(".")[0], out, made, trained, console, write)
-        _tell(training, config, console, write)
+        training_config = TrainingConfig(WalkConfig((settings.strategy,)), config)
+        training = _train(past, items, name or events.name.split(".")[0], out, training_config, trained, console, write)
+        _show(training, config, console, write)
     console.print(f"{training.checkpoint.version}: {training.n_examples:,} examples, in {out}", highlight=False)
 
 
@@ -159,7 +159,7 @@ def _reporter(bar: Progress, write: Write) -> Report:
     return report
 
 
-def _tell(training: Training, config: TrainConfig, console: Console, write: Write) -> None:
+def _show(training: Training, config: TrainConfig, console: Console, write: Write) -> None:
     [verdict] = training.verdicts
     table = Table("ranker", "HR@10", "MRR", "NDCG@10", title=f"on the {verdict.learned.n:,} slates after the training")
     for ranker, earned in (("blend", verdict.blend), (config.kind, verdict.learned)):

@@ -1,4 +1,4 @@
-"""`eddy tune`: settings that rank a past best."""
+"""`eddy tune`: a search for the settings that rank the past best."""
 
 import json
 import math
@@ -56,13 +56,15 @@ def tune_ranker(
     config = TuningConfig(walk, tried, n_trials=trials, seconds=seconds or math.inf, seed=seed)
     found = _search(past, items, config, console)
     if out is not None:
-        out.write_text(json.dumps([_told(trial) for trial in found], indent=2))
+        out.write_text(json.dumps([_record(trial) for trial in found], indent=2))
     table = Table("ranker", "HR@10", "MRR", "NDCG@10", "settings", title=f"the best of {len(found)} trials")
     for trial in found[:N_SHOWN]:
         earned = trial.earned
-        told = ", ".join(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value
-                         in trial.settings.items())  # fmt: skip
-        table.add_row(trial.ranker, f"{earned.hit_rate:.4f}", f"{earned.mrr:.4f}", f"{earned.ndcg:.4f}", told)
+        settings_text = ", ".join(
+            f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+            for name, value in trial.settings.items()
+        )
+        table.add_row(trial.ranker, f"{earned.hit_rate:.4f}", f"{earned.mrr:.4f}", f"{earned.ndcg:.4f}", settings_text)
     console.print(table)
     typer.echo(_advice(found[0], events, catalog))
 
@@ -85,7 +87,7 @@ def _search(past: list[Event], items: list[Item], config: TuningConfig, console:
             raise EddyError(str(error)) from error
 
 
-def _told(trial: Trial) -> dict[str, object]:
+def _record(trial: Trial) -> dict[str, object]:
     earned = trial.earned
     return {
         "ranker": trial.ranker,

@@ -1,14 +1,9 @@
 """Trained rankers as the settings name them."""
 
-from typing import TYPE_CHECKING
-
 from dataflows.errors import EddyError
 from dataflows.run.settings import Settings
-
-if TYPE_CHECKING:
-    from models.rankers.checkpoint import Checkpoint
-
-# torch is slow to load, and some commands only ask whether a ranker is set at all.
+from models.rankers.checkpoint import SHIPPED, Checkpoint, CheckpointError, load_checkpoint
+from models.rankers.served import DeviceError, require_device
 
 
 def checked_device(settings: Settings) -> str:
@@ -18,8 +13,6 @@ def checked_device(settings: Settings) -> str:
     ------
     EddyError : there is no such device.
     """
-    from models.rankers.served import DeviceError, require_device  # noqa: PLC0415
-
     try:
         require_device(settings.ranker.device)
     except DeviceError as error:
@@ -27,22 +20,20 @@ def checked_device(settings: Settings) -> str:
     return settings.ranker.device
 
 
-def loaded_checkpoint(settings: Settings) -> "Checkpoint":
+def loaded_checkpoint(settings: Settings) -> Checkpoint:
     """Load the checkpoint that is named, else the one that comes with this release.
 
     Raises
     ------
     EddyError : it cannot be read, or is none for this release.
     """
-    from models.rankers.checkpoint import SHIPPED, CheckpointError, load_checkpoint  # noqa: PLC0415
-
     try:
         return load_checkpoint(settings.checkpoint or SHIPPED)
     except (OSError, CheckpointError) as error:
         raise EddyError(f"EDDY_CHECKPOINT: {error}") from error
 
 
-def start_of(settings: Settings) -> "Checkpoint | None":
+def start_of(settings: Settings) -> Checkpoint | None:
     """Load what the ranker that learns goes on from: a checkpoint of its kind, where there is one.
 
     Raises

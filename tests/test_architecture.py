@@ -29,6 +29,7 @@ ENGINE = (
 
 BELOW = {
     "names": set[str](),
+    "credit": set[str](),
     "strategy": {"names"},
     "messages": {"strategy", "names"},
     "segments": {"messages", "numeric"},
@@ -42,12 +43,12 @@ BELOW = {
     "features": {"candidates", "query", "items", "names", "numeric"},
     "rankers": {"names", "numeric"},
     "experiments/assign": {"messages", "names", "numeric", "strategy"},
-    "experiments/judge": {"experiments/assign", "messages", "names", "numeric"},
+    "experiments/judge": {"experiments/assign", "credit", "messages", "names", "numeric"},
     "serving": {
         "features", "candidates", "query", "rankers", "experiments/assign", "user", "items", "messages", "names",
         "numeric", "strategy",
     },
-    "online": {"rankers", "messages", "names", "numeric", "events"},
+    "online": {"rankers", "credit", "messages", "names", "numeric", "events"},
     "offline": {
         "serving", "candidates", "query", "rankers", "counts", "user", "items", "messages", "names", "numeric",
         "segments", "strategy", "events",

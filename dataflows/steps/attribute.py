@@ -11,11 +11,10 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from models.messages import Event
 from models.online.attribution import AttributionConfig, UserAttribution
-from models.online.attribution_codec import pack, unpack
 from models.online.outcome import ClosedSlate, ShownSlate
 
-Told: TypeAlias = ShownSlate | Event | None
-"""None: the user was erased."""
+AttributionInput: TypeAlias = ShownSlate | Event | None
+"""A slate or an event; None: the user was erased."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,7 @@ class AttributeStep:
     counts: Counter[str]
 
 
-class AttributeLogic(StatefulBatchLogic[Told, ClosedSlate, bytes]):
+class AttributeLogic(StatefulBatchLogic[AttributionInput, ClosedSlate, bytes]):
     """One user.
 
     Slates and events come on two topics, so event time has come as far as the slower of them; each goes on with the
@@ -43,10 +42,10 @@ class AttributeLogic(StatefulBatchLogic[Told, ClosedSlate, bytes]):
         if packed is None:
             self._user = UserAttribution(step.config, step.counts)
         else:
-            self._user = unpack(packed, step.config, step.counts)
+            self._user = UserAttribution.unpack(packed, step.config, step.counts)
         self._event_seen_at = self._slate_seen_at = step.clock()
 
-    def on_batch(self, values: list[Told]) -> tuple[Iterable[ClosedSlate], bool]:
+    def on_batch(self, values: list[AttributionInput]) -> tuple[Iterable[ClosedSlate], bool]:
         """Take slates and events; emit the slates whose windows have closed."""
         counts, now = self._step.counts, self._step.clock()
         for message in values:
@@ -75,18 +74,18 @@ class AttributeLogic(StatefulBatchLogic[Told, ClosedSlate, bytes]):
         if next_at is None:
             return self._forget_at()
         now = self._step.clock()
-        return now + timedelta(milliseconds=max(next_at - self._come_to(now), 1))
+        return now + timedelta(milliseconds=max(next_at - self._watermark_at(now), 1))
 
     def snapshot(self) -> bytes:
         """Pack the user."""
-        return pack(self._user)
+        return self._user.pack()
 
     def _close(self, now: datetime) -> list[ClosedSlate]:
-        closed = self._user.close(self._come_to(now))
+        closed = self._user.close(self._watermark_at(now))
         self._step.counts["attributed_slates"] += len(closed)
         return closed
 
-    def _come_to(self, now: datetime) -> int:
+    def _watermark_at(self, now: datetime) -> int:
         """Return the event time, Unix ms, up to which both topics have come."""
 
         def moved(newest_at: int, seen_at: datetime) -> int:
@@ -99,6 +98,6 @@ class AttributeLogic(StatefulBatchLogic[Told, ClosedSlate, bytes]):
         return max(self._event_seen_at, self._slate_seen_at) + self._step.forget_after
 
 
-def attribute(step_id: str, told: KeyedStream[Told], step: AttributeStep) -> KeyedStream[ClosedSlate]:
+def attribute(step_id: str, inputs: KeyedStream[AttributionInput], step: AttributeStep) -> KeyedStream[ClosedSlate]:
     """Decide slates once their windows have closed."""
-    return op.stateful_batch(step_id, told, lambda packed: AttributeLogic(packed, step))
+    return op.stateful_batch(step_id, inputs, lambda packed: AttributeLogic(packed, step))

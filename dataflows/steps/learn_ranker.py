@@ -8,7 +8,6 @@ import bytewax.operators as op
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from dataflows.records import Outgoing
-from models.online.examples import example_of
 from models.online.learner import OnlineConfig, OnlineRanker, Published
 from models.online.outcome import ClosedSlate
 from models.online.registry import rows_of
@@ -86,7 +85,7 @@ def learn_ranker(
     """
 
     def named(batch: list[tuple[str, ClosedSlate]]) -> list[tuple[str, SlateExample]]:
-        examples = [example_of(slate) for _, slate in batch]
+        examples = [slate.example() for _, slate in batch]
         counts["without_features"] += sum(example is None for example in examples)
         return [
             (f"{config.name}.{example.variant}" if per_arm and example.variant else config.name, example)

@@ -1,12 +1,12 @@
 """One user's outcomes as observations come in their order: the state behind every metric."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import log2
 from typing import Literal
 
 from msgspec import Struct, field, msgpack
 
+from models.credit import ItemShown, credited
 from models.experiments.judge.metrics import METRICS, PLACE
 from models.experiments.judge.observations import Act, Exposure, Impression, Observation, SlateSent
 from models.names import MetricName
@@ -123,25 +123,33 @@ class Journal(Struct, array_like=True):
         self._add("ndcg", 1 / log2(1 + rank) if rank else 0.0, 1.0)
 
     def _attribute(self, act: Act, window_ms: int) -> None:
-        """Credit the newest impression of the item, once."""
-        slate = next((s for s in self._newest(act.slate) if act.item in s.shown_at), None)
+        """Credit an impression of the item, once (`models.credit`)."""
+        impressions = (
+            ItemShown(slate.shown_at[act.item], index, slate.id)
+            for index, slate in enumerate(self.showings)
+            if act.item in slate.shown_at
+        )
+        found = credited(act.at, act.slate, sorted(impressions, reverse=True), window_ms)
+        slate = None if found is None else self.showings[found.made]
         if slate is None or act.item in slate.wanted or act.at <= slate.learned_until:
             return
-        if act.at - slate.shown_at[act.item] <= window_ms:
-            slate.wanted.append(act.item)
-            self._add("ctr", 1.0)
-            if slate.teams is not None:
-                self._add("preference", _credit(slate.teams[slate.items.index(act.item)]))
+        slate.wanted.append(act.item)
+        self._add("ctr", 1.0)
+        if slate.teams is not None:
+            self._add("preference", _credit(slate.teams[slate.items.index(act.item)]))
 
     def _see(self, seen: Impression) -> None:
-        slate = next((s for s in self._newest(seen.slate) if seen.item in s.items), None)
-        if slate and seen.item not in slate.shown_at:
+        """Take an impression of one of the known slates: all were made before it, and any is recent enough."""
+        holders = (
+            ItemShown(seen.at, index, slate.id)
+            for index, slate in reversed([*enumerate(self.showings)])
+            if seen.item in slate.items
+        )
+        found = credited(seen.at, seen.slate, holders, window_ms=0)
+        slate = None if found is None else self.showings[found.made]
+        if slate is not None and seen.item not in slate.shown_at:
             slate.shown_at[seen.item] = seen.at
             self._add("ctr", 0.0, 1.0)
-
-    def _newest(self, named: int) -> Iterator[Showing]:
-        """Go through the slates, the newest first; only that which the platform named, if it did."""
-        return (slate for slate in reversed(self.showings) if named in (0, slate.id))
 
     def _show(self, shown: SlateSent, config: OutcomeConfig) -> None:
         by_slate = config.impressions == "slate"

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from models.messages import Event
 from models.numeric.ids import hash64
 from models.online.attribution import MAX_ACTS, AttributionConfig, UserAttribution
-from models.online.attribution_codec import pack, unpack
-from models.online.outcome import ClosedSlate, Outcome, ShownSlate
+from models.online.outcome import ClosedSlate, ImpressionOutcome, ShownSlate
 from tests import places
 from tests.models.online.builders import CONFIG, NOW, SECOND, a_slate, an_event
 from tests.models.online.literal import read_literally
@@ -33,7 +32,7 @@ def give(user: UserAttribution, message: ShownSlate | Event) -> str | None:
     return user.show(message) if isinstance(message, ShownSlate) else user.take(message)
 
 
-def outcomes(slates: Iterable[ClosedSlate]) -> list[Outcome]:
+def outcomes(slates: Iterable[ClosedSlate]) -> list[ImpressionOutcome]:
     return [outcome for slate in slates for outcome in slate.outcomes]
 
 
@@ -185,7 +184,7 @@ MESSAGES = st.tuples(
 CONFIGS = st.sampled_from([CONFIG, EXPLICIT, replace(EXPLICIT, windows_ms={"purchase": 120 * SECOND})])
 
 
-def told(found: list[Outcome]) -> set[tuple[str, str, int, tuple[str, ...]]]:
+def told(found: list[ImpressionOutcome]) -> set[tuple[str, str, int, tuple[str, ...]]]:
     return {(o.recommendation_id, o.item_id, o.impression_at, o.feedback) for o in found}
 
 
@@ -223,7 +222,7 @@ def test_a_stream_that_is_out_of_order_by_the_lateness_closes_as_a_literal_readi
         assert give(user, message) is None or (isinstance(message, Event) and config.impressions == "slate")
         found += outcomes(user.close(arrival - config.lateness_ms))
         if k % 3 == 0:
-            user = unpack(pack(user), config, counts)
+            user = UserAttribution.unpack(user.pack(), config, counts)
     found += outcomes(user.close(END))
     assert told(found) == read_literally(slates, events, config)
     assert len(found) == len(told(found))
@@ -232,13 +231,13 @@ def test_a_stream_that_is_out_of_order_by_the_lateness_closes_as_a_literal_readi
 @pytest.mark.parametrize("data", [b"", b"\x09", b"\x01", b"\x01\x90"])
 def test_a_snapshot_of_another_format_or_a_damaged_one_is_refused(data: bytes):
     with pytest.raises(ValueError, match="attribution"):
-        unpack(data, CONFIG, Counter())
+        UserAttribution.unpack(data, CONFIG, Counter())
 
 
 def test_the_snapshot_of_the_first_release_still_loads():
     data = GOLDEN.read_bytes()
-    user = unpack(data, CONFIG, Counter())
-    assert pack(user) == data
+    user = UserAttribution.unpack(data, CONFIG, Counter())
+    assert user.pack() == data
     found = {(o.recommendation_id, o.item_id): o for o in outcomes(user.close(END)) if o.label}
     assert {key: outcome.feedback for key, outcome in found.items()} == {
         ("r-20", "a"): ("click",),
@@ -250,8 +249,8 @@ def test_the_snapshot_of_the_first_release_still_loads():
 def test_a_restored_user_has_the_same_outcomes_to_the_bit():
     messages = [a_slate(), a_slate(20), an_event(30), an_event(40, "b", recommendation_id="r-0")]
     user = a_user(*messages)
-    again = unpack(pack(user), CONFIG, Counter())
-    assert pack(again) == pack(user)
+    again = UserAttribution.unpack(user.pack(), CONFIG, Counter())
+    assert again.pack() == user.pack()
     for one, other in zip(outcomes(user.close(END)), outcomes(again.close(END)), strict=True):
         assert one == other
         assert np.array_equal(one.features, other.features)

@@ -37,6 +37,16 @@ def test_with_impression_events_only_what_was_seen_is_an_impression_and_its_wind
     assert counted([*begun, sees(8, 1), sees(9, 1), sees(9, 2), acts(10, 1)], "ctr", config) == [1, 2]
 
 
+def test_an_act_counts_for_the_newest_impression_also_where_it_is_of_an_older_slate():
+    slates = [is_exposed(), is_shown(1, 1, id=70, teams=(0,)), is_shown(2, 1, id=80, teams=(1,))]
+    seen = [sees(3, 1, slate=80), sees(4, 1, slate=70)]
+    assert counted([*slates, *seen, acts(5, 1)], "preference", BY_EVENTS) == [-1, 1]
+
+
+def test_an_act_at_the_moment_of_a_slate_caused_it_and_is_not_credited_to_it():
+    assert counted([is_exposed(), is_shown(2, 1), acts(2, 1)], "ctr") == [0, 1]
+
+
 def test_impression_events_are_nothing_where_the_slate_is_the_impression():
     assert counted([is_exposed(), is_shown(1, 1, 2), sees(2, 1)], "ctr") == [0, 2]
 

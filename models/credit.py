@@ -1,0 +1,57 @@
+"""Which slate an act is credited to: one rule for the rankers that learn from acts and the experiments judged by them.
+
+An item's impression is the moment it was shown. An act on the item is credited to the slate that the platform names,
+else to the slate of the newest impression that is not after the act; and only if the window, measured from that
+impression, is still open. An act that came too late for the newest impression is credited to no older one.
+
+The same rule says which slate an `impression` event is of: the slate named, else the newest with the item, for some
+time after the slate was made.
+
+What differs on purpose is what the callers offer, and what they do with a credited act:
+
+==============  ================================================  ================================================
+                `models.online.attribution`                       `models.experiments.judge.journal`
+==============  ================================================  ================================================
+decides         once a slate's windows have closed                with each observation in turn, as running sums
+window          by event type                                     one for all acts
+impressions     until `wait_ms` after the slate was made          of the user's newest `MAX_SLATES` slates
+offers          all slates whose windows are open                 the newest slates since the newest exposure
+same moment     an act counts for an item shown at that moment    the act comes first: it is what caused the slate
+a second act    is feedback on the impression as well             adds nothing: the impression is wanted already
+negative acts   are feedback, as negatives                        are not observed
+known before    -                                                 an act until `learned_until` proves nothing
+==============  ================================================  ================================================
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+ANY_SLATE = 0
+"""What an event holds in place of a slate's hash where the platform names none."""
+
+
+class ItemShown(NamedTuple):
+    """An item on a slate. Of several the greatest is the newest impression; of one moment, of the slate made last."""
+
+    at: int
+    """Event time of the impression, Unix ms."""
+    made: int
+    """Rises with the time at which the slate was made."""
+    slate: int
+    """Hash of its id."""
+
+
+def credited(at: int, named: int, newest_first: Iterable[ItemShown], window_ms: int) -> ItemShown | None:
+    """Find what an act on an item is credited to; None where it is credited to no slate.
+
+    Parameters
+    ----------
+    at : event time of the act, Unix ms.
+    named : hash of the slate that the platform says the act came from, or `ANY_SLATE`.
+    newest_first : impressions of the item.
+    window_ms : how long after its impression an act still counts.
+    """
+    for shown in newest_first:
+        if shown.at <= at and named in (ANY_SLATE, shown.slate):
+            return shown if at - shown.at <= window_ms else None
+    return None

@@ -5,7 +5,7 @@ from collections import Counter
 from typing import TypeAlias
 
 from dataflows.records import Record
-from models.online.registry import PREFIX, Shelf
+from models.online.registry import PREFIX, VersionRegistry
 from models.rankers.checkpoint import Checkpoint, CheckpointError
 
 NewRanker: TypeAlias = tuple[str, Checkpoint | None]
@@ -23,11 +23,11 @@ class RankerRows:
     """
 
     def __init__(self, counts: Counter[str]) -> None:
-        self._shelf = Shelf()
+        self._registry = VersionRegistry()
         self._counts = counts
 
     def take(self, records: list[Record]) -> tuple[list[Record], list[NewRanker]]:
-        """Part rows of item tables from those of rankers; return the former, and what the latter change."""
+        """Split rows of item tables from those of rankers; return the former, and what the latter change."""
         rest = []
         for record in records:
             key = record.key or b""
@@ -35,7 +35,7 @@ class RankerRows:
                 rest.append(record)
                 continue
             try:
-                self._shelf.take(key, record.value)
+                self._registry.take(key, record.value)
             except ValueError as error:
                 self._count("malformed_row", error)
         return rest, self._changes() if len(rest) < len(records) else []
@@ -44,7 +44,7 @@ class RankerRows:
         changes: list[NewRanker] = []
         while True:
             try:
-                changes.extend(self._shelf.changes())
+                changes.extend(self._registry.changes())
             except CheckpointError as error:
                 self._count("unusable_ranker", error)
             else:

@@ -1,4 +1,4 @@
-"""The step that trains rankers on what slates came to, a ranker a key, and publishes better versions."""
+"""The step that trains rankers on the outcomes of slates, a ranker a key, and publishes better versions."""
 
 import logging
 from collections import Counter
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class LearnRankerLogic(StatefulBatchLogic[SlateExample, Published, bytes]):
-    """One ranker: it goes on from its snapshot, so no example trains twice and its versions count on."""
+    """One ranker: it goes on from its snapshot, so no example trains twice and no version number comes twice."""
 
     def __init__(
         self, packed: bytes | None, config: OnlineConfig, start: Checkpoint | None, counts: Counter[str], *, keep: bool
@@ -51,16 +51,17 @@ class LearnRankerLogic(StatefulBatchLogic[SlateExample, Published, bytes]):
 
 def _log(decision: Published) -> None:
     version = decision.checkpoint.version if decision.checkpoint else "blend"
-    if not decision.told:
-        log.info("%s goes into service: the ranker was begun anew from it", version)
+    evidence = decision.evidence
+    if not evidence:
+        log.info("%s goes into service: the ranker was reset and starts from it", version)
         return
     log.info(
-        "%s %s: concordance %.4f on %d slates, where the one before it had %.4f",
+        "%s %s: pairwise AUC %.4f on %d slates, where the version before it had %.4f",
         version,
         "comes back" if decision.is_rollback else "goes into service",
-        decision.told["concordance"],
-        decision.told["n_judged"],
-        decision.told["replaced"],
+        evidence["pairwise_auc"],
+        evidence["n_judged"],
+        evidence["replaced"],
     )
 
 
@@ -78,10 +79,10 @@ def learn_ranker(
 
     Parameters
     ----------
-    start : a trained ranker to go on from.
-    counts : slates learned and without features, versions, rollbacks and drifts are added to, by name.
-    per_arm : train one a variant, called `name.variant`, on its own slates alone.
-    keep : where a snapshot went on from another `start`, keep what it has learned.
+    start : a trained ranker to start from.
+    counts : slates learned or without features, versions, rollbacks and drifts are added to it, by name.
+    per_arm : train one ranker for each variant, called `name.variant`, on its own slates alone.
+    keep : keep what a snapshot has learned, even where it started from another ranker than `start`.
     """
 
     def named(batch: list[tuple[str, ClosedSlate]]) -> list[tuple[str, SlateExample]]:

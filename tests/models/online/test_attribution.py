@@ -50,7 +50,7 @@ def test_an_item_without_feedback_becomes_a_negative_when_its_window_has_closed_
     assert user.close(END) == []
 
 
-def test_an_outcome_tells_all_that_learning_and_judging_need():
+def test_an_outcome_holds_all_that_learning_and_judging_need():
     user = a_user(a_slate(), an_event(5, "b"), an_event(9, "b", "purchase", value=20.0))
     [_, found, _] = outcomes(user.close(END))
     assert found.features.tolist() == [0.25, 0.5]
@@ -108,7 +108,7 @@ def test_a_repeat_of_a_slate_or_an_event_changes_nothing():
     assert outcomes(user.close(END)) == []
 
 
-def test_what_comes_too_late_for_its_slate_is_said_to_be_late():
+def test_a_slate_or_an_event_before_the_closed_time_is_late():
     user = a_user(a_slate(100))
     user.close(NOW + 80 * SECOND)
     assert give(user, a_slate(10)) == "late"
@@ -184,7 +184,7 @@ MESSAGES = st.tuples(
 CONFIGS = st.sampled_from([CONFIG, EXPLICIT, replace(EXPLICIT, windows_ms={"purchase": 120 * SECOND})])
 
 
-def told(found: list[ImpressionOutcome]) -> set[tuple[str, str, int, tuple[str, ...]]]:
+def summary(found: list[ImpressionOutcome]) -> set[tuple[str, str, int, tuple[str, ...]]]:
     return {(o.recommendation_id, o.item_id, o.impression_at, o.feedback) for o in found}
 
 
@@ -198,8 +198,8 @@ def test_in_any_order_the_outcomes_are_those_of_a_literal_reading(
     for message in data.draw(st.permutations([*slates, *events])):
         give(user, message)
     found = outcomes(user.close(END))
-    assert told(found) == read_literally(slates, events, config)
-    assert len(found) == len(told(found))
+    assert summary(found) == read_literally(slates, events, config)
+    assert len(found) == len(summary(found))
     n_feedback = sum(event.event_type != "impression" for event in events)
     assert user.counts["unattributed"] + sum(len(outcome.feedback) for outcome in found) == n_feedback
 
@@ -224,8 +224,8 @@ def test_a_stream_that_is_out_of_order_by_the_lateness_closes_as_a_literal_readi
         if k % 3 == 0:
             user = UserAttribution.unpack(user.pack(), config, counts)
     found += outcomes(user.close(END))
-    assert told(found) == read_literally(slates, events, config)
-    assert len(found) == len(told(found))
+    assert summary(found) == read_literally(slates, events, config)
+    assert len(found) == len(summary(found))
 
 
 @pytest.mark.parametrize("data", [b"", b"\x09", b"\x01", b"\x01\x90"])

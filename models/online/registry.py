@@ -9,8 +9,8 @@ key                            value
 `ranker/<name>/pin`            `Choice` as JSON: what a person has put into service; it comes first
 =============================  ==========================================================================
 
-Slots are used in turn, so the compacted topic keeps the newest versions, to roll back to. Rows may arrive in any order: a
-choice takes effect once all parts of its version are there; until then the version before it serves.
+Slots are used in turn, so the compacted topic keeps the newest versions, to roll back to. Rows may arrive in any order:
+a choice takes effect once all parts of its version are there; until then the version before it serves.
 """
 
 from collections.abc import Iterator

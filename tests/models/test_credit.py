@@ -96,8 +96,8 @@ def credited_by_experiments(slates: list[ShownSlate], events: list[Event], confi
     for observation in sorted(map(observed, [*slates, *events]), key=order):
         journal.apply(observation, config)
         for slate in journal.showings:
-            found |= {(observation.id, item, slate.id) for item in slate.wanted}
-            slate.wanted.clear()  # else only the first act on an impression would show
+            found |= {(observation.id, item, slate.id) for item in slate.acted_on}
+            slate.acted_on.clear()  # else only the first act on an impression would show
     return found
 
 

@@ -13,9 +13,9 @@ from models.experiments.assign.declaration import Analysis, Experiment, TrafficB
 from models.experiments.assign.traffic import MAX_POINTS, NOTICE_MS, Traffic, permits, steer
 from models.experiments.judge.metrics import METRICS
 from models.experiments.judge.results import look, mean_shares
-from models.experiments.judge.sample_ratio import mismatch_p
+from models.experiments.judge.sequential import mismatch_p
 from models.experiments.judge.tally import Tally, add_up_changes
-from models.experiments.judge.user_outcomes import Change
+from models.experiments.judge.user_metrics import Change
 from models.messages import ExperimentResult, TrafficPoint
 from models.strategy import Strategy
 

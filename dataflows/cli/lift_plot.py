@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from models.messages import ResultPoint
 
 WIDTH, HEIGHT = 72, 13
-NOTHING_YET = "nothing can be said of the lift yet"
+NOTHING_YET = "nothing is known of the lift yet"
 
 
 def plot_lifts(history: Sequence[ResultPoint], treatment: str, title: str) -> str:
     """Draw the bounds of a treatment's lift: users to the right, the lift upwards, a line at 0.
 
-    Where the band has left the line, it has decided. Looks before anything was known are left out; what is beyond the
-    scale, which the newer half of the looks sets, is cut off.
+    A band that has left the line decides. Looks before anything was known are left out. The newer half of the looks
+    sets the scale; what lies beyond it is cut off.
     """
     known = [(point.users, *bounds) for point in history if (bounds := _known(point, treatment)) is not None]
     if not known:

@@ -12,8 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 
-from dataflows.cli.experiment_results import newest_results
 from dataflows.cli.result_table import show as show_result
+from dataflows.cli.results import newest_results
 from dataflows.codecs import encode
 from dataflows.demo.broker import choose_broker
 from dataflows.demo.judge import Judge, decode_slate

@@ -60,19 +60,6 @@ def load_experiments(path: Path, goal: MetricName = "ctr") -> Experiments:
         raise ExperimentError(f"{path}:{_line(root, error.path)}: {_name(error.path)}{error}") from None
 
 
-def experiments_from(data: list[dict[str, Any]]) -> Experiments:
-    """Read experiments given as plain values, as the entries of a file's `experiments`.
-
-    Raises
-    ------
-    ExperimentError : something is declared wrongly; the text names its path, as `experiments[0].name`.
-    """
-    try:
-        return _declare({"experiments": data})
-    except DeclarationError as error:
-        raise ExperimentError(f"{_name(error.path)}{error}") from None
-
-
 def _declare(data: object, goal: MetricName = "ctr") -> Experiments:
     if not isinstance(data, dict):
         raise DeclarationError("no experiments are declared here: begin with the line `experiments:`")

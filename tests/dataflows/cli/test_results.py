@@ -55,7 +55,7 @@ def test_the_newest_result_is_shown_with_its_figures(tmp_path: Path):
     assert "other" not in output
 
 
-def test_what_nobody_did_is_left_out_and_an_interleaved_credit_is_no_lift(tmp_path: Path):
+def test_metrics_of_what_nobody_did_are_left_out_and_an_interleaved_credit_is_no_lift(tmp_path: Path):
     metrics = [MetricResult(metric.name, 0.0, 0.0) for metric in METRICS]
     metrics[-1] = replace(metrics[-1], value=0.4, error=0.1, difference=(0.1, 0.7), p=0.01, verdict="winner")
     variants = [VariantResult("interleaved", 300, 12, 1.0, metrics)]
@@ -73,7 +73,7 @@ def test_all_experiments_are_shown_where_none_is_named(tmp_path: Path):
     assert "other: running" in output
 
 
-def test_a_decision_and_its_delta_are_told(tmp_path: Path):
+def test_a_decision_is_shown_with_its_delta(tmp_path: Path):
     output = eddy_results(a_topic(tmp_path, a_result(verdict="no difference")), "page").output
     assert "no difference within 2.0%" in output
     assert "first decided: no difference, at 700 users" in output
@@ -86,7 +86,9 @@ def test_the_result_can_be_written_as_it_is(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("arguments", "text"), [(("none",), "there are results of page"), ((), "no result")])
-def test_what_is_not_there_is_said_with_what_is(arguments: tuple[str, ...], text: str, tmp_path: Path):
+def test_an_experiment_without_results_is_refused_with_those_that_have_some(
+    arguments: tuple[str, ...], text: str, tmp_path: Path
+):
     folder = a_topic(tmp_path, *([a_result()] if arguments else []))
     error = eddy_results(folder, *arguments).exception
     assert isinstance(error, EddyError)

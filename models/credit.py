@@ -14,12 +14,12 @@ What differs on purpose is what the callers offer, and what they do with a credi
 ==============  ================================================  ================================================
 decides         once a slate's windows have closed                with each observation in turn, as running sums
 window          by event type                                     one for all acts
-impressions     until `wait_ms` after the slate was made          of the user's newest `MAX_SLATES` slates
-offers          all slates whose windows are open                 the newest slates since the newest exposure
-same moment     an act counts for an item shown at that moment    the act comes first: it is what caused the slate
-a second act    is feedback on the impression as well             adds nothing: the impression is wanted already
-negative acts   are feedback, as negatives                        are not observed
-known before    -                                                 an act until `learned_until` proves nothing
+impressions     until `wait_ms` after the slate was made          while the slate is one of the newest
+offers          all slates whose windows are open                 the newest `MAX_SLATES` since the exposure
+same moment     an act counts for an item shown at that moment    acts come before impressions, both before slates
+a second act    is feedback on the impression as well             adds nothing: an impression counts once
+negative acts   are feedback, as negatives                        are left out
+learned acts    count                                             do not count: until `learned_until`
 ==============  ================================================  ================================================
 """
 
@@ -30,8 +30,8 @@ ANY_SLATE = 0
 """What an event holds in place of a slate's hash where the platform names none."""
 
 
-class ItemShown(NamedTuple):
-    """An item on a slate. Of several the greatest is the newest impression; of one moment, of the slate made last."""
+class ItemImpression(NamedTuple):
+    """An item shown by a slate. The greatest of several is the newest, of one moment that of the slate made last."""
 
     at: int
     """Event time of the impression, Unix ms."""
@@ -41,7 +41,7 @@ class ItemShown(NamedTuple):
     """Hash of its id."""
 
 
-def credited(at: int, named: int, newest_first: Iterable[ItemShown], window_ms: int) -> ItemShown | None:
+def credited(at: int, named: int, newest_first: Iterable[ItemImpression], window_ms: int) -> ItemImpression | None:
     """Find what an act on an item is credited to; None where it is credited to no slate.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The step that joins slates with the feedback on them, a user a key."""
+"""The step that attributes feedback to slates, a user a key."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -23,7 +23,7 @@ class AttributeStep:
 
     config: AttributionConfig
     forget_after: timedelta
-    """How long a user must rest to be forgotten."""
+    """An idle user is forgotten after this."""
     clock: Callable[[], datetime]
     """Aware; moves event time on while a user is idle."""
     counts: Counter[str]
@@ -63,7 +63,7 @@ class AttributeLogic(StatefulBatchLogic[AttributionInput, ClosedSlate, bytes]):
         return self._close(now), self.DISCARD if values[-1] is None else self.RETAIN
 
     def on_notify(self) -> tuple[Iterable[ClosedSlate], bool]:
-        """Close what has waited long enough; forget a user who has rested."""
+        """Close what has waited long enough; forget a user who has been idle."""
         now = self._step.clock()
         closed = self._close(now)
         return closed, self.DISCARD if self._forget_at() <= now else self.RETAIN

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from models.credit import ANY_SLATE, ItemShown, credited
+from models.credit import ANY_SLATE, ItemImpression, credited
 from models.messages import Event
 from models.names import EVENT_WEIGHTS
 from models.numeric.arrays import Floats
@@ -202,7 +202,7 @@ class UserAttribution:
     def _decide(self, shown: PendingSlate, shown_at: Mapping[int, Mapping[int, int]]) -> ClosedSlate:
         impressions = shown_at[shown.id_hash]
         feedback: dict[int, list[PendingFeedback]] = {}
-        newest_first: dict[int, list[ItemShown]] = {}
+        newest_first: dict[int, list[ItemImpression]] = {}
         for seen in sorted(self._unattributed(impressions), key=_happened):
             if seen.item not in newest_first:
                 newest_first[seen.item] = self._newest_first(seen.item, shown_at)
@@ -258,17 +258,17 @@ class UserAttribution:
     def _slate_of(self, impression: PendingFeedback) -> int | None:
         """Find the slate that an impression is of: it is credited to a slate as an act is to an impression."""
         holders = (
-            ItemShown(shown.created_at, shown.created_at, shown.id_hash)
+            ItemImpression(shown.created_at, shown.created_at, shown.id_hash)
             for shown in self.slates.values()
             if impression.item in shown.item_hashes
         )
         found = credited(impression.at, impression.slate, sorted(holders, reverse=True), self.config.wait_ms)
         return None if found is None else found.slate
 
-    def _newest_first(self, item: int, shown_at: Mapping[int, Mapping[int, int]]) -> list[ItemShown]:
+    def _newest_first(self, item: int, shown_at: Mapping[int, Mapping[int, int]]) -> list[ItemImpression]:
         """Return an item's impressions."""
         found = (
-            ItemShown(impressions[item], self.slates[slate].created_at, slate)
+            ItemImpression(impressions[item], self.slates[slate].created_at, slate)
             for slate, impressions in shown_at.items()
             if item in impressions
         )

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.credit import ANY_SLATE, ItemShown, credited
+from models.credit import ANY_SLATE, ItemImpression, credited
 from models.experiments.judge.journal import Journal, OutcomeConfig
 from models.experiments.judge.observations import Act, Impression, Observation, SlateSent, order
 from models.messages import Event
@@ -17,7 +17,7 @@ from tests.models.online.builders import NOW, SECOND, a_slate
 Credit = tuple[int, int, int]
 """Hashes of an act, of its item, and of the slate that it is credited to."""
 
-OLD, NEW = ItemShown(100, 100, 1), ItemShown(200, 200, 2)
+OLD, NEW = ItemImpression(100, 100, 1), ItemImpression(200, 200, 2)
 
 
 def credited_slate(at: int, named: int = ANY_SLATE, window_ms: int = 50) -> int | None:
@@ -43,7 +43,7 @@ def test_the_slate_that_the_platform_names_comes_before_the_newest():
 
 
 def test_of_two_impressions_at_one_moment_the_slate_made_last_is_the_newest():
-    assert ItemShown(100, 2, 1) > ItemShown(100, 1, 9)
+    assert ItemImpression(100, 2, 1) > ItemImpression(100, 1, 9)
 
 
 WINDOW_MS = 6 * SECOND

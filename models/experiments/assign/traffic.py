@@ -17,7 +17,7 @@ NOTICE_MS = 60_000
 """Event time between a look and the shares that it asks for."""
 MIN_STEP = 0.01
 """Shares that differ by less from those in force are not worth another point."""
-MAX_POINTS = 128
+MAX_CHANGES = 128
 """Newest changes that are remembered."""
 
 _TOLERANCE = 1e-6
@@ -60,7 +60,7 @@ def steer(points: list[TrafficPoint], asked: Shares, planned: Shares, now: int) 
 
     Parameters
     ----------
-    points : the oldest first; at most MAX_POINTS stay.
+    points : the oldest first; at most MAX_CHANGES stay.
     now : event time of the look.
 
     Returns
@@ -71,7 +71,7 @@ def steer(points: list[TrafficPoint], asked: Shares, planned: Shares, now: int) 
     if not differ(asked, newest, MIN_STEP):
         return newest
     points.append(TrafficPoint(now + NOTICE_MS, list(asked)))
-    del points[:-MAX_POINTS]
+    del points[:-MAX_CHANGES]
     return asked
 
 

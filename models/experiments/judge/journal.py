@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct, field, msgpack
 
-from models.credit import ItemShown, credited
+from models.credit import ItemImpression, credited
 from models.experiments.judge.metrics import INDEX_OF, METRICS
 from models.experiments.judge.observations import Act, Exposure, Impression, Observation, SlateSent
 from models.names import MetricName
@@ -125,7 +125,7 @@ class Journal(Struct, array_like=True):
     def _attribute(self, act: Act, window_ms: int) -> None:
         """Credit an impression of the item, once (`models.credit`)."""
         impressions = (
-            ItemShown(slate.shown_at[act.item], index, slate.id)
+            ItemImpression(slate.shown_at[act.item], index, slate.id)
             for index, slate in enumerate(self.showings)
             if act.item in slate.shown_at
         )
@@ -141,7 +141,7 @@ class Journal(Struct, array_like=True):
     def _see(self, seen: Impression) -> None:
         """Take an impression of one of the known slates: all were made before it, and any is recent enough."""
         holders = (
-            ItemShown(seen.at, index, slate.id)
+            ItemImpression(seen.at, index, slate.id)
             for index, slate in reversed([*enumerate(self.showings)])
             if seen.item in slate.items
         )

@@ -24,21 +24,14 @@ learned acts    count                                             do not count: 
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TypeAlias
 
 ANY_SLATE = 0
 """What an event holds in place of a slate's hash where the platform names none."""
 
-
-class ItemImpression(NamedTuple):
-    """An item shown by a slate. The greatest of several is the newest, of one moment that of the slate made last."""
-
-    at: int
-    """Event time of the impression, Unix ms."""
-    made: int
-    """Rises with the time at which the slate was made."""
-    slate: int
-    """Hash of its id."""
+ItemImpression: TypeAlias = tuple[int, int, int]
+"""An item shown by a slate: event time in Unix ms, a number that rises with the time at which the slate was made, and the
+hash of the slate. The greatest of several is the newest; of one moment, that of the slate made last."""
 
 
 def credited(at: int, named: int, newest_first: Iterable[ItemImpression], window_ms: int) -> ItemImpression | None:
@@ -51,7 +44,8 @@ def credited(at: int, named: int, newest_first: Iterable[ItemImpression], window
     newest_first : impressions of the item.
     window_ms : how long after its impression an act still counts.
     """
-    for shown in newest_first:
-        if shown.at <= at and named in (ANY_SLATE, shown.slate):
-            return shown if at - shown.at <= window_ms else None
+    for impression in newest_first:
+        shown_at, _, slate = impression
+        if shown_at <= at and named in (ANY_SLATE, slate):
+            return impression if at - shown_at <= window_ms else None
     return None

@@ -207,7 +207,7 @@ class UserAttribution:
             if seen.item not in newest_first:
                 newest_first[seen.item] = self._newest_first(seen.item, shown_at)
             cause = credited(seen.at, seen.slate, newest_first[seen.item], self.config.window_of(seen.event_type))
-            if cause is not None and cause.slate == shown.id_hash:
+            if cause is not None and cause[-1] == shown.id_hash:
                 feedback.setdefault(seen.item, []).append(seen)
                 self.used.add(seen.id_hash)
         self.counts["not_shown"] += len(shown.items) - len(impressions)
@@ -250,25 +250,31 @@ class UserAttribution:
         if self.config.impressions == "slate":
             return {slate: dict.fromkeys(shown.item_hashes, shown.created_at) for slate, shown in self.slates.items()}
         shown_at: dict[int, dict[int, int]] = {slate: {} for slate in self.slates}
+        holders: dict[int, list[ItemImpression]] = {}
         for seen in self.events.values():
-            if seen.event_type == IMPRESSION and (slate := self._slate_of(seen)) is not None:
-                shown_at[slate][seen.item] = min(seen.at, shown_at[slate].get(seen.item, seen.at))
+            if seen.event_type == IMPRESSION:
+                if seen.item not in holders:
+                    holders[seen.item] = self._made_with(seen.item)
+                # An impression is credited to a slate as an act is to an impression.
+                found = credited(seen.at, seen.slate, holders[seen.item], self.config.wait_ms)
+                if found is not None:
+                    impressions = shown_at[found[-1]]
+                    impressions[seen.item] = min(seen.at, impressions.get(seen.item, seen.at))
         return shown_at
 
-    def _slate_of(self, impression: PendingFeedback) -> int | None:
-        """Find the slate that an impression is of: it is credited to a slate as an act is to an impression."""
-        holders = (
-            ItemImpression(shown.created_at, shown.created_at, shown.id_hash)
+    def _made_with(self, item: int) -> list[ItemImpression]:
+        """Return the slates with an item, the newest first, as impressions at the time they were made."""
+        found = (
+            (shown.created_at, shown.created_at, shown.id_hash)
             for shown in self.slates.values()
-            if impression.item in shown.item_hashes
+            if item in shown.item_hashes
         )
-        found = credited(impression.at, impression.slate, sorted(holders, reverse=True), self.config.wait_ms)
-        return None if found is None else found.slate
+        return sorted(found, reverse=True)
 
     def _newest_first(self, item: int, shown_at: Mapping[int, Mapping[int, int]]) -> list[ItemImpression]:
-        """Return an item's impressions."""
+        """Return an item's impressions, the newest first."""
         found = (
-            ItemImpression(impressions[item], self.slates[slate].created_at, slate)
+            (impressions[item], self.slates[slate].created_at, slate)
             for slate, impressions in shown_at.items()
             if item in impressions
         )
@@ -276,12 +282,13 @@ class UserAttribution:
 
     def _unattributed(self, impressions: Mapping[int, int]) -> list[PendingFeedback]:
         """Return what may be feedback on the impressions and has not been attributed yet."""
+        window_of = self.config.window_of
         return [
             seen
             for seen in self.events.values()
             if seen.item in impressions
             and seen.event_type != IMPRESSION
-            and seen.at >= impressions[seen.item]
+            and 0 <= seen.at - impressions[seen.item] <= window_of(seen.event_type)
             and seen.id_hash not in self.used
         ]
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.credit import ANY_SLATE, ItemImpression, credited
+from models.credit import ANY_SLATE, credited
 from models.experiments.judge.journal import Journal, OutcomeConfig
 from models.experiments.judge.observations import Act, Impression, Observation, SlateSent, order
 from models.messages import Event
@@ -17,12 +17,12 @@ from tests.models.online.builders import NOW, SECOND, a_slate
 Credit = tuple[int, int, int]
 """Hashes of an act, of its item, and of the slate that it is credited to."""
 
-OLD, NEW = ItemImpression(100, 100, 1), ItemImpression(200, 200, 2)
+OLD, NEW = (100, 100, 1), (200, 200, 2)
 
 
 def credited_slate(at: int, named: int = ANY_SLATE, window_ms: int = 50) -> int | None:
     found = credited(at, named, [NEW, OLD], window_ms)
-    return None if found is None else found.slate
+    return None if found is None else found[-1]
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_an_act_is_credited_to_the_newest_impression_before_it_while_its_window_
 
 
 def test_an_act_too_late_for_the_newest_impression_is_credited_to_no_older_one():
-    assert credited(260, ANY_SLATE, [NEW, OLD._replace(at=199)], 50) is None
+    assert credited(260, ANY_SLATE, [NEW, (199, 100, 1)], 50) is None
 
 
 def test_the_slate_that_the_platform_names_comes_before_the_newest():
@@ -43,7 +43,8 @@ def test_the_slate_that_the_platform_names_comes_before_the_newest():
 
 
 def test_of_two_impressions_at_one_moment_the_slate_made_last_is_the_newest():
-    assert ItemImpression(100, 2, 1) > ItemImpression(100, 1, 9)
+    newest_first = sorted([(100, 1, 9), (100, 2, 1)], reverse=True)
+    assert credited(120, ANY_SLATE, newest_first, 50) == (100, 2, 1)
 
 
 WINDOW_MS = 6 * SECOND

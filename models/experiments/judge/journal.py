@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct, field, msgpack
 
-from models.credit import ItemImpression, credited
+from models.credit import credited
 from models.experiments.judge.metrics import INDEX_OF, METRICS
 from models.experiments.judge.observations import Act, Exposure, Impression, Observation, SlateSent
 from models.names import MetricName
@@ -124,13 +124,14 @@ class Journal(Struct, array_like=True):
 
     def _attribute(self, act: Act, window_ms: int) -> None:
         """Credit an impression of the item, once (`models.credit`)."""
-        impressions = (
-            ItemImpression(slate.shown_at[act.item], index, slate.id)
+        impressions = [
+            (slate.shown_at[act.item], index, slate.id)
             for index, slate in enumerate(self.showings)
             if act.item in slate.shown_at
-        )
-        found = credited(act.at, act.slate, sorted(impressions, reverse=True), window_ms)
-        slate = None if found is None else self.showings[found.made]
+        ]
+        impressions.sort(reverse=True)
+        found = credited(act.at, act.slate, impressions, window_ms)
+        slate = None if found is None else self.showings[found[1]]
         if slate is None or act.item in slate.acted_on or act.at <= slate.learned_until:
             return
         slate.acted_on.append(act.item)
@@ -140,13 +141,9 @@ class Journal(Struct, array_like=True):
 
     def _see(self, seen: Impression) -> None:
         """Take an impression of one of the known slates: all were made before it, and any is recent enough."""
-        holders = (
-            ItemImpression(seen.at, index, slate.id)
-            for index, slate in reversed([*enumerate(self.showings)])
-            if seen.item in slate.items
-        )
-        found = credited(seen.at, seen.slate, holders, window_ms=0)
-        slate = None if found is None else self.showings[found.made]
+        holders = [(seen.at, index, slate.id) for index, slate in enumerate(self.showings) if seen.item in slate.items]
+        found = credited(seen.at, seen.slate, reversed(holders), window_ms=0)
+        slate = None if found is None else self.showings[found[1]]
         if slate is not None and seen.item not in slate.shown_at:
             slate.shown_at[seen.item] = seen.at
             self._add("ctr", 0.0, 1.0)

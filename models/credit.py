@@ -30,8 +30,8 @@ ANY_SLATE = 0
 """What an event holds in place of a slate's hash where the platform names none."""
 
 ItemImpression: TypeAlias = tuple[int, int, int]
-"""An item shown by a slate: event time in Unix ms, a number that rises with the time at which the slate was made, and the
-hash of the slate. The greatest of several is the newest; of one moment, that of the slate made last."""
+"""An item shown by a slate: event time in Unix ms, a number that rises with the time at which the slate was made, and
+the hash of the slate. The greatest of several is the newest; of one moment, that of the slate made last."""
 
 
 def credited(at: int, named: int, newest_first: Iterable[ItemImpression], window_ms: int) -> ItemImpression | None:

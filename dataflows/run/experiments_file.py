@@ -34,7 +34,7 @@ from models.names import MetricName
 
 
 class ExperimentError(EddyError):
-    """Experiments are declared wrongly; the text says where, what is wrong, and how to mend it."""
+    """Experiments are declared wrongly; the text says where, what is wrong, and how to fix it."""
 
 
 @dataclass(frozen=True, slots=True)

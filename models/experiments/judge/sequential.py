@@ -57,7 +57,7 @@ def lift(treatment: Estimate, control: Estimate, alpha: float, tuned_at: float =
 
     Those ratios k for which treatment - k control may be 0 (Fieller 1954). So it excludes 0 exactly where `difference`
     does, and no error comes from dividing by a control that is itself an estimate. Unbounded while the control cannot
-    be told from 0.
+    be distinguished from 0.
     """
     g2 = reach(treatment.n + control.n, alpha, tuned_at) ** 2
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):

@@ -1,4 +1,4 @@
-"""What the figures of an experiment say now: the rule that the flow, the planner and a person at the table share."""
+"""What the figures of an experiment say now: one rule for the flow and for planning by simulation."""
 
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args

@@ -3,7 +3,7 @@
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
 import orjson
@@ -19,10 +19,17 @@ M = TypeVar("M")
 Check = Callable[[M, Record], tuple[str, str] | None]
 """Finds what is wrong with a message that decodes: a reason and a detail, or None."""
 
+KeyedDecoder: TypeAlias = Callable[[list[Record]], list[tuple[str, M | None] | DeadLetter]]
+"""Reads a topic with tombstones: (key, message) or a dead letter for each record; a tombstone gives (key, None)."""
+
 MAX_SLATE_BYTES = 1_000_000
 """A slate of a hundred items with their features has some 50 KB; it is our own, and bounded by Kafka alone."""
 
 _VALUE_FAULTS = ("of length", "matching", ">=", "<=", "> ", "< ", "multiple")
+
+
+def whatever_decodes(_message: object, _record: Record) -> None:
+    """Find nothing wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +38,8 @@ class Decoder(Generic[M]):
 
     topic: str
     kind: type[M]
-    check: Check[M]
     max_bytes: int
+    check: Check[M] = whatever_decodes
 
     def __call__(self, records: list[Record]) -> list[M | DeadLetter]:
         """Decode a batch; each record gives a message or a dead letter."""
@@ -97,14 +104,14 @@ def event_decoder(settings: EventSettings, topic: str = "events") -> Decoder[Eve
             return "unknown_event_type", f"event_type is none of {known}; name it in EDDY_EVENTS__WEIGHTS"
         return _future(event.timestamp, record, max_future_ms)
 
-    return Decoder(topic, Event, check, settings.max_bytes)
+    return Decoder(topic, Event, settings.max_bytes, check)
 
 
 def request_decoder(settings: EventSettings, topic: str = "requests") -> Decoder[Request]:
     """Read requests; refuse times far in the future."""
     max_future_ms = 1_000 * settings.max_future_s
     return Decoder(
-        topic, Request, lambda request, record: _future(request.timestamp, record, max_future_ms), settings.max_bytes
+        topic, Request, settings.max_bytes, lambda request, record: _future(request.timestamp, record, max_future_ms)
     )
 
 
@@ -112,13 +119,11 @@ def erasure_decoder(settings: EventSettings, topic: str = "erasures") -> Decoder
     """Read erasures; refuse times far in the future."""
     max_future_ms = 1_000 * settings.max_future_s
     return Decoder(
-        topic, Erasure, lambda erasure, record: _future(erasure.requested_at, record, max_future_ms), settings.max_bytes
+        topic, Erasure, settings.max_bytes, lambda erasure, record: _future(erasure.requested_at, record, max_future_ms)
     )
 
 
-def slate_decoder(
-    settings: EventSettings, topic: str = "recommendations"
-) -> Callable[[list[Record]], list[tuple[str, ShownSlate | None] | DeadLetter]]:
+def slate_decoder(settings: EventSettings, topic: str = "recommendations") -> KeyedDecoder[ShownSlate]:
     """Read what attribution needs of slates, by user; without a value, the user that the key names was erased.
 
     Features of this release's set that are not as many are refused.
@@ -129,8 +134,8 @@ def slate_decoder(
             return "wrong_features", f"an item has not the {len(FEATURES)} features of the set {FEATURE_SET}"
         return None
 
-    decode = Decoder(topic, ShownSlate, check, max(settings.max_bytes, MAX_SLATE_BYTES))
-    return _keyed(decode, lambda slate: slate.user_id)
+    decode = Decoder(topic, ShownSlate, max(settings.max_bytes, MAX_SLATE_BYTES), check)
+    return keyed(decode, lambda slate: slate.user_id)
 
 
 def _future(timestamp: int, record: Record, max_future_ms: int) -> tuple[str, str] | None:
@@ -140,18 +145,13 @@ def _future(timestamp: int, record: Record, max_future_ms: int) -> tuple[str, st
     return "future", f"timestamp lies {ahead} ms after the record's own; at most {max_future_ms} are allowed"
 
 
-def catalog_decoder(
-    settings: EventSettings, topic: str = "catalog"
-) -> Callable[[list[Record]], list[tuple[str, Item | None] | DeadLetter]]:
+def catalog_decoder(settings: EventSettings, topic: str = "catalog") -> KeyedDecoder[Item]:
     """Read catalog entries by item id; an entry without a value removes the item named by its key."""
-    decode: Decoder[Item] = Decoder(topic, Item, lambda _item, _record: None, settings.max_bytes)
-    return _keyed(decode, lambda item: item.item_id)
+    return keyed(Decoder(topic, Item, settings.max_bytes), lambda item: item.item_id)
 
 
-def _keyed(
-    decode: Decoder[M], key_of: Callable[[M], str]
-) -> Callable[[list[Record]], list[tuple[str, M | None] | DeadLetter]]:
-    """Read a topic with tombstones: (key, message), and (key, None) for a record that has a key alone."""
+def keyed(decode: Decoder[M], key_of: Callable[[M], str]) -> KeyedDecoder[M]:
+    """Read a topic with tombstones: records that have a key alone."""
 
     def entries(records: list[Record]) -> list[tuple[str, M | None] | DeadLetter]:
         removed = [record.value is None and bool(record.key) for record in records]
@@ -175,7 +175,7 @@ class _Times(msgspec.Struct):
 
 
 def event_time(record: Record) -> int | None:
-    """Read when what an event, slate or assignment tells of happened; None where it does not say."""
+    """Read the time that an event, slate or assignment is of, Unix milliseconds; None where it does not say."""
     try:
         times = msgspec.json.decode(record.value or b"", type=_Times)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

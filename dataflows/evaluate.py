@@ -28,7 +28,6 @@ from dataflows.steps.tally import TallyConfig, add_up_by_experiment, tally
 from dataflows.steps.user_metrics import measure_users
 from dataflows.steps.write_letters import write_letters
 from models.experiments.assign.assignment import Experiments
-from models.experiments.judge.journal import OutcomeConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +63,10 @@ def build(
     clock : aware; what decides when results are published and users forgotten.
     counts : what could not be used is added to, by reason.
     """
-    evaluation = settings.evaluate
-    config = OutcomeConfig(
-        attribution_window_ms=1_000 * evaluation.attribution_window_s,
-        retention_ms=1_000 * evaluation.retention_s,
-        impressions=settings.attribution.impressions,
-    )
+    evaluation, impressions = settings.evaluate, settings.attribution.impressions
     tallying = TallyConfig(
         {experiment.digest(): experiment for experiment in experiments.declared},
-        settings.attribution.impressions,
+        impressions,
         timedelta(seconds=evaluation.publish_every_s),
     )
     rest = timedelta(seconds=settings.profile.expire_after_s)
@@ -91,7 +85,7 @@ def build(
         exposures("exposures", assigned),
     )  # (user, Observation | None)
 
-    changes = measure_users("outcomes", observed, config, rest, clock, counts)  # (user, Change)
+    changes = measure_users("outcomes", observed, evaluation, impressions, rest, clock, counts)  # (user, Change)
     deltas = add_up_by_experiment("add_up", changes)  # (experiment@digest, TallyDelta)
     results = tally("tally", deltas, tallying, clock, counts)  # (experiment, Outgoing)
     letters = write_letters("write_letters", assigned, encode)  # (letter key, Outgoing)

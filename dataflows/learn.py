@@ -34,25 +34,21 @@ from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
 from dataflows.records import Outgoing, Record
-from dataflows.run.core_settings import item_side_config
-from dataflows.run.settings import RankerSettings, Settings
+from dataflows.run.settings import Settings
+from dataflows.run.text_spaces import text_space
 from dataflows.steps.add_up import add_up
 from dataflows.steps.attribute import AttributeStep, attribute
 from dataflows.steps.decode_known import decode_known
 from dataflows.steps.learn_content import learn_content
-from dataflows.steps.learn_items import LearnItemsConfig, learn_items
+from dataflows.steps.learn_items import learn_items
 from dataflows.steps.learn_ranker import learn_ranker
-from dataflows.steps.learn_sessions import LearnSessionsConfig, learn_sessions
+from dataflows.steps.learn_sessions import learn_sessions
 from dataflows.steps.read_acts import read_acts
 from dataflows.steps.transitions import transitions
 from dataflows.steps.write_letters import write_letters
 from models.messages import DeadLetter, Event, Item
-from models.names import FEATURE_SET
-from models.online.attribution import AttributionConfig
-from models.online.learner import OnlineConfig
 from models.online.outcome import ShownSlate
 from models.rankers.checkpoint import Checkpoint
-from models.rankers.network_learner import LearnerConfig
 
 X = TypeVar("X")
 
@@ -105,27 +101,23 @@ def build(
     counts : events that taught nothing are added to, by reason.
     start : a trained ranker for the one that learns to go on from.
     """
-    learn, side = settings.learn, item_side_config(settings)
-    table = LearnItemsConfig(
-        side.statistics, side.trending, side.n_shards, learn.publish_every_s, learn.max_rows_per_publish
-    )
-    recent = LearnSessionsConfig(side.sessions, side.n_shards, learn.publish_every_s)
+    config = settings.learn
 
     flow = Dataflow("learn")
 
     events = op.input("events", flow, inputs.events)  # Record
     known = decode_known("decode_events", events, codecs.decode_events, counts)  # Event
-    acts = read_acts("read_acts", known, side.event_weights, side.segment_fields)  # (user, Act)
-    learned = transitions("transitions", acts, side.transitions, clock, counts)  # (user, Contribution)
-    batches = add_up("add_up", learned, side.n_shards, side.statistics.half_life_long_ms)  # (shard, ShardBatch)
-    rows = learn_items("learn_items", batches, table, clock)  # (row key, Outgoing)
-    sessions = learn_sessions("learn_sessions", learned, recent, clock)  # (row key, Outgoing)
+    acts = read_acts("read_acts", known, settings.events)  # (user, Act)
+    learned = transitions("transitions", acts, settings.profile, clock, counts)  # (user, Contribution)
+    batches = add_up("add_up", learned, config.shards, config.half_life_long_ms)  # (shard, ShardBatch)
+    rows = learn_items("learn_items", batches, config, clock)  # (row key, Outgoing)
+    sessions = learn_sessions("learn_sessions", learned, config, clock)  # (row key, Outgoing)
 
     catalog = op.input("catalog", flow, inputs.catalog)  # Record
     decoded = op.flat_map_batch("decode_catalog", catalog, codecs.decode_catalog)
     letters = write_letters("write_letters", decoded, codecs.encode)  # (letter key, Outgoing)
     entries = op.filter_map("catalog_entries", decoded, readable)  # (item, Item | None)
-    content = learn_content("learn_content", entries, side.texts, clock)  # (row key, Outgoing)
+    content = learn_content("learn_content", entries, text_space(config.text), clock)  # (row key, Outgoing)
 
     if settings.ranker.name != "none":
         slates = op.input("recommendations", flow, inputs.recommendations)  # Record
@@ -140,10 +132,9 @@ def build(
         versions = learn_ranker(
             "learn_ranker",
             closed,
-            online_config(settings.ranker),
+            settings.ranker,
             start,
             counts,
-            per_arm=settings.ranker.per_arm,
             keep=settings.checkpoint is None,
         )  # (row key, Outgoing)
         rows = op.merge("rows_and_versions", rows, versions)
@@ -160,37 +151,5 @@ def readable(decoded: X | DeadLetter) -> X | None:
 
 def attribute_step(settings: Settings, clock: Callable[[], datetime], counts: Counter[str]) -> AttributeStep:
     """Gather from the settings what attribution needs."""
-    attribution = settings.attribution
-    config = AttributionConfig(
-        impressions=attribution.impressions,
-        window_ms=1_000 * attribution.window_s,
-        windows_ms={name: 1_000 * window_s for name, window_s in attribution.windows_s.items()},
-        wait_ms=1_000 * attribution.wait_s,
-        lateness_ms=1_000 * attribution.lateness_s,
-        event_weights=settings.events.weights,
-        max_slates=attribution.max_slates,
-        feature_set=FEATURE_SET,
-    )
-    return AttributeStep(config, timedelta(seconds=settings.profile.expire_after_s), clock, counts)
-
-
-def online_config(ranker: RankerSettings) -> OnlineConfig:
-    """Gather from the settings how the ranker learns.
-
-    Raises
-    ------
-    ValueError : no ranker learns.
-    """
-    if ranker.name == "none":
-        raise ValueError("no ranker learns")
-    return OnlineConfig(
-        ranker.name,
-        LearnerConfig(ranker.loss, ranker.learning_rate, ranker.fine_tune, ranker.device),
-        ranker.batch_size,
-        ranker.reservoir,
-        ranker.rehearsed,
-        ranker.publish_every,
-        ranker.guard_slates,
-        ranker.min_judged,
-        ranker.margin,
-    )
+    rest = timedelta(seconds=settings.profile.expire_after_s)
+    return AttributeStep(settings.attribution, settings.events.weights, rest, clock, counts)

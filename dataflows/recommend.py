@@ -21,7 +21,6 @@ from bytewax.outputs import Sink
 from dataflows.codecs import encode, erasure_decoder, event_decoder, request_decoder
 from dataflows.following.tables import Tables
 from dataflows.records import Outgoing, Record
-from dataflows.run.core_settings import profile_config
 from dataflows.run.settings import Settings
 from dataflows.steps.assign import assign
 from dataflows.steps.decode import by_user, decode
@@ -117,7 +116,8 @@ def profile_step(
         tables.table,
         experiments,
         settings.strategy,
-        profile_config(settings),
+        settings.profile,
+        events,
         triggers,
         events.segment_fields,
         events.text_field,

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
+from models.config import MAX_WINDOW_S
+
 Cleanup = Literal["delete", "compact", "compact,delete"]
 Writer = Literal["platform", "recommend", "learn", "evaluate", "eddy"]
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
-ATTRIBUTION_WINDOW_S = 24 * 3_600
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,9 @@ REQUESTS = Topic("requests", "user_id", "Request", "platform", "delete", WEEK)
 CATALOG = Topic("catalog", "item_id", "Item", "platform", "compact")
 ERASURES = Topic("erasures", "user_id", "Erasure", "platform", "delete", MONTH)
 RECOMMENDATIONS = Topic(
-    "recommendations", "user_id", "Slate", "recommend", "compact,delete", slate_config(ATTRIBUTION_WINDOW_S)
+    "recommendations", "user_id", "Slate", "recommend", "compact,delete", slate_config(MAX_WINDOW_S)
 )
-ASSIGNMENTS = Topic(
-    "assignments", "user_id", "Assignment", "recommend", "compact,delete", slate_config(ATTRIBUTION_WINDOW_S)
-)
+ASSIGNMENTS = Topic("assignments", "user_id", "Assignment", "recommend", "compact,delete", slate_config(MAX_WINDOW_S))
 # A process reads all of it before its first slate: small segments are soon compacted, and it starts quickly.
 MODEL_UPDATES = Topic(
     "model-updates",
@@ -95,7 +94,7 @@ TOPICS = (
 )
 
 
-def declare(prefix: str = "", attribution_window_s: int = ATTRIBUTION_WINDOW_S) -> tuple[Topic, ...]:
+def declare(prefix: str = "", attribution_window_s: int = MAX_WINDOW_S) -> tuple[Topic, ...]:
     """Return all topics as one installation has them.
 
     Parameters

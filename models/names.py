@@ -29,6 +29,10 @@ RankerName: TypeAlias = Literal["blend", LearnerName]
 NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
 LEARNERS: tuple[LearnerName, ...] = get_args(LearnerName)
 RANKERS: tuple[RankerName, ...] = get_args(RankerName)
+Loss: TypeAlias = Literal["cross_entropy", "mse", "softmax"]
+"""What a network is trained by; `models.rankers.losses` has the formulae."""
+FineTune: TypeAlias = Literal["all", "adapter"]
+"""What changes of a trained network: all its weights, or a small correction beside them."""
 
 FEATURE_SET = "v3"
 """The name of the list FEATURES, as slates carry it; another list needs another name."""

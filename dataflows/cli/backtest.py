@@ -16,7 +16,7 @@ from rich.table import Table
 from dataflows.cli.line_plot import line_plot
 from dataflows.cli.preset_option import PresetOption
 from dataflows.errors import EddyError
-from dataflows.files.past import load_events, load_items
+from dataflows.files.event_files import load_events, load_items
 from dataflows.run import settings as configuration
 from dataflows.run.settings import Settings
 
@@ -115,7 +115,7 @@ def backtest(
     """
     import torch  # noqa: PLC0415  # it and numba are slow
 
-    from dataflows.run.core_settings import item_side_config, profile_config  # noqa: PLC0415
+    from dataflows.run.text_spaces import text_space  # noqa: PLC0415
     from models.offline.backtest.config import BacktestConfig  # noqa: PLC0415
     from models.offline.backtest.field import DEFAULT  # noqa: PLC0415
     from models.offline.backtest.over_time import over_time  # noqa: PLC0415
@@ -131,8 +131,10 @@ def backtest(
         ties=ties.value,
         warmup=warmup,
         learn_every=learn_every,
-        profile=profile_config(settings),
-        item_side=item_side_config(settings),
+        events=settings.events,
+        profile=settings.profile,
+        item_side=settings.learn,
+        texts=text_space(settings.learn.text),
     )
     if protocol is Protocol.SESSION:
         outcomes = _sessions(_asked(train, "--train"), _asked(test, "--test"), catalog, config, settings, console)

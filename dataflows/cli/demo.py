@@ -8,7 +8,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from dataflows.demo.show import show
+from dataflows.demo.show import run_demo
 from dataflows.run import settings as configuration
 
 
@@ -26,7 +26,7 @@ def demo(
     console = Console(stderr=True)
     settings = configuration.load()
     real = "EDDY_KAFKA__BOOTSTRAP_SERVERS" in os.environ
-    report = show(
+    report = run_demo(
         events, rate, settings, os.environ.get("KAFKA_HOME"), real, console, live=console.is_terminal and not headless
     )
     latency = report["latency_ms"]

@@ -1,4 +1,4 @@
-"""`eddy doctor`: what is wrong with this installation, and how to mend it."""
+"""`eddy doctor`: what is wrong with this installation, and how to fix it."""
 
 from collections.abc import Iterator
 from typing import Annotated

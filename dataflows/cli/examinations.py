@@ -13,6 +13,7 @@ from dataflows.run.checkpoints import checked_device, start_of
 from dataflows.run.experiments_file import ExperimentError, load_experiments
 from dataflows.run.settings import Settings
 from dataflows.topics import declare
+from models.rankers.checkpoint import SHIPPED, CheckpointError, load_checkpoint
 
 TIMEOUT_S = 5.0
 
@@ -25,7 +26,7 @@ class Finding:
     state: Literal["ok", "warning", "error"]
     """An `error` stops a flow or loses data; a `warning` can wait."""
     text: str
-    """What was found and, where it is wrong, how to mend it."""
+    """What was found and, where it is wrong, how to fix it."""
 
 
 def examine_all(settings: Settings) -> Iterator[Finding]:
@@ -87,8 +88,6 @@ def _experiments(path: Path | None) -> Finding:
 
 
 def _checkpoint(path: Path | None) -> Finding:
-    from models.rankers.checkpoint import SHIPPED, CheckpointError, load_checkpoint  # noqa: PLC0415  # torch is slow
-
     try:
         checkpoint = load_checkpoint(path or SHIPPED)
     except (OSError, CheckpointError) as error:

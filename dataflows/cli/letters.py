@@ -45,8 +45,8 @@ def originals(
         if topic in (None, letter.topic) and reason in (None, letter.reason):
             found[letter.topic].append((letter.partition, letter.offset, message))
     return {
-        name: [message for _, _, message in sorted(placed, key=lambda entry: entry[:2])]
-        for name, placed in sorted(found.items())
+        name: [message for _, _, message in sorted(numbered, key=lambda entry: entry[:2])]
+        for name, numbered in sorted(found.items())
     }
 
 

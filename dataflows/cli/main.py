@@ -18,7 +18,7 @@ from dataflows.cli import (
     train,
     tune,
 )
-from dataflows.errors import mendable
+from dataflows.errors import fixable
 
 HELP = """
 Real-time recommendation on streams: behaviour events in, recommendation slates out.
@@ -47,11 +47,11 @@ app.command("doctor")(doctor.examine)
 
 
 def main() -> None:
-    """Run the command line; an error that its reader can mend ends it with the text alone and exit code 1."""
+    """Run the command line; an error that a person can fix ends it with the text alone and exit code 1."""
     try:
         app()
     except Exception as error:
-        known = mendable(error)
+        known = fixable(error)
         if known is None:
             raise
         sys.stderr.write(f"eddy: {known}\n")

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from dataflows.cli.topics import load_for_cluster
 from dataflows.errors import EddyError
-from dataflows.kafka.scan import scan
+from dataflows.kafka.reader import scan
 from dataflows.kafka.writer import KafkaWriter
 from dataflows.run.settings import Settings
 from dataflows.topics import MODEL_UPDATES

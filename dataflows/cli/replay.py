@@ -13,8 +13,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from dataflows.cli.letters import originals
 from dataflows.cli.topics import load_for_cluster
-from dataflows.files.replay import AsFastAsPossible, Message, Pace, Sent, SpeedUp, Steady, keyed, read_events, replay
-from dataflows.kafka.scan import scan
+from dataflows.files.lines import read_lines
+from dataflows.files.replay import Message, Pace, Sent, as_fast_as_possible, keyed_messages, replay, sped_up, steady
+from dataflows.kafka.reader import scan
 from dataflows.kafka.writer import KafkaWriter
 from dataflows.run.settings import Settings
 from dataflows.topics import DEAD_LETTERS, TOPICS
@@ -60,17 +61,17 @@ def replay_messages(
     Each line is one message, which goes out as it is, under the key that its topic asks for. Whatever the pace, the
     order of the file is kept, and all is delivered when the command ends.
 
-    Dead letters hold what could not be read, byte for byte. Once what refused them is mended (an event type was named
+    Dead letters hold what could not be read, byte for byte. Once what refused them is fixed (an event type was named
     in the settings, say), this puts them back onto their topics; those still refused become dead letters again. The
     letters stay where they are: choose by --reason and --topic what to put back, and do it once.
     """
     _check(file, rate, speed_up, dead_letters, reason)
-    pace = Steady(rate) if rate else SpeedUp(speed_up) if speed_up else AsFastAsPossible()
+    pace = steady(rate) if rate else sped_up(speed_up) if speed_up else as_fast_as_possible
     settings = load_for_cluster()
     if file is not None:
         name = topic or PlatformTopic.EVENTS
         size = file.stat().st_size if file.suffix == ".jsonl" and file.is_file() else None
-        _send(settings, name, keyed(read_events(file), KEYS[name]), pace, size)
+        _send(settings, name, keyed_messages(read_lines(file), KEYS[name]), pace, size)
         return
     letters = scan(settings.kafka.client(), settings.topics.prefix + DEAD_LETTERS.name)
     found = originals(letters, topic, reason)
@@ -96,20 +97,26 @@ def _send(settings: Settings, topic: str, messages: Iterable[Message], pace: Pac
     writer = KafkaWriter(client, settings.topics.prefix + topic)
     with _progress(topic, size) as (progress, task):
 
-        def tell(sent: Sent) -> None:
-            progress.update(task, completed=sent.n_bytes, told=_told(sent))
+        def report(sent: Sent) -> None:
+            progress.update(task, completed=sent.n_bytes, sent=_summary(sent))
 
-        sent = replay(writer, messages, pace, tell, time.monotonic, time.sleep)
-    Console(stderr=True).print(f"{settings.topics.prefix}{topic}: {_told(sent)}", highlight=False)
+        sent = replay(writer, messages, pace, report, time.monotonic, time.sleep)
+    Console(stderr=True).print(f"{settings.topics.prefix}{topic}: {_summary(sent)}", highlight=False)
 
 
 @contextmanager
 def _progress(topic: str, size: int | None) -> Iterator[tuple[Progress, TaskID]]:
-    columns = (SpinnerColumn(), TextColumn(topic), BarColumn(), TextColumn("{task.fields[told]}"), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn(topic),
+        BarColumn(),
+        TextColumn("{task.fields[sent]}"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        yield progress, progress.add_task(topic, total=size, told="")
+        yield progress, progress.add_task(topic, total=size, sent="")
 
 
-def _told(sent: Sent) -> str:
+def _summary(sent: Sent) -> str:
     rate = f", {sent.n_messages / sent.seconds:,.0f}/s" if sent.seconds > 0 else ""
     return f"{sent.n_messages:,} messages, {sent.n_bytes / 1e6:,.1f} MB{rate}"

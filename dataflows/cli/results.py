@@ -10,9 +10,8 @@ from rich.console import Console
 
 from dataflows.cli.result_table import show
 from dataflows.errors import EddyError
-from dataflows.files.topics import FileSource
-from dataflows.following.file_tables import read_whole
-from dataflows.kafka.scan import scan
+from dataflows.files.source import FileSource, read_whole
+from dataflows.kafka.reader import scan
 from dataflows.records import Record
 from dataflows.run import settings as configuration
 from dataflows.run.settings import Settings

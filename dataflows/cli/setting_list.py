@@ -50,16 +50,20 @@ def _filled(section: Any, values: Mapping[str, Any]) -> Any:
     return replace(section, **values) if values else section
 
 
-def _section(name: str, defaults: object) -> Iterator[Setting]:
+def _section(name: str, defaults: Any) -> Iterator[Setting]:
     texts = _docstrings(type(defaults))
-    for field in inspect.get_annotations(type(defaults)):
-        if field != "model_config":
-            variable = f"EDDY_{name}__{field}".upper()
-            yield Setting(variable, _write(getattr(defaults, field)), texts.get(field, ""))
+    for field in type(defaults).model_fields if isinstance(defaults, BaseModel) else defaults.__dataclass_fields__:
+        variable = f"EDDY_{name}__{field}".upper()
+        yield Setting(variable, _write(getattr(defaults, field)), texts.get(field, ""))
 
 
 def _docstrings(section: type[Any]) -> dict[str, str]:
-    """Read the docstrings below a class's fields, which Python itself does not keep."""
+    """Read the docstrings below a class's fields and those that it inherits, which Python itself does not keep."""
+    bases = [base for base in section.__mro__ if is_dataclass(base) or base is section]
+    return {name: text for base in reversed(bases) for name, text in _declared(base).items()}
+
+
+def _declared(section: type[Any]) -> dict[str, str]:
     (declared,) = ast.parse(textwrap.dedent(inspect.getsource(section))).body
     assert isinstance(declared, ast.ClassDef)  # noqa: S101  # what a class's source is
     return {

@@ -74,7 +74,7 @@ def show(everything: Everything = False) -> None:
 
 @app.command()
 def check(partitions: Partitions = None) -> None:
-    """Say what is wrong with the topics and how to mend it.
+    """Say what is wrong with the topics and how to fix it.
 
     The exit code is 1 where a flow would stop or lose data.
     """

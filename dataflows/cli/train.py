@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from dataflows.errors import EddyError
-from dataflows.files.past import load_events, load_items
+from dataflows.files.event_files import load_events, load_items
 from dataflows.run import settings as configuration
 from dataflows.run.settings import Settings
 from models.messages import Event, Item

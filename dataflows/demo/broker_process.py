@@ -1,4 +1,4 @@
-"""A broker as one's own process: it can be stopped, killed and started again, and dies with its owner."""
+"""A broker as a child process: it can be stopped, killed and started again, and ends with its parent."""
 
 import secrets
 import shutil
@@ -37,7 +37,7 @@ class Broker:
 
 
 class BrokerProcess(ABC):
-    """A broker of one's own on a loopback port. It keeps its port and its data over stop, kill and start.
+    """A broker as a child process on a loopback port. It keeps its port and its data over stop, kill and start.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class BrokerProcess(ABC):
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=log,
-                    # Ctrl-C is for the asker alone, who still has to drain against this broker.
+                    # Ctrl-C is for the parent alone, which still has to drain against this broker.
                     start_new_session=True,
                 )
                 for command in self.commands()

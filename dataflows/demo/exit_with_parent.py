@@ -1,6 +1,6 @@
-"""Run a program that ends with whoever asked for it: `python exit_with_parent.py GRACE_S PROGRAM [ARGUMENT ...]`.
+"""Run a program that ends with its starter: `python exit_with_parent.py GRACE_S PROGRAM [ARGUMENT ...]`.
 
-The guard's standard input is a pipe whose other end only the asker holds. When the asker closes it, or dies
+The guard's standard input is a pipe whose other end only the parent holds. When the parent closes it, or dies
 in whatever way, the program gets SIGTERM and, GRACE_S seconds later, SIGKILL. The byte `KILL` is an order to
 kill at once. The guard ends with the program. It is run by its path, so as not to import the project.
 """

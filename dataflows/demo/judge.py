@@ -69,7 +69,7 @@ class Judge:
         self._last_event: dict[str, str] = {}
 
     def write(self, event: Event, at: float) -> ReceivedSlate | None:
-        """Take an event at the moment it is written (Unix ms); returns the slate that foresaw it, if one did."""
+        """Take an event at the moment it is written (Unix ms); returns the slate that predicted it, if one did."""
         self.n_events += 1
         self._written_at[event.event_id] = at
         before = self._last_event.get(event.user_id)

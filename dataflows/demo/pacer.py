@@ -4,7 +4,7 @@ A Kafka client leaves it to the broker to hold back the answer to a fetch while 
 broker does not hold back: each idle consumer asks it tens of thousands of times a second, and a few of them keep
 a laptop's cores busy. Through this proxy a connection's next fetch comes `PAUSE_S` after the one before; all else
 passes untouched, but for the port that the broker names as its own, which becomes the proxy's. It is run by its
-path, so as not to import the project, and its asker ends it.
+path, so as not to import the project, and its parent ends it.
 """
 
 import asyncio

@@ -17,7 +17,7 @@ def live_view(
 ) -> RenderableType:
     """Draw rates and latency, one user's events beside their slate, and the variants' hit rates.
 
-    Events that came after the slate's own have a mark where the slate foresaw them, with their place on it.
+    Events after the one that made the slate are marked where the slate predicted them, with their position on it.
 
     Parameters
     ----------
@@ -47,13 +47,13 @@ def _n_after(recent: list[Event], slate: ReceivedSlate | None) -> int:
 
 def _history(recent: list[Event], slate: ReceivedSlate | None, titles: dict[str, str]) -> Panel:
     table = Table.grid(padding=(0, 1))
-    places = {row.item_id: place for place, row in enumerate(slate.items, 1)} if slate else {}
+    positions = {row.item_id: position for position, row in enumerate(slate.items, 1)} if slate else {}
     for n, event in enumerate(recent[:N_SHOWN]):
-        place = places.get(event.item_id) if n < _n_after(recent, slate) else None
+        position = positions.get(event.item_id) if n < _n_after(recent, slate) else None
         table.add_row(
             f"{event.value or 0:.1f}★",
             Text(titles.get(event.item_id, event.item_id), overflow="ellipsis"),
-            f"[green]✓ {place}.[/]" if place else "",
+            f"[green]✓ {position}.[/]" if position else "",
         )
     who = recent[0].user_id if recent else "nobody yet"
     return Panel(table, title=f"{who} has just rated")

@@ -16,14 +16,13 @@ from dataflows.cli.result_table import show as show_result
 from dataflows.cli.results import newest_results
 from dataflows.codecs import encode
 from dataflows.demo.broker import choose_broker
+from dataflows.demo.flow_process import FlowProcess, running_flows
 from dataflows.demo.judge import Judge, decode_slate
-from dataflows.demo.processes import FlowProcess, running_flows
 from dataflows.demo.screen import live_view, variants
 from dataflows.demo.training import both_rankers, trained_ranker
 from dataflows.demo.world import World, load_world
-from dataflows.kafka.admin import create_topics
-from dataflows.kafka.reader import KafkaReader
-from dataflows.kafka.scan import scan
+from dataflows.kafka.admin import Client, create_topics
+from dataflows.kafka.reader import KafkaReader, scan
 from dataflows.kafka.writer import KafkaWriter
 from dataflows.run.settings import KafkaSettings, Settings
 from dataflows.topics import declare
@@ -38,7 +37,7 @@ FIRST = "first-slate"
 NOTICE = "MovieLens ratings; each user keeps their order, long gaps are cut short, users side by side, times are now"
 
 
-def show(n_events: int, rate: float, settings: Settings, kafka_home: str | None, real: bool, console: Console, *,
+def run_demo(n_events: int, rate: float, settings: Settings, kafka_home: str | None, real: bool, console: Console, *,
          live: bool) -> dict[str, Any]:  # fmt: skip
     """Run the demo to its end; returns its report.
 
@@ -88,7 +87,7 @@ def show(n_events: int, rate: float, settings: Settings, kafka_home: str | None,
 class _Demo:
     """The platform's side: writes what people do, reads what Eddy recommends."""
 
-    def __init__(self, world: World, client: dict[str, Any], prefix: str) -> None:
+    def __init__(self, world: World, client: Client, prefix: str) -> None:
         self._world = world
         self._client = client
         self.prefix = prefix
@@ -112,21 +111,19 @@ class _Demo:
 
     def wait_until_learned(self, learning: FlowProcess, quiet_s: float = 2.5, deadline_s: float = 60.0) -> None:
         """Wait until the tables have come and stay quiet."""
-        reader = KafkaReader(self._client, [f"{self.prefix}model-updates"])
+        reader = self._reader("model-updates")
         deadline, quiet_since, seen = time.monotonic() + deadline_s, time.monotonic(), 0
         try:
             while time.monotonic() < deadline and (not seen or time.monotonic() - quiet_since < quiet_s):
                 learning.check()
-                if n := len(reader.poll(0.2)):
+                if n := sum(len(batch.records) for batch in reader.poll(0.2)):
                     seen, quiet_since = seen + n, time.monotonic()
         finally:
             reader.close()
 
     def stream(self, flows: list[FlowProcess], console: Console, *, live: bool) -> dict[str, Any]:
         """Write the stream at its pace, judge what comes back, draw it; returns the report."""
-        reader = KafkaReader(
-            self._client, [self.prefix + name for name in ("recommendations", "assignments", "dead-letters")]
-        )
+        reader = self._reader("recommendations", "assignments", "dead-letters")
         writer = KafkaWriter(self._client, f"{self.prefix}events")
         titles, n_events = self._world.titles, len(self._world.stream)
         self._await_first_slate(reader)
@@ -160,6 +157,9 @@ class _Demo:
         for result in results.values():
             show_result(result, console)
 
+    def _reader(self, *topics: str) -> KafkaReader:
+        return KafkaReader({**self._client, "fetch.wait.max.ms": 10}, [self.prefix + name for name in topics])
+
     def _await_first_slate(self, reader: KafkaReader) -> None:
         """Ask for one slate before the stream begins: writers are made at the first message of each partition."""
         requests = KafkaWriter(self._client, f"{self.prefix}requests")
@@ -167,7 +167,7 @@ class _Demo:
         requests.flush()
         deadline = time.monotonic() + SETTLE_S
         while time.monotonic() < deadline:
-            if any(topic.endswith("recommendations") for topic, _ in reader.poll(0.1)):
+            if any(batch.topic.endswith("recommendations") for batch in reader.poll(0.1)):
                 break
         while reader.poll(0.5):
             pass
@@ -185,20 +185,21 @@ class _Demo:
                 draw()
 
     def _write(self, writer: KafkaWriter, event: Event) -> None:
-        foreseen = self.judge.write(event, time.time() * 1_000)
+        predicted_by = self.judge.write(event, time.time() * 1_000)
         self._recent[event.user_id].appendleft(event)
-        if foreseen is not None or self._shown is None:
+        if predicted_by is not None or self._shown is None:
             self._shown = event
         writer.write(event.user_id, encode(event))
 
     def _receive(self, reader: KafkaReader, timeout_s: float) -> None:
-        for topic, record in reader.poll(timeout_s):
+        for topic, _, records in reader.poll(timeout_s):
             if topic.endswith("recommendations"):
-                self.judge.receive(decode_slate(record.value or b""), time.time() * 1_000)
+                for record in records:
+                    self.judge.receive(decode_slate(record.value or b""), time.time() * 1_000)
             elif topic.endswith("assignments"):
-                self.judge.n_assignments += 1
+                self.judge.n_assignments += len(records)
             else:
-                self.judge.n_dead_letters += 1
+                self.judge.n_dead_letters += len(records)
 
     def _settle(self, reader: KafkaReader, draw: Callable[[], None]) -> None:
         deadline = time.monotonic() + SETTLE_S

@@ -1,22 +1,15 @@
 """Writes a file's messages to a topic, at a pace: as fast as possible, steadily, or as they once happened."""
 
-import gzip
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import orjson
 
-from dataflows.errors import EddyError
-from dataflows.files.topics import ENDINGS, open_lines, read_line
+from dataflows.files.lines import FileError, read_line
 
 TIMES = ("timestamp", "requested_at")
 """Fields that say when a message happened."""
-
-
-class ReplayError(EddyError):
-    """A file cannot be replayed; the text says which line is at fault, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +23,7 @@ class Message:
     """When it happened, Unix milliseconds; none: it has no time of its own."""
 
 
-def read_events(path: Path) -> Iterator[bytes]:
-    """Give the lines of a `.jsonl` or `.jsonl.gz` file without their ends, blank ones too, so that they can be counted.
-
-    Raises
-    ------
-    ReplayError : the file is missing, of another kind, or not a whole gzip file.
-    """
-    if not path.name.endswith(ENDINGS):
-        raise ReplayError(f"{path}: only {' and '.join(ENDINGS)} files can be replayed, a message a line")
-    try:
-        with open_lines(path) as lines:
-            for line in lines:
-                yield line.rstrip(b"\r\n")
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise ReplayError(f"{path} is not a whole gzip file: {error}") from error
-    except OSError as error:
-        raise ReplayError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def keyed(lines: Iterable[bytes], key_field: str) -> Iterator[Message]:
+def keyed_messages(lines: Iterable[bytes], key_field: str) -> Iterator[Message]:
     """Turn lines into messages; the line of a removed key, `{"key":"...","deleted":true}`, becomes a tombstone.
 
     Parameters
@@ -58,7 +32,7 @@ def keyed(lines: Iterable[bytes], key_field: str) -> Iterator[Message]:
 
     Raises
     ------
-    ReplayError : a line has no key. The lines before it have been given.
+    FileError : a line has no key. The lines before it have been given.
     """
     for number, line in enumerate(lines, 1):
         if not line or line.isspace():
@@ -71,58 +45,37 @@ def _message(number: int, value: bytes, key_field: str) -> Message:
     try:
         row = orjson.loads(value)
     except orjson.JSONDecodeError as error:
-        raise ReplayError(f"line {number} is not JSON: {error}") from error
+        raise FileError(f"line {number} is not JSON: {error}") from error
     key = row.get(key_field) if isinstance(row, dict) else None
     if not isinstance(key, str):
-        raise ReplayError(f"line {number} has no text in {key_field}, which is the topic's key")
+        raise FileError(f"line {number} has no text in {key_field}, which is the topic's key")
     times = [row[name] for name in TIMES if isinstance(row.get(name), int)]
     return Message(key, value, times[0] if times else None)
 
 
-class Pace(Protocol):
-    """Says when a message is due."""
-
-    def due_s(self, k: int, elapsed_ms: int) -> float:
-        """Return seconds after the start at which a message is due.
-
-        Parameters
-        ----------
-        k : the message's place, from 0.
-        elapsed_ms : how long after the first message it happened, 0 where no time is known.
-        """
+Pace: TypeAlias = Callable[[int, int], float]
+"""Says how many seconds after the start a message is due, by its number from 0 and by how many milliseconds after the
+first message it happened (0 where no time is known)."""
 
 
-@dataclass(frozen=True)
-class AsFastAsPossible:
-    """Each message is due at once."""
-
-    def due_s(self, k: int, elapsed_ms: int) -> float:  # noqa: ARG002 - the protocol names it
-        """Return 0."""
-        return 0.0
+def as_fast_as_possible(_number: int, _elapsed_ms: int) -> float:
+    """Let each message be due at once."""
+    return 0.0
 
 
-@dataclass(frozen=True)
-class Steady:
-    """The same number of messages every second."""
-
-    rate: float
-    """Messages a second, above 0."""
-
-    def due_s(self, k: int, elapsed_ms: int) -> float:  # noqa: ARG002 - the protocol names it
-        """Return the time of the k-th message."""
-        return k / self.rate
+def steady(rate: float) -> Pace:
+    """Write the same number of messages every second: `rate`, above 0."""
+    return lambda number, _elapsed_ms: number / rate
 
 
-@dataclass(frozen=True)
-class SpeedUp:
-    """As the messages once happened, only faster; one that is out of order is due at once."""
+def sped_up(factor: float) -> Pace:
+    """Write messages as they once happened, only faster; one that is out of order is due at once.
 
-    factor: float
-    """1 is their own speed, 60 puts an hour into a minute; above 0."""
-
-    def due_s(self, k: int, elapsed_ms: int) -> float:  # noqa: ARG002 - the protocol names it
-        """Return the message's own time after the start, shortened."""
-        return elapsed_ms / 1_000 / self.factor
+    Parameters
+    ----------
+    factor : 1 is their own speed, 60 puts an hour into a minute; above 0.
+    """
+    return lambda _number, elapsed_ms: elapsed_ms / 1_000 / factor
 
 
 class Writer(Protocol):
@@ -168,20 +121,20 @@ def replay(
 
     Raises
     ------
-    ReplayError : from `messages`. What was read before it has been delivered.
+    FileError : from `messages`. What was read before it has been delivered.
     EddyError : from the writer, when a message was not delivered.
     """
     progress = _Progress(clock, on_progress, progress_s)
     first_ms: int | None = None
     try:
-        for k, message in enumerate(messages):
+        for number, message in enumerate(messages):
             if first_ms is None:
                 first_ms = message.at_ms
             elapsed_ms = 0 if message.at_ms is None or first_ms is None else message.at_ms - first_ms
-            progress.wait_until(pace.due_s(k, elapsed_ms), sleep)
+            progress.wait_until(pace(number, elapsed_ms), sleep)
             writer.write(message.key, message.value)
             progress.count(message)
-    except ReplayError:
+    except FileError:
         writer.flush()
         raise
     writer.flush()
@@ -189,7 +142,7 @@ def replay(
 
 
 class _Progress:
-    """Counts what was sent, and tells of it now and then."""
+    """Counts what was sent, and reports it every so often."""
 
     def __init__(self, clock: Callable[[], float], on_progress: Callable[[Sent], None], every_s: float) -> None:
         self._clock = clock
@@ -201,11 +154,11 @@ class _Progress:
         self._n_bytes = 0
 
     def wait_until(self, due_s: float, sleep: Callable[[float], None]) -> None:
-        """Sleep until a message is due, and tell of the progress while it is not."""
-        now = self._tell()
+        """Sleep until a message is due, and report the progress while it is not."""
+        now = self._report_if_due()
         while now < due_s:
             sleep(min(due_s, self._next_s) - now)
-            now = self._tell()
+            now = self._report_if_due()
 
     def count(self, message: Message) -> None:
         self._n_messages += 1
@@ -216,7 +169,7 @@ class _Progress:
         self._on_progress(sent)
         return sent
 
-    def _tell(self) -> float:
+    def _report_if_due(self) -> float:
         """Report if it is time to; returns the seconds since the start."""
         now = self._clock() - self._started
         if now >= self._next_s:

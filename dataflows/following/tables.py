@@ -7,19 +7,18 @@ batches. So a batch sees one version, and no lock is held while scoring.
 import logging
 import threading
 from collections import Counter, deque
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-
-from dataflows.errors import EddyError
-from dataflows.following.catalog_rows import CatalogDecoder, CatalogRows
-from dataflows.following.ranker_rows import NewRanker, RankerRows
-from dataflows.kafka.admin import partitions_of
+from dataflows.codecs import KeyedDecoder
+from dataflows.files.lines import FileError
+from dataflows.files.source import FileSource, read_whole
+from dataflows.following.rows import CatalogRows, NewRanker, RankerRows
+from dataflows.kafka.admin import Client
+from dataflows.kafka.reader import Batch, Follower, KafkaReader
 from dataflows.records import Record
 from models.items import ItemTable
+from models.messages import Item
 
-Option = str | int | float | bool
 log = logging.getLogger(__name__)
 
 MAX_ROWS_BETWEEN_BATCHES = 1_000
@@ -40,21 +39,6 @@ class Tables(Protocol):
 
     def take_rankers(self) -> list[NewRanker]:
         """Return the rankers that have another version since the last call."""
-
-
-class FixedTables:
-    """A table that stays as it is: for backtests and tests."""
-
-    def __init__(self, table: ItemTable, version: str = "fixed") -> None:
-        self.table = table
-        self.version = version
-
-    def refresh(self) -> None:
-        """Nothing arrives."""
-
-    def take_rankers(self) -> list[NewRanker]:
-        """Nothing arrives."""
-        return []
 
 
 class _Chunk(NamedTuple):
@@ -78,10 +62,10 @@ class KafkaTables:
 
     def __init__(
         self,
-        client: dict[str, Option],
+        client: Client,
         model_updates: str,
         catalog: str,
-        decode_catalog: CatalogDecoder,
+        decode_catalog: KeyedDecoder[Item],
         table: ItemTable,
         counts: Counter[str],
     ) -> None:
@@ -91,55 +75,40 @@ class KafkaTables:
         self._counts = counts
         self._staged: deque[_Chunk] = deque()
         self._room = threading.Semaphore(MAX_STAGED_CHUNKS)
-        self._arrived = threading.Event()
-        self._failure: EddyError | None = None
-        self._stopping = False
+        self._closing = False
         self._versions = RankerRows(counts)
         self._rankers: list[NewRanker] = []
-        self._offsets: dict[int, int] = dict.fromkeys(range(partitions_of(client, model_updates)), 0)
-        topics = {model_updates: len(self._offsets), catalog: partitions_of(client, catalog)}
-        self._waiting = {(topic, p) for topic, n in topics.items() for p in range(n)}
-        self._consumer = Consumer(
-            client
-            | {
-                "group.id": "eddy-tables",
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "earliest",
-                "isolation.level": "read_committed",
-            }
-        )
-        self._consumer.assign([TopicPartition(topic, p, 0) for topic, p in sorted(self._waiting)])
-        self._thread = threading.Thread(target=self._follow, name="tables", daemon=True)
-        self._thread.start()
+        reader = KafkaReader(client, [model_updates, catalog], "eddy-tables")
+        self._offsets = {partition: 0 for topic, partition in sorted(reader.ends) if topic == model_updates}
+        self._follower = Follower(reader, self._stage, "tables")
 
     @property
     def version(self) -> str:
         """Name the applied offset of each partition of `model-updates`."""
-        return ".".join(str(self._offsets[p]) for p in sorted(self._offsets))
+        return ".".join(str(offset) for offset in self._offsets.values())
 
-    def load(self, on_progress: Callable[[int], object] = lambda _n: None) -> int:
+    def load(self) -> int:
         """Apply all that the topics hold now; returns how many records that were.
 
         Raises
         ------
         EddyError : the topics cannot be read.
         """
-        n = 0
-        while True:
-            complete = not self._waiting
+        n, complete = 0, False
+        while not complete:
+            complete = self._follower.wait_until_complete(0.05)
             while self._staged:
                 n += self._apply_next()
-                on_progress(n)
-            self._raise_failure()
-            if complete:
-                return n
-            self._arrived.wait(0.05)
-            self._arrived.clear()
+        return n
 
     def refresh(self) -> None:
-        """Apply at most about a thousand rows of what has arrived."""
-        self._raise_failure()
+        """Apply at most about a thousand rows of what has arrived.
+
+        Raises
+        ------
+        Exception : what ended the thread that reads.
+        """
+        self._follower.check()
         n = 0
         while self._staged and n < MAX_ROWS_BETWEEN_BATCHES:
             n += self._apply_next()
@@ -151,45 +120,17 @@ class KafkaTables:
 
     def close(self) -> None:
         """Stop following."""
-        self._stopping = True
+        self._closing = True
         self._room.release()
-        self._thread.join(10)
+        self._follower.close()
 
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-    def _follow(self) -> None:
-        try:
-            while not self._stopping:
-                self._stage()
-        except KafkaException as failure:
-            self._failure = EddyError(f"the item tables cannot be followed: {failure.args[0].str()}")
-        finally:
-            self._consumer.close()
-
-    def _stage(self) -> None:
-        chunks: dict[tuple[str, int], list[Record]] = {}
-        ended = set()
-        for message in self._consumer.consume(MAX_ROWS_BETWEEN_BATCHES, 0.1):
-            error = message.error()
-            where = (message.topic() or "", message.partition() or 0)
-            if error is None:
-                chunks.setdefault(where, []).append(
-                    Record(where[1], message.offset() or 0, message.timestamp()[1], message.key(), message.value())
-                )
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
-                ended.add(where)
-            elif not error.retriable():
-                raise KafkaException(error)
-        for (topic, partition), records in chunks.items():
+    def _stage(self, batches: list[Batch]) -> None:
+        for topic, partition, records in batches:
             self._room.acquire()
-            rest, rankers = self._versions.take(records) if topic != self._catalog else (records, [])
+            if self._closing:
+                return
+            rest, rankers = (records, []) if topic == self._catalog else self._versions.take(records)
             self._staged.append(_Chunk(topic, partition, records[-1].offset + 1, rest, rankers))
-        if self._waiting:
-            self._waiting -= ended
-        if chunks or ended:
-            self._arrived.set()
 
     def _apply_next(self) -> int:
         chunk = self._staged.popleft()
@@ -215,3 +156,63 @@ class KafkaTables:
         except ValueError as error:
             self._counts["malformed_row"] += 1
             log.warning("a row of model-updates is left out: %s", error)
+
+
+class FileTables:
+    """A table of file topics: complete after `load`, it stays as it is.
+
+    Parameters
+    ----------
+    rows, catalog : the topics `model-updates` and `catalog`.
+    decode_catalog : bad entries are only counted here, `learn` writes their dead letters.
+    """
+
+    def __init__(
+        self,
+        rows: FileSource,
+        catalog: FileSource,
+        decode_catalog: KeyedDecoder[Item],
+        table: ItemTable,
+        counts: Counter[str],
+    ) -> None:
+        self.table = table
+        self.version = "0"
+        """How many rows of `model-updates` there were."""
+        self._rows = rows
+        self._catalog = catalog
+        self._entries = CatalogRows(table, decode_catalog, counts)
+        self._versions = RankerRows(counts)
+        self._rankers: list[NewRanker] = []
+
+    def load(self) -> int:
+        """Apply both topics; returns how many records that were.
+
+        Raises
+        ------
+        FileError : a row of `model-updates` is malformed; the text names its key.
+        """
+        n_entries = n_rows = 0
+        for records in read_whole(self._catalog):
+            n_entries += len(records)
+            self._entries.apply(records)
+        for records in read_whole(self._rows):
+            n_rows += len(records)
+            rest, rankers = self._versions.take(records)
+            self._rankers += rankers
+            try:
+                self.table.apply_rows([record.key or b"" for record in rest], [record.value for record in rest])
+            except ValueError as error:
+                raise FileError(f"{self._rows.folder / self._rows.topic}: {error}") from error
+        self.version = str(n_rows)
+        return n_entries + n_rows
+
+    def refresh(self) -> None:
+        """Nothing arrives."""
+
+    def take_rankers(self) -> list[NewRanker]:
+        """Return the rankers that were loaded, once."""
+        taken, self._rankers = self._rankers, []
+        return taken
+
+    def close(self) -> None:
+        """Nothing is open."""

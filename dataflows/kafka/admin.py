@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exports without saying so
     AdminClient,
     AlterConfigOpType,
@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 
 Option: TypeAlias = str | int | float | bool
 Client: TypeAlias = Mapping[str, Option]
-
-
-LEADERLESS = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.REPLICA_NOT_AVAILABLE)
-"""What a cluster answers while a partition is made or moves."""
+"""librdkafka options; they may hold secrets."""
 
 
 class TopicError(EddyError):
@@ -96,7 +93,7 @@ class Admin:
 
         Raises
         ------
-        KafkaException : the cluster does not tell them to this client.
+        KafkaException : this client may not read them.
         """
         resource = ConfigResource(ResourceType.TOPIC, topic)
         entries = self.client.describe_configs([resource], request_timeout=timeout_s)[resource].result()
@@ -129,27 +126,6 @@ def partitions_of(client: Client, topic: str, timeout_s: float = 30.0) -> int:
     if topic not in sizes:
         raise TopicError(f"topic {topic} does not exist: make it with `eddy topics create`")
     return sizes[topic]
-
-
-def bounds_of(consumer: Consumer, topic: str, partition: int, timeout_s: float = 30.0) -> tuple[int, int]:
-    """Return a partition's first offset and the one after its last.
-
-    A partition that was just made, or moves between brokers, has no leader for a moment: then it asks again.
-
-    Raises
-    ------
-    KafkaException : no leader answered in time.
-    """
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            first, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout_s)
-        except KafkaException as failure:
-            if failure.args[0].code() not in LEADERLESS or time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-        else:
-            return first, end
 
 
 def create_topics(
@@ -223,7 +199,7 @@ def forbid_topic_creation(client: Client, timeout_s: float = 10.0) -> None:
 
     Raises
     ------
-    KafkaException : the broker cannot be told so while it runs.
+    KafkaException : the broker does not take the setting while it runs.
     """
     setting = ConfigEntry("auto.create.topics.enable", "false", incremental_operation=AlterConfigOpType.SET)
     admin = Admin(client)

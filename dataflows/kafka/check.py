@@ -1,4 +1,4 @@
-"""What is wrong with a cluster's topics, and how to mend it."""
+"""What is wrong with a cluster's topics, and how to fix it."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,11 +23,11 @@ class Problem:
     severity: Literal["error", "warning"]
     """An `error` stops a flow or loses data; a `warning` can wait."""
     text: str
-    """What is wrong, and how to mend it."""
+    """What is wrong, and how to fix it."""
 
 
 def check_topics(client: Client, topics: Iterable[Topic], partitions: int, timeout_s: float = 10.0) -> list[Problem]:
-    """Say what is wrong with a cluster's topics, and how to mend it; an empty list is a clean bill.
+    """Say what is wrong with a cluster's topics, and how to fix it; an empty list is a clean bill.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ def _size_problems(topic: Topic, found: int, partitions: int) -> Iterator[Proble
             topic.name,
             "warning",
             f"{topic.name} has {found} of {partitions} partitions, and no more processes can share it. "
-            f"Lower EDDY_TOPICS__PARTITIONS to {found}, or make the topic anew: partitions that are added "
-            "later move keys away from their history",
+            f"Lower EDDY_TOPICS__PARTITIONS to {found}, or delete the topic and make it again: partitions that are "
+            "added later move keys away from their history",
         )
 
 
@@ -79,10 +79,10 @@ def _config_problems(topic: Topic, admin: Admin, timeout_s: float) -> Iterator[P
         return
     policy = found.get("cleanup.policy", topic.cleanup)
     if set(policy.split(",")) != set(topic.cleanup.split(",")):
-        yield Problem(topic.name, "error", _mend(topic, "cleanup.policy", policy, topic.cleanup))
+        yield Problem(topic.name, "error", _remedy(topic, "cleanup.policy", policy, topic.cleanup))
     for name, wanted in topic.config.items():
         if name in found and not _fits(name, found[name], wanted):
-            yield Problem(topic.name, "warning", _mend(topic, name, found[name], wanted))
+            yield Problem(topic.name, "warning", _remedy(topic, name, found[name], wanted))
 
 
 def _fits(name: str, found: str, wanted: str) -> bool:
@@ -91,7 +91,7 @@ def _fits(name: str, found: str, wanted: str) -> bool:
     return name not in AT_MOST or int(found) <= int(wanted)
 
 
-def _mend(topic: Topic, name: str, found: str, wanted: str) -> str:
+def _remedy(topic: Topic, name: str, found: str, wanted: str) -> str:
     value = f"[{wanted}]" if "," in wanted else wanted
     return (
         f"{topic.name} has {name}={found} instead of {wanted}: kafka-configs.sh --alter --entity-type topics "

@@ -4,12 +4,11 @@ import time
 from typing import cast
 
 import xxhash
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from dataflows.errors import EddyError
-from dataflows.kafka.admin import bounds_of
-
-Option = str | int | float | bool
+from dataflows.kafka.admin import Client
+from dataflows.kafka.consumers import bounds_of, new_consumer
 
 ID_HEADER = "id"
 """The header that holds a message's id."""
@@ -25,7 +24,7 @@ def record_hash(record_id: str) -> int:
 
 
 def read_back(
-    client: dict[str, Option], topic: str, partition: int, resume_at: int | None, flow: str, timeout_s: float
+    client: Client, topic: str, partition: int, resume_at: int | None, flow: str, timeout_s: float
 ) -> tuple[set[int], int]:
     """Read what a partition holds from an offset on, as far as it is committed.
 
@@ -43,16 +42,7 @@ def read_back(
     ------
     ReadBackError : the partition cannot be read, or its end does not come nearer.
     """
-    consumer = Consumer(
-        client
-        | {
-            "group.id": f"{flow}-read-back",
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-            "isolation.level": "read_committed",
-        }
-    )
+    consumer = new_consumer(client, f"{flow}-read-back")
     try:
         first, _ = bounds_of(consumer, topic, partition, timeout_s)
         end = first if resume_at is None else max(first, resume_at)

@@ -1,60 +1,205 @@
-"""A plain reader of whole topics, for consumers on this side of the contract: the demo, tools, tests."""
+"""Reads whole topics from their beginning: once, as they come, or on a thread of its own."""
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
 
-from dataflows.kafka.admin import partitions_of
+from confluent_kafka import KafkaException, TopicPartition
+
+from dataflows.errors import EddyError
+from dataflows.kafka.admin import Client, partitions_of
+from dataflows.kafka.consumers import PARTITION_END, bounds_of, new_consumer, raise_unless_harmless, record_of
 from dataflows.records import Record
 
-Option = str | int | float | bool
+MAX_RECORDS = 1_000
+"""Records that are read at a time."""
+POLL_S = 0.1
+"""How long to wait for so many: briefly, since an end is reported only then."""
+
+
+class ReadError(EddyError):
+    """A topic cannot be read."""
+
+
+class Batch(NamedTuple):
+    """Records of one partition, in their order."""
+
+    topic: str
+    partition: int
+    records: list[Record]
 
 
 class KafkaReader:
-    """Reads topics from their beginning, only what is committed.
+    """Reads all partitions of some topics, only what is committed.
 
     Parameters
     ----------
     client : librdkafka options; they may hold secrets.
-    topics : names; every partition of each is read.
+    topics : their names.
+    group : under which the cluster knows it; nothing is committed.
+    start : `latest` reads only what is written from now on.
+    timeout_s : how long the broker may be silent until all that there was at the start is read.
+
+    Raises
+    ------
+    TopicError : there is no such topic.
+    ReadError : the topics cannot be read.
     """
 
-    def __init__(self, client: dict[str, Option], topics: list[str]) -> None:
-        self._consumer = Consumer(
-            client
-            | {
-                "group.id": "eddy-reader",
-                "enable.auto.commit": False,
-                "auto.offset.reset": "earliest",
-                "isolation.level": "read_committed",
-                "fetch.wait.max.ms": 10,
-            }
-        )
-        self._consumer.assign(
-            [TopicPartition(topic, p, 0) for topic in topics for p in range(partitions_of(client, topic))]
-        )
+    def __init__(
+        self,
+        client: Client,
+        topics: list[str],
+        group: str = "eddy-reader",
+        *,
+        start: Literal["earliest", "latest"] = "earliest",
+        timeout_s: float = 30.0,
+    ) -> None:
+        self._where = ", ".join(topics)
+        self._timeout_s = timeout_s
+        self._silent_s = 0.0
+        partitions = [(topic, p) for topic in topics for p in range(partitions_of(client, topic))]
+        self._consumer = new_consumer(client, group)
+        try:
+            bounds = {place: bounds_of(self._consumer, *place, timeout_s) for place in partitions}
+        except KafkaException as failure:
+            self._consumer.close()
+            raise self._explained(failure) from failure
+        self.ends = {place: end for place, (_, end) in bounds.items()}
+        """By topic and partition: the offset after the last record that there was at the start."""
+        begin = {place: first if start == "earliest" else end for place, (first, end) in bounds.items()}
+        self._unfinished = {place for place in partitions if begin[place] < self.ends[place]}
+        self._consumer.assign([TopicPartition(topic, p, begin[topic, p]) for topic, p in partitions])
 
-    def poll(self, timeout_s: float) -> list[tuple[str, Record]]:
-        """Return what has arrived, by topic, after at most `timeout_s`.
+    @property
+    def complete(self) -> bool:
+        """Whether all that the topics held at the start has been read."""
+        return not self._unfinished
+
+    def poll(self, timeout_s: float) -> list[Batch]:
+        """Return what has arrived, after at most `timeout_s`.
 
         Raises
         ------
-        KafkaException : the topics cannot be read.
+        ReadError : the topics cannot be read.
         """
-        read = []
-        for message in self._consumer.consume(500, timeout_s):
-            error = message.error()
-            if error is None:
-                record = Record(
-                    message.partition() or 0,
-                    message.offset() or 0,
-                    message.timestamp()[1],
-                    message.key(),
-                    message.value(),
-                )
-                read.append((message.topic() or "", record))
-            elif not error.retriable() and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
-                raise KafkaException(error)
-        return read
+        read: dict[tuple[str, int], list[Record]] = {}
+        asked_at = time.monotonic()
+        try:
+            messages = self._consumer.consume(MAX_RECORDS, timeout_s)
+            for message in messages:
+                place = (message.topic() or "", message.partition() or 0)
+                error = message.error()
+                if error is None:
+                    read.setdefault(place, []).append(record_of(message))
+                    continue
+                raise_unless_harmless(error)
+                if error.code() == PARTITION_END:
+                    # The last offsets may be a transaction's marker, which is no record.
+                    self._unfinished.discard(place)
+        except KafkaException as failure:
+            raise self._explained(failure) from failure
+        for place in self._unfinished & read.keys():
+            if read[place][-1].offset >= self.ends[place] - 1:
+                self._unfinished.discard(place)
+        self._silent_s = 0.0 if messages else self._silent_s + time.monotonic() - asked_at
+        if self._unfinished and self._silent_s > self._timeout_s:
+            raise ReadError(
+                f"{self._where}: no broker answered for {self._timeout_s:g} s; `eddy doctor` says what is wrong"
+            )
+        return [Batch(topic, partition, records) for (topic, partition), records in read.items()]
+
+    def _explained(self, failure: KafkaException) -> ReadError:
+        return ReadError(f"{self._where}: cannot be read: {failure.args[0].str()}")
 
     def close(self) -> None:
         """Leave."""
         self._consumer.close()
+
+
+def scan(client: Client, topic: str, timeout_s: float = 30.0) -> Iterator[Record]:
+    """Give a topic's committed records from its beginning to where each partition ends at the start of the scan.
+
+    Parameters
+    ----------
+    client : librdkafka options; they may hold secrets.
+    timeout_s : how long the broker may be silent.
+
+    Raises
+    ------
+    TopicError : there is no such topic.
+    ReadError : the topic cannot be read.
+    """
+    reader = KafkaReader(client, [topic], "eddy-scan", timeout_s=timeout_s)
+    try:
+        while not reader.complete:
+            for batch in reader.poll(POLL_S):
+                end = reader.ends[topic, batch.partition]
+                yield from (record for record in batch.records if record.offset < end)
+    finally:
+        reader.close()
+
+
+class Follower:
+    """Reads on a thread of its own until it is closed.
+
+    Parameters
+    ----------
+    reader : closed by that thread when it ends.
+    take : given what has arrived, on that thread; while it waits, nothing more is read.
+    name : the thread's.
+    on_failure : given what ended the thread, on that thread, should anything do so.
+    """
+
+    def __init__(
+        self,
+        reader: KafkaReader,
+        take: Callable[[list[Batch]], None],
+        name: str,
+        on_failure: Callable[[Exception], None] = lambda _failure: None,
+    ) -> None:
+        self._reader = reader
+        self._take = take
+        self._on_failure = on_failure
+        self._closing = False
+        self._failure: Exception | None = None
+        self._complete = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name=name, daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raise what ended the thread, if anything did."""
+        if self._failure is not None:
+            raise self._failure
+
+    def wait_until_complete(self, timeout_s: float | None = None) -> bool:
+        """Wait until `take` was given all that the topics held at the start; says whether it was.
+
+        Raises
+        ------
+        ReadError : the topics cannot be read.
+        Exception : whatever else ended the thread.
+        """
+        complete = self._complete.wait(timeout_s)
+        self.check()
+        return complete
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._closing = True
+        self._thread.join(10)
+
+    def _follow(self) -> None:
+        try:
+            while not self._closing:
+                if batches := self._reader.poll(POLL_S):
+                    self._take(batches)
+                if self._reader.complete:
+                    self._complete.set()
+        except Exception as failure:  # noqa: BLE001 - `check` raises whatever it was
+            self._failure = failure
+            self._on_failure(failure)
+        finally:
+            self._complete.set()
+            self._reader.close()

@@ -18,11 +18,10 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from dataflows.errors import EddyError, FencedError
-from dataflows.kafka.admin import partitions_of
+from dataflows.kafka.admin import Client, Option, partitions_of
 from dataflows.kafka.read_back import ID_HEADER, read_back, record_hash
 from dataflows.records import Outgoing
 
-Option = str | int | float | bool
 Delivery = Literal["transactional", "idempotent"]
 
 log = logging.getLogger(__name__)
@@ -38,7 +37,7 @@ class DeliveryError(EddyError):
 class KafkaSink(FixedPartitionedSink[Outgoing, int]):
     """All partitions of one topic; the state of each is the offset after the last message written."""
 
-    client: dict[str, Option] = field(repr=False)
+    client: Client = field(repr=False)
     """librdkafka options; they may hold secrets."""
     topic: str
     flow: str
@@ -117,7 +116,7 @@ class _Writer(threading.Thread):
         if sink.delivery == "transactional":
             options["transactional.id"] = f"{sink.flow}-{sink.topic}-{partition}"
             options["transaction.timeout.ms"] = int(sink.timeout_s * 1_000)
-        self._producer = Producer(options | sink.client)
+        self._producer = Producer({**options, **sink.client})
         if sink.delivery == "transactional":
             self._guard(lambda: self._producer.init_transactions(sink.timeout_s))
 
@@ -137,7 +136,7 @@ class _Writer(threading.Thread):
             )
         return DeliveryError(
             f"{self._where}: the broker did not take a message: {error.str()}. The flow stops before it loses one; "
-            "mend the broker (`eddy doctor` says what is wrong) and start again, it resumes from its last snapshot"
+            "fix the broker (`eddy doctor` says what is wrong) and start again, it resumes from its last snapshot"
         )
 
     def put(self, values: list[Outgoing]) -> None:

@@ -11,15 +11,16 @@ from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from dataflows.errors import EddyError
-from dataflows.kafka.admin import bounds_of, partitions_of
+from dataflows.kafka.admin import Client, partitions_of
+from dataflows.kafka.consumers import bounds_of, new_consumer, raise_unless_harmless, record_of
 from dataflows.records import Record
-
-Option = str | int | float | bool
 
 BATCH = 1_000
 """Records that a partition hands over at a time."""
 MAX_READ_AHEAD = 10 * BATCH
 """Records of all partitions that may wait here; the client's own queues hold the rest."""
+IDLE = timedelta(milliseconds=2)
+"""How long an empty partition rests before it is polled again."""
 
 
 class LostOffsetError(EddyError):
@@ -35,14 +36,9 @@ class SharedConsumer:
     group : consumer group to which offsets are committed, for lag tools; the recovery store decides where to resume.
     """
 
-    def __init__(self, client: dict[str, Option], group: str) -> None:
-        self._options = client | {
-            "group.id": group,
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "error",
-        }
+    def __init__(self, client: Client, group: str) -> None:
+        self._client = client
+        self._group = group
         self._consumer: Consumer | None = None
         self._inboxes: dict[tuple[str, int], Inbox] = {}
         self._n_waiting = 0
@@ -51,7 +47,7 @@ class SharedConsumer:
     def client(self) -> Consumer:
         """The client, which connects when it is first needed."""
         if self._consumer is None:
-            self._consumer = Consumer(self._options)
+            self._consumer = new_consumer(self._client, self._group, reset="error", committed_only=False)
         return self._consumer
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
@@ -76,18 +72,14 @@ class SharedConsumer:
 
     def _distribute(self) -> None:
         for message in self.client.consume(BATCH, 0):
-            partition = message.partition() or 0
-            inbox = self._inboxes.get((message.topic() or "", partition))
+            inbox = self._inboxes.get((message.topic() or "", message.partition() or 0))
             error = message.error()
             if error is not None:
                 _note(error, inbox)
                 continue
             if inbox is None:
                 continue  # left in the client's queue by a partition that was closed
-            inbox.ended = False
-            inbox.records.append(
-                Record(partition, message.offset() or 0, message.timestamp()[1], message.key(), message.value())
-            )
+            inbox.records.append(record_of(message))
             self._n_waiting += 1
 
     def commit(self, topic: str, partition: int, offset: int, *, asynchronous: bool) -> None:
@@ -109,50 +101,36 @@ class Inbox:
     """What has arrived for one partition and was not handed over yet."""
 
     records: deque[Record] = field(default_factory=deque)
-    ended: bool = False
-    """Whether the partition's end was reached."""
     out_of_range: bool = False
     """Whether the log no longer holds the next offset."""
 
 
 def _note(error: KafkaError, inbox: Inbox | None) -> None:
-    """Take what the client says in place of a message; raises what it cannot mend by itself."""
-    code = error.code()
-    if code == KafkaError._PARTITION_EOF:  # noqa: SLF001
-        if inbox is not None:
-            inbox.ended = True
-    elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001
+    """Take what the client reports in place of a message; raises what it does not recover from by itself."""
+    if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001
         if inbox is not None:
             inbox.out_of_range = True
-    elif not error.retriable() and code not in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):  # noqa: SLF001
-        raise KafkaException(error)
-
-
-def proceed() -> None:
-    """Let a snapshot be taken."""
+    else:
+        raise_unless_harmless(error)
 
 
 @dataclass(frozen=True)
 class KafkaSource(FixedPartitionedSource[Record, int]):
     """All partitions of one topic; the state of each is its next offset."""
 
-    client: dict[str, Option] = field(repr=False)
+    client: Client = field(repr=False)
     """librdkafka options; they may hold secrets."""
     topic: str
     consumer: SharedConsumer
     """Reads for all sources of a process."""
     stop: Callable[[], bool]
     """Once true, every partition ends and the flow drains."""
-    before_snapshot: Callable[[], None] = proceed
+    before_snapshot: Callable[[], None] = lambda: None
     """Called before each snapshot; what it raises stops the flow with nothing snapshot."""
     start: Literal["earliest", "latest"] = "earliest"
     """Where to begin without a snapshot."""
     lost_offsets: Literal["fail", "earliest"] = "fail"
     """What to do where the log no longer holds the offset to resume at."""
-    idle_s: float = 0.002
-    """How long an empty partition rests before it is polled again."""
-    until_end: bool = False
-    """End at the present end of each partition: for batch runs and tests."""
 
     def list_parts(self) -> list[str]:
         """Name the partitions; zero-padded, since the engine orders names as text."""
@@ -170,7 +148,6 @@ class KafkaSourcePartition(StatefulSourcePartition[Record, int]):
         self._source = source
         self._partition = partition
         self._awake: datetime | None = None
-        self._idle = timedelta(seconds=source.idle_s)
         self._next = self._first_offset(resume_at, *source.consumer.bounds(source.topic, partition))
         self._snapshot_at: int | None = None
         self._committed_at = self._next
@@ -190,7 +167,7 @@ class KafkaSourcePartition(StatefulSourcePartition[Record, int]):
         if at < first:
             where += f", but the log begins at {first}: {first - at} messages were deleted before they were read"
         else:
-            where += f", but the log ends at {end}: the topic was made anew or cut"
+            where += f", but the log ends at {end}: the topic was deleted and made again, or cut"
         return (
             f"{where}. To go on without them, start once with EDDY_KAFKA__LOST_OFFSETS=earliest; "
             "to keep this from happening, raise the topic's retention.ms above the longest stop"
@@ -208,10 +185,8 @@ class KafkaSourcePartition(StatefulSourcePartition[Record, int]):
         elif self._inbox.out_of_range:
             bounds = source.consumer.bounds(source.topic, self._partition)
             raise LostOffsetError(self._lost(self._next, *bounds))
-        elif self._inbox.ended and source.until_end:
-            raise StopIteration
         else:
-            self._awake = datetime.now(UTC) + self._idle
+            self._awake = datetime.now(UTC) + IDLE
         return records
 
     def next_awake(self) -> datetime | None:

@@ -3,8 +3,7 @@
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from dataflows.errors import EddyError
-
-Option = str | int | float | bool
+from dataflows.kafka.admin import Client, Option
 
 
 class WriteError(EddyError):
@@ -21,7 +20,7 @@ class KafkaWriter:
     timeout_s : how long the broker may be away; a message that waits longer is given up.
     """
 
-    def __init__(self, client: dict[str, Option], topic: str, timeout_s: float = 60.0) -> None:
+    def __init__(self, client: Client, topic: str, timeout_s: float = 60.0) -> None:
         self._topic = topic
         self._timeout_s = timeout_s
         self._failure: KafkaError | None = None
@@ -32,7 +31,7 @@ class KafkaWriter:
             "message.timeout.ms": int(timeout_s * 1_000),
             "log_level": 2,  # its complaints are raised, not printed
         }
-        self._producer = Producer(safe | client)
+        self._producer = Producer({**safe, **client})
 
     def write(self, key: str | bytes | None, value: bytes | None) -> None:
         """Hand a message over, and wait while the queue is full. A message without a value is a tombstone.

@@ -7,10 +7,10 @@ from typing import Protocol
 
 from dataflows.codecs import catalog_decoder
 from dataflows.errors import EddyError
-from dataflows.files.topics import FileSink, FileSource
-from dataflows.following.file_tables import FileTables, read_whole
+from dataflows.files.sink import FileSink
+from dataflows.files.source import FileSource, read_whole
 from dataflows.following.results import followed, take_results
-from dataflows.following.tables import KafkaTables, Tables
+from dataflows.following.tables import FileTables, KafkaTables, Tables
 from dataflows.kafka.check import check_topics
 from dataflows.kafka.control import SharedStop
 from dataflows.kafka.sink import KafkaSink
@@ -138,7 +138,7 @@ class KafkaEdges:
 
 
 class FileEdges:
-    """Topics in a folder of JSON-lines files: read to their end, and written anew by a flow without a snapshot."""
+    """Topics in a folder of JSON-lines files: read to their end, and written over by a flow without a snapshot."""
 
     def __init__(self, flow: str, settings: Settings, stop: Stop) -> None:
         folder = settings.topics.folder

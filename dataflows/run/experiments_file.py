@@ -16,18 +16,15 @@ experiments:
       - {name: second, weight: 1, strategy: {ranker: mlp}}
 """
 
-import reprlib
-from collections.abc import Iterable
-from dataclasses import dataclass, is_dataclass
-from difflib import get_close_matches
+from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 import msgspec
 import yaml
 
 from dataflows.errors import EddyError
+from dataflows.run.conversion import check, name_of
 from models.experiments.assign.assignment import Experiments
 from models.experiments.assign.declaration import DeclarationError, Experiment, Step
 from models.names import MetricName
@@ -57,82 +54,18 @@ def load_experiments(path: Path, goal: MetricName = "ctr") -> Experiments:
     try:
         return _declare(data, goal)
     except DeclarationError as error:
-        raise ExperimentError(f"{path}:{_line(root, error.path)}: {_name(error.path)}{error}") from None
+        raise ExperimentError(f"{path}:{_line(root, error.path)}: {name_of(error.path)}{error}") from None
 
 
 def _declare(data: object, goal: MetricName = "ctr") -> Experiments:
     if not isinstance(data, dict):
         raise DeclarationError("no experiments are declared here: begin with the line `experiments:`")
-    _check(data, _File, ())
+    check(data, _File)
     judged = [{**one, "analysis": {"goal": goal, **one.get("analysis", {})}} for one in data["experiments"]]
     try:
         return Experiments(msgspec.convert({"experiments": judged}, _File).experiments)
     except DeclarationError as error:
         raise DeclarationError(str(error), ("experiments", *error.path)) from None
-
-
-def _check(data: object, kind: Any, path: tuple[Step, ...]) -> None:
-    # The parts come first: what they let pass and still fails is at fault itself, so its path is exact.
-    for step, part, part_kind in _parts(data, kind, path):
-        _check(part, part_kind, (*path, step))
-    try:
-        msgspec.convert(data, kind)
-    except msgspec.ValidationError as error:
-        rule = error.__cause__
-        if isinstance(rule, ValueError):
-            raise DeclarationError(str(rule), (*path, *getattr(rule, "path", ()))) from None
-        raise DeclarationError(_mend(str(error), data, kind), path) from None
-
-
-def _parts(data: object, kind: Any, path: tuple[Step, ...]) -> list[tuple[Step, object, Any]]:
-    """List the parts of a value with their declared types, refusing keys that are not declared."""
-    kind = _bare(kind)
-    if isinstance(data, list) and get_origin(kind) in (list, tuple):
-        return [(place, part, get_args(kind)[0]) for place, part in enumerate(data)]
-    if not isinstance(data, dict):
-        return []
-    known: dict[str, Any]
-    if is_dataclass(kind):
-        known = get_type_hints(kind, include_extras=True)
-    elif get_origin(kind) is dict:
-        key_kind, value_kind = get_args(kind)
-        known = dict.fromkeys(get_args(key_kind) if get_origin(key_kind) is Literal else data, value_kind)
-    else:
-        return []
-    for key in data:
-        if key not in known:
-            raise DeclarationError(f"unknown key: {_suggest(key, known)}", (*path, key))
-    return [(key, part, known[key]) for key, part in data.items()]
-
-
-def _bare(kind: Any) -> Any:
-    """Take away `Annotated` and `| None`."""
-    if get_origin(kind) is Annotated:
-        return _bare(get_args(kind)[0])
-    required = [option for option in get_args(kind) if option is not NoneType]
-    return _bare(required[0]) if NoneType in get_args(kind) and len(required) == 1 else kind
-
-
-def _suggest(word: object, known: Iterable[str]) -> str:
-    close = get_close_matches(str(word), known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
-
-
-def _mend(text: str, data: object, kind: Any) -> str:
-    if data is None:
-        return f"{text}: give it a value or leave the key out"
-    if text.startswith("Object missing"):
-        return f"{text}: add it"
-    if text.startswith("Expected `str`, got"):
-        return f"{text} ({reprlib.repr(data)}): put it in quotes"
-    if get_origin(_bare(kind)) is Literal:
-        return f"{text}: {_suggest(data, get_args(_bare(kind)))}"
-    return f"{text}, not {reprlib.repr(data)}: change the value"
-
-
-def _name(path: tuple[Step, ...]) -> str:
-    name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
-    return f"{name}: " if name else ""
 
 
 class _Loader(yaml.SafeLoader):

@@ -18,7 +18,7 @@ from bytewax.run import cli_main
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily
 
-from dataflows.errors import EddyError, mendable
+from dataflows.errors import EddyError, fixable
 from dataflows.run.settings import HttpSettings, Settings
 
 
@@ -120,7 +120,7 @@ def run_flow(dataflow: Dataflow, settings: Settings, flow: str) -> None:
 
     Raises
     ------
-    EddyError : what stopped the flow, where a person can mend it.
+    EddyError : what stopped the flow, where a person can fix it.
     """
     seconds = settings.recovery.epoch_interval_s if flow == "recommend" else settings.recovery.learn_epoch_interval_s
     recovery = recovery_store(settings, flow)
@@ -135,7 +135,7 @@ def run_flow(dataflow: Dataflow, settings: Settings, flow: str) -> None:
             recovery_config=recovery,
         )
     except BaseException as error:
-        known = mendable(error)
+        known = fixable(error)
         if known is None:
             raise
         raise known from None

@@ -1,36 +1,43 @@
 """All settings, frozen. Only `load` reads the environment; everything else is given what it needs."""
 
 import os
-from dataclasses import fields
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_type_hints
 
 import msgspec
+from msgspec import Meta
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableError
 
 from dataflows.errors import EddyError
+from dataflows.run.conversion import check, name_of
 from dataflows.run.preset_source import PresetSource
 from dataflows.run.presets import PresetName
-from dataflows.topics import ATTRIBUTION_WINDOW_S
-from models.names import EVENT_WEIGHTS, OWNING_TYPES, LearnerName, MetricName
-from models.segments import DEFAULT_FIELDS
+from models.config import AttributionConfig, Count, ItemSideConfig, OnlineConfig, OutcomeConfig, ProfileConfig
+from models.events import EventConfig
+from models.experiments.assign.declaration import DeclarationError
+from models.names import LearnerName, MetricName
 from models.strategy import Strategy
 
 Option: TypeAlias = str | int | float | bool
 
 
 class SettingsError(EddyError):
-    """A setting is wrong; the text says which, why, and how to mend it."""
+    """A setting is wrong; the text says which, why, and how to fix it."""
 
 
 class Section(BaseModel):
@@ -151,113 +158,46 @@ class HttpSettings(Section):
     """Whether there is an endpoint at all."""
 
 
-class EventSettings(Section):
-    """What events mean."""
+@dataclass(frozen=True, slots=True)
+class EventSettings(EventConfig):
+    """What events mean, and which messages are read at all."""
 
-    weights: dict[str, float] = Field(default_factory=EVENT_WEIGHTS.copy)
-    """Weight of each known event type; an event of any other type is a dead letter."""
-    owning_types: frozenset[str] = OWNING_TYPES
-    """Event types after which the user has the item."""
-    triggers: frozenset[str] | None = None
-    """Event types that make a slate; none: all but impressions."""
-    conflate: int = Field(default=1, ge=1)
-    """Of a user's triggers in a run of so many offsets of a partition only the first makes a slate; 1: each does."""
-    segment_fields: tuple[str, ...] = DEFAULT_FIELDS
-    """Context fields whose values make the trending segments, the one that counts most first; `daypart` is the quarter
-    of the day, by the context's `hour`, else UTC's."""
-    text_field: str | None = None
-    """Context field that holds what the user wrote: items are then sought by their likeness to it, as by a request's
-    `query`; none: there is no such field."""
-    max_bytes: int = Field(default=65_536, ge=256)
+    max_bytes: Annotated[int, Meta(ge=256)] = 65_536
     """A larger message is a dead letter."""
-    max_future_s: int = Field(default=300, ge=0)
+    max_future_s: Annotated[int, Meta(ge=0)] = 300
     """How far an event's time may lie beyond its record's own timestamp."""
 
 
-class ProfileSettings(Section):
-    """Windows and interest profiles."""
+@dataclass(frozen=True)
+class LearnSettings(ItemSideConfig):
+    """How the item tables are learned, and how rows are published."""
 
-    session_gap_s: int = Field(default=1_800, ge=1)
-    """The longest pause inside a session that the platform did not name."""
-    lateness_s: int = Field(default=600, ge=0)
-    """Allowed lateness: an event older than its user's newest by more than this is a dead letter."""
-    half_life_moment_s: int = Field(default=1_800, ge=1)
-    """Half-life of what a user is after now."""
-    half_life_habit_s: int = Field(default=14 * 86_400, ge=1)
-    """Half-life of what a user likes by habit."""
-    half_life_impressions_s: int = Field(default=86_400, ge=1)
-    """Half-life of what was shown without a reaction; it says how long an item rests that was shown too often."""
-    expire_after_s: int = Field(default=90 * 86_400, ge=60)
-    """A user idle for longer is forgotten."""
-    max_owned: int = Field(default=256, ge=1, le=65_536)
-    """Items kept that a user has, some 9 bytes each: the newest. What an item requires and excludes goes by them."""
-    max_events_per_5_min: int = Field(default=300, ge=1)
-    """Whoever acts faster is a bot: counted, but without a slate and a say in the tables."""
-
-
-class LearnSettings(Section):
-    """The item side."""
-
-    shards: int = Field(default=64, ge=1, le=1024)
-    """State keys of the item tables; fixed once a recovery store exists."""
-    publish_every_s: float = Field(default=1.0, gt=0)
+    publish_every_s: Annotated[float, Meta(gt=0)] = 1.0
     """Seconds for which changes of a row are coalesced."""
-    max_rows_per_publish: int = Field(default=2_000, ge=1)
+    max_rows_per_publish: Count = 2_000
     """Rows that a shard publishes at a time."""
-    sessions: int = Field(default=1 << 18, ge=1, le=1 << 22)
-    """Users whose newest session is kept for session kNN, some 170 bytes each in every recommend process."""
-    half_life_short_s: int = Field(default=86_400, ge=1)
-    """Half-life of trends."""
-    half_life_long_s: int = Field(default=14 * 86_400, ge=1)
-    """Half-life of an item's popularity and of what follows it."""
-    min_users: int = Field(default=1, ge=1)
-    """An item trends only once so many distinct users have acted on it."""
     text: Literal["hashed", "minilm"] = "hashed"
     """What makes vectors of item texts and searches: hashed words, or the sentence encoder of the extra `text`. All
     flows need the same; once it is changed, start `learn` on a new recovery store, since an item's vector is made when
     its entry is read."""
 
 
-class EvaluateSettings(Section):
-    """How outcomes are counted; what an experiment is judged by stands in its declaration."""
+@dataclass(frozen=True)
+class EvaluateSettings(OutcomeConfig):
+    """How outcomes are counted, and how the flow reads and publishes."""
 
     goal: MetricName = "ctr"
     """The metric that decides an experiment whose declaration names none."""
-    attribution_window_s: int = Field(default=86_400, ge=1)
-    """An act counts for an item that was shown no longer ago."""
-    alignment_s: int = Field(default=60, ge=0)
+    alignment_s: Annotated[int, Meta(ge=0)] = 60
     """How far, in event time, one topic may be read ahead of the others."""
-    retention_s: int = Field(default=7 * 86_400, ge=86_400)
-    """Who acts again between a day and this long after the exposure has come back."""
-    publish_every_s: float = Field(default=10.0, gt=0)
+    publish_every_s: Annotated[float, Meta(gt=0)] = 10.0
     """Seconds for which changes of an experiment are gathered."""
-    max_slate_bytes: int = Field(default=1_000_000, ge=1_024)
+    max_slate_bytes: Annotated[int, Meta(ge=1_024)] = 1_000_000
     """A larger slate or assignment is not read."""
 
 
-Window = Annotated[int, Field(ge=1, le=ATTRIBUTION_WINDOW_S)]
-
-
-class AttributionSettings(Section):
-    """Which feedback is a slate's, for the rankers that learn from it."""
-
-    impressions: Literal["slate", "event"] = "slate"
-    """`slate`: an item was shown when its slate was made; `event`: when an `impression` event says so. Experiments are
-    judged by the same."""
-    window_s: Window = 1_800
-    """Seconds after its impression for which an item's feedback counts; slates are kept for twice a day."""
-    windows_s: dict[str, Window] = Field(default_factory=dict)
-    """The same for some event types: `{"purchase": 86400}`. A slate is decided when the longest has closed."""
-    wait_s: int = Field(default=600, ge=0, le=ATTRIBUTION_WINDOW_S)
-    """Longest time from a slate to its `impression` events."""
-    lateness_s: int = Field(default=600, ge=0)
-    """Seconds for which a slate whose windows have closed waits for what comes late."""
-    max_slates: int = Field(default=128, ge=1, le=1_024)
-    """Slates of a user that wait at a time; more are given up, the oldest first, and counted. A replay that reads
-    slates ahead of events needs room for them."""
-
-
-class RankerSettings(Section):
+@dataclass(frozen=True)
+class RankerSettings(OnlineConfig):
     """The ranker that `learn` trains on feedback."""
 
     name: Literal["none", LearnerName] = "none"
@@ -265,27 +205,6 @@ class RankerSettings(Section):
     per_arm: bool = False
     """Train one for each variant on its own slates, instead of one on all: an arm's ranker then knows nothing that
     another arm showed, which keeps a test clean and makes both learn slower."""
-    loss: Literal["cross_entropy", "mse", "softmax"] = "cross_entropy"
-    """What it learns by where it starts from nothing; from a checkpoint it goes on by the checkpoint's own."""
-    learning_rate: float = Field(default=1e-3, gt=0)
-    fine_tune: Literal["all", "adapter"] = "all"
-    """`adapter` leaves the checkpoint's network as it is, and learns a small correction beside it."""
-    device: str = "cpu"
-    """Where networks learn and score, as PyTorch names it: `cpu`, `cuda`."""
-    batch_size: int = Field(default=32, ge=1)
-    """Slates a step."""
-    reservoir: int = Field(default=1_024, ge=1)
-    """Old slates that are kept to be learned again."""
-    rehearsed: float = Field(default=1.0, ge=0)
-    """Old slates a new one in each step."""
-    publish_every: int = Field(default=8, ge=1)
-    """Steps from one decision about a new version to the next."""
-    guard_slates: int = Field(default=512, ge=1)
-    """Newest slates on which a new version has to be better than the one in service."""
-    min_judged: int = Field(default=64, ge=1)
-    """Slates with a positive and a negative below which nothing is decided."""
-    margin: float = Field(default=1.0, ge=0)
-    """Standard errors by which it has to be better."""
 
 
 class Settings(BaseSettings):
@@ -309,10 +228,10 @@ class Settings(BaseSettings):
     cluster: ClusterSettings = ClusterSettings()
     http: HttpSettings = HttpSettings()
     events: EventSettings = EventSettings()
-    profile: ProfileSettings = ProfileSettings()
+    profile: ProfileConfig = ProfileConfig()
     learn: LearnSettings = LearnSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
-    attribution: AttributionSettings = AttributionSettings()
+    attribution: AttributionConfig = AttributionConfig()
     ranker: RankerSettings = RankerSettings()
     strategy: Strategy = Strategy()
     """How slates are made for users in no experiment."""
@@ -345,19 +264,70 @@ class Settings(BaseSettings):
         """Ask the preset last."""
         return init_settings, env_settings, PresetSource(settings_cls)
 
-    @field_validator("strategy", mode="before")
+    @field_validator("*", mode="before")
     @classmethod
-    def _read_strategy(cls, value: object) -> object:
-        if not isinstance(value, dict):
-            return value
-        if unknown := sorted(value.keys() - {field.name for field in fields(Strategy)}):
-            raise ValueError(f"a strategy has no {', '.join(unknown)}")
-        # The environment gives text, and only a section of pydantic's own would have its JSON read.
-        given = {
-            name: msgspec.json.decode(part) if isinstance(part, str) and part.startswith("{") else part
-            for name, part in value.items()
-        }
-        return msgspec.convert(given, Strategy, strict=False)
+    def _read_section(cls, given: object, info: ValidationInfo) -> object:
+        """Make a section that is a type of the core's from what the environment and the preset say."""
+        section = info.field_name or ""
+        kind = cls.model_fields[section].annotation
+        if not (isinstance(given, dict) and is_dataclass(kind)):
+            return given
+        kinds, values, wrong = get_type_hints(kind, include_extras=True), {}, []
+        for name, value in given.items():
+            variable = _variable(section, name)
+            if name not in kinds:
+                wrong.append(_unknown(variable))
+                continue
+            try:
+                values[name] = _converted(value, kinds[name])
+            except DeclarationError as error:
+                wrong.append(f"{variable}: {name_of(error.path)}{error}")
+        if wrong:
+            raise _SectionError("; ".join(wrong))
+        try:
+            return kind(**values)
+        except ValueError as error:
+            raise _SectionError(f"{_variable(section)}: {error}") from None
+
+
+class _SectionError(ValueError):
+    """What is wrong with a section; the text names each variable."""
+
+
+def _converted(value: object, kind: Any) -> object:
+    """Convert a value of the environment, which is text: JSON where the text itself is no such value.
+
+    Raises
+    ------
+    DeclarationError : the value is wrong.
+    """
+    try:
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError:
+        if isinstance(value, str) and value.startswith(("{", "[")):
+            try:
+                value = msgspec.json.decode(value)
+            except msgspec.DecodeError as error:
+                raise DeclarationError(f"{error}: give it as JSON") from None
+        check(value, kind, strict=False)
+        return msgspec.convert(value, kind, strict=False)
+
+
+def _variable(*names: str) -> str:
+    """Name the variable of a setting: of its section, where it is in one, and its own name."""
+    return f"EDDY_{'__'.join(names)}".upper()
+
+
+def variables() -> Iterator[str]:
+    """Name every variable of the environment that is a setting."""
+    for name, field in Settings.model_fields.items():
+        kind: Any = field.annotation
+        if is_dataclass(kind):
+            yield from (_variable(name, part.name) for part in fields(kind))
+        elif hasattr(kind, "model_fields"):
+            yield from (_variable(name, part) for part in kind.model_fields)
+        else:
+            yield _variable(name)
 
 
 def load(**overrides: object) -> Settings:
@@ -370,16 +340,25 @@ def load(**overrides: object) -> Settings:
     try:
         settings = Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
-        lines = [
-            f"EDDY_{'__'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
-            for problem in error.errors()
-        ]
-        raise SettingsError("; ".join(lines)) from None
+        raise SettingsError("; ".join(map(_told, error.errors()))) from None
     except UnreadableError as error:
         # The value stays out of the text, since it may be a secret.
         raise SettingsError(f'{error}: give it as JSON, as in EDDY_KAFKA__OPTIONS=\'{{"client.rack": "a"}}\'') from None
-    known = {f"EDDY_{name.upper()}" for name in Settings.model_fields}
-    unknown = sorted(name for name in os.environ if name.startswith("EDDY_") and name.partition("__")[0] not in known)
+    known = {_variable(name) for name in Settings.model_fields}
+    unknown = [name for name in os.environ if name.startswith("EDDY_") and name.partition("__")[0] not in known]
     if unknown:
-        raise SettingsError(f"unknown setting {', '.join(unknown)}: see `eddy doctor --settings` for all names")
+        raise SettingsError("; ".join(map(_unknown, sorted(unknown))))
     return settings
+
+
+def _told(problem: ErrorDetails) -> str:
+    if isinstance(error := problem.get("ctx", {}).get("error"), _SectionError):
+        return str(error)
+    variable = _variable(*map(str, problem["loc"]))
+    return _unknown(variable) if problem["type"] == "extra_forbidden" else f"{variable}: {problem['msg']}"
+
+
+def _unknown(variable: str) -> str:
+    close = get_close_matches(variable, variables(), n=1, cutoff=0.8)
+    remedy = f"did you mean {close[0]}?" if close else "see `eddy doctor --settings` for all names"
+    return f"unknown setting {variable}: {remedy}"

@@ -59,8 +59,8 @@ def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dat
     learning = settings.learn
     table = ItemTable(
         int(now().timestamp() * 1_000),
-        half_life_short_ms=1_000 * learning.half_life_short_s,
-        half_life_long_ms=1_000 * learning.half_life_long_s,
+        half_life_short_ms=learning.half_life_short_ms,
+        half_life_long_ms=learning.half_life_long_ms,
         texts=text_space(learning.text),
     )
     tables = edges.tables(table, health.counts)

@@ -1,7 +1,7 @@
 """The step that attributes feedback to slates, a user a key."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias
@@ -9,8 +9,9 @@ from typing import TypeAlias
 import bytewax.operators as op
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
+from models.config import AttributionConfig
 from models.messages import Event
-from models.online.attribution import AttributionConfig, UserAttribution
+from models.online.attribution import UserAttribution
 from models.online.outcome import ClosedSlate, ShownSlate
 
 AttributionInput: TypeAlias = ShownSlate | Event | None
@@ -22,6 +23,8 @@ class AttributeStep:
     """What every user's logic shares."""
 
     config: AttributionConfig
+    weights: Mapping[str, float]
+    """Of each event type."""
     forget_after: timedelta
     """An idle user is forgotten after this."""
     clock: Callable[[], datetime]
@@ -40,9 +43,9 @@ class AttributeLogic(StatefulBatchLogic[AttributionInput, ClosedSlate, bytes]):
     def __init__(self, packed: bytes | None, step: AttributeStep) -> None:
         self._step = step
         if packed is None:
-            self._user = UserAttribution(step.config, step.counts)
+            self._user = UserAttribution(step.config, step.weights, step.counts)
         else:
-            self._user = UserAttribution.unpack(packed, step.config, step.counts)
+            self._user = UserAttribution.unpack(packed, step.config, step.weights, step.counts)
         self._event_seen_at = self._slate_seen_at = step.clock()
 
     def on_batch(self, values: list[AttributionInput]) -> tuple[Iterable[ClosedSlate], bool]:
@@ -56,7 +59,7 @@ class AttributeLogic(StatefulBatchLogic[AttributionInput, ClosedSlate, bytes]):
                 self._event_seen_at = now
                 refusal = self._user.take(message)
             else:
-                self._user = UserAttribution(self._step.config, counts)
+                self._user = UserAttribution(self._step.config, self._step.weights, counts)
                 refusal = None
             if refusal not in {None, "no_feedback"}:
                 counts[f"attribution_{refusal}"] += 1

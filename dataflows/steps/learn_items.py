@@ -2,34 +2,21 @@
 
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 import bytewax.operators as op
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from dataflows.records import Outgoing
+from dataflows.run.settings import LearnSettings
 from dataflows.steps.turns import next_turn
 from dataflows.steps.versions import first_version
 from models.counts.batches import ShardBatch
-from models.counts.item_statistics import ItemStatistics, StatisticsConfig
+from models.counts.item_statistics import ItemStatistics
 from models.counts.packing import neighbours_key, packed_neighbours, packed_trending, trending_key
-from models.counts.trends import TrendCounts, TrendingConfig
+from models.counts.trends import TrendCounts
 
 _HEADER = struct.Struct("<qq")
-
-
-@dataclass(frozen=True, slots=True)
-class LearnItemsConfig:
-    """How the item tables are learned and published."""
-
-    statistics: StatisticsConfig
-    trending: TrendingConfig
-    n_shards: int
-    publish_every_s: float
-    """Changes of a row within this time are published once."""
-    max_rows_per_publish: int
-    """Neighbour rows of a shard at a time; the others wait for the next time."""
 
 
 class LearnItemsLogic(StatefulBatchLogic[ShardBatch, Outgoing, bytes]):
@@ -39,20 +26,21 @@ class LearnItemsLogic(StatefulBatchLogic[ShardBatch, Outgoing, bytes]):
     end of its input it publishes all that wait: rows are absolute, nothing is closed by it.
     """
 
-    def __init__(self, packed: bytes | None, config: LearnItemsConfig, clock: Callable[[], datetime]) -> None:
+    def __init__(self, packed: bytes | None, config: LearnSettings, clock: Callable[[], datetime]) -> None:
         self._config = config
         self._clock = clock
         self._publish_at: datetime | None = None
+        half_lives_ms = config.half_life_short_ms, config.half_life_long_ms
         if packed is None:
             self._shard = 0
             first = first_version(clock())
-            self._items = ItemStatistics(config.statistics, first)
-            self._trending = TrendCounts(config.trending, first)
+            self._items = ItemStatistics(*half_lives_ms, first)
+            self._trending = TrendCounts(config.half_life_short_ms, config.min_users, first)
         else:
             self._shard, n_items = _HEADER.unpack_from(packed)
             body = packed[_HEADER.size :]
-            self._items = ItemStatistics.unpack(body[:n_items], config.statistics)
-            self._trending = TrendCounts.unpack(body[n_items:], config.trending)
+            self._items = ItemStatistics.unpack(body[:n_items], *half_lives_ms)
+            self._trending = TrendCounts.unpack(body[n_items:], config.half_life_short_ms, config.min_users)
             if self._has_changes:
                 self._publish_at = clock()
 
@@ -92,7 +80,7 @@ class LearnItemsLogic(StatefulBatchLogic[ShardBatch, Outgoing, bytes]):
         return b"".join((_HEADER.pack(self._shard, len(items)), items, self._trending.pack()))
 
     def _next_turn(self) -> datetime:
-        return next_turn(self._clock(), self._shard, self._config.n_shards, self._config.publish_every_s)
+        return next_turn(self._clock(), self._shard, self._config.shards, self._config.publish_every_s)
 
     def _publish(self, limit: int) -> list[Outgoing]:
         rows = [_outgoing(row.version, *packed_neighbours(row)) for row in self._items.take_changed(limit)]
@@ -109,7 +97,7 @@ def _tombstone(key: str) -> Outgoing:
 
 
 def learn_items(
-    step_id: str, batches: KeyedStream[ShardBatch], config: LearnItemsConfig, clock: Callable[[], datetime]
+    step_id: str, batches: KeyedStream[ShardBatch], config: LearnSettings, clock: Callable[[], datetime]
 ) -> KeyedStream[Outgoing]:
     """Learn the item tables from what was added up.
 

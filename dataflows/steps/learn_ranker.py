@@ -8,7 +8,10 @@ import bytewax.operators as op
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from dataflows.records import Outgoing
-from models.online.learner import OnlineConfig, OnlineRanker, Published
+from dataflows.run.settings import RankerSettings
+from models.config import OnlineConfig
+from models.names import LearnerName
+from models.online.learner import OnlineRanker, Published
 from models.online.outcome import ClosedSlate
 from models.online.registry import rows_of
 from models.rankers.checkpoint import Checkpoint
@@ -21,13 +24,20 @@ class LearnRankerLogic(StatefulBatchLogic[SlateExample, Published, bytes]):
     """One ranker: it goes on from its snapshot, so no example trains twice and no version number comes twice."""
 
     def __init__(
-        self, packed: bytes | None, config: OnlineConfig, start: Checkpoint | None, counts: Counter[str], *, keep: bool
+        self,
+        packed: bytes | None,
+        name: LearnerName,
+        config: OnlineConfig,
+        start: Checkpoint | None,
+        counts: Counter[str],
+        *,
+        keep: bool,
     ) -> None:
         if packed is None:
-            self._ranker = OnlineRanker(config, start)
+            self._ranker = OnlineRanker(name, config, start)
         else:
-            self._ranker = OnlineRanker.restore(packed, config, start, keep=keep)
-        self._name = config.name
+            self._ranker = OnlineRanker.restore(packed, name, config, start, keep=keep)
+        self._name = name
         self._counts = counts
 
     def on_batch(self, values: list[SlateExample]) -> tuple[Iterable[Published], bool]:
@@ -68,40 +78,48 @@ def _log(decision: Published) -> None:
 def learn_ranker(
     step_id: str,
     closed: KeyedStream[ClosedSlate],
-    config: OnlineConfig,
+    settings: RankerSettings,
     start: Checkpoint | None,
     counts: Counter[str],
     *,
-    per_arm: bool,
     keep: bool,
 ) -> KeyedStream[Outgoing]:
     """Train on decided slates: (row key, Outgoing).
 
     Parameters
     ----------
+    settings : which ranker, and how it learns; with `per_arm` one for each variant, called `name.variant`, learns on
+        its own slates alone.
     start : a trained ranker to start from.
     counts : slates learned or without features, versions, rollbacks and drifts are added to it, by name.
-    per_arm : train one ranker for each variant, called `name.variant`, on its own slates alone.
     keep : keep what a snapshot has learned, even where it started from another ranker than `start`.
+
+    Raises
+    ------
+    ValueError : no ranker learns.
     """
+    name = settings.name
+    if name == "none":
+        raise ValueError("no ranker learns: name one in EDDY_RANKER__NAME")
 
     def named(batch: list[tuple[str, ClosedSlate]]) -> list[tuple[str, SlateExample]]:
         examples = [slate.example() for _, slate in batch]
         counts["without_features"] += sum(example is None for example in examples)
         return [
-            (f"{config.name}.{example.variant}" if per_arm and example.variant else config.name, example)
+            (f"{name}.{example.variant}" if settings.per_arm and example.variant else name, example)
             for example in examples
             if example is not None
         ]
 
     def rows(keyed: tuple[str, Published]) -> list[tuple[str, Outgoing]]:
-        name, published = keyed
+        ranker, published = keyed
         return [
-            (row.key, Outgoing(row.key, f"{row.key}@{published.number}", row.value)) for row in rows_of(name, published)
+            (row.key, Outgoing(row.key, f"{row.key}@{published.number}", row.value))
+            for row in rows_of(ranker, published)
         ]
 
     examples = op.flat_map_batch(f"{step_id}_examples", closed, named)  # (ranker, SlateExample)
     published = op.stateful_batch(
-        step_id, examples, lambda packed: LearnRankerLogic(packed, config, start, counts, keep=keep)
+        step_id, examples, lambda packed: LearnRankerLogic(packed, name, settings, start, counts, keep=keep)
     )  # (ranker, Published)
     return op.flat_map(f"{step_id}_rows", published, rows)

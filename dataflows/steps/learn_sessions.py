@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -10,21 +9,12 @@ import bytewax.operators as op
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from dataflows.records import Outgoing
+from dataflows.run.settings import LearnSettings
 from dataflows.steps.add_up import shard_key
 from dataflows.steps.turns import next_turn
-from models.counts.newest_sessions import Sessions, SessionsConfig
+from models.counts.newest_sessions import Sessions
 from models.counts.packing import packed_session
 from models.counts.transitions import Contribution
-
-
-@dataclass(frozen=True, slots=True)
-class LearnSessionsConfig:
-    """How sessions are kept and published."""
-
-    sessions: SessionsConfig
-    n_shards: int
-    publish_every_s: float
-    """Changes of a session within this time are published once."""
 
 
 class Lesson(NamedTuple):
@@ -37,7 +27,7 @@ class Lesson(NamedTuple):
 class LearnSessionsLogic(StatefulBatchLogic[Lesson, Outgoing, bytes]):
     """One shard. What waits to be published is part of its state; at the end of its input it publishes all."""
 
-    def __init__(self, packed: bytes | None, config: LearnSessionsConfig, clock: Callable[[], datetime]) -> None:
+    def __init__(self, packed: bytes | None, config: LearnSettings, clock: Callable[[], datetime]) -> None:
         self._config = config
         self._clock = clock
         self._sessions = Sessions.unpack(packed, config.sessions) if packed else Sessions(config.sessions)
@@ -49,7 +39,7 @@ class LearnSessionsLogic(StatefulBatchLogic[Lesson, Outgoing, bytes]):
         for shard, contributions in values:
             self._sessions.learn(contributions)
             if self._publish_at is None:
-                self._publish_at = next_turn(self._clock(), shard, config.n_shards, config.publish_every_s)
+                self._publish_at = next_turn(self._clock(), shard, config.shards, config.publish_every_s)
         return (), self.RETAIN
 
     def on_notify(self) -> tuple[Iterable[Outgoing], bool]:
@@ -77,7 +67,7 @@ class LearnSessionsLogic(StatefulBatchLogic[Lesson, Outgoing, bytes]):
 def learn_sessions(
     step_id: str,
     contributions: KeyedStream[Contribution],
-    config: LearnSessionsConfig,
+    config: LearnSettings,
     clock: Callable[[], datetime],
 ) -> KeyedStream[Outgoing]:
     """Learn sessions: (row key, Outgoing).
@@ -90,8 +80,8 @@ def learn_sessions(
     def by_shard(keyed: list[tuple[str, Contribution]]) -> list[tuple[str, Lesson]]:
         lessons: defaultdict[int, list[Contribution]] = defaultdict(list)
         for _, contribution in keyed:
-            number = contribution.user % config.sessions.n_places
-            lessons[number % config.n_shards].append(contribution)
+            number = contribution.user % config.sessions
+            lessons[number % config.shards].append(contribution)
         return [(shard_key(shard), Lesson(shard, learned)) for shard, learned in lessons.items()]
 
     lessons = op.flat_map_batch(f"{step_id}_by_shard", contributions, by_shard)

@@ -8,10 +8,10 @@ import msgspec
 from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream
 
-from dataflows.codecs import Decoder
+from dataflows.codecs import Decoder, keyed
 from dataflows.records import Record
-from dataflows.run.settings import EventSettings
 from models.credit import ANY_SLATE
+from models.events import EventConfig
 from models.experiments.judge.observations import Act, Exposure, Impression, Observation, SlateSent
 from models.messages import Assignment, DeadLetter, Event, Id, Version
 from models.names import FEATURE_SET, FEATURES
@@ -48,7 +48,7 @@ def observe_events(
     step_id: str,
     records: Stream[Record],
     decode: Callable[[list[Record]], list[Event | DeadLetter]],
-    settings: EventSettings,
+    settings: EventConfig,
     counts: Counter[str],
 ) -> KeyedStream[Observation | None]:
     """Decode events into acts and impressions; leave out those without consent and those of negative weight.
@@ -70,7 +70,7 @@ def observe_events(
     return op.flat_map_batch(step_id, records, mapper)
 
 
-def observation_of(event: Event, record: Record, settings: EventSettings) -> Act | Impression | None:
+def observation_of(event: Event, record: Record, settings: EventConfig) -> Act | Impression | None:
     """Reduce an event; None where it is neither an impression nor an act of weight above 0."""
     slate = hash64(event.recommendation_id) if event.recommendation_id else ANY_SLATE
     event_hash, item = hash64(event.event_id), hash64(event.item_id)
@@ -97,19 +97,16 @@ def observe_slates(
 
     Bad messages are only counted here, by reason: `learn` writes their dead letters.
     """
-    decode: Decoder[ObservedSlate] = Decoder("recommendations", ObservedSlate, _no_check, max_bytes)
+    decode = keyed(Decoder("recommendations", ObservedSlate, max_bytes), lambda slate: slate.user_id)
 
     def mapper(batch: list[Record]) -> list[Observed]:
         found: list[Observed] = []
-        for record in batch:
-            if record.value is None and record.key:
-                found.append((record.key.decode(errors="replace"), None))
-                continue
-            slate = decode([record])[0]
-            if isinstance(slate, DeadLetter):
-                counts[slate.reason] += 1
+        for entry, record in zip(decode(batch), batch, strict=True):
+            if isinstance(entry, DeadLetter):
+                counts[entry.reason] += 1
             else:
-                found.append((slate.user_id, _shown(slate, record)))
+                user, slate = entry
+                found.append((user, None if slate is None else _shown(slate, record)))
         return found
 
     return op.flat_map_batch(step_id, records, mapper)
@@ -137,19 +134,16 @@ def _novelty(slate: ObservedSlate) -> float | None:
 
 def decode_assignments(step_id: str, records: Stream[Record], max_bytes: int) -> Stream[Observed | DeadLetter]:
     """Decode assignments, and the tombstones of erased users; what does not decode is a dead letter."""
-    decode: Decoder[Assignment] = Decoder("assignments", Assignment, _no_check, max_bytes)
+    decode = keyed(Decoder("assignments", Assignment, max_bytes), lambda assignment: assignment.user_id)
 
     def mapper(batch: list[Record]) -> list[Observed | DeadLetter]:
         found: list[Observed | DeadLetter] = []
-        for record in batch:
-            if record.value is None and record.key:
-                found.append((record.key.decode(errors="replace"), None))
-                continue
-            assignment = decode([record])[0]
-            if isinstance(assignment, DeadLetter):
-                found.append(assignment)
+        for entry in decode(batch):
+            if isinstance(entry, DeadLetter):
+                found.append(entry)
             else:
-                found.append((assignment.user_id, _exposed(assignment)))
+                user, assignment = entry
+                found.append((user, None if assignment is None else _exposed(assignment)))
         return found
 
     return op.flat_map_batch(step_id, records, mapper)
@@ -165,7 +159,3 @@ def exposures(step_id: str, decoded: Stream[Observed | DeadLetter]) -> KeyedStre
     return op.flat_map_batch(
         step_id, decoded, lambda batch: [entry for entry in batch if not isinstance(entry, DeadLetter)]
     )
-
-
-def _no_check(_message: object, _record: Record) -> None:
-    """Accept whatever decodes."""

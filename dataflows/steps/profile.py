@@ -11,6 +11,8 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 from dataflows.codecs import dead_letter
 from dataflows.records import Record
 from dataflows.steps.decode import Received
+from models.config import ProfileConfig
+from models.events import EventConfig
 from models.experiments.assign.assignment import NOTHING, Experiments, Held
 from models.items import ItemTable
 from models.messages import Assignment, DeadLetter, Erasure, Event, Request
@@ -18,7 +20,7 @@ from models.numeric.ids import hash64
 from models.segments import EVERYBODY, hashes_of, segments_of
 from models.strategy import Strategy
 from models.user.codec import pack, unpack
-from models.user.profile import EventOutcome, Profile, ProfileConfig
+from models.user.profile import EventOutcome, Profile
 from models.user.query import Query
 
 Output = Query | Assignment | DeadLetter | Erasure
@@ -40,6 +42,7 @@ class ProfileStep:
     experiments: Experiments
     strategy: Strategy
     config: ProfileConfig
+    events: EventConfig
     triggers: frozenset[str]
     segment_fields: tuple[str, ...]
     text_field: str | None
@@ -61,10 +64,10 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
         self._requests: tuple[int, ...] = ()
         self._run = -1
         if state is None:
-            self._profile = Profile(step.config)
+            self._profile = Profile(step.config, step.events)
         else:
             packed, self._held, self._requests, self._run = state
-            self._profile = unpack(packed, step.config)
+            self._profile = unpack(packed, step.config, step.events)
         self._rest = timedelta(milliseconds=step.config.expire_after_ms)
         self._active_at = step.clock()
         self._notify_at = self._active_at + self._rest
@@ -89,7 +92,7 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
         return emitted, self.DISCARD if isinstance(values[-1].message, Erasure) else self.RETAIN
 
     def _forget(self) -> None:
-        self._profile = Profile(self._step.config)
+        self._profile = Profile(self._step.config, self._step.events)
         self._held = NOTHING
         self._requests = ()
         self._run = -1

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 import bytewax.operators as op
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
-from models.counts.transitions import Contribution, ItemAct, TransitionConfig, UserTransitions
+from models.config import ProfileConfig
+from models.counts.transitions import Contribution, ItemAct, UserTransitions
 
 
 class TransitionsLogic(StatefulBatchLogic[ItemAct, Contribution, bytes]):
@@ -16,14 +17,14 @@ class TransitionsLogic(StatefulBatchLogic[ItemAct, Contribution, bytes]):
     def __init__(
         self,
         packed: bytes | None,
-        config: TransitionConfig,
+        config: ProfileConfig,
         clock: Callable[[], datetime],
         counts: Counter[str],
     ) -> None:
         self._user = UserTransitions.unpack(packed, config) if packed else UserTransitions(config)
         self._clock = clock
         self._counts = counts
-        self._rest = timedelta(milliseconds=config.forget_after_ms)
+        self._rest = timedelta(milliseconds=self._user.forget_after_ms)
         self._active_at = clock()
         self._notify_at = self._active_at + self._rest
 
@@ -56,7 +57,7 @@ class TransitionsLogic(StatefulBatchLogic[ItemAct, Contribution, bytes]):
 def transitions(
     step_id: str,
     acts: KeyedStream[ItemAct],
-    config: TransitionConfig,
+    config: ProfileConfig,
     clock: Callable[[], datetime],
     counts: Counter[str],
 ) -> KeyedStream[Contribution]:

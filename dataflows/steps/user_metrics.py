@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 
 import bytewax.operators as op
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
-from models.experiments.judge.journal import OutcomeConfig
+from models.config import ImpressionKind, OutcomeConfig
 from models.experiments.judge.observations import Observation
 from models.experiments.judge.user_metrics import Change, UserMetrics
 
@@ -19,12 +20,13 @@ class UserMetricsLogic(StatefulBatchLogic[Observation | None, Change, bytes]):
         self,
         packed: bytes | None,
         config: OutcomeConfig,
+        impressions: ImpressionKind,
         rest: timedelta,
         clock: Callable[[], datetime],
         counts: Counter[str],
     ) -> None:
-        self._config = config
-        self._user = UserMetrics(config, packed)
+        self._new_user = partial(UserMetrics, config, impressions)
+        self._user = self._new_user(packed)
         self._rest = rest
         self._clock = clock
         self._counts = counts
@@ -39,7 +41,7 @@ class UserMetricsLogic(StatefulBatchLogic[Observation | None, Change, bytes]):
             erased = values.index(None)
             changes.append(self._observe(values[:erased]))
             changes.append(self._user.withdraw())
-            self._user = UserMetrics(self._config)
+            self._user = self._new_user()
             values = values[erased + 1 :]
         changes.append(self._observe(values))
         found = [change for change in changes if change is not None]
@@ -68,6 +70,7 @@ def measure_users(
     step_id: str,
     observed: KeyedStream[Observation | None],
     config: OutcomeConfig,
+    impressions: ImpressionKind,
     rest: timedelta,
     clock: Callable[[], datetime],
     counts: Counter[str],
@@ -81,4 +84,6 @@ def measure_users(
     clock : aware, as the engine's notifications are.
     counts : what could not be used is added to it, by reason.
     """
-    return op.stateful_batch(step_id, observed, lambda packed: UserMetricsLogic(packed, config, rest, clock, counts))
+    return op.stateful_batch(
+        step_id, observed, lambda packed: UserMetricsLogic(packed, config, impressions, rest, clock, counts)
+    )

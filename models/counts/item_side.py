@@ -1,13 +1,13 @@
 """The whole item side in one process: what `learn` and a follower of its rows do, for walks through the past."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 
+from models.config import ItemSideConfig, ProfileConfig
 from models.counts.batches import add_up
 from models.counts.content_rows import ContentState
-from models.counts.item_statistics import ItemStatistics, StatisticsConfig
-from models.counts.newest_sessions import Sessions, SessionsConfig
+from models.counts.item_statistics import ItemStatistics
+from models.counts.newest_sessions import Sessions
 from models.counts.packing import (
     neighbours_key,
     packed_content,
@@ -16,32 +16,15 @@ from models.counts.packing import (
     packed_trending,
     trending_key,
 )
-from models.counts.transitions import Contribution, TransitionConfig, UserTransitions, act_of
-from models.counts.trends import TrendCounts, TrendingConfig
+from models.counts.transitions import Contribution, UserTransitions, act_of
+from models.counts.trends import TrendCounts
+from models.events import EventConfig
 from models.items import ItemTable
 from models.items.texts import HASHED, TextSpace
 from models.messages import Event, Item
-from models.names import EVENT_WEIGHTS
-from models.segments import DEFAULT_FIELDS
 
 MAX_HALF_LIVES = 30
 """A table's stored weights stay within single precision for so many short half-lives from its landmark."""
-
-
-@dataclass(frozen=True, slots=True)
-class ItemSideConfig:
-    """How the item tables are learned; the defaults are the flow's."""
-
-    event_weights: Mapping[str, float] = field(default_factory=EVENT_WEIGHTS.copy)
-    segment_fields: tuple[str, ...] = DEFAULT_FIELDS
-    """Context fields whose values make the trending segments."""
-    transitions: TransitionConfig = field(default_factory=TransitionConfig)
-    statistics: StatisticsConfig = field(default_factory=StatisticsConfig)
-    trending: TrendingConfig = field(default_factory=TrendingConfig)
-    sessions: SessionsConfig = field(default_factory=SessionsConfig)
-    n_shards: int = 64
-    texts: TextSpace = HASHED
-    """Where items and searches are compared."""
 
 
 class ItemSide:
@@ -54,19 +37,29 @@ class ItemSide:
     ----------
     items : the catalog, known from the start.
     at : about when the first event happened, Unix ms.
+    profile : what a session is, and who is a bot.
+    texts : where items and searches are compared.
     """
 
-    def __init__(self, items: Sequence[Item], at: int, config: ItemSideConfig | None = None) -> None:
-        self._config = config or ItemSideConfig()
+    def __init__(
+        self,
+        items: Sequence[Item],
+        at: int,
+        config: ItemSideConfig,
+        events: EventConfig,
+        profile: ProfileConfig,
+        texts: TextSpace = HASHED,
+    ) -> None:
+        self._config, self._events, self._texts = config, events, texts
         self._items = list(items)
-        self._users: defaultdict[str, UserTransitions] = defaultdict(lambda: UserTransitions(self._config.transitions))
+        self._users: defaultdict[str, UserTransitions] = defaultdict(lambda: UserTransitions(profile))
+        short_ms, long_ms = config.half_life_short_ms, config.half_life_long_ms
         self._shards = [
-            (ItemStatistics(self._config.statistics), TrendCounts(self._config.trending))
-            for _ in range(self._config.n_shards)
+            (ItemStatistics(short_ms, long_ms), TrendCounts(short_ms, config.min_users)) for _ in range(config.shards)
         ]
-        self._sessions = Sessions(self._config.sessions)
+        self._sessions = Sessions(config.sessions)
         self._topic: dict[str, bytes] = {}
-        for item, vector in zip(self._items, self._config.texts.items(self._items), strict=True):
+        for item, vector in zip(self._items, texts.items(self._items), strict=True):
             content = ContentState(1).apply(vector)
             if content is not None:
                 self._topic.update([packed_content(item.item_id, content)])
@@ -79,9 +72,9 @@ class ItemSide:
             return
         config = self._config
         newest_at = max(contribution.at for contribution in contributions)
-        if newest_at - self.table.landmark_at > MAX_HALF_LIVES * config.statistics.half_life_short_ms:
+        if newest_at - self.table.landmark_at > MAX_HALF_LIVES * config.half_life_short_ms:
             self.table = self._load(newest_at)
-        for batch in add_up(contributions, config.n_shards, config.statistics.half_life_long_ms):
+        for batch in add_up(contributions, config.shards, config.half_life_long_ms):
             statistics, trending = self._shards[batch.shard]
             gone = [neighbours_key(item_id) for item_id in statistics.learn(batch)]
             gone += [trending_key(segment, batch.shard) for segment in trending.learn(batch)]
@@ -93,7 +86,7 @@ class ItemSide:
 
     def _contributions(self, events: Sequence[Event]) -> Iterator[Contribution]:
         for event in events:
-            act = act_of(event, self._config.event_weights, self._config.segment_fields)
+            act = act_of(event, self._events)
             learned = act and self._users[event.user_id].apply(act)
             if isinstance(learned, Contribution):
                 yield learned
@@ -106,12 +99,11 @@ class ItemSide:
 
     def _load(self, at: int) -> ItemTable:
         """Make a table from the catalog and all rows, as a process does that starts at `at`."""
-        statistics = self._config.statistics
         table = ItemTable(
             at,
-            half_life_short_ms=statistics.half_life_short_ms,
-            half_life_long_ms=statistics.half_life_long_ms,
-            texts=self._config.texts,
+            half_life_short_ms=self._config.half_life_short_ms,
+            half_life_long_ms=self._config.half_life_long_ms,
+            texts=self._texts,
         )
         table.apply_items(self._items, [])
         table.apply_rows([key.encode() for key in self._topic], list(self._topic.values()))

@@ -1,7 +1,6 @@
 """What was learned from events about one shard of items: popularity, and what comes before and after."""
 
 import struct
-from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -29,14 +28,6 @@ FORGET_BELOW = 2.0**-10
 
 FORMAT = 1
 _HEADER = struct.Struct("<BxxxIQQqqqqq")
-
-
-@dataclass(frozen=True, slots=True)
-class StatisticsConfig:
-    """How fast the past fades."""
-
-    half_life_short_ms: int = 86_400_000
-    half_life_long_ms: int = 14 * 86_400_000
 
 
 class ItemRow(NamedTuple):
@@ -67,13 +58,15 @@ class ItemStatistics:
 
     Parameters
     ----------
+    half_life_short_ms, half_life_long_ms : how fast trends, and popularity and what follows an item, fade.
     first_version : where new rows start. Given anew, higher than any row that an earlier and lost state has
     published, it lets
         the table start over: consumers would take its rows for old ones otherwise.
     """
 
-    def __init__(self, config: StatisticsConfig, first_version: int = 0) -> None:
-        self._config = config
+    def __init__(self, half_life_short_ms: int, half_life_long_ms: int, first_version: int = 0) -> None:
+        self._half_life_short_ms = half_life_short_ms
+        self._half_life_long_ms = half_life_long_ms
         self.first_version = first_version
         self.landmark_at = 0
         """The moment that all weights refer to; 0 before the first event."""
@@ -107,16 +100,15 @@ class ItemStatistics:
         The ids of items that were forgotten on the occasion: nobody has touched them for long.
         """
         forgotten = self._move_on(batch.reference_at)
-        config = self._config
         self._reserve(self.n + len(batch.events))
         new = np.empty(len(batch.events), np.int32)
         n = self.n
         n_now = add_events(
-            batch.events, self.landmark_at, config.half_life_short_ms, config.half_life_long_ms,
+            batch.events, self.landmark_at, self._half_life_short_ms, self._half_life_long_ms,
             self.first_version, self._places, self._hashes, self._items, self._dirty, n, new,
         )  # fmt: skip
         self.ids += [batch.item_ids[event] for event in new[: n_now - n].tolist()]
-        scale = 2.0 ** ((batch.reference_at - self.landmark_at) / config.half_life_long_ms)
+        scale = 2.0 ** ((batch.reference_at - self.landmark_at) / self._half_life_long_ms)
         add_pairs(batch.pairs, scale, self._places, self._hashes, self._items, self._neighbours, self._dirty)
         return forgotten
 
@@ -135,16 +127,15 @@ class ItemStatistics:
         shape = (len(rows), N_PUBLISHED)
         neighbours, counts = np.empty(shape, np.int64), np.empty(len(rows), np.int32)
         rules, covisits = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        config = self._config
         best_neighbours(
-            rows, self._items, self._neighbours, self.landmark_at, config.half_life_long_ms,
+            rows, self._items, self._neighbours, self.landmark_at, self._half_life_long_ms,
             neighbours, rules, covisits, counts,
         )  # fmt: skip
         items = self._items[rows]
         age = (self.landmark_at - items["last_at"]).astype(np.float64)
         # The bound keeps what has decayed to nothing from becoming nothing times infinity.
-        short = items["short"] * np.exp2(np.minimum(age / config.half_life_short_ms, 1_000))
-        long = items["long"] * np.exp2(np.minimum(age / config.half_life_long_ms, 1_000))
+        short = items["short"] * np.exp2(np.minimum(age / self._half_life_short_ms, 1_000))
+        long = items["long"] * np.exp2(np.minimum(age / self._half_life_long_ms, 1_000))
         return [
             ItemRow(
                 self.ids[row], version, last_at, first_seen_at, popularity,
@@ -167,9 +158,9 @@ class ItemStatistics:
         """Move the landmark before a weight can overflow; from time to time look for items to forget."""
         if not self.landmark_at:
             self.landmark_at = self._swept_at = at
-        if at - self.landmark_at > MAX_HALF_LIVES * self._config.half_life_short_ms:
+        if at - self.landmark_at > MAX_HALF_LIVES * self._half_life_short_ms:
             self.move_landmark(at)
-        if at - self._swept_at <= self._config.half_life_long_ms:
+        if at - self._swept_at <= self._half_life_long_ms:
             return []
         self._swept_at = at
         return self._forget(at)
@@ -181,13 +172,13 @@ class ItemStatistics:
         rescale(
             self._items[:n],
             self._neighbours[:n],
-            2.0 ** (age / self._config.half_life_short_ms),
-            2.0 ** (age / self._config.half_life_long_ms),
+            2.0 ** (age / self._half_life_short_ms),
+            2.0 ** (age / self._half_life_long_ms),
         )
         self.landmark_at = at
 
     def _forget(self, at: int) -> list[str]:
-        least = FORGET_BELOW * 2.0 ** ((at - self.landmark_at) / self._config.half_life_long_ms)
+        least = FORGET_BELOW * 2.0 ** ((at - self.landmark_at) / self._half_life_long_ms)
         items = self._items[: self.n]
         kept = items["long"] >= least
         if kept.all():
@@ -223,11 +214,10 @@ class ItemStatistics:
         items = self._items[:n]
         used = np.arange(N_SLOTS) < items["n_neighbours"][:, None]
         ids = [item_id.encode() for item_id in self.ids]
-        config = self._config
         return b"".join(
             (
                 _HEADER.pack(
-                    FORMAT, n, int(used.sum()), config.half_life_short_ms, config.half_life_long_ms,
+                    FORMAT, n, int(used.sum()), self._half_life_short_ms, self._half_life_long_ms,
                     self.first_version, self.landmark_at, self._swept_at, self._cursor,
                 ),
                 np.fromiter(map(len, ids), np.uint16, n).tobytes(),
@@ -239,7 +229,7 @@ class ItemStatistics:
         )  # fmt: skip
 
     @classmethod
-    def unpack(cls, packed: bytes, config: StatisticsConfig) -> Self:
+    def unpack(cls, packed: bytes, half_life_short_ms: int, half_life_long_ms: int) -> Self:
         """Restore what `pack` returned; the half-lives may have changed since: they hold for what comes.
 
         Raises
@@ -252,7 +242,7 @@ class ItemStatistics:
         )
         if version != FORMAT:
             raise ValueError(f"item statistics of format {version}: this release reads format {FORMAT}")
-        statistics = cls(StatisticsConfig(short_ms, long_ms), first_version)
+        statistics = cls(short_ms, long_ms, first_version)
         statistics.landmark_at, statistics._swept_at, statistics._cursor = landmark_at, swept_at, cursor
         statistics._allocate(max(n, 16))
         place = _HEADER.size + 2 * n
@@ -267,16 +257,16 @@ class ItemStatistics:
         statistics._neighbours[:n][used] = np.frombuffer(packed, NEIGHBOUR, n_used, place + n)
         statistics._hashes[:n] = hash_all(statistics.ids)
         statistics._places = places_for(statistics._hashes[:n], len(statistics._items))
-        if config != statistics._config:
+        if (half_life_short_ms, half_life_long_ms) != (short_ms, long_ms):
             statistics.move_landmark(int(items["last_at"].max(initial=landmark_at)))
-            statistics._config = config
+            statistics._half_life_short_ms, statistics._half_life_long_ms = half_life_short_ms, half_life_long_ms
         return statistics
 
 
 def warm_up() -> None:
     """Compile the kernels, so that no batch waits for it."""
     events, pairs = np.ones(1, EVENT), np.ones(1, PAIR)
-    statistics = ItemStatistics(StatisticsConfig())
+    statistics = ItemStatistics(1, 1)
     statistics.learn(ShardBatch(0, 1, events, ("",), (), np.empty((1, 0), np.int32), pairs))
     statistics.take_changed(1)
     statistics.move_landmark(2)

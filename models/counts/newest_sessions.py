@@ -7,7 +7,6 @@ it. Versions follow event time.
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -34,31 +33,14 @@ class SessionRow(NamedTuple):
     """Hashes, oldest first, at most 11."""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionsConfig:
-    """How many sessions are kept.
-
-    Raises
-    ------
-    ValueError : fewer than one place, or more than a table takes.
-    """
-
-    n_places: int = 1 << 18
-    """With a twentieth as many users, one in forty is lost to a shared place."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.n_places <= MAX_SESSIONS:
-            raise ValueError(f"{self.n_places} places for sessions: it takes 1 to {MAX_SESSIONS}")
-
-
-def session_row(contribution: Contribution, config: SessionsConfig) -> SessionRow:
+def session_row(contribution: Contribution, n_places: int) -> SessionRow:
     """Say what an event makes of its user's newest session.
 
     A version is the event's time and, so that events of one moment follow each other, the session's length.
     """
     items = (contribution.item, *contribution.previous)[:LENGTH][::-1]
     return SessionRow(
-        contribution.user % config.n_places,
+        contribution.user % n_places,
         16 * contribution.at + len(items),
         contribution.at,
         contribution.user,
@@ -67,10 +49,21 @@ def session_row(contribution: Contribution, config: SessionsConfig) -> SessionRo
 
 
 class Sessions:
-    """Rows that wait to be published, the newest of each number."""
+    """Rows that wait to be published, the newest of each number.
 
-    def __init__(self, config: SessionsConfig) -> None:
-        self._config = config
+    Parameters
+    ----------
+    n_places : sessions kept at most.
+
+    Raises
+    ------
+    ValueError : fewer than one place, or more than a table takes.
+    """
+
+    def __init__(self, n_places: int) -> None:
+        if not 1 <= n_places <= MAX_SESSIONS:
+            raise ValueError(f"{n_places} places for sessions: it takes 1 to {MAX_SESSIONS}")
+        self._n_places = n_places
         self._waiting: dict[int, SessionRow] = {}
 
     @property
@@ -81,7 +74,7 @@ class Sessions:
     def learn(self, contributions: Iterable[Contribution]) -> None:
         """Add events."""
         for contribution in contributions:
-            row = session_row(contribution, self._config)
+            row = session_row(contribution, self._n_places)
             waiting = self._waiting.get(row.number)
             if waiting is None or row.version > waiting.version:
                 self._waiting[row.number] = row
@@ -102,7 +95,7 @@ class Sessions:
         return _HEADER.pack(FORMAT, len(packed)) + packed.tobytes()
 
     @classmethod
-    def unpack(cls, packed: bytes, config: SessionsConfig) -> Self:
+    def unpack(cls, packed: bytes, n_places: int) -> Self:
         """Restore what `pack` returned; rows of another number of places are dropped, for those users act again.
 
         Raises
@@ -113,8 +106,8 @@ class Sessions:
         version, n = _HEADER.unpack_from(packed)
         if version != FORMAT:
             raise ValueError(f"sessions of format {version}: this release reads format {FORMAT}")
-        sessions = cls(config)
+        sessions = cls(n_places)
         for number, row_version, last_at, user, length, items in np.frombuffer(packed, _ROW, n, _HEADER.size).tolist():
-            if number == user % config.n_places:
+            if number == user % n_places:
                 sessions._waiting[number] = SessionRow(number, row_version, last_at, user, tuple(items[:length]))
         return sessions

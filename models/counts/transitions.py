@@ -4,10 +4,10 @@ Everything is bounded: ten items back, the event ids within the lateness, one sl
 """
 
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, Self, TypeAlias
 
+from models.config import ProfileConfig
+from models.events import EventConfig
 from models.messages import Event
 from models.numeric.ids import hash64
 from models.numeric.windows import PLATFORM_SILENCE_MS, SlidingWindow
@@ -55,36 +55,13 @@ class Contribution(NamedTuple):
     """The session's items before it, newest first: the r-th is r steps back, from 1; at most `STEPS`."""
 
 
-@dataclass(frozen=True, slots=True)
-class TransitionConfig:
-    """What makes a transition."""
-
-    gap_ms: int = 1_800_000
-    """Longest pause inside a session that the platform did not name."""
-    lateness_ms: int = 600_000
-    """An event older than its user's newest by more than this teaches nothing."""
-    max_events_per_5_min: int = 300
-    """Whoever acts faster is a bot and teaches nothing."""
-
-    @property
-    def forget_after_ms(self) -> int:
-        """How long a user must rest until nothing of the state can matter any more."""
-        return max(self.gap_ms, PLATFORM_SILENCE_MS) + self.lateness_ms
-
-
-def act_of(event: Event, weights: Mapping[str, float], segment_fields: tuple[str, ...]) -> ItemAct | None:
+def act_of(event: Event, events: EventConfig) -> ItemAct | None:
     """Reduce an event, or return None for one that teaches nothing.
 
     That is an event without consent, and one whose type weighs nothing: an impression is what we showed, not
     what the user wanted.
-
-    Parameters
-    ----------
-    weights : weight of each event type; a type that is missing weighs 0.
-    segment_fields : what makes the trending segments (`models.segments`).
     """
-    weight = weights.get(event.event_type, 0.0)
-    if weight <= 0 or not event.consent:
+    if not events.is_act(event):
         return None
     return ItemAct(
         hash64(event.event_id),
@@ -92,9 +69,9 @@ def act_of(event: Event, weights: Mapping[str, float], segment_fields: tuple[str
         hash64(event.item_id),
         event.item_id,
         event.timestamp,
-        weight,
+        events.weights[event.event_type],
         hash64(event.session_id) if event.session_id else 0,
-        segments_of(segment_fields, event.context, event.timestamp),
+        segments_of(events.segment_fields, event.context, event.timestamp),
     )
 
 
@@ -107,7 +84,7 @@ class UserTransitions:
 
     __slots__ = ("_config", "_prune_at", "_recent", "_seen", "_window", "newest_at")
 
-    def __init__(self, config: TransitionConfig) -> None:
+    def __init__(self, config: ProfileConfig) -> None:
         self._config = config
         self.newest_at = 0
         # (at, item, session), oldest first; the last STEPS of all the user's sessions.
@@ -115,6 +92,11 @@ class UserTransitions:
         self._seen: dict[int, int] = {}
         self._prune_at = 32
         self._window = SlidingWindow(BOT_WINDOW_MS, BOT_SLIDE_MS, config.lateness_ms)
+
+    @property
+    def forget_after_ms(self) -> int:
+        """How long the user must rest until nothing of the state can matter any more."""
+        return max(self._config.session_gap_ms, PLATFORM_SILENCE_MS) + self._config.lateness_ms
 
     def apply(self, act: ItemAct) -> Contribution | Refusal:
         """Take one event; return what it teaches, or why it teaches nothing."""
@@ -135,7 +117,7 @@ class UserTransitions:
     def _previous(self, at: int, session: int) -> tuple[int, ...]:
         """Items of the session before `at`, newest first."""
         items = []
-        gap_ms = self._config.gap_ms
+        gap_ms = self._config.session_gap_ms
         later_at = at
         for before_at, item, of_session in reversed(self._recent):
             if before_at > at or of_session != session:
@@ -183,7 +165,7 @@ class UserTransitions:
         )
 
     @classmethod
-    def unpack(cls, packed: bytes, config: TransitionConfig) -> Self:
+    def unpack(cls, packed: bytes, config: ProfileConfig) -> Self:
         """Restore what `pack` returned; the configuration may have changed since.
 
         Raises

@@ -26,15 +26,6 @@ _SEGMENT = struct.Struct("<Hqq?I")
 ENTRY = np.dtype([("item", "i8"), ("weight", "f4"), ("inherited", "f4"), ("n_users", "i4")])
 
 
-@dataclass(frozen=True, slots=True)
-class TrendingConfig:
-    """What trends."""
-
-    half_life_ms: int = 86_400_000
-    min_users: int = 1
-    """An item is published for a segment only once so many distinct users of the segment have acted on it."""
-
-
 class TrendingRow(NamedTuple):
     """What is published of one segment; weights are decayed to `reference_at`."""
 
@@ -68,11 +59,13 @@ class TrendCounts:
 
     Parameters
     ----------
+    min_users : an item is published for a segment only once so many distinct users of the segment have acted on it.
     first_version : as of `item_statistics.ItemStatistics`.
     """
 
-    def __init__(self, config: TrendingConfig, first_version: int = 0) -> None:
-        self._config = config
+    def __init__(self, half_life_ms: int, min_users: int, first_version: int = 0) -> None:
+        self._half_life_ms = half_life_ms
+        self._min_users = min_users
         self.first_version = first_version
         self.landmark_at = 0
         self._segments: dict[str, _Segment] = {}
@@ -98,9 +91,7 @@ class TrendCounts:
                 continue
             segment = self._segment(batch.segment_names[number], dropped)
             events = batch.events[(batch.segments == number).any(axis=1)]
-            segment.n = _add(
-                events, self.landmark_at, self._config.half_life_ms, segment.entries, segment.users, segment.n
-            )
+            segment.n = _add(events, self.landmark_at, self._half_life_ms, segment.entries, segment.users, segment.n)
             segment.version += len(events)
             segment.last_at = max(segment.last_at, int(events["at"].max()))
             segment.changed = True
@@ -115,9 +106,9 @@ class TrendCounts:
 
     def _published(self, segment: _Segment) -> TrendingRow:
         entries = segment.entries[: segment.n]
-        entries = entries[(entries["n_users"] >= self._config.min_users) & (entries["weight"] > 0)]
+        entries = entries[(entries["n_users"] >= self._min_users) & (entries["weight"] > 0)]
         best = entries[np.lexsort((entries["item"], -entries["weight"]))[:N_PUBLISHED]]
-        age = min((self.landmark_at - segment.last_at) / self._config.half_life_ms, 1_000)
+        age = min((self.landmark_at - segment.last_at) / self._half_life_ms, 1_000)
         return TrendingRow(
             segment.name,
             segment.version,
@@ -136,7 +127,7 @@ class TrendCounts:
                 dropped.append(silent.name)
                 del self._segments[silent.name]
             entries = np.zeros(N_ENTRIES, ENTRY)
-            users = np.zeros((N_ENTRIES, self._config.min_users), np.int64)
+            users = np.zeros((N_ENTRIES, self._min_users), np.int64)
             segment = self._segments[name] = _Segment(name, self.first_version, 0, entries, users)
         return segment
 
@@ -144,11 +135,11 @@ class TrendCounts:
         """Move the landmark before a weight can overflow."""
         if not self.landmark_at:
             self.landmark_at = at
-        if at - self.landmark_at > MAX_HALF_LIVES * self._config.half_life_ms:
+        if at - self.landmark_at > MAX_HALF_LIVES * self._half_life_ms:
             self._rebase(at)
 
     def _rebase(self, at: int) -> None:
-        factor = np.float32(2.0 ** ((self.landmark_at - at) / self._config.half_life_ms))
+        factor = np.float32(2.0 ** ((self.landmark_at - at) / self._half_life_ms))
         for segment in self._segments.values():
             segment.entries["weight"] *= factor
             segment.entries["inherited"] *= factor
@@ -156,10 +147,9 @@ class TrendCounts:
 
     def pack(self) -> bytes:
         """Pack into bytes: 20 an entry and 8 a user that is told apart."""
-        config = self._config
         parts = [
             _HEADER.pack(
-                FORMAT, len(self._segments), config.min_users, config.half_life_ms, self.first_version,
+                FORMAT, len(self._segments), self._min_users, self._half_life_ms, self.first_version,
                 self.landmark_at,
             )
         ]  # fmt: skip
@@ -174,7 +164,7 @@ class TrendCounts:
         return b"".join(parts)
 
     @classmethod
-    def unpack(cls, packed: bytes, config: TrendingConfig) -> Self:
+    def unpack(cls, packed: bytes, half_life_ms: int, min_users: int) -> Self:
         """Restore what `pack` returned; the configuration may have changed since.
 
         After `min_users` was raised, users beyond the old number have to act again to be counted.
@@ -184,10 +174,10 @@ class TrendCounts:
         ValueError
             When the bytes are of a newer format.
         """
-        version, n_segments, k, half_life_ms, first_version, landmark_at = _HEADER.unpack_from(packed)
+        version, n_segments, k, packed_half_life_ms, first_version, landmark_at = _HEADER.unpack_from(packed)
         if version != FORMAT:
             raise ValueError(f"trending of format {version}: this release reads format {FORMAT}")
-        trending = cls(TrendingConfig(half_life_ms, config.min_users), first_version)
+        trending = cls(packed_half_life_ms, min_users, first_version)
         trending.landmark_at = landmark_at
         place = _HEADER.size
         for _ in range(n_segments):
@@ -198,14 +188,14 @@ class TrendCounts:
             segment.version, segment.last_at, segment.changed, segment.n = row_version, last_at, changed, n
             segment.entries[:n] = np.frombuffer(packed, ENTRY, n, place)
             place += n * ENTRY.itemsize
-            users = np.frombuffer(packed, np.int64, n * k, place).reshape(n, k)[:, : config.min_users]
+            users = np.frombuffer(packed, np.int64, n * k, place).reshape(n, k)[:, :min_users]
             segment.users[:n, : users.shape[1]] = users
             place += 8 * n * k
             segment.entries["n_users"] = np.minimum(segment.entries["n_users"], users.shape[1])
-        if half_life_ms != config.half_life_ms:
+        if half_life_ms != packed_half_life_ms:
             newest_at = max((segment.last_at for segment in trending._segments.values()), default=landmark_at)
             trending._rebase(max(newest_at, landmark_at))
-        trending._config = config
+        trending._half_life_ms = half_life_ms
         return trending
 
 
@@ -261,5 +251,5 @@ def _count_user(users: Int64s, n: int, user: int) -> int:
 
 def warm_up() -> None:
     """Compile the kernel, so that no batch waits for it."""
-    trending = TrendCounts(TrendingConfig())
+    trending = TrendCounts(1, 1)
     trending.learn(ShardBatch(0, 1, np.ones(1, EVENT), ("",), ("all",), np.zeros((1, 1), np.int32), np.empty(0, PAIR)))

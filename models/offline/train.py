@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from models.messages import Event, Item
+from models.names import Loss
 from models.numeric.arrays import Bools, Int64s
 from models.numeric.metrics import Accuracy, ranks_of
 from models.offline.walk import Examples, Progress, WalkConfig, walk
 from models.rankers.checkpoint import Checkpoint, save_checkpoint, weights_digest
 from models.rankers.fit import Report, TrainConfig, fit, losses_of
 from models.rankers.inputs import Inputs
-from models.rankers.losses import Loss
 from models.rankers.network import Network
 from models.rankers.served import BlendRanker, NetworkRanker
 

@@ -6,8 +6,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from models.counts.item_side import ItemSide, ItemSideConfig
+from models.config import ItemSideConfig, ProfileConfig
+from models.counts.item_side import ItemSide
+from models.events import EventConfig
 from models.items import ItemTable
+from models.items.texts import HASHED, TextSpace
 from models.messages import Event, Item
 from models.numeric.arrays import Bools, Floats, Int64s
 from models.numeric.ids import hash64, hash_all
@@ -16,7 +19,7 @@ from models.segments import EVERYBODY, hashes_of, segments_of
 from models.serving.ranked import Ranked
 from models.serving.recommender import MOST_AT_ONCE, Recommender
 from models.strategy import Strategy
-from models.user.profile import EventOutcome, Profile, ProfileConfig
+from models.user.profile import EventOutcome, Profile
 from models.user.query import Query
 
 _EVERYBODY = hash64(EVERYBODY)
@@ -31,8 +34,11 @@ class WalkConfig:
 
     strategies: tuple[Strategy, ...] = (Strategy(),)
     """Which candidates there are; each slate is made once a strategy. Their rankers play no part."""
+    events: EventConfig = field(default_factory=EventConfig)
     profile: ProfileConfig = field(default_factory=ProfileConfig)
     item_side: ItemSideConfig = field(default_factory=ItemSideConfig)
+    texts: TextSpace = HASHED
+    """Where items and searches are compared."""
     publish_every: int = 256
     """Events after which the item tables learn them: so many may lie between an act and its effect on others."""
 
@@ -111,7 +117,7 @@ def walk(
     if not events:
         return
     config = config or WalkConfig()
-    side = side or ItemSide(items, events[0].timestamp, config.item_side)
+    side = side or ItemSide(items, events[0].timestamp, config.item_side, config.events, config.profile, config.texts)
     profiles = _Profiles(config)
     next_acts = _next_acts(events, config)
     for start in range(0, len(events), config.publish_every):
@@ -134,7 +140,7 @@ class _Profiles:
 
     def __init__(self, config: WalkConfig) -> None:
         self._config = config
-        self._profiles: defaultdict[str, Profile] = defaultdict(lambda: Profile(config.profile))
+        self._profiles: defaultdict[str, Profile] = defaultdict(lambda: Profile(config.profile, config.events))
 
     def apply(self, event: Event, table: ItemTable) -> Query | None:
         """Apply an event; return what a slate has to know, None where none is due."""
@@ -144,9 +150,9 @@ class _Profiles:
         item = hash64(event.item_id)
         attributes, price = table.facts(item)
         outcome = profile.apply(event, attributes, price, table.popular_attributes(_EVERYBODY, hash64(event.event_id)))
-        if outcome is not EventOutcome.APPLIED or not _is_act(event, self._config):
+        if outcome is not EventOutcome.APPLIED or not self._config.events.is_act(event):
             return None
-        named = segments_of(self._config.item_side.segment_fields, event.context, event.timestamp)
+        named = segments_of(self._config.events.segment_fields, event.context, event.timestamp)
         return profile.query(
             trigger="event",
             trigger_id=event.event_id,
@@ -161,10 +167,6 @@ class _Profiles:
         )
 
 
-def _is_act(event: Event, config: WalkConfig) -> bool:
-    return event.consent and config.item_side.event_weights.get(event.event_type, 0.0) > 0
-
-
 def _next_acts(events: Sequence[Event], config: WalkConfig) -> list[Event | None]:
     """Find what the user of each event did next, None where that was all."""
     next_acts: list[Event | None] = [None] * len(events)
@@ -172,7 +174,7 @@ def _next_acts(events: Sequence[Event], config: WalkConfig) -> list[Event | None
     for place in range(len(events) - 1, -1, -1):
         event = events[place]
         next_acts[place] = newest.get(event.user_id)
-        if _is_act(event, config):
+        if config.events.is_act(event):
             newest[event.user_id] = event
     return next_acts
 

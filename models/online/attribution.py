@@ -8,56 +8,27 @@ without feedback becomes a negative when its windows have closed, not before.
 from bisect import insort
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
 
+from models.config import AttributionConfig
 from models.credit import ANY_SLATE, ItemImpression, credited
 from models.messages import Event
-from models.names import EVENT_WEIGHTS
+from models.names import FEATURE_SET
 from models.numeric.arrays import Floats
 from models.numeric.ids import hash64
 from models.online.attribution_state import AttributionState, HistoryAct, PendingFeedback, PendingSlate
-from models.online.outcome import ClosedSlate, ImpressionKind, ImpressionOutcome, ShownSlate
+from models.online.outcome import ClosedSlate, ImpressionOutcome, ShownSlate
 from models.rankers.inputs import N_HISTORY
 
 IMPRESSION = "impression"
+MAX_EVENTS = 1_024
+"""Events of a user that wait at a time; more are given up, the oldest first, and counted."""
 MAX_ACTS = 64
 """Newest acts kept, for the histories of slates that come later."""
 
 Refusal: TypeAlias = Literal["empty", "repeated", "late", "no_consent", "no_feedback"]
-
-
-@dataclass(frozen=True, slots=True)
-class AttributionConfig:
-    """What counts for what."""
-
-    impressions: ImpressionKind = "slate"
-    """`slate`: an item was shown when its slate was made. `event`: when the platform's `impression` event says so."""
-    window_ms: int = 1_800_000
-    """How long after its impression an item's feedback counts, for types that `windows_ms` does not name."""
-    windows_ms: Mapping[str, int] = field(default_factory=dict)
-    wait_ms: int = 600_000
-    """Longest time from a slate to an `impression` event of it; only where `impressions` is `event`."""
-    lateness_ms: int = 600_000
-    """How long after its windows a slate still waits for what comes late."""
-    event_weights: Mapping[str, float] = field(default_factory=EVENT_WEIGHTS.copy)
-    """A type above 0 makes a positive of that weight, below 0 a negative; a type of weight 0 is no feedback."""
-    max_slates: int = 128
-    max_events: int = 1_024
-    feature_set: str | None = None
-    """Whose logged features are kept; None keeps none."""
-
-    def window_of(self, event_type: str) -> int:
-        """Return how long feedback of a type counts, ms."""
-        return self.windows_ms.get(event_type, self.window_ms)
-
-    @property
-    def closes_after_ms(self) -> int:
-        """How long after it was made a slate is decided."""
-        longest = max(self.window_ms, *self.windows_ms.values(), 0)
-        return longest + self.lateness_ms + (self.wait_ms if self.impressions == "event" else 0)
 
 
 class UserAttribution:
@@ -65,14 +36,27 @@ class UserAttribution:
 
     Parameters
     ----------
-    config : what counts for what.
+    config : windows and bounds.
+    weights : of each event type; above 0 it makes a positive of that weight, below 0 a negative, 0 is no feedback.
     counts : what is not attributed is added to, by reason.
     """
 
-    __slots__ = ("acts", "closed_until", "config", "counts", "events", "events_at", "slates", "slates_at", "used")
+    __slots__ = (
+        "acts",
+        "closed_until",
+        "config",
+        "counts",
+        "events",
+        "events_at",
+        "slates",
+        "slates_at",
+        "used",
+        "weights",
+    )
 
-    def __init__(self, config: AttributionConfig, counts: Counter[str]) -> None:
+    def __init__(self, config: AttributionConfig, weights: Mapping[str, float], counts: Counter[str]) -> None:
         self.config = config
+        self.weights = weights
         self.counts = counts
         self.slates: dict[int, PendingSlate] = {}
         """By the hash of the id, as events."""
@@ -96,7 +80,7 @@ class UserAttribution:
             return "repeated"
         if slate.created_at + config.closes_after_ms <= self.closed_until:
             return "late"
-        keep = config.feature_set == slate.feature_set
+        keep = slate.feature_set == FEATURE_SET
         rows = [item.features for item in slate.items] if keep else []
         self.slates[slate_hash] = PendingSlate(
             slate_hash,
@@ -122,7 +106,7 @@ class UserAttribution:
         config, at = self.config, event.timestamp
         if not event.consent:
             return "no_consent"
-        weight = config.event_weights.get(event.event_type, 0.0)
+        weight = self.weights.get(event.event_type, 0.0)
         is_impression = event.event_type == IMPRESSION
         self.events_at = max(self.events_at, at)
         if not weight and not (is_impression and config.impressions == "event"):
@@ -138,7 +122,7 @@ class UserAttribution:
         if weight > 0:
             insort(self.acts, HistoryAct(at, item))
             del self.acts[:-MAX_ACTS]
-        if len(self.events) > config.max_events:
+        if len(self.events) > MAX_EVENTS:
             self._drop(min(self.events.values(), key=_happened), "events_given_up")
         return None
 
@@ -182,7 +166,9 @@ class UserAttribution:
         ).pack()
 
     @classmethod
-    def unpack(cls, packed: bytes, config: AttributionConfig, counts: Counter[str]) -> "UserAttribution":
+    def unpack(
+        cls, packed: bytes, config: AttributionConfig, weights: Mapping[str, float], counts: Counter[str]
+    ) -> "UserAttribution":
         """Restore what `pack` returned; the configuration may have changed since.
 
         Raises
@@ -191,7 +177,7 @@ class UserAttribution:
             When the bytes are of another format, or damaged.
         """
         state = AttributionState.unpack(packed)
-        user = cls(config, counts)
+        user = cls(config, weights, counts)
         user.events_at, user.slates_at, user.closed_until = state.events_at, state.slates_at, state.closed_until
         user.slates = {shown.id_hash: shown for shown in state.slates}
         user.events = {seen.id_hash: seen for seen in state.events}
@@ -206,7 +192,7 @@ class UserAttribution:
         for seen in sorted(self._unattributed(impressions), key=_happened):
             if seen.item not in newest_first:
                 newest_first[seen.item] = self._newest_first(seen.item, shown_at)
-            cause = credited(seen.at, seen.slate, newest_first[seen.item], self.config.window_of(seen.event_type))
+            cause = credited(seen.at, seen.slate, newest_first[seen.item], self.config.window_ms_of(seen.event_type))
             if cause is not None and cause[-1] == shown.id_hash:
                 feedback.setdefault(seen.item, []).append(seen)
                 self.used.add(seen.id_hash)
@@ -224,7 +210,7 @@ class UserAttribution:
     def _outcome(
         self, shown: PendingSlate, index: int, at: int, feedback: list[PendingFeedback], features: Floats
     ) -> ImpressionOutcome:
-        weights = [self.config.event_weights[seen.event_type] for seen in feedback]
+        weights = [self.weights[seen.event_type] for seen in feedback]
         liked = max(weights, default=0.0) > 0
         return ImpressionOutcome(
             shown.recommendation_id,
@@ -282,7 +268,7 @@ class UserAttribution:
 
     def _unattributed(self, impressions: Mapping[int, int]) -> list[PendingFeedback]:
         """Return what may be feedback on the impressions and has not been attributed yet."""
-        window_of = self.config.window_of
+        window_of = self.config.window_ms_of
         return [
             seen
             for seen in self.events.values()

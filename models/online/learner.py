@@ -6,12 +6,13 @@ of the state: the same examples make the same versions, whatever crashed on the 
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
+from models.config import OnlineConfig
 from models.names import FEATURE_SET, FEATURE_SETS, LearnerName
 from models.numeric.arrays import Doubles
 from models.numeric.metrics import pairwise_auc
@@ -20,32 +21,9 @@ from models.online.rehearsal import Reservoir
 from models.rankers.checkpoint import Checkpoint, MissingFeatureError, read_checkpoint
 from models.rankers.inputs import SlateExample, collate
 from models.rankers.learners import Learner, new_learner, restore_learner
-from models.rankers.network_learner import LearnerConfig
 from models.rankers.served import BlendRanker, NetworkRanker, Ranker
 
 FORMAT = 1
-
-
-@dataclass(frozen=True, slots=True)
-class OnlineConfig:
-    """How a ranker learns from the stream."""
-
-    name: LearnerName
-    learner: LearnerConfig = field(default_factory=LearnerConfig)
-    batch_size: int = 32
-    """Slates a step."""
-    reservoir: int = 1_024
-    """Old slates that are kept to be learned again."""
-    rehearsed: float = 1.0
-    """Old slates a new one in each step."""
-    publish_every: int = 8
-    """Steps from one decision about a new version to the next."""
-    guard_slates: int = 512
-    """Newest slates that a decision looks at."""
-    min_judged: int = 64
-    """Slates with something to judge below which nothing is decided."""
-    margin: float = 1.0
-    """Standard errors by which the mean of the paired differences has to be above 0, to be better."""
 
 
 class Judged(NamedTuple):
@@ -80,9 +58,10 @@ class OnlineRanker:
     start : a trained ranker to go on from, which counts as in service; None: the blend is in service.
     """
 
-    def __init__(self, config: OnlineConfig, start: Checkpoint | None = None) -> None:
+    def __init__(self, name: LearnerName, config: OnlineConfig, start: Checkpoint | None = None) -> None:
+        self.name = name
         self.config = config
-        self.learner: Learner = new_learner(config.name, config.learner, start)
+        self.learner: Learner = new_learner(name, config.learner, start)
         self.reservoir: Reservoir[SlateExample] = Reservoir(config.reservoir)
         self.pending: list[SlateExample] = []
         self.started_from = start.version if start else None
@@ -167,7 +146,7 @@ class OnlineRanker:
             )
         if self._is_better(learner, service):
             evidence, new = self._evidence(learner, service), self.learner.checkpoint()
-            version = f"{self.config.name}-{self.number + 1}-{new.digest[:8]}"
+            version = f"{self.name}-{self.number + 1}-{new.digest[:8]}"
             named = Checkpoint(new.model, version, new.digest, evidence, new.loss)
             self._put_in_service(named, self.service, can_roll_back=True)
             return Published(named, self.number, is_rollback=False, learned_until=self.learned_until, evidence=evidence)
@@ -215,7 +194,13 @@ class OnlineRanker:
 
     @classmethod
     def restore(
-        cls, packed: bytes, config: OnlineConfig, start: Checkpoint | None = None, *, keep: bool = False
+        cls,
+        packed: bytes,
+        name: LearnerName,
+        config: OnlineConfig,
+        start: Checkpoint | None = None,
+        *,
+        keep: bool = False,
     ) -> "OnlineRanker":
         """Go on from a snapshot; of the configuration, the learner's own part is the snapshot's.
 
@@ -238,7 +223,7 @@ class OnlineRanker:
             state = msgspec.msgpack.decode(packed[1:], type=_RankerState)
         except msgspec.DecodeError as error:
             raise ValueError(f"a ranker's state is damaged: {error}") from error
-        ranker = cls(config, start)
+        ranker = cls(name, config, start)
         is_other_start = start is not None and start.version != state.started_from
         if (is_other_start and not keep) or not ranker._take_learned(state):
             ranker.was_reset, ranker.number = True, state.counts[2]
@@ -260,7 +245,7 @@ class OnlineRanker:
         if features is None:
             return False
         try:
-            learner = restore_learner(self.config.name, state.learner, self.config.learner.device, features)
+            learner = restore_learner(self.name, state.learner, self.config.learner.device, features)
             service, previous = (
                 read_checkpoint(version, "the state") if version else None
                 for version in (state.service, state.previous)

@@ -1,16 +1,14 @@
 """What attribution reads of a slate, what it says became of each impression, and what a ranker learns from that."""
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
 
 import numpy as np
 
+from models.config import ImpressionKind
 from models.names import FEATURES
 from models.numeric.arrays import Floats
 from models.numeric.ids import hash64
 from models.rankers.inputs import SlateExample
-
-ImpressionKind: TypeAlias = Literal["slate", "event"]
 
 
 @dataclass(frozen=True, slots=True)

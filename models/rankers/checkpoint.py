@@ -12,8 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from models.names import FEATURE_SET, FEATURES
-from models.rankers.losses import Loss
+from models.names import FEATURE_SET, FEATURES, Loss
 from models.rankers.network import Network
 from models.rankers.networks import build
 

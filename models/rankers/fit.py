@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.names import FineTune, Loss
 from models.numeric.arrays import Bools, Floats, Int64s
 from models.rankers.adapter import Adapted
 from models.rankers.checkpoint import Checkpoint
 from models.rankers.inputs import Inputs
-from models.rankers.losses import Loss, slate_losses
+from models.rankers.losses import slate_losses
 from models.rankers.network import Network
-from models.rankers.network_learner import FineTune
 from models.rankers.networks import new_network
 
 Report = Callable[[int, float, float], object]

@@ -8,11 +8,12 @@ import torch
 from river import linear_model, optim
 from river.utils import VectorDict
 
+from models.names import Loss
 from models.numeric.arrays import Floats
 from models.rankers.checkpoint import Checkpoint, weights_digest
 from models.rankers.inputs import Inputs, Labelled
 from models.rankers.linear import Linear
-from models.rankers.losses import Loss, slate_losses
+from models.rankers.losses import slate_losses
 from models.rankers.network import NetworkConfig
 
 FORMAT = 1

@@ -6,9 +6,10 @@ from typing import Protocol
 from models.names import FEATURES, LearnerName
 from models.numeric.arrays import Floats
 from models.rankers.checkpoint import Checkpoint, MissingFeatureError
+from models.rankers.config import LearnerConfig
 from models.rankers.ftrl import FTRL
 from models.rankers.inputs import Labelled
-from models.rankers.network_learner import LearnerConfig, NetworkLearner
+from models.rankers.network_learner import NetworkLearner
 from models.rankers.networks import new_network
 from models.rankers.served import Ranker
 

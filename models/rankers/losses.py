@@ -1,12 +1,10 @@
 """What a network is told when it is wrong: one loss a slate."""
 
-from typing import Literal, TypeAlias
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-Loss: TypeAlias = Literal["cross_entropy", "mse", "softmax"]
+from models.names import Loss
 
 
 def slate_losses(loss: Loss, scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:

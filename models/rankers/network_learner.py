@@ -3,8 +3,8 @@
 import copy
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self, TypeAlias
+from dataclasses import asdict
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -14,27 +14,14 @@ from models.names import FEATURES
 from models.numeric.arrays import Floats
 from models.rankers.adapter import Adapted
 from models.rankers.checkpoint import Checkpoint, find_features, read_tensors, weights_digest, write_tensors
+from models.rankers.config import LearnerConfig
 from models.rankers.inputs import Inputs, Labelled
-from models.rankers.losses import Loss, mean_loss, slate_losses
+from models.rankers.losses import mean_loss, slate_losses
 from models.rankers.network import Network
 from models.rankers.networks import build
 from models.rankers.served import NetworkRanker
 
-FineTune: TypeAlias = Literal["all", "adapter"]
-
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
-
-
-@dataclass(frozen=True, slots=True)
-class LearnerConfig:
-    """How a network learns online."""
-
-    loss: Loss = "cross_entropy"
-    learning_rate: float = 1e-3
-    fine_tune: FineTune = "all"
-    """`adapter` leaves the network as it is and learns a correction beside it, `models.rankers.adapter`."""
-    device: str = "cpu"
-    """As PyTorch names it: `cpu`, `cuda`."""
 
 
 class NetworkLearner:

@@ -5,9 +5,11 @@ import struct
 import msgspec
 import numpy as np
 
+from models.config import ProfileConfig
+from models.events import EventConfig
 from models.numeric.decay import DecayedSums
 from models.numeric.windows import SessionWindows, SlidingWindow
-from models.user.profile import HOUR_MS, MINUTE_MS, Profile, ProfileConfig
+from models.user.profile import HOUR_MS, MINUTE_MS, Profile
 from models.user.record import N_INTERESTS, N_RECENT, STATE, States
 
 VERSION = 1
@@ -68,7 +70,7 @@ def pack(profile: Profile) -> bytes:
     return _VERSION_BYTE + profile.state.tobytes() + _encode(rest)
 
 
-def unpack(data: bytes, config: ProfileConfig) -> Profile:
+def unpack(data: bytes, config: ProfileConfig, events: EventConfig) -> Profile:
     """Restore what `pack` returned; the config may have changed since.
 
     Raises
@@ -81,15 +83,15 @@ def unpack(data: bytes, config: ProfileConfig) -> Profile:
         raise SnapshotError(f"a damaged profile: {len(data)} bytes")
     try:
         rest = _decode(memoryview(data)[_BODY:])
-        return _restore(np.frombuffer(bytearray(data[1:_BODY]), STATE), rest, config)
+        return _restore(np.frombuffer(bytearray(data[1:_BODY]), STATE), rest, config, events)
     except (msgspec.DecodeError, struct.error, ValueError, IndexError, ArithmeticError) as error:
         raise SnapshotError(f"a damaged profile: {error}") from error
 
 
-def _restore(state: States, rest: _Rest, config: ProfileConfig) -> Profile:
+def _restore(state: States, rest: _Rest, config: ProfileConfig, events: EventConfig) -> Profile:
     if not (0 <= state["n_recent"][0] <= N_RECENT and 0 <= state["n_interests"][0] <= N_INTERESTS):
         raise ValueError("its counts are out of range")
-    profile = Profile(config)
+    profile = Profile(config, events)
     profile.n_events, profile.n_ratings = rest.n_events, rest.n_ratings
     profile.rating_mean, profile.surprise = rest.rating_mean, rest.surprise
     profile.sessions = SessionWindows.unpack(rest.sessions, config.session_gap_ms, config.lateness_ms)

@@ -1,12 +1,11 @@
 """A user's interest profile: what each event changes, and what a slate is told of its user."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
+from models.config import ProfileConfig
+from models.events import EventConfig
 from models.messages import Context, Event
-from models.names import EVENT_WEIGHTS, OWNING_TYPES
 from models.numeric.arrays import Hash32s
 from models.numeric.decay import DecayedSums, strongest
 from models.numeric.ids import hash64
@@ -18,44 +17,18 @@ from models.user.record import new_state
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
-DAY_MS = 24 * HOUR_MS
+
+MAX_IMPRESSIONS = 64
+"""Items whose impressions are kept."""
+MAX_EVENT_IDS = 1_024
+"""Event ids kept to tell duplicates while within the lateness; only a bot has more, and its may count twice."""
+LEARNING_RATE = 0.1
+"""Step of the preference learner."""
 
 BELOW_MEAN = -0.5
 """Factor of the weight of a rating that is not above the user's mean: poor, yet less clear than a dislike."""
 SURPRISE_FADING = 0.1
 """Share of the newest surprise in its running mean."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProfileConfig:
-    """How profiles are kept; the same for all users."""
-
-    event_weights: Mapping[str, float] = field(default_factory=EVENT_WEIGHTS.copy)
-    """Weight of each event type, below 0 for a dislike; a type that is not named has 0."""
-    owning_types: frozenset[str] = OWNING_TYPES
-    """Event types after which the user has the item."""
-    session_gap_ms: int = 30 * MINUTE_MS
-    """Longest pause inside a session."""
-    lateness_ms: int = 10 * MINUTE_MS
-    """How far an event may lie behind its user's newest one and still count."""
-    half_life_moment_ms: int = 30 * MINUTE_MS
-    """Half-life of the interests of the moment."""
-    half_life_habit_ms: int = 14 * DAY_MS
-    """Half-life of the lasting interests, and of the mean price."""
-    half_life_impressions_ms: int = DAY_MS
-    """Half-life of impressions without a reaction."""
-    expire_after_ms: int = 90 * DAY_MS
-    """A user idle for so long is forgotten."""
-    max_events_per_5_min: int = 300
-    """Whoever acts faster is a bot."""
-    max_impressions: int = 64
-    """Items whose impressions are kept."""
-    max_owned: int = 256
-    """Owned items kept, the last bought."""
-    max_event_ids: int = 1_024
-    """Event ids kept to tell duplicates while within the lateness; only a bot has more, and its may count twice."""
-    learning_rate: float = 0.1
-    """Step of the preference learner."""
 
 
 class EventOutcome(Enum):
@@ -76,12 +49,13 @@ class Profile:
     """
 
     __slots__ = (
-        "config", "event_ids", "hour", "impressions", "minutes", "n_events", "n_ratings", "owned", "rating_mean",
-        "sessions", "state", "surprise",
+        "config", "event_ids", "events", "hour", "impressions", "minutes", "n_events", "n_ratings", "owned",
+        "rating_mean", "sessions", "state", "surprise",
     )  # fmt: skip
 
-    def __init__(self, config: ProfileConfig) -> None:
+    def __init__(self, config: ProfileConfig, events: EventConfig) -> None:
         self.config = config
+        self.events = events
         self.n_events = 0
         """Distinct events applied, bots' and impressions included."""
         self.event_ids: dict[int, int] = {}
@@ -133,9 +107,9 @@ class Profile:
             return EventOutcome.LATE
         self._remember(event_hash, at)
         self.n_events += 1
-        config = self.config
+        config, events = self.config, self.events
         item = hash64(event.item_id)
-        if event.event_type == "impression" and not config.event_weights.get("impression"):
+        if event.event_type == "impression" and not events.weights.get("impression"):
             self._show(item, at)
             return EventOutcome.APPLIED
         self.minutes.add(at)
@@ -144,13 +118,13 @@ class Profile:
         if self.n_events > limit and self.minutes.count(at) > limit:
             return EventOutcome.BOT
         self.impressions.scaled.pop(item, None)
-        if event.event_type in config.owning_types:
+        if event.event_type in events.owning_types:
             self._own(item)
-        weight = config.event_weights.get(event.event_type, 0.0)
+        weight = events.weights.get(event.event_type, 0.0)
         if event.event_type == "rating" and event.value is not None:
             weight *= self._rate(event.value)
         if weight:
-            learner = shared_preferences(config.learning_rate)
+            learner = shared_preferences(LEARNING_RATE)
             surprise = learner.learn(self.state, item, at, weight, price, attributes, negative)
             self.surprise += SURPRISE_FADING * (surprise - self.surprise)
         return EventOutcome.APPLIED
@@ -210,15 +184,15 @@ class Profile:
         ids[event_hash] = at
         late_before = self.sessions.newest_at - self.config.lateness_ms
         oldest = next(iter(ids))
-        while ids[oldest] < late_before or len(ids) > self.config.max_event_ids:
+        while ids[oldest] < late_before or len(ids) > MAX_EVENT_IDS:
             del ids[oldest]
             oldest = next(iter(ids))
 
     def _show(self, item: int, at: int) -> None:
         impressions = self.impressions
         impressions.add((item,), 1.0, at)
-        if len(impressions.scaled) > self.config.max_impressions:
-            kept = strongest(impressions.scaled, self.config.max_impressions)
+        if len(impressions.scaled) > MAX_IMPRESSIONS:
+            kept = strongest(impressions.scaled, MAX_IMPRESSIONS)
             impressions.scaled = {key: impressions.scaled[key] for key in kept}
 
     def _own(self, item: int) -> None:

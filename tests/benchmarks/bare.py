@@ -8,7 +8,6 @@ from time import perf_counter
 import numpy as np
 
 from dataflows.codecs import encode, event_decoder
-from dataflows.following.tables import FixedTables
 from dataflows.recommend import profile_step
 from dataflows.records import Record
 from dataflows.run.settings import Settings
@@ -25,6 +24,7 @@ from models.user.profile import EventOutcome, Profile
 from models.user.query import Query
 from tests.benchmarks.engine import batches
 from tests.benchmarks.world import World, clock
+from tests.tables import FixedTables
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ class BareLoop:
         """Answer the present from the profiles of the past."""
         profiles = self._fresh()
         for user, packed in self.past.items():
-            profiles[user] = unpack(packed, self._step.config)
+            profiles[user] = unpack(packed, self._step.config, self._step.events)
         stages: defaultdict[str, float] = defaultdict(float)
         n_slates = 0
         began = perf_counter()
@@ -87,7 +87,7 @@ class BareLoop:
 
     def queries(self) -> list[Query]:
         """Return the present's queries, for timing what recommending is made of."""
-        profiles = {user: unpack(packed, self._step.config) for user, packed in self.past.items()}
+        profiles = {user: unpack(packed, self._step.config, self._step.events) for user, packed in self.past.items()}
         queries = []
         for event in self._events(self._world.present):
             self._apply(profiles[event.user_id], event)
@@ -103,7 +103,7 @@ class BareLoop:
         return {user: pack(profile) for user, profile in profiles.items()}
 
     def _fresh(self) -> defaultdict[str, Profile]:
-        return defaultdict(lambda: Profile(self._step.config))
+        return defaultdict(lambda: Profile(self._step.config, self._step.events))
 
     def _events(self, batch: list[Record]) -> list[Event]:
         return [event for event in self._decode(batch) if not isinstance(event, DeadLetter)]

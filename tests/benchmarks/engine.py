@@ -16,13 +16,13 @@ from bytewax.testing import TestingSource, run_main
 
 from dataflows import learn, recommend
 from dataflows.codecs import catalog_decoder, encode, event_decoder, slate_decoder
-from dataflows.following.tables import FixedTables
 from dataflows.records import Outgoing, Record
 from dataflows.run.settings import EventSettings, Settings
 from models.experiments.assign.assignment import Experiments
 from models.serving.recommender import Recommender
 from models.strategy import Strategy
 from tests.benchmarks.world import TRIGGER, World, clock
+from tests.tables import FixedTables
 
 BATCH = 1_000
 """Records of a batch, as the Kafka source reads at most."""

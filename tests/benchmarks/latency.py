@@ -39,7 +39,8 @@ def measure_latency() -> dict[str, Any]:
         create_topics(client, declare(PREFIX), 1)
         _write_catalog(client)
         flow = FlowUnderTest(servers, PREFIX, Path(folder), EDDY_RECOVERY__PARTITIONS="8").start()
-        with closing(flow), closing(KafkaReader(client, [f"{PREFIX}recommendations"])) as reader:
+        reading = KafkaReader({**client, "fetch.wait.max.ms": 10}, [f"{PREFIX}recommendations"])
+        with closing(flow), closing(reading) as reader:
             written = _Stream(client)
             _wait_for_first_slate(written, reader)
             latencies = written.run(reader)
@@ -78,7 +79,8 @@ class _Stream:
         deadline = time.perf_counter() + SECONDS + 30
         n_read = 0
         while n_read < RATE * SECONDS and time.perf_counter() < deadline:
-            for _, record in reader.poll(0.005):
+            records = [record for batch in reader.poll(0.005) for record in batch.records]
+            for record in records:
                 trigger = orjson.loads(record.value or b"")["trigger_id"]
                 n_read += 1
                 if int(trigger[2:]) >= counted_from:

@@ -12,9 +12,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from models.config import AttributionConfig
 from models.messages import Event
-from models.names import FEATURE_SET, FEATURES, LEARNERS
-from models.online.attribution import AttributionConfig, UserAttribution
+from models.names import EVENT_WEIGHTS, FEATURE_SET, FEATURES, LEARNERS
+from models.online.attribution import UserAttribution
 from models.online.outcome import ShownItem, ShownSlate
 from models.rankers.inputs import N_HISTORY, Inputs, Labelled
 from models.rankers.learners import new_learner
@@ -47,11 +48,11 @@ def some_inputs(b: int, c: int) -> Inputs:
 
 def attributing(n: int = 500) -> float:
     """Attribute slates of ten items to one user, each with a click, half an hour after they were shown."""
-    config = AttributionConfig(feature_set=FEATURE_SET)
+    config = AttributionConfig()
     items = [ShownItem(f"i-{k}", k, 1.0, [0.5] * len(FEATURES)) for k in range(N_ITEMS)]
 
     def work() -> None:
-        user = UserAttribution(config, Counter())
+        user = UserAttribution(config, EVENT_WEIGHTS, Counter())
         for k in range(n):
             at = NOW + 60_000 * k
             user.show(ShownSlate(f"r-{k}", "u", at, None, None, "v", FEATURE_SET, items))

@@ -1,7 +1,8 @@
 import pytest
 
-from dataflows.topics import ATTRIBUTION_WINDOW_S, TOPICS, Topic, declare
+from dataflows.topics import TOPICS, Topic, declare
 from models import messages
+from models.config import MAX_WINDOW_S
 
 
 def by_name(topics: tuple[Topic, ...]) -> dict[str, Topic]:
@@ -23,7 +24,7 @@ def test_cleanup_is_that_of_the_public_contract() -> None:
     }
 
 
-def test_what_the_platform_writes_and_reads_is_a_message_of_the_core() -> None:
+def test_every_public_topic_carries_a_message_of_the_core() -> None:
     public = {"events", "requests", "catalog", "erasures", "recommendations", "assignments", "dead-letters"}
     assert all(hasattr(messages, topic.value) for topic in TOPICS if topic.name in public)
 
@@ -34,7 +35,7 @@ def test_a_prefix_is_put_before_every_name_and_changes_nothing_else() -> None:
     assert [(topic.cleanup, topic.config) for topic in prefixed] == [(topic.cleanup, topic.config) for topic in plain]
 
 
-@pytest.mark.parametrize("window_s", [1, ATTRIBUTION_WINDOW_S, 90 * 86_400])
+@pytest.mark.parametrize("window_s", [1, MAX_WINDOW_S, 90 * 86_400])
 def test_a_slate_is_neither_compacted_nor_deleted_while_feedback_on_it_counts(window_s: int) -> None:
     topics = by_name(declare("", window_s))
     for name in ("recommendations", "assignments"):
@@ -44,11 +45,11 @@ def test_a_slate_is_neither_compacted_nor_deleted_while_feedback_on_it_counts(wi
         assert int(config["retention.ms"]) >= int(config["min.compaction.lag.ms"])
 
 
-def test_a_stop_message_reaches_every_process_through_one_partition() -> None:
+def test_only_the_control_topic_has_a_fixed_number_of_partitions_one() -> None:
     assert [topic.name for topic in TOPICS if topic.partitions is not None] == ["control"]
     assert by_name(TOPICS)["control"].partitions == 1
 
 
-def test_a_topics_settings_cannot_be_changed_in_passing() -> None:
+def test_a_topics_settings_cannot_be_changed() -> None:
     with pytest.raises(TypeError):
         TOPICS[0].config["retention.ms"] = "1"  # type: ignore[index]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from dataflows.run.settings import Settings, load
+from dataflows.run.settings import Settings, load, variables
 from tests import places
 
 ROOT = places.ROOT
@@ -139,7 +139,7 @@ def settings_in(environment: Mapping[str, str], patch: pytest.MonkeyPatch) -> Se
 
 
 def known_settings() -> list[str]:
-    return [name for name, _ in _fields(Settings, "EDDY_")]
+    return list(variables())
 
 
 def secret_settings() -> list[str]:

@@ -12,7 +12,8 @@ from bytewax.testing import TestingSink, TestingSource, run_main
 
 from dataflows.evaluate import EvaluateInputs, EvaluateOutputs, build
 from dataflows.records import Outgoing, Record
-from dataflows.run.settings import AttributionSettings, EvaluateSettings, Settings
+from dataflows.run.settings import EvaluateSettings, Settings
+from models.config import AttributionConfig
 from models.experiments.assign.assignment import Experiments
 from models.experiments.assign.declaration import Analysis, Experiment, Variant
 from models.strategy import Strategy
@@ -86,7 +87,7 @@ class Run:
     ) -> None:
         self.inputs = [events or [], slates or [], assignments or []]
         self.settings = Settings(
-            evaluate=EvaluateSettings(**evaluate), attribution=AttributionSettings(impressions=impressions)
+            evaluate=EvaluateSettings(**evaluate), attribution=AttributionConfig(impressions=impressions)
         )
         self.now, self.batch_size = now, batch_size
         self.written: list[tuple[str, Outgoing]] = []

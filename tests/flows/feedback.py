@@ -8,7 +8,8 @@ import numpy as np
 import orjson
 
 from dataflows.records import Record
-from dataflows.run.settings import AttributionSettings, LearnSettings, RankerSettings, Settings
+from dataflows.run.settings import LearnSettings, RankerSettings, Settings
+from models.config import AttributionConfig
 from models.names import FEATURE_SET, FEATURES
 from tests.flows.learning import NOW, SECOND, Run, an_event
 
@@ -28,7 +29,7 @@ def settings_for(name: str = "mlp", **ranker: Any) -> Settings:
     }
     return Settings(
         learn=LearnSettings(shards=2),
-        attribution=AttributionSettings(window_s=5, lateness_s=2, max_slates=200),
+        attribution=AttributionConfig(window_s=5, lateness_s=2, max_slates=200),
         ranker=RankerSettings(name=name, **(chosen | ranker)),
     )
 

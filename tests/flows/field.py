@@ -7,7 +7,6 @@ from typing import Any
 import orjson
 from bytewax.testing import TestingSink, TestingSource, run_main
 
-from dataflows.following.tables import FixedTables
 from dataflows.recommend import RecommendInputs, RecommendOutputs, build
 from dataflows.records import Record
 from dataflows.run.presets import PresetName
@@ -17,6 +16,7 @@ from models.items import ItemTable
 from models.messages import Item
 from models.serving.recommender import Recommender
 from tests.flows.learning import Run as Learning
+from tests.tables import FixedTables
 
 NOW = 1_700_000_000_000
 SECOND = 1_000
@@ -41,7 +41,7 @@ class Field:
         self.settings = Settings(preset=preset)
         learn = self.settings.learn
         self.table = ItemTable(
-            NOW, half_life_short_ms=learn.half_life_short_s * SECOND, half_life_long_ms=learn.half_life_long_s * SECOND
+            NOW, half_life_short_ms=learn.half_life_short_ms, half_life_long_ms=learn.half_life_long_ms
         )
         self.table.apply_items(items, [])
         catalog = [Record(0, n, NOW, item.item_id.encode(), orjson.dumps(item)) for n, item in enumerate(items)]

@@ -4,10 +4,11 @@ from collections import Counter
 from datetime import timedelta
 
 from dataflows.steps.attribute import AttributeLogic, AttributeStep
-from models.online.attribution import AttributionConfig
+from models.config import AttributionConfig
+from models.names import EVENT_WEIGHTS
 from models.online.outcome import ClosedSlate
 from tests.flows.feedback import CLOCK, later
-from tests.models.online.builders import SECOND, a_slate, an_event
+from tests.models.online.builders import a_slate, an_event
 
 
 class User:
@@ -16,8 +17,10 @@ class User:
     def __init__(self, forget_after_s: int = 1_000) -> None:
         self.now = CLOCK
         self.counts: Counter[str] = Counter()
-        config = AttributionConfig(window_ms=60 * SECOND, lateness_ms=10 * SECOND)
-        self.step = AttributeStep(config, timedelta(seconds=forget_after_s), lambda: self.now, self.counts)
+        config = AttributionConfig(window_s=60, lateness_s=10)
+        self.step = AttributeStep(
+            config, EVENT_WEIGHTS, timedelta(seconds=forget_after_s), lambda: self.now, self.counts
+        )
         self.logic = AttributeLogic(None, self.step)
 
     def tell(self, *messages: object) -> list[ClosedSlate]:

@@ -6,7 +6,6 @@ from typing import Any
 import orjson
 from bytewax.testing import TestingSource
 
-from dataflows.following.tables import FixedTables
 from dataflows.recommend import profile_step
 from dataflows.records import Record
 from dataflows.run.settings import Settings
@@ -18,6 +17,7 @@ from models.messages import Assignment, Erasure, Event
 from models.user.query import Query
 from tests.experiments import experiments_from
 from tests.flows.test_recommend import NOW, Run, an_event
+from tests.tables import FixedTables
 
 RECORD = Record(0, 0, NOW, b"u", b"")
 ERASED = Received(Erasure("x-1", "u", NOW), RECORD)

@@ -8,8 +8,7 @@ import orjson
 import torch
 from bytewax.testing import TestingSink, TestingSource, run_main
 
-from dataflows.following.ranker_rows import NewRanker, RankerRows
-from dataflows.following.tables import FixedTables
+from dataflows.following.rows import NewRanker, RankerRows
 from dataflows.recommend import RecommendInputs, RecommendOutputs, build
 from dataflows.records import Record
 from dataflows.run.settings import Settings
@@ -25,6 +24,7 @@ from models.rankers.network import NetworkConfig
 from models.serving.recommender import Recommender
 from models.strategy import Strategy
 from tests.flows.test_recommend import NOW, an_event
+from tests.tables import FixedTables
 
 AGE = FEATURES.index("age")
 

@@ -1,16 +1,15 @@
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
-from dataflows.steps.learn_items import LearnItemsConfig, LearnItemsLogic
+from dataflows.run.settings import LearnSettings
+from dataflows.steps.learn_items import LearnItemsLogic
 from dataflows.steps.transitions import TransitionsLogic
+from models.config import ProfileConfig
 from models.counts.batches import ShardBatch, add_up
-from models.counts.item_statistics import StatisticsConfig
-from models.counts.transitions import TransitionConfig
-from models.counts.trends import TrendingConfig
 from tests.models.counts.builders import DAY, NOW, a_contribution, an_act
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-CONFIG = LearnItemsConfig(StatisticsConfig(), TrendingConfig(), n_shards=4, publish_every_s=2.0, max_rows_per_publish=2)
+CONFIG = LearnSettings(shards=4, publish_every_s=2.0, max_rows_per_publish=2)
 
 
 class Clock:
@@ -113,7 +112,7 @@ def test_an_item_that_is_forgotten_gets_a_tombstone_at_once():
 
 def test_a_user_at_rest_is_forgotten_but_not_one_who_came_back():
     clock = Clock()
-    config = TransitionConfig()
+    config = ProfileConfig()
     user = TransitionsLogic(None, config, clock, Counter())
     first = user.notify_at()
     clock.now += timedelta(hours=3)

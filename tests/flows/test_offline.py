@@ -13,12 +13,10 @@ import pytest
 from bytewax.errors import BytewaxRuntimeError
 
 from dataflows.errors import EddyError, FencedError
-from dataflows.files.topics import FileSource
-from dataflows.following.file_tables import read_whole
+from dataflows.files.source import FileSource, read_whole
 from dataflows.run import runtime
 from dataflows.run.runtime import Health, run_flow
 from dataflows.run.settings import (
-    AttributionSettings,
     LearnSettings,
     RankerSettings,
     RecoverySettings,
@@ -27,6 +25,7 @@ from dataflows.run.settings import (
 )
 from dataflows.run.stopping import Owner, Stop
 from dataflows.run.wiring import laid_out
+from models.config import AttributionConfig
 from models.numeric.ids import hash64
 from models.serving.recommender import Recommender
 from models.strategy import Strategy
@@ -230,7 +229,7 @@ def test_what_users_did_with_slates_trains_the_ranker_that_the_next_run_serves(t
     settings = Settings(
         topics=TopicSettings(folder=folder),
         learn=LearnSettings(shards=2),
-        attribution=AttributionSettings(window_s=60, lateness_s=5),
+        attribution=AttributionConfig(window_s=60, lateness_s=5),
         ranker=RankerSettings(name="linear", learning_rate=0.03, publish_every=2),
         # Strangers' lanterns trend; what follows what, which the blend hardly heeds, says what a user looks at next.
         strategy=Strategy(sources={"trending": 1.0, "sequential_rules": 0.01}, ranker="linear", allow_seen=True),

@@ -10,7 +10,6 @@ import pytest
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import TestingSink, TestingSource, run_main
 
-from dataflows.following.tables import FixedTables
 from dataflows.recommend import RecommendInputs, RecommendOutputs, build
 from dataflows.records import Record
 from dataflows.run.settings import EventSettings, Settings
@@ -19,6 +18,7 @@ from models.items import ItemTable
 from models.messages import Item
 from models.serving.recommender import Recommender
 from tests.experiments import experiments_from
+from tests.tables import FixedTables
 
 NOW = 1_700_000_000_000
 

@@ -76,18 +76,21 @@ class Platform:
 
     def write(self, n: int, n_users: int = 100) -> None:
         """Write the next n events, the users in turn."""
-        for number in range(self.n_written, self.n_written + n):
-            user = f"u-{number % n_users}"
+        self.write_acts([f"u-{number % n_users}" for number in range(self.n_written, self.n_written + n)])
+
+    def write_acts(self, users: list[str], event_type: str = "view", at: int | None = None) -> None:
+        """Write an event of each user, now or at another time (Unix milliseconds)."""
+        for number, user in enumerate(users, self.n_written):
             event = {
                 "event_id": f"e-{number}",
                 "user_id": user,
                 "item_id": f"i-{number % 37}",
-                "event_type": "view",
-                "timestamp": int(time.time() * 1_000),
+                "event_type": event_type,
+                "timestamp": at or int(time.time() * 1_000),
             }
             self._events.write(user, orjson.dumps(event))
         self._events.flush()
-        self.n_written += n
+        self.n_written += len(users)
 
     def write_raw(self, value: bytes) -> None:
         self._events.write("u-0", value)
@@ -110,9 +113,9 @@ class Platform:
         deadline = time.monotonic() + DEADLINE_S
         try:
             while time.monotonic() < deadline:
-                batch = reader.poll(1.0 if to_rest else 0.1)
-                read += [record.value or b"{}" for _, record in batch]
-                if len(read) >= n and not (to_rest and batch):
+                batches = reader.poll(1.0 if to_rest else 0.1)
+                read += [record.value or b"{}" for batch in batches for record in batch.records]
+                if len(read) >= n and not (to_rest and batches):
                     break
         finally:
             reader.close()

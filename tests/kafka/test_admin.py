@@ -10,12 +10,12 @@ from dataflows.kafka.admin import (
     Admin,
     TopicError,
     UnreachableError,
-    bounds_of,
     create_topics,
     list_topics,
     partitions_of,
 )
 from dataflows.kafka.check import check_topics
+from dataflows.kafka.consumers import bounds_of
 from dataflows.topics import DAY_MS, Topic, declare
 
 pytestmark = pytest.mark.kafka
@@ -71,11 +71,11 @@ def test_a_topic_that_was_made_takes_messages_at_once(cluster: dict[str, str], t
     assert failures == [None] * len(declare(prefix))
 
 
-def test_two_prefixes_do_not_meet(topics: MakeTopics) -> None:
+def test_each_test_gets_a_prefix_of_its_own(topics: MakeTopics) -> None:
     assert topics() != topics()
 
 
-def test_what_the_cluster_refuses_is_said_in_its_words(cluster: dict[str, str], prefix: str) -> None:
+def test_a_topic_that_is_refused_is_an_error_with_the_clusters_text(cluster: dict[str, str], prefix: str) -> None:
     with pytest.raises(TopicError, match=f"would not make topic {prefix}slates: .*replicat"):
         create_topics(cluster, [a_topic(prefix)], 1, replication=1_000)
 
@@ -93,7 +93,7 @@ def test_partitions_are_counted(cluster: dict[str, str], prefix: str) -> None:
     assert list_topics(cluster)[f"{prefix}slates"] == 3
 
 
-def test_a_wrong_cleanup_policy_is_an_error_with_the_command_that_mends_it(
+def test_a_wrong_cleanup_policy_is_an_error_with_the_command_that_fixes_it(
     cluster: dict[str, str], prefix: str
 ) -> None:
     create_topics(cluster, [a_topic(prefix, cleanup="delete")], 1)
@@ -180,6 +180,6 @@ def test_without_a_leader_it_gives_up_in_time() -> None:
         bounds_of(never, "events", 0, timeout_s=0.2)
 
 
-def test_any_other_failure_is_told_at_once() -> None:
+def test_any_other_failure_is_raised_at_once() -> None:
     with pytest.raises(KafkaException):
         bounds_of(cast("Consumer", Electing(KafkaError.TOPIC_AUTHORIZATION_FAILED, 1)), "events", 0)

@@ -101,7 +101,7 @@ def test_a_broker_does_not_make_topics_that_someone_asks_about(own_broker: Start
     assert "unheard-of" not in list_topics(client(process))
 
 
-def test_two_brokers_do_not_meet(own_broker: StartBroker) -> None:
+def test_two_brokers_share_no_topics(own_broker: StartBroker) -> None:
     one, other = own_broker(), own_broker()
     create_topics(client(one), [EVENTS], 1)
     assert EVENTS.name not in list_topics(client(other))
@@ -147,7 +147,7 @@ def test_where_the_embedded_broker_is_not_installed_the_other_ways_are_named(
         choose_broker(None, None).__enter__()
 
 
-def test_a_broker_that_does_not_start_leaves_its_last_words(tmp_path: Path) -> None:
+def test_a_broker_that_does_not_start_is_an_error_with_the_end_of_its_log(tmp_path: Path) -> None:
     with pytest.raises(NoBrokerError, match=r"the script did not start(?s:.*)no space left"):
         Script(tmp_path).start()
 
@@ -158,7 +158,7 @@ def test_a_taken_port_is_named(own_broker: StartBroker, tmp_path: Path) -> None:
         EmbeddedBroker(tmp_path, port).start()
 
 
-def test_a_broker_dies_with_an_owner_that_is_killed(tmp_path: Path) -> None:
+def test_a_broker_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", OWNER, tmp_path], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
         port = int(owner.stdout.readline())

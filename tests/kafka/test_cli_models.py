@@ -69,7 +69,7 @@ def test_versions_are_listed_promoted_rolled_back_and_released(eddy: Eddy, broke
     assert serving(eddy)["linear-2"] == "pinned"
 
 
-def test_what_cannot_be_chosen_is_refused_by_name(eddy: Eddy, broker: str, prefix: str) -> None:
+def test_a_ranker_or_version_that_does_not_exist_is_refused_by_name(eddy: Eddy, broker: str, prefix: str) -> None:
     assert "none has been published" in str(eddy("rollback", "mlp").exception)
     publish(broker, prefix, 1)
     assert "there are linear" in str(eddy("rollback", "mlp").exception)

@@ -59,7 +59,7 @@ def test_list_shows_other_topics_only_when_asked(eddy: Eddy, topics: Callable[..
     assert f"{other}events" in eddy("topics", "list", "--all").output
 
 
-def test_check_sends_to_create_and_is_then_content(eddy: Eddy) -> None:
+def test_check_names_the_command_that_makes_topics_and_then_finds_nothing_wrong(eddy: Eddy) -> None:
     before = eddy("topics", "check")
     assert before.exit_code == 1
     assert before.output.count("run `eddy topics create`") == len(TOPICS)
@@ -68,7 +68,7 @@ def test_check_sends_to_create_and_is_then_content(eddy: Eddy) -> None:
     assert (after.exit_code, after.output) == (0, f"all {len(TOPICS)} topics are as they should be\n")
 
 
-def test_a_warning_alone_is_no_failure(eddy: Eddy) -> None:
+def test_check_exits_0_where_there_are_only_warnings(eddy: Eddy) -> None:
     eddy("topics", "create")
     result = eddy("topics", "check", "--partitions", "3")
     assert result.exit_code == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dataflows.kafka.scan import scan
+from dataflows.kafka.reader import scan
 from dataflows.kafka.writer import KafkaWriter
 from models.online.registry import PREFIX, VersionRegistry
 from tests.flows.feedback import a_slate, a_stream

@@ -68,7 +68,7 @@ async def ask(streams: Streams, frame: bytes) -> bytes:
     return (await streams[0].readexactly(size))[4:]
 
 
-def test_where_the_broker_names_its_address_it_becomes_the_pacers() -> None:
+def test_the_brokers_address_in_an_answer_becomes_the_pacers() -> None:
     async def talk(streams: Streams, port: int, broker_port: int) -> bytes:
         address = HOST.encode() + broker_port.to_bytes(4, "big")
         answer = await ask(streams, a_frame(METADATA, 7, b"node 1 " + address + b" node 2 " + address))
@@ -111,19 +111,19 @@ def test_an_idle_consumer_asks_no_more_often_than_the_pause_allows() -> None:
         process.start()
     except NoBrokerError as error:
         pytest.skip(str(error))
-    told: list[int] = []
+    n_sent: list[int] = []
 
     def note(statistics: str) -> None:
-        told.append(sum(broker["tx"] for broker in json.loads(statistics)["brokers"].values()))
+        n_sent.append(sum(broker["tx"] for broker in json.loads(statistics)["brokers"].values()))
 
     servers = {"bootstrap.servers": process.broker.bootstrap_servers}
     create_topics(servers, [EVENTS], 1)
     consumer = Consumer(servers | {"group.id": "idle", "statistics.interval.ms": 500, "stats_cb": note})
     consumer.assign([TopicPartition(EVENTS.name, 0, 0)])
     began = time.monotonic()
-    while len(told) < 4:
+    while len(n_sent) < 4:
         consumer.poll(0.1)
     seconds = time.monotonic() - began
     consumer.close()
     process.close()
-    assert 0 < told[-1] - told[0] <= seconds / PAUSE_S + 20
+    assert 0 < n_sent[-1] - n_sent[0] <= seconds / PAUSE_S + 20

@@ -85,18 +85,18 @@ def test_plain_workers_of_one_cluster_stop_together(broker: str, topics: Callabl
 
 
 @pytest.mark.parametrize(
-    ("flags", "settings", "told"),
+    ("flags", "settings", "fault"),
     [
         ((), {"EDDY_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1"}, "no Kafka broker answers"),
         (("-w", "2"), {}, "scale with processes"),
     ],
 )
-def test_what_a_plain_worker_lacks_is_told_without_a_traceback(
-    tmp_path: Path, flags: tuple[str, ...], settings: dict[str, str], told: str
+def test_a_plain_worker_that_cannot_start_says_why_without_a_traceback(
+    tmp_path: Path, flags: tuple[str, ...], settings: dict[str, str], fault: str
 ) -> None:
     log = tmp_path / "log"
     with plain_worker("learn", log, *flags, EDDY_HTTP__PORT="0", **settings) as process:
         assert process.wait(DEADLINE_S) == 1
     text = log.read_text()
-    assert told in text
+    assert fault in text
     assert "Traceback" not in text

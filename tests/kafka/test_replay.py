@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from dataflows.cli.main import app
 from dataflows.codecs import dead_letter, encode
-from dataflows.kafka.scan import scan
+from dataflows.kafka.reader import scan
 from dataflows.kafka.writer import KafkaWriter
 from dataflows.records import Record
 
@@ -63,7 +63,7 @@ def test_without_a_letter_of_that_kind_nothing_is_written(broker: str, topics: C
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "fault"),
     [
         ((), "either a file or --dead-letters"),
         (("a.jsonl", "--dead-letters"), "either a file or --dead-letters"),
@@ -71,7 +71,7 @@ def test_without_a_letter_of_that_kind_nothing_is_written(broker: str, topics: C
         (("a.jsonl", "--rate", "1", "--speed-up", "2"), "choose one pace"),
     ],
 )
-def test_what_does_not_go_together_is_refused(arguments: tuple[str, ...], told: str) -> None:
+def test_options_that_exclude_each_other_are_refused(arguments: tuple[str, ...], fault: str) -> None:
     result = eddy("127.0.0.1:1", "", *arguments)
     assert result.exit_code == 2
-    assert told in result.output
+    assert fault in result.output

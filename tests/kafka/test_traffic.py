@@ -5,10 +5,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import orjson
 import pytest
 
-from dataflows.kafka.writer import KafkaWriter
 from tests.kafka.flows import DEADLINE_S, FlowUnderTest, Platform
 
 pytestmark = pytest.mark.kafka
@@ -26,28 +24,7 @@ AGO_MS = 240_000
 """Of the first users, so that what they lead to is in force by now."""
 
 
-class Shop:
-    """Writes what users do."""
-
-    def __init__(self, broker: str, prefix: str) -> None:
-        self._events = KafkaWriter({"bootstrap.servers": broker}, f"{prefix}events")
-        self._n = 0
-
-    def write(self, users: list[str], kind: str, at: int) -> None:
-        for user in users:
-            event = {
-                "event_id": f"e-{self._n}",
-                "user_id": user,
-                "item_id": f"i-{self._n % 37}",
-                "event_type": kind,
-                "timestamp": at,
-            }
-            self._events.write(user, orjson.dumps(event))
-            self._n += 1
-        self._events.flush()
-
-
-def test_who_comes_after_a_verdict_gets_the_better_variant_and_nobody_else_is_moved(
+def test_users_who_come_after_a_verdict_get_the_better_variant_and_nobody_else_is_moved(
     broker: str, topics: Callable[..., str], tmp_path: Path
 ) -> None:
     prefix = topics(2)
@@ -57,15 +34,15 @@ def test_who_comes_after_a_verdict_gets_the_better_variant_and_nobody_else_is_mo
     flows = [
         FlowUnderTest(broker, prefix, tmp_path / name, name, **settings).start() for name in ("recommend", "evaluate")
     ]
-    platform, shop = Platform(broker, prefix), Shop(broker, prefix)
+    platform = Platform(broker, prefix)
     began = int(time.time() * 1_000) - AGO_MS
     first = [f"u-{n}" for n in range(N_USERS)]
     try:
-        shop.write(first, "view", began)
+        platform.write_acts(first, "view", began)
         held = {entry["user_id"]: entry["variant"] for entry in platform.read("assignments", N_USERS)}
         # One in ten of the control converts, and nine in ten of the treatment.
         buyers = [user for n, user in enumerate(first) if (n % 10 == 0) != (held[user] == "treatment")]
-        shop.write(buyers, "purchase", began + 1_000)
+        platform.write_acts(buyers, "purchase", began + 1_000)
         deadline = time.monotonic() + DEADLINE_S
         # Before anything newer is seen, since a look speaks from its own event time on.
         while not any(result["traffic"] for result in platform.read("experiment-results", 1)):
@@ -75,9 +52,9 @@ def test_who_comes_after_a_verdict_gets_the_better_variant_and_nobody_else_is_mo
             assert time.monotonic() < deadline, [flow.log.read_text() for flow in flows]
             users = [f"new-{n}" for n in range(n_new, n_new + 20)]
             n_new += 20
-            shop.write(users, "view", int(time.time() * 1_000))
+            platform.write_acts(users, "view", int(time.time() * 1_000))
             newest = [e for e in platform.read("assignments", N_USERS + n_new) if e["user_id"] in users]
-        shop.write(first, "view", int(time.time() * 1_000))
+        platform.write_acts(first, "view", int(time.time() * 1_000))
         slates = platform.read("recommendations", 2 * N_USERS + len(buyers) + n_new)
         for flow in flows:
             assert flow.end(signal.SIGTERM) == 0, flow.log.read_text()

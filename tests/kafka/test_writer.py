@@ -17,7 +17,7 @@ def read(broker: str, topic: str, n: int) -> list[Record]:
     try:
         records: list[Record] = []
         for _ in range(100):
-            records += [record for _, record in reader.poll(0.1)]
+            records += [record for batch in reader.poll(0.1) for record in batch.records]
             if len(records) >= n:
                 break
         return records

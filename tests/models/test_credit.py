@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.config import AttributionConfig, ImpressionKind, OutcomeConfig
 from models.credit import ANY_SLATE, credited
-from models.experiments.judge.journal import Journal, OutcomeConfig
+from models.experiments.judge.journal import Journal
 from models.experiments.judge.observations import Act, Impression, Observation, SlateSent, order
 from models.messages import Event
 from models.numeric.ids import hash64
-from models.online.attribution import AttributionConfig, UserAttribution
-from models.online.outcome import ImpressionKind, ShownSlate
+from models.online.attribution import UserAttribution
+from models.online.outcome import ShownSlate
 from tests.models.online.builders import NOW, SECOND, a_slate
 
 Credit = tuple[int, int, int]
@@ -47,10 +48,13 @@ def test_of_two_impressions_at_one_moment_the_slate_made_last_is_the_newest():
     assert credited(120, ANY_SLATE, newest_first, 50) == (100, 2, 1)
 
 
-WINDOW_MS = 6 * SECOND
+WINDOW_S = 6
+ATTRIBUTION = AttributionConfig(window_s=WINDOW_S, wait_s=1_000)
+"""Any impression is in time, as in the journal."""
+OUTCOMES = OutcomeConfig(attribution_window_s=WINDOW_S)
 TYPES = [f"act-{number}" for number in range(20)]
-ATTRIBUTION = AttributionConfig(window_ms=WINDOW_MS, wait_ms=1_000 * SECOND, event_weights=dict.fromkeys(TYPES, 1.0))
-"""Every act has a type of its own, by which its outcome names it. Any impression is in time, as in the journal."""
+"""Every act has a type of its own, by which its outcome names it."""
+WEIGHTS = dict.fromkeys(TYPES, 1.0)
 ITEMS = st.sampled_from("ab")
 NAMED = st.none() | st.integers(0, 4).map("r-{}".format)
 SLATES = st.lists(st.tuples(st.integers(0, 9), st.sets(ITEMS, min_size=1).map(sorted).map("".join)), max_size=8)
@@ -68,7 +72,7 @@ def events_of(drawn: list[tuple[int, str, str | None]], types: list[str], after_
 
 
 def credited_by_attribution(slates: list[ShownSlate], events: list[Event], config: AttributionConfig) -> set[Credit]:
-    user = UserAttribution(config, Counter())
+    user = UserAttribution(config, WEIGHTS, Counter())
     for slate in slates:
         assert user.show(slate) is None
     for event in events:
@@ -92,10 +96,10 @@ def observed(message: ShownSlate | Event) -> Observation:
     return kind(message.timestamp, hash64(message.event_id), hash64(message.item_id), slate=slate)
 
 
-def credited_by_experiments(slates: list[ShownSlate], events: list[Event], config: OutcomeConfig) -> set[Credit]:
+def credited_by_experiments(slates: list[ShownSlate], events: list[Event], kind: ImpressionKind) -> set[Credit]:
     journal, found = Journal(), set[Credit]()
     for observation in sorted(map(observed, [*slates, *events]), key=order):
-        journal.apply(observation, config)
+        journal.apply(observation, OUTCOMES, kind)
         for slate in journal.showings:
             found |= {(observation.id, item, slate.id) for item in slate.acted_on}
             slate.acted_on.clear()  # else only the first act on an impression would show
@@ -114,5 +118,4 @@ def test_rankers_and_experiments_credit_the_same_acts_to_the_same_slates(
     seen = events_of(impressions, ["impression"] * len(impressions), after_ms=300)
     events = [*seen, *events_of(acts, TYPES, after_ms=600)]
     learning = replace(ATTRIBUTION, impressions=kind)
-    judging = OutcomeConfig(attribution_window_ms=WINDOW_MS, impressions=kind)
-    assert credited_by_attribution(shown, events, learning) == credited_by_experiments(shown, events, judging)
+    assert credited_by_attribution(shown, events, learning) == credited_by_experiments(shown, events, kind)

@@ -1,11 +1,10 @@
 """One user's metrics as observations come in their order: the state behind every result."""
 
-from dataclasses import dataclass
 from math import log2
-from typing import Literal
 
 from msgspec import Struct, field, msgpack
 
+from models.config import ImpressionKind, OutcomeConfig
 from models.credit import credited
 from models.experiments.judge.metrics import INDEX_OF, METRICS
 from models.experiments.judge.observations import Act, Exposure, Impression, Observation, SlateSent
@@ -18,18 +17,6 @@ MAX_TRIGGERS = 8
 
 Pairs = list[list[float]]
 """Numerator and denominator of each metric, in the order of METRICS."""
-
-
-@dataclass(frozen=True, slots=True)
-class OutcomeConfig:
-    """How metrics are counted."""
-
-    attribution_window_ms: int = DAY_MS
-    """An act counts for an item shown no longer ago than this."""
-    retention_ms: int = 7 * DAY_MS
-    """Who acts again between a day and this long after the exposure has come back."""
-    impressions: Literal["slate", "event"] = "slate"
-    """What says that an item was shown: its slate, or an `impression` event of the platform."""
 
 
 class Showing(Struct, array_like=True):
@@ -71,15 +58,15 @@ class Journal(Struct, array_like=True):
         """Copy all of it."""
         return msgpack.decode(msgpack.encode(self), type=Journal)
 
-    def apply(self, observation: Observation, config: OutcomeConfig) -> None:
+    def apply(self, observation: Observation, config: OutcomeConfig, impressions: ImpressionKind) -> None:
         """Take in the next observation."""
         if isinstance(observation, Act):
             self._act(observation, config)
         elif isinstance(observation, SlateSent):
-            self._show(observation, config)
+            self._show(observation, by_slate=impressions == "slate")
         elif isinstance(observation, Exposure):
             self._expose(observation)
-        elif config.impressions == "event":
+        elif impressions == "event":
             self._see(observation)
 
     def forget_past(self) -> None:
@@ -148,8 +135,7 @@ class Journal(Struct, array_like=True):
             slate.shown_at[seen.item] = seen.at
             self._add("ctr", 0.0, 1.0)
 
-    def _show(self, shown: SlateSent, config: OutcomeConfig) -> None:
-        by_slate = config.impressions == "slate"
+    def _show(self, shown: SlateSent, *, by_slate: bool) -> None:
         showing = Showing(shown.id, shown.items, dict.fromkeys(shown.items, shown.at) if by_slate else {})
         showing.teams, showing.learned_until = shown.teams, shown.learned_until
         self.showings = [*self.showings[1 - MAX_SLATES :], showing]

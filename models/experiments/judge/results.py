@@ -41,7 +41,7 @@ def look(tally: Tally, experiment: Experiment, impressions: str) -> ExperimentRe
 
     Parameters
     ----------
-    impressions : what counted as one (`OutcomeConfig.impressions`).
+    impressions : what counted as one (`AttributionConfig.impressions`).
     """
     found = (_split if experiment.kind == "split" else _interleaved)(tally, experiment)
     users = sum(variant.users for variant in found.variants)

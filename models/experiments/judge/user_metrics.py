@@ -7,7 +7,8 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct, field, msgpack
 
-from models.experiments.judge.journal import Journal, OutcomeConfig
+from models.config import ImpressionKind, OutcomeConfig
+from models.experiments.judge.journal import Journal
 from models.experiments.judge.observations import Exposure, Observation, SlateSent, order
 
 MAX_OPEN = 64
@@ -53,14 +54,20 @@ class UserMetrics:
     The same observations give the same values, in whatever order they come, as long as none is overtaken by more than
     MAX_OPEN others. Older ones are settled: they are applied for good, and what comes before them is late. Only a first
     exposure is never too late: a user who was left out would falsify the variants' numbers of users.
+
+    Parameters
+    ----------
+    impressions : what says that an item was shown: its slate, or an `impression` event of the platform.
+    packed : what `pack` returned.
     """
 
-    def __init__(self, config: OutcomeConfig, packed: bytes | None = None) -> None:
+    def __init__(self, config: OutcomeConfig, impressions: ImpressionKind, packed: bytes | None = None) -> None:
         self._config = config
+        self._impressions: ImpressionKind = impressions
         self._state = _PackedUser() if packed is None else _unpack(packed)
         self._view = self._state.settled.copy()
         for observation in self._state.open:
-            self._view.apply(observation, config)
+            self._apply(self._view, observation)
 
     def observe(self, observations: Iterable[Observation]) -> Counter[str]:
         """Take in observations; returns how many could not be used, by reason: `late` or `repeated`."""
@@ -75,19 +82,22 @@ class UserMetrics:
             state.newest_at = max(state.newest_at, observation.at)
             if index < 0:
                 state.settled.forget_past()
-                state.settled.apply(observation, self._config)
+                self._apply(state.settled, observation)
                 in_order = False
                 continue
             in_order = in_order and index == len(state.open)
             state.open.insert(index, observation)
             if in_order:
-                self._view.apply(observation, self._config)
+                self._apply(self._view, observation)
             self._settle()
         if not in_order:
             self._view = self._state.settled.copy()
             for observation in self._state.open:
-                self._view.apply(observation, self._config)
+                self._apply(self._view, observation)
         return unused
+
+    def _apply(self, journal: Journal, observation: Observation) -> None:
+        journal.apply(observation, self._config, self._impressions)
 
     def _index_of(self, observation: Observation) -> int | Literal["late", "repeated"]:
         """Find an observation's index among the open ones; -1 is right after all settled ones, whatever its time."""
@@ -145,7 +155,7 @@ class UserMetrics:
         state = self._state
         if len(state.open) > MAX_OPEN:
             oldest = state.open.pop(0)
-            state.settled.apply(oldest, self._config)
+            self._apply(state.settled, oldest)
             state.settled_to = order(oldest)
 
 

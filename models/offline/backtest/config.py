@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from models.counts.item_side import ItemSideConfig
-from models.messages import Event
-from models.user.profile import ProfileConfig
+from models.config import ItemSideConfig, ProfileConfig
+from models.events import EventConfig
+from models.items.texts import HASHED, TextSpace
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,8 @@ class BacktestConfig:
     n_timed: int = 1_000
     """Slates that are timed alone, spread evenly over the targets."""
     seed: int = 0
+    events: EventConfig = field(default_factory=EventConfig)
     profile: ProfileConfig = field(default_factory=ProfileConfig)
     item_side: ItemSideConfig = field(default_factory=ItemSideConfig)
-
-    def is_act(self, event: Event) -> bool:
-        """Say whether an event is something that the user wanted; only that is predicted."""
-        return event.consent and self.item_side.event_weights.get(event.event_type, 0.0) > 0
+    texts: TextSpace = HASHED
+    """Where items and searches are compared."""

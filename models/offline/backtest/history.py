@@ -20,7 +20,7 @@ class History:
 
     def __init__(self, config: BacktestConfig) -> None:
         self._config = config
-        self._profile = Profile(config.profile)
+        self._profile = Profile(config.profile, config.events)
         self._seen: dict[int, None] = {}
         self._current = 0
         self._session: Hashable = None
@@ -35,7 +35,7 @@ class History:
         attributes, price = table.facts(item)
         negative = table.popular_attributes(_EVERYBODY, hash64(event.event_id))
         self._profile.apply(event, attributes, price, negative)
-        if self._config.is_act(event):
+        if self._config.events.is_act(event):
             self._current, self._session = item, session
             self._context = event.context
             self._seen[item] = None
@@ -46,7 +46,7 @@ class History:
 
         The user is on the item of their last act as long as the session is the same.
         """
-        named = segments_of(self._config.item_side.segment_fields, self._context, at)
+        named = segments_of(self._config.events.segment_fields, self._context, at)
         query = self._profile.query(
             trigger="event",
             trigger_id=trigger_id,

@@ -61,7 +61,7 @@ class Prequential:
         ----------
         events : prepared, in time order.
         """
-        acts = [place for place, event in enumerate(events) if self._config.is_act(event)]
+        acts = [place for place, event in enumerate(events) if self._config.events.is_act(event)]
         n_warm = int(len(acts) * self._config.warmup)
         self._time_every = max(1, (len(acts) - n_warm) // max(self._config.n_timed, 1))
         together = self._together(events, acts)
@@ -81,7 +81,7 @@ class Prequential:
             ranker.observe([d.query for d in due], self._side.table, [d.target.item_id for d in due])
             self._predict([d for d in due if d.is_judged], contenders)
             self._side.learn([events[place] for place in block])
-            self._counts.add(events[place].item_id for place in block if self._config.is_act(events[place]))
+            self._counts.add(events[place].item_id for place in block if self._config.events.is_act(events[place]))
             if (trained := ranker.train(progress)) is not None:
                 for contender in contenders:
                     contender.adopt(trained)

@@ -121,10 +121,10 @@ def learn_with_ranker(
     """
     names = SessionNames(config.profile.session_gap_ms)
     strangers = [replace(event, user_id=repr(names.of(event))) for event in train]
-    side = ItemSide(items, train[0].timestamp, config.item_side)
+    side = ItemSide(items, train[0].timestamp, config.item_side, config.events, config.profile, config.texts)
     warm_at = train[int(COLD_SHARE * len(train))].timestamp
     learner = RankerLearner(MAX_EXAMPLES / ((1 - COLD_SHARE) * len(train)), config.k, config.seed)
-    walked = WalkConfig((strategy,), config.profile, config.item_side)
+    walked = WalkConfig((strategy,), config.events, config.profile, config.item_side, config.texts)
     for examples in walk(strangers, items, walked, lambda n, of: progress("learning", n, of), side):
         learner.gathered.add(examples[examples.made_at >= warm_at])
     return side, learner.ranker(progress)

@@ -31,7 +31,7 @@ def backtest_sessions(
         Where the training events hold no act.
     """
     past, future = prepared(train, config), prepared(test, config)
-    acts = [event.item_id for event in past if config.is_act(event)]
+    acts = [event.item_id for event in past if config.events.is_act(event)]
     if not acts:
         raise ValueError("there is nothing to learn: no event has consent and a type with a weight above 0")
     side, checkpoint = learn_with_ranker(past, items, as_asked(strategy, config), config, progress)
@@ -53,6 +53,6 @@ def backtest_prequential(
 ) -> Outcomes:
     """Go once through `events`: recommend, score, then learn; a ranker is trained anew as the past doubles."""
     stream, counts = prepared(events, config), ItemCounts()
-    side = ItemSide(items, stream[0].timestamp, config.item_side)
+    side = ItemSide(items, stream[0].timestamp, config.item_side, config.events, config.profile, config.texts)
     field = contenders(strategy, config, counts)
     return Prequential(as_asked(strategy, config), side, counts, config, timer).run(stream, field, progress)

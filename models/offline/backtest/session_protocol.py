@@ -28,7 +28,7 @@ def prepared(events: Sequence[Event], config: BacktestConfig) -> list[Event]:
     ordered = sorted(events, key=lambda event: event.timestamp)
     if config.repeats == "keep":
         return ordered
-    return collapse_repeats(ordered, config.profile.session_gap_ms, config.is_act)
+    return collapse_repeats(ordered, config.profile.session_gap_ms, config.events.is_act)
 
 
 def replay_sessions(
@@ -84,7 +84,7 @@ def _steps(session: Sequence[Event], table: ItemTable, config: BacktestConfig) -
     steps = []
     last: Event | None = None
     for event in session:
-        if config.is_act(event):
+        if config.events.is_act(event):
             if last is not None:
                 # Of the act to come only the answer is used: a slate is made when the act before it happens.
                 query = history.query(event.user_id, last.event_id, last.timestamp, 0)

@@ -42,6 +42,6 @@ def test_letters_are_chosen_by_topic_and_reason():
     assert originals(letters, topic="events", reason="late") == {"events": [Message(b"u", b"b")]}
 
 
-def test_what_is_no_letter_is_named_by_its_place():
+def test_a_record_that_is_no_letter_is_named_by_partition_and_offset():
     with pytest.raises(LetterError, match="dead-letters/0, offset 9"):
         originals([Record(0, 9, 1, None, b"{}")])

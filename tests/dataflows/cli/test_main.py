@@ -72,7 +72,7 @@ def test_every_command_explains_itself(command: tuple[str, ...]) -> None:
         ("EDDY_HTTP__PORT", "many", "EDDY_HTTP__PORT: Input should be a valid integer"),
         ("EDDY_HTP__PORT", "1", "unknown setting EDDY_HTP__PORT"),
         ("EDDY_KAFKA__OPTIONS", "{bad", "kafka"),
-        ("EDDY_STRATEGY__N_ITEM", "5", "a strategy has no n_item"),
+        ("EDDY_STRATEGY__N_ITEM", "5", "unknown setting EDDY_STRATEGY__N_ITEM: did you mean EDDY_STRATEGY__N_ITEMS?"),
     ],
 )
 def test_a_wrong_setting_is_told_in_one_line(

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 from dataflows.cli.lift_plot import HEIGHT, NOTHING_YET, WIDTH, plot_lifts
 from dataflows.cli.main import app
 from dataflows.errors import EddyError
-from dataflows.files.topics import write_line
+from dataflows.files.lines import write_line
 from dataflows.records import Outgoing
 from models.experiments.judge.metrics import METRICS
 from models.messages import Decision, ExperimentResult, MetricResult, ResultPoint, VariantResult

@@ -32,7 +32,7 @@ def test_a_slate_stands_beside_the_event_that_made_it():
     assert "✓" not in screen
 
 
-def test_what_a_slate_foresaw_is_marked_with_its_place():
+def test_an_event_that_a_slate_predicted_is_marked_with_its_position():
     screen = drawn(a_slate("e-1", "m2", "m3"), a_rating(2, "m3"), a_rating(1, "m1"))
     assert "and had got before (v)" in screen
     [line] = [line for line in screen.splitlines() if "✓" in line]

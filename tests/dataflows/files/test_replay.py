@@ -1,27 +1,14 @@
-import gzip
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflows.codecs import encode
 from dataflows.errors import EddyError
-from dataflows.files.replay import (
-    AsFastAsPossible,
-    Message,
-    Pace,
-    ReplayError,
-    Sent,
-    SpeedUp,
-    Steady,
-    keyed,
-    read_events,
-    replay,
-)
+from dataflows.files.lines import FileError
+from dataflows.files.replay import Message, Pace, Sent, as_fast_as_possible, keyed_messages, replay, sped_up, steady
 from dataflows.topics import CATALOG, EVENTS
 from models.messages import Event, Item
 
@@ -79,38 +66,38 @@ def replayed(
 
 
 def test_messages_are_written_in_their_order_and_delivered() -> None:
-    writer, sent = replayed(messages(4), AsFastAsPossible())
+    writer, sent = replayed(messages(4), as_fast_as_possible)
     assert writer.written == [("u0", b""), ("u1", b"x"), ("u2", b"xx"), ("u3", b"xxx")]
     assert writer.n_flushed == 4
     assert (sent.n_messages, sent.n_bytes) == (4, 6)
 
 
 def test_as_fast_as_possible_waits_for_nothing() -> None:
-    writer, sent = replayed(messages(3), AsFastAsPossible())
+    writer, sent = replayed(messages(3), as_fast_as_possible)
     assert writer.seconds == [0, 0, 0]
     assert sent.seconds == 0
 
 
 def test_a_steady_rate_ignores_the_messages_own_times() -> None:
-    writer, _ = replayed(messages(5, step_ms=90_000), Steady(4))
+    writer, _ = replayed(messages(5, step_ms=90_000), steady(4))
     assert writer.seconds == [0, 0.25, 0.5, 0.75, 1]
 
 
 def test_sped_up_messages_keep_the_proportions_of_their_times() -> None:
     series = [Message("u", b"", at_ms) for at_ms in (10_000, 11_000, 11_000, 18_000)]
-    writer, _ = replayed(series, SpeedUp(2))
+    writer, _ = replayed(series, sped_up(2))
     assert writer.seconds == [0, 0.5, 0.5, 4]
 
 
 def test_a_message_out_of_order_is_due_at_once() -> None:
     series = [Message("u", b"", at_ms) for at_ms in (10_000, 12_000, 9_000, 13_000)]
-    writer, _ = replayed(series, SpeedUp(1))
+    writer, _ = replayed(series, sped_up(1))
     assert writer.seconds == [0, 2, 2, 3]
 
 
 def test_a_message_without_a_time_is_due_at_once() -> None:
     series = [Message("u", b"", at_ms) for at_ms in (None, 10_000, 12_000, None)]
-    writer, _ = replayed(series, SpeedUp(1))
+    writer, _ = replayed(series, sped_up(1))
     assert writer.seconds == [0, 0, 2, 2]
 
 
@@ -124,54 +111,54 @@ def test_a_writer_that_held_things_up_is_caught_up_with() -> None:
                 self.time.now += 2
 
     writer = Slow(time)
-    replay(writer, messages(4), Steady(1), lambda _: None, time.clock, time.sleep)
+    replay(writer, messages(4), steady(1), lambda _: None, time.clock, time.sleep)
     assert writer.seconds == [0, 2, 2, 3]
 
 
-def test_progress_is_told_while_nothing_is_due_and_at_the_end() -> None:
-    told: list[Sent] = []
-    _, sent = replayed(messages(2), Steady(0.5), told.append)
-    assert [(at.seconds, at.n_messages) for at in told] == [(0.5, 1), (1, 1), (1.5, 1), (2, 1), (2, 2)]
-    assert told[-1] == sent
+def test_progress_is_reported_while_nothing_is_due_and_at_the_end() -> None:
+    reports: list[Sent] = []
+    _, sent = replayed(messages(2), steady(0.5), reports.append)
+    assert [(at.seconds, at.n_messages) for at in reports] == [(0.5, 1), (1, 1), (1.5, 1), (2, 1), (2, 2)]
+    assert reports[-1] == sent
 
 
 def test_a_message_that_was_not_delivered_stops_the_replay() -> None:
     time = FakeTime()
     writer = FakeWriter(time, fails_at=2)
     with pytest.raises(NotDeliveredError):
-        replay(writer, messages(5), AsFastAsPossible(), lambda _: None, time.clock, time.sleep)
+        replay(writer, messages(5), as_fast_as_possible, lambda _: None, time.clock, time.sleep)
     assert len(writer.written) == 2
 
 
 def test_what_comes_before_a_faulty_line_is_delivered() -> None:
     time = FakeTime()
     writer = FakeWriter(time)
-    lines = keyed([encode(an_event(0)), encode(an_event(1)), b"{half"], EVENTS.key)
-    with pytest.raises(ReplayError, match="line 3 is not JSON"):
-        replay(writer, lines, AsFastAsPossible(), lambda _: None, time.clock, time.sleep)
+    lines = keyed_messages([encode(an_event(0)), encode(an_event(1)), b"{half"], EVENTS.key)
+    with pytest.raises(FileError, match="line 3 is not JSON"):
+        replay(writer, lines, as_fast_as_possible, lambda _: None, time.clock, time.sleep)
     assert writer.n_flushed == 2
 
 
 @given(at_ms=st.lists(st.integers(0, 100), max_size=30), factor=st.sampled_from([2, 8, 64]))
 def test_no_message_is_written_before_it_is_due(at_ms: list[int], factor: float) -> None:
     series = [Message("u", b"", 1_000 * at) for at in at_ms]
-    writer, _ = replayed(series, SpeedUp(factor))
+    writer, _ = replayed(series, sped_up(factor))
     due = [(at - at_ms[0]) / factor for at in at_ms]
     assert all(wrote >= soonest for wrote, soonest in zip(writer.seconds, due, strict=True))
 
 
 def test_an_event_goes_under_its_user_with_its_time_and_its_bytes() -> None:
     line = encode(an_event(7, at_ms=1_479_123_456_789))
-    assert list(keyed([line], EVENTS.key)) == [Message("u7", line, 1_479_123_456_789)]
+    assert list(keyed_messages([line], EVENTS.key)) == [Message("u7", line, 1_479_123_456_789)]
 
 
 def test_an_item_goes_under_its_id_and_has_no_time() -> None:
     line = encode(Item("i-1", title="Toy Story (1995)"))
-    assert list(keyed([line], CATALOG.key)) == [Message("i-1", line, None)]
+    assert list(keyed_messages([line], CATALOG.key)) == [Message("i-1", line, None)]
 
 
 def test_the_line_of_a_removed_item_becomes_a_tombstone() -> None:
-    assert list(keyed([b'{"key":"i-1","deleted":true}'], CATALOG.key)) == [Message("i-1", None)]
+    assert list(keyed_messages([b'{"key":"i-1","deleted":true}'], CATALOG.key)) == [Message("i-1", None)]
 
 
 @pytest.mark.parametrize(
@@ -184,35 +171,5 @@ def test_the_line_of_a_removed_item_becomes_a_tombstone() -> None:
     ],
 )
 def test_a_line_without_a_key_is_named_blank_lines_counted(line: bytes, fault: str) -> None:
-    with pytest.raises(ReplayError, match=f"line 3 {fault}"):
-        list(keyed([encode(an_event()), b"", line], EVENTS.key))
-
-
-@pytest.fixture
-def lines() -> list[bytes]:
-    return [orjson.dumps({"user_id": f"u{k}", "title": "naïve"}) for k in range(3)]
-
-
-@pytest.mark.parametrize("ending", ["\n", "\r\n"])
-def test_a_plain_and_a_gzip_file_give_the_same_lines(tmp_path: Path, lines: list[bytes], ending: str) -> None:
-    content = ending.encode().join(lines)
-    (tmp_path / "a.jsonl").write_bytes(content)
-    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(content))
-    assert list(read_events(tmp_path / "a.jsonl")) == lines
-    assert list(read_events(tmp_path / "a.jsonl.gz")) == lines
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "fault"),
-    [
-        ("a.csv", b"", r"only \.jsonl and \.jsonl\.gz"),
-        ("a.jsonl.gz", b"not gzip", "not a whole gzip file"),
-        ("a.jsonl.gz", gzip.compress(bytes(range(256)) * 99)[:-9], "not a whole gzip file"),
-        ("a.jsonl", None, "cannot be read: No such file"),
-    ],
-)
-def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, name: str, content: bytes | None, fault: str) -> None:
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(ReplayError, match=fault):
-        list(read_events(tmp_path / name))
+    with pytest.raises(FileError, match=f"line 3 {fault}"):
+        list(keyed_messages([encode(an_event()), b"", line], EVENTS.key))

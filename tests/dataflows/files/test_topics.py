@@ -14,7 +14,9 @@ from bytewax.errors import BytewaxRuntimeError
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import TestingSink, TestingSource, run_main
 
-from dataflows.files.topics import FileSink, FileSource, FileTopicError
+from dataflows.files.lines import FileError
+from dataflows.files.sink import FileSink
+from dataflows.files.source import FileSource
 from dataflows.records import Outgoing, Record
 
 N_EVENTS = 700
@@ -65,8 +67,8 @@ def a_flow(folder: Path, crash: Callable[[Record], bool], partitions: int = 2) -
         if crash(record):
             raise CrashError
         user = json.loads(record.value or b"")["user_id"]
-        place = b"%d/%d %s" % (record.partition, record.offset, record.value)
-        return user, Outgoing(user, f"{record.partition}/{record.offset}", place)
+        line = b"%d/%d %s" % (record.partition, record.offset, record.value)
+        return user, Outgoing(user, f"{record.partition}/{record.offset}", line)
 
     flow = Dataflow("relay")
     records = op.input("in", flow, FileSource(folder, "events", batch_size=64))
@@ -153,7 +155,7 @@ def test_a_stop_ends_the_reading_between_two_batches(tmp_path: Path) -> None:
 
 
 def test_a_missing_topic_is_an_error_that_names_what_was_looked_for(tmp_path: Path) -> None:
-    with pytest.raises(FileTopicError, match=r"events\.jsonl, events\.jsonl\.gz, or such files in events/"):
+    with pytest.raises(FileError, match=r"events\.jsonl, events\.jsonl\.gz, or such files in events/"):
         FileSource(tmp_path, "events").list_parts()
 
 
@@ -169,14 +171,14 @@ def test_an_optional_topic_without_files_is_empty(tmp_path: Path) -> None:
 def test_a_topic_in_two_forms_is_refused(tmp_path: Path) -> None:
     an_events_file(tmp_path, "events.jsonl")
     an_events_file(tmp_path, "events.jsonl.gz")
-    with pytest.raises(FileTopicError, match="keep one of them"):
+    with pytest.raises(FileError, match="keep one of them"):
         FileSource(tmp_path, "events").list_parts()
 
 
 def test_half_a_gzip_file_is_an_error_and_not_an_end(tmp_path: Path) -> None:
     path = an_events_file(tmp_path, "events.jsonl.gz")
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(FileTopicError, match="not a whole gzip file"):
+    with pytest.raises(FileError, match="not a whole gzip file"):
         read_all(FileSource(tmp_path, "events"))
 
 
@@ -187,7 +189,7 @@ def test_an_input_that_was_cut_since_its_snapshot_is_refused(tmp_path: Path, nam
     with closing(source.build_part("in", name, None)) as part:
         part.next_batch()
     an_events_file(tmp_path, name, n=10)
-    with pytest.raises(FileTopicError, match="shorter"):
+    with pytest.raises(FileError, match="shorter"):
         source.build_part("in", name, part.snapshot())
 
 
@@ -235,7 +237,7 @@ def test_partitions_beyond_ten_are_routed_by_number_and_not_by_text(tmp_path: Pa
 
 def test_files_of_another_layout_are_not_mixed_with_new_ones(tmp_path: Path) -> None:
     write(tmp_path, partitions=4)
-    with pytest.raises(FileTopicError, match=r"00002\.jsonl, 00003\.jsonl"):
+    with pytest.raises(FileError, match=r"00002\.jsonl, 00003\.jsonl"):
         FileSink(tmp_path, "events", 2).list_parts()
 
 
@@ -255,14 +257,14 @@ def test_a_torn_last_line_is_cut_off_on_resume(tmp_path: Path) -> None:
 
 
 def test_an_output_that_was_cut_since_its_snapshot_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileTopicError, match="ends before byte 10"):
+    with pytest.raises(FileError, match="ends before byte 10"):
         FileSink(tmp_path, "out").build_part("out", "00000", 10)
 
 
 # --- whole flows
 
 
-def test_a_flow_without_a_snapshot_begins_anew(tmp_path: Path) -> None:
+def test_a_flow_without_a_snapshot_starts_over(tmp_path: Path) -> None:
     an_events_file(tmp_path)
     for _ in range(2):
         run(a_flow(tmp_path, crash=lambda _: False))
@@ -319,5 +321,5 @@ def test_any_bytes_survive_their_lines(tmp_path: Path) -> None:
 def test_a_line_that_is_no_packed_message_is_an_error_that_names_the_file(tmp_path: Path, line: bytes) -> None:
     (tmp_path / "rows.jsonl").write_bytes(line + b"\n")
     part = FileSource(tmp_path, "rows", packed=True).build_part("in", "rows.jsonl", None)
-    with closing(part), pytest.raises(FileTopicError, match=r"rows\.jsonl"):
+    with closing(part), pytest.raises(FileError, match=r"rows\.jsonl"):
         part.next_batch()

@@ -7,9 +7,10 @@ import pytest
 
 from dataflows.errors import EddyError
 from dataflows.run import text_spaces
-from dataflows.run.core_settings import item_side_config
-from dataflows.run.settings import LearnSettings, Settings
+from dataflows.run.settings import Settings
+from models.config import ItemSideConfig, ProfileConfig
 from models.counts.item_side import ItemSide
+from models.events import EventConfig
 from models.items.texts import HASHED
 from models.messages import Item
 from models.serving.recommender import Recommender
@@ -35,7 +36,7 @@ def loaded_anew() -> Iterator[None]:
 
 
 def test_words_are_hashed_unless_asked_otherwise():
-    assert item_side_config(Settings()).texts is HASHED
+    assert text_spaces.text_space(Settings().learn.text) is HASHED
 
 
 def test_without_the_extra_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
@@ -49,8 +50,8 @@ def test_a_title_near_in_meaning_is_recommended_with_no_clicks_and_no_word_in_co
     if text_spaces.find_spec("all_minilm_l6_v2") is None or text_spaces.find_spec("sentence_transformers") is None:
         pytest.skip("the extra `text` is not installed")
     items = [Item(f"i-{n}", title=title) for n, title in enumerate(TITLES)]
-    settings = Settings(learn=LearnSettings(text="minilm"))
-    table = ItemSide(items, NOW, item_side_config(settings)).table
+    texts = text_spaces.text_space("minilm")
+    table = ItemSide(items, NOW, ItemSideConfig(), EventConfig(), ProfileConfig(), texts).table
     strategy = Strategy(exploration_slots=0, diversity=0)
     query = Query("u", "request", "r", NOW, strategy, query="sofa for the living room", n_items=3)
     [slate] = Recommender(table).recommend([query])

@@ -4,24 +4,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.counts.batches import add_up
-from models.counts.item_statistics import N_PUBLISHED, N_SLOTS, ItemRow, ItemStatistics, StatisticsConfig
+from models.counts.item_statistics import N_PUBLISHED, N_SLOTS, ItemRow, ItemStatistics
 from models.counts.transitions import Contribution
 from models.numeric.ids import hash64
 from tests import places
 from tests.models.counts.builders import DAY, NOW, a_contribution, decayed, read_literally
 
-CONFIG = StatisticsConfig(DAY, 14 * DAY)
+HALF_LIVES = DAY, 14 * DAY
 ITEMS = [f"i-{number}" for number in range(12)]
 GOLDEN = places.GOLDEN / "item_statistics_v1.bin"
 
 
 def learn(statistics: ItemStatistics, *contributions: Contribution) -> list[str]:
-    [batch] = add_up(contributions, 1, CONFIG.half_life_long_ms)
+    [batch] = add_up(contributions, 1, HALF_LIVES[1])
     return statistics.learn(batch)
 
 
 def learned(*contributions: Contribution) -> ItemStatistics:
-    statistics = ItemStatistics(CONFIG)
+    statistics = ItemStatistics(*HALF_LIVES)
     learn(statistics, *contributions)
     return statistics
 
@@ -78,7 +78,7 @@ def test_in_any_order_and_any_batches_the_rows_equal_a_literal_reading(
     expected = read_literally(every + given_contributions)
     shuffled = data.draw(st.permutations(given_contributions))
     size = data.draw(st.integers(1, 30))
-    statistics = ItemStatistics(CONFIG)
+    statistics = ItemStatistics(*HALF_LIVES)
     learn(statistics, *every)
     for start in range(0, len(shuffled), size):
         assert learn(statistics, *shuffled[start : start + size]) == []
@@ -111,7 +111,7 @@ def test_in_any_order_and_any_batches_the_rows_equal_a_literal_reading(
 
 def test_the_version_says_how_often_something_was_added_however_it_came_in_batches():
     events = [a_contribution("a"), a_contribution("b", "a"), a_contribution("a", "b", "a")]
-    at_once, one_by_one = learned(*events), ItemStatistics(CONFIG)
+    at_once, one_by_one = learned(*events), ItemStatistics(*HALF_LIVES)
     for event in events:
         learn(one_by_one, event)
     assert [row.version for row in at_once.take_changed(9)] == [4, 3]
@@ -120,7 +120,7 @@ def test_the_version_says_how_often_something_was_added_however_it_came_in_batch
 
 def test_versions_start_above_those_of_a_state_that_was_lost():
     lost = learned(*[a_contribution("a")] * 100)
-    anew = ItemStatistics(CONFIG, first_version=1_000)
+    anew = ItemStatistics(*HALF_LIVES, first_version=1_000)
     learn(anew, a_contribution("a"))
     assert rows_of(anew)["a"].version > rows_of(lost)["a"].version
 
@@ -198,11 +198,11 @@ def test_many_items_grow_the_table():
 def test_a_packed_shard_goes_on_as_if_nothing_had_happened(
     before: list[Contribution], after: list[Contribution], taken: int
 ):
-    whole = ItemStatistics(CONFIG, first_version=7)
+    whole = ItemStatistics(*HALF_LIVES, first_version=7)
     if before:
         learn(whole, *before)
     whole.take_changed(taken)
-    resumed = ItemStatistics.unpack(whole.pack(), CONFIG)
+    resumed = ItemStatistics.unpack(whole.pack(), *HALF_LIVES)
     learn(whole, *after)
     learn(resumed, *after)
     assert comparable(resumed) == comparable(whole)
@@ -211,24 +211,24 @@ def test_a_packed_shard_goes_on_as_if_nothing_had_happened(
 def test_what_waits_to_be_published_waits_on_after_a_resume():
     statistics = learned(a_contribution("a"), a_contribution("b"), a_contribution("c"))
     statistics.take_changed(1)
-    resumed = ItemStatistics.unpack(statistics.pack(), CONFIG)
+    resumed = ItemStatistics.unpack(statistics.pack(), *HALF_LIVES)
     assert [row.item_id for row in resumed.take_changed(9)] == ["b", "c"]
 
 
 def test_a_changed_half_life_holds_for_what_comes():
     statistics = learned(a_contribution("a", at=NOW), a_contribution("a", at=NOW + DAY))
-    longer = ItemStatistics.unpack(statistics.pack(), StatisticsConfig(2 * DAY, 28 * DAY))
+    longer = ItemStatistics.unpack(statistics.pack(), 2 * DAY, 28 * DAY)
     learn(longer, a_contribution("a", at=NOW + 3 * DAY))
     assert rows_of(longer)["a"].popularity[0] == pytest.approx(1.5 / 2 + 1)
 
 
 def test_a_newer_format_is_refused():
     with pytest.raises(ValueError, match="format 2"):
-        ItemStatistics.unpack(b"\x02" + ItemStatistics(CONFIG).pack()[1:], CONFIG)
+        ItemStatistics.unpack(b"\x02" + ItemStatistics(*HALF_LIVES).pack()[1:], *HALF_LIVES)
 
 
 def test_a_shard_packed_by_the_first_release_still_loads():
-    rows = rows_of(ItemStatistics.unpack(GOLDEN.read_bytes(), CONFIG))
+    rows = rows_of(ItemStatistics.unpack(GOLDEN.read_bytes(), *HALF_LIVES))
     assert {item_id: row.version for item_id, row in rows.items()} == {"a": 3, "b": 3, "ß-3": 3}
     assert neighbours_of(rows["a"]) == {hash64("b"): (1.0, 1.0), hash64("ß-3"): (0.5, 1.0)}
     assert rows["b"].popularity == pytest.approx((5.0, 5.0))

@@ -1,12 +1,12 @@
 import pytest
 
-from models.counts.newest_sessions import Sessions, SessionsConfig
+from models.counts.newest_sessions import Sessions
 from models.counts.transitions import Contribution
 from models.items.sessions import LENGTH
 from tests import places
 from tests.models.counts.builders import NOW
 
-CONFIG = SessionsConfig(10)
+N_PLACES = 10
 GOLDEN = places.GOLDEN / "sessions_v1.bin"
 
 
@@ -16,7 +16,7 @@ def a_step(item: int, *previous: int, user: int = 1, at: int = NOW) -> Contribut
 
 
 def after(*steps: Contribution) -> Sessions:
-    sessions = Sessions(CONFIG)
+    sessions = Sessions(N_PLACES)
     sessions.learn(steps)
     return sessions
 
@@ -51,8 +51,8 @@ def test_of_two_users_who_share_a_place_the_one_who_acted_last_has_it():
 
 def test_what_waits_is_still_there_after_a_restart_unless_its_place_has_moved():
     sessions = after(a_step(7, 6, 5), a_step(8, user=13))
-    assert Sessions.unpack(sessions.pack(), CONFIG).take_changed() == sessions.take_changed()
-    moved = Sessions.unpack(after(a_step(7, user=1), a_step(8, user=13)).pack(), SessionsConfig(7))
+    assert Sessions.unpack(sessions.pack(), N_PLACES).take_changed() == sessions.take_changed()
+    moved = Sessions.unpack(after(a_step(7, user=1), a_step(8, user=13)).pack(), 7)
     assert [row.user for row in moved.take_changed()] == [1]
 
 
@@ -62,15 +62,15 @@ def golden() -> Sessions:
 
 
 def test_state_of_an_older_release_still_loads():
-    assert Sessions.unpack(GOLDEN.read_bytes(), CONFIG).take_changed() == golden().take_changed()
+    assert Sessions.unpack(GOLDEN.read_bytes(), N_PLACES).take_changed() == golden().take_changed()
 
 
 def test_state_of_a_newer_release_is_refused():
     with pytest.raises(ValueError, match="format 2"):
-        Sessions.unpack(b"\x02" + golden().pack()[1:], CONFIG)
+        Sessions.unpack(b"\x02" + golden().pack()[1:], N_PLACES)
 
 
 @pytest.mark.parametrize("n_places", [0, (1 << 22) + 1])
 def test_a_number_of_places_that_no_table_takes_is_refused(n_places: int):
     with pytest.raises(ValueError, match="places for sessions"):
-        SessionsConfig(n_places)
+        Sessions(n_places)

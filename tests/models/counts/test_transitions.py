@@ -2,26 +2,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.config import ProfileConfig
 from models.counts.transitions import (
     MAX_SEEN,
     STEPS,
     Contribution,
-    TransitionConfig,
     UserTransitions,
     act_of,
 )
+from models.events import EventConfig
 from models.messages import Event
 from models.numeric.ids import hash64
 from tests import places
 from tests.models.counts.builders import NOW, SECOND, an_act
 
 MINUTE = 60 * SECOND
-WEIGHTS = {"view": 1.0, "purchase": 5.0, "impression": 0.0, "dislike": -1.0}
+EVENTS = EventConfig(segment_fields=("device",))
 GOLDEN = places.GOLDEN / "user_transitions_v1.bin"
 
 
 def a_user(**changes: int) -> UserTransitions:
-    return UserTransitions(TransitionConfig(**changes))
+    return UserTransitions(ProfileConfig(**changes))
 
 
 def an_event(event_type: str = "view", **changes: object) -> Event:
@@ -151,7 +152,7 @@ def test_a_user_at_rest_packs_small():
     st.integers(0, 40),
 )
 def test_a_packed_user_goes_on_as_if_nothing_had_happened(events: list[tuple[str, int, str | None]], cut: int):
-    config = TransitionConfig(max_events_per_5_min=6)
+    config = ProfileConfig(max_events_per_5_min=6)
     whole, packed = UserTransitions(config), UserTransitions(config)
     for number, (item, at, session) in enumerate(events):
         if number == cut:
@@ -163,32 +164,32 @@ def test_a_packed_user_goes_on_as_if_nothing_had_happened(events: list[tuple[str
 def test_a_newer_format_is_refused():
     packed = b"\x02" + a_user().pack()[1:]
     with pytest.raises(ValueError, match="format 2"):
-        UserTransitions.unpack(packed, TransitionConfig())
+        UserTransitions.unpack(packed, ProfileConfig())
 
 
 def test_a_user_packed_by_the_first_release_still_loads():
-    user = UserTransitions.unpack(GOLDEN.read_bytes(), TransitionConfig())
+    user = UserTransitions.unpack(GOLDEN.read_bytes(), ProfileConfig())
     assert user.apply(an_act("b", NOW + SECOND)) == "repeated"
     assert previous(user, "c", NOW + 2 * SECOND) == hashes("b", "a")
 
 
 def test_impressions_dislikes_and_unknown_types_teach_nothing():
     for event_type in ("impression", "dislike", "stare"):
-        assert act_of(an_event(event_type), WEIGHTS, ("device",)) is None
+        assert act_of(an_event(event_type), EVENTS) is None
 
 
 def test_nobody_is_learned_from_without_consent():
-    assert act_of(an_event(consent=False), WEIGHTS, ("device",)) is None
+    assert act_of(an_event(consent=False), EVENTS) is None
 
 
 def test_an_event_is_reduced_to_hashes_weight_and_segments():
-    act = act_of(an_event("purchase", session_id="s-1", context={"device": "tv"}), WEIGHTS, ("device",))
+    act = act_of(an_event("purchase", session_id="s-1", context={"device": "tv"}), EVENTS)
     assert act is not None
     assert (act.user, act.item, act.item_id) == (hash64("u-1"), hash64("i-1"), "i-1")
     assert (act.weight, act.session, act.segments) == (5.0, hash64("s-1"), ("device=tv", "all"))
 
 
 def test_everybody_is_in_the_last_segment():
-    act = act_of(an_event(), WEIGHTS, ("device",))
+    act = act_of(an_event(), EVENTS)
     assert act is not None
     assert act.segments == ("all",)

@@ -10,7 +10,6 @@ from models.counts.trends import (
     N_ENTRIES,
     N_PUBLISHED,
     TrendCounts,
-    TrendingConfig,
     TrendingRow,
 )
 from models.numeric.ids import hash64
@@ -27,7 +26,7 @@ def learn(trending: TrendCounts, *contributions: Contribution) -> list[str]:
 
 
 def learned(*contributions: Contribution, min_users: int = 1) -> TrendCounts:
-    trending = TrendCounts(TrendingConfig(DAY, min_users))
+    trending = TrendCounts(DAY, min_users)
     learn(trending, *contributions)
     return trending
 
@@ -113,7 +112,7 @@ events = st.builds(
 
 @given(st.lists(events, min_size=1, max_size=40), st.integers(1, 40), st.integers(1, 3))
 def test_in_any_batches_the_rows_equal_a_literal_reading(given_events: list[Contribution], size: int, min_users: int):
-    trending = TrendCounts(TrendingConfig(DAY, min_users))
+    trending = TrendCounts(DAY, min_users)
     for start in range(0, len(given_events), size):
         learn(trending, *given_events[start : start + size])
     for name, row in rows_of(trending).items():
@@ -132,9 +131,8 @@ def test_in_any_batches_the_rows_equal_a_literal_reading(given_events: list[Cont
 def test_a_packed_shard_goes_on_as_if_nothing_had_happened(
     before: list[Contribution], after: list[Contribution], min_users: int
 ):
-    config = TrendingConfig(DAY, min_users)
     whole = learned(*before, min_users=min_users)
-    resumed = TrendCounts.unpack(whole.pack(), config)
+    resumed = TrendCounts.unpack(whole.pack(), DAY, min_users)
     learn(whole, *after)
     learn(resumed, *after)
     assert comparable(resumed) == comparable(whole)
@@ -142,7 +140,7 @@ def test_a_packed_shard_goes_on_as_if_nothing_had_happened(
 
 def test_after_k_was_raised_more_users_are_needed():
     trending = learned(a_contribution("a", user="u-1"), a_contribution("a", user="u-2"), min_users=1)
-    stricter = TrendCounts.unpack(trending.pack(), TrendingConfig(DAY, min_users=3))
+    stricter = TrendCounts.unpack(trending.pack(), DAY, min_users=3)
     learn(stricter, a_contribution("a", user="u-2"))
     assert weights_of(rows_of(stricter)["all"]) == {}
     learn(stricter, a_contribution("a", user="u-3"))
@@ -151,24 +149,24 @@ def test_after_k_was_raised_more_users_are_needed():
 
 def test_a_changed_half_life_holds_for_what_comes():
     trending = learned(a_contribution("a", at=NOW), a_contribution("a", at=NOW + DAY))
-    longer = TrendCounts.unpack(trending.pack(), TrendingConfig(2 * DAY))
+    longer = TrendCounts.unpack(trending.pack(), 2 * DAY, 1)
     learn(longer, a_contribution("a", at=NOW + 3 * DAY))
     assert weights_of(rows_of(longer)["all"]) == pytest.approx({hash64("a"): 1.5 / 2 + 1})
 
 
 def test_a_newer_format_is_refused():
     with pytest.raises(ValueError, match="format 2"):
-        TrendCounts.unpack(b"\x02" + learned(a_contribution()).pack()[1:], TrendingConfig())
+        TrendCounts.unpack(b"\x02" + learned(a_contribution()).pack()[1:], DAY, 1)
 
 
 def test_a_shard_packed_by_the_first_release_still_loads():
-    rows = rows_of(TrendCounts.unpack(GOLDEN.read_bytes(), TrendingConfig(DAY, min_users=2)))
+    rows = rows_of(TrendCounts.unpack(GOLDEN.read_bytes(), DAY, min_users=2))
     assert weights_of(rows["device=tv"]) == {}
     assert weights_of(rows["all"]) == pytest.approx({hash64("a"): 1.5})
 
 
 def test_what_was_acted_on_a_year_before_the_rest_of_its_batch_is_published_with_a_finite_weight():
-    trending = TrendCounts(TrendingConfig())
+    trending = TrendCounts(DAY, 1)
     old = a_contribution("a", at=NOW)
     [batch] = add_up([old, a_contribution("b", at=NOW + 130 * DAY)], 1, DAY)
     trending.learn(batch._replace(events=batch.events[:1], segments=batch.segments[:1]))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from models.experiments.judge.journal import OutcomeConfig
+from models.config import ImpressionKind, OutcomeConfig
 from models.experiments.judge.metrics import INDEX_OF
 from models.experiments.judge.observations import Act, Exposure, Impression, Observation, SlateSent
 from models.experiments.judge.user_metrics import Change, UserMetrics
@@ -10,6 +10,7 @@ from models.names import MetricName
 
 MINUTE, DAY = 60_000, 86_400_000
 START = 1_700_000_000_000
+CONFIG = OutcomeConfig()
 
 
 def at(minute: float) -> int:
@@ -34,8 +35,10 @@ def is_shown(minute: float, *items: int, **fields: Any) -> SlateSent:
     )
 
 
-def changes_of(observations: list[Observation], config: OutcomeConfig | None = None) -> list[Change]:
-    user = UserMetrics(config or OutcomeConfig())
+def changes_of(
+    observations: list[Observation], config: OutcomeConfig = CONFIG, impressions: ImpressionKind = "slate"
+) -> list[Change]:
+    user = UserMetrics(config, impressions)
     found = []
     for observation in observations:
         user.observe([observation])
@@ -43,13 +46,20 @@ def changes_of(observations: list[Observation], config: OutcomeConfig | None = N
     return [change for change in found if change is not None]
 
 
-def metrics_of(observations: list[Observation], config: OutcomeConfig | None = None) -> dict[str, list[float]]:
+def metrics_of(
+    observations: list[Observation], config: OutcomeConfig = CONFIG, impressions: ImpressionKind = "slate"
+) -> dict[str, list[float]]:
     """What the user counts for in the end: numerator, denominator, and both before, by metric."""
-    new = changes_of(observations, config)[-1].new
+    new = changes_of(observations, config, impressions)[-1].new
     assert new is not None
     return {name: new[place] for name, place in INDEX_OF.items()}
 
 
-def counted(observations: list[Observation], metric: MetricName, config: OutcomeConfig | None = None) -> list[float]:
+def counted(
+    observations: list[Observation],
+    metric: MetricName,
+    config: OutcomeConfig = CONFIG,
+    impressions: ImpressionKind = "slate",
+) -> list[float]:
     """Numerator and denominator of one metric since the exposure."""
-    return metrics_of(observations, config)[metric][:2]
+    return metrics_of(observations, config, impressions)[metric][:2]

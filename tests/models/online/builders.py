@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from models.config import AttributionConfig
 from models.messages import Event
-from models.online.attribution import AttributionConfig
+from models.names import FEATURE_SET
 from models.online.outcome import ShownItem, ShownSlate
 
 NOW = 1_700_000_000_000
 SECOND = 1_000
-CONFIG = AttributionConfig(window_ms=60 * SECOND, lateness_ms=10 * SECOND, wait_ms=20 * SECOND, feature_set="v1")
+CONFIG = AttributionConfig(window_s=60, lateness_s=10, wait_s=20)
 
 
 def a_slate(second: int = 0, items: str = "abc", name: str = "", **changes: Any) -> ShownSlate:
@@ -19,7 +20,7 @@ def a_slate(second: int = 0, items: str = "abc", name: str = "", **changes: Any)
         "experiment": "test",
         "variant": "left",
         "model_version": "mlp-1@7",
-        "feature_set": "v1",
+        "feature_set": FEATURE_SET,
         "items": [ShownItem(item, place, 1.0, [place / 4, 0.5]) for place, item in enumerate(items)],
     }
     return ShownSlate(**(fields | changes))

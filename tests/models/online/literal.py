@@ -1,8 +1,8 @@
 """Attribution read literally: all of the past lies open, each event looks for its impression."""
 
+from models.config import AttributionConfig
 from models.messages import Event
 from models.numeric.ids import hash64
-from models.online.attribution import AttributionConfig
 from models.online.outcome import ShownSlate
 
 Impressions = dict[tuple[str, str], int]
@@ -26,7 +26,7 @@ def read_impressions(slates: list[ShownSlate], events: list[Event], config: Attr
     impressions: Impressions = {}
     for event in events:
         if event.event_type == "impression":
-            near = [slate for slate in slates if 0 <= event.timestamp - slate.created_at <= config.wait_ms]
+            near = [slate for slate in slates if 0 <= event.timestamp - slate.created_at <= 1_000 * config.wait_s]
             if slate := newest([(slate.created_at, slate) for slate in near if holds(slate, event)]):
                 key = slate.recommendation_id, event.item_id
                 impressions[key] = min(event.timestamp, impressions.get(key, event.timestamp))
@@ -40,7 +40,7 @@ def read_literally(
     impressions = read_impressions(slates, events, config)
     feedback: dict[tuple[str, str], list[Event]] = {key: [] for key in impressions}
     for event in sorted(events, key=lambda event: (event.timestamp, hash64(event.event_id))):
-        window = config.windows_ms.get(event.event_type, config.window_ms)
+        window = 1_000 * config.windows_s.get(event.event_type, config.window_s)
         found = [
             (at, slate)
             for slate in slates

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.config import AttributionConfig
 from models.messages import Event
+from models.names import EVENT_WEIGHTS
 from models.numeric.ids import hash64
-from models.online.attribution import MAX_ACTS, AttributionConfig, UserAttribution
+from models.online.attribution import MAX_ACTS, UserAttribution
 from models.online.outcome import ClosedSlate, ImpressionOutcome, ShownSlate
 from tests import places
 from tests.models.online.builders import CONFIG, NOW, SECOND, a_slate, an_event
@@ -21,8 +23,10 @@ END = NOW + 10_000 * SECOND
 SLATE_CLOSES_AT = NOW + 70 * SECOND
 
 
-def a_user(*messages: ShownSlate | Event, config: AttributionConfig = CONFIG) -> UserAttribution:
-    user = UserAttribution(config, Counter())
+def a_user(
+    *messages: ShownSlate | Event, config: AttributionConfig = CONFIG, weights: dict[str, float] = EVENT_WEIGHTS
+) -> UserAttribution:
+    user = UserAttribution(config, weights, Counter())
     for message in messages:
         give(user, message)
     return user
@@ -60,8 +64,10 @@ def test_an_outcome_holds_all_that_learning_and_judging_need():
 
 
 def test_a_dislike_is_a_negative_of_its_own_weight_unless_something_was_liked():
-    config = replace(CONFIG, event_weights={"click": 1.0, "dislike": -3.0})
-    both = a_user(a_slate(), an_event(5, "a", "dislike"), an_event(6, "b", "dislike"), an_event(7, "b"), config=config)
+    weights = {"click": 1.0, "dislike": -3.0}
+    both = a_user(
+        a_slate(), an_event(5, "a", "dislike"), an_event(6, "b", "dislike"), an_event(7, "b"), weights=weights
+    )
     assert [(o.label, o.weight) for o in outcomes(both.close(END))] == [(0.0, 3.0), (1.0, 1.0), (0.0, 1.0)]
 
 
@@ -71,7 +77,7 @@ def test_a_window_is_measured_from_the_impression(second: int, counts: bool):
 
 
 def test_each_type_has_a_window_of_its_own_and_the_slate_waits_for_the_longest():
-    config = replace(CONFIG, windows_ms={"purchase": 300 * SECOND})
+    config = replace(CONFIG, windows_s={"purchase": 300})
     user = a_user(a_slate(), an_event(200, "a"), an_event(200, "b", "purchase"), config=config)
     assert user.close(NOW + 309 * SECOND) == []
     assert positives(user) == [("r-0", "b")]
@@ -147,8 +153,9 @@ def test_a_slate_of_another_feature_set_has_outcomes_without_features():
     assert found.features.shape == (0,)
 
 
-def test_state_is_bounded_and_what_is_given_up_is_counted():
-    config = replace(CONFIG, max_slates=3, max_events=5)
+def test_state_is_bounded_and_what_is_given_up_is_counted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("models.online.attribution.MAX_EVENTS", 5)
+    config = replace(CONFIG, max_slates=3)
     user = a_user(*(a_slate(k) for k in range(9)), *(an_event(k) for k in range(200)), config=config)
     assert (len(user.slates), len(user.events), len(user.acts)) == (3, 5, MAX_ACTS)
     assert user.counts == {"slates_given_up": 6, "events_given_up": 195}
@@ -181,7 +188,7 @@ MESSAGES = st.tuples(
     st.lists(SLATES, max_size=6, unique_by=lambda slate: slate.recommendation_id),
     st.lists(EVENTS, max_size=25, unique_by=lambda event: event.event_id),
 )
-CONFIGS = st.sampled_from([CONFIG, EXPLICIT, replace(EXPLICIT, windows_ms={"purchase": 120 * SECOND})])
+CONFIGS = st.sampled_from([CONFIG, EXPLICIT, replace(EXPLICIT, windows_s={"purchase": 120})])
 
 
 def summary(found: list[ImpressionOutcome]) -> set[tuple[str, str, int, tuple[str, ...]]]:
@@ -194,7 +201,7 @@ def test_in_any_order_the_outcomes_are_those_of_a_literal_reading(
     messages: tuple[list[ShownSlate], list[Event]], config: AttributionConfig, data: st.DataObject
 ):
     slates, events = messages
-    user = UserAttribution(config, Counter())
+    user = UserAttribution(config, EVENT_WEIGHTS, Counter())
     for message in data.draw(st.permutations([*slates, *events])):
         give(user, message)
     found = outcomes(user.close(END))
@@ -213,16 +220,19 @@ def test_a_stream_that_is_out_of_order_by_the_lateness_closes_as_a_literal_readi
     slates, events = messages
     timed = [(slate.created_at, slate) for slate in slates] + [(event.timestamp, event) for event in events]
     delayed = sorted(
-        ((at + data.draw(st.integers(0, config.lateness_ms)), k, at, what) for k, (at, what) in enumerate(timed)),
+        (
+            (at + data.draw(st.integers(0, 1_000 * config.lateness_s)), k, at, what)
+            for k, (at, what) in enumerate(timed)
+        ),
         key=lambda entry: entry[:2],
     )
     counts: Counter[str] = Counter()
-    user, found = UserAttribution(config, counts), []
+    user, found = UserAttribution(config, EVENT_WEIGHTS, counts), []
     for k, (arrival, _, _, message) in enumerate(delayed):
         assert give(user, message) is None or (isinstance(message, Event) and config.impressions == "slate")
-        found += outcomes(user.close(arrival - config.lateness_ms))
+        found += outcomes(user.close(arrival - 1_000 * config.lateness_s))
         if k % 3 == 0:
-            user = UserAttribution.unpack(user.pack(), config, counts)
+            user = UserAttribution.unpack(user.pack(), config, EVENT_WEIGHTS, counts)
     found += outcomes(user.close(END))
     assert summary(found) == read_literally(slates, events, config)
     assert len(found) == len(summary(found))
@@ -231,12 +241,12 @@ def test_a_stream_that_is_out_of_order_by_the_lateness_closes_as_a_literal_readi
 @pytest.mark.parametrize("data", [b"", b"\x09", b"\x01", b"\x01\x90"])
 def test_a_snapshot_of_another_format_or_a_damaged_one_is_refused(data: bytes):
     with pytest.raises(ValueError, match="attribution"):
-        UserAttribution.unpack(data, CONFIG, Counter())
+        UserAttribution.unpack(data, CONFIG, EVENT_WEIGHTS, Counter())
 
 
 def test_the_snapshot_of_the_first_release_still_loads():
     data = GOLDEN.read_bytes()
-    user = UserAttribution.unpack(data, CONFIG, Counter())
+    user = UserAttribution.unpack(data, CONFIG, EVENT_WEIGHTS, Counter())
     assert user.pack() == data
     found = {(o.recommendation_id, o.item_id): o for o in outcomes(user.close(END)) if o.label}
     assert {key: outcome.feedback for key, outcome in found.items()} == {
@@ -249,7 +259,7 @@ def test_the_snapshot_of_the_first_release_still_loads():
 def test_a_restored_user_has_the_same_outcomes_to_the_bit():
     messages = [a_slate(), a_slate(20), an_event(30), an_event(40, "b", recommendation_id="r-0")]
     user = a_user(*messages)
-    again = UserAttribution.unpack(user.pack(), CONFIG, Counter())
+    again = UserAttribution.unpack(user.pack(), CONFIG, EVENT_WEIGHTS, Counter())
     assert again.pack() == user.pack()
     for one, other in zip(outcomes(user.close(END)), outcomes(again.close(END)), strict=True):
         assert one == other

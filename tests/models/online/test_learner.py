@@ -3,20 +3,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.names import FEATURE_SETS, FEATURES
+from models.config import OnlineConfig
+from models.names import FEATURE_SETS, FEATURES, LearnerName
 from models.numeric.metrics import pairwise_auc
 from models.online import learner as learner_module
-from models.online.learner import OnlineConfig, OnlineRanker, Published
+from models.online.learner import OnlineRanker, Published
 from models.rankers.checkpoint import Checkpoint
 from models.rankers.inputs import SlateExample, collate
 from models.rankers.learners import new_learner, restore_learner
-from models.rankers.network_learner import LearnerConfig
 from models.rankers.served import Ranker
 from tests import places
 from tests.models.rankers.builders import BLEND, Rule, by_feature, some_slates
 
 LIKED, DISLIKED = by_feature(2), by_feature(2, -1.0)
-CONFIG = OnlineConfig("mlp", learner=LearnerConfig(learning_rate=5e-3), publish_every=2, guard_slates=128)
+CONFIG = OnlineConfig(learning_rate=5e-3, publish_every=2, guard_slates=128)
 
 
 def in_mood(mood: float, examples: list[SlateExample]) -> list[SlateExample]:
@@ -47,7 +47,7 @@ def summary(published: list[Published]) -> list[tuple[int, bool, str | None]]:
 
 
 def test_every_slate_is_judged_before_it_is_learned():
-    ranker, slates = OnlineRanker(CONFIG), some_slates(32, LIKED)
+    ranker, slates = OnlineRanker("mlp", CONFIG), some_slates(32, LIKED)
     untrained = new_learner("mlp", CONFIG.learner)
     ranker.learn(slates)
     assert list(ranker.losses) == untrained.losses(collate(slates)).tolist()
@@ -56,7 +56,7 @@ def test_every_slate_is_judged_before_it_is_learned():
 
 def test_steps_do_not_depend_on_how_the_stream_was_cut():
     slates = some_slates(330, LIKED)
-    at_once, one_by_one = OnlineRanker(CONFIG), OnlineRanker(CONFIG)
+    at_once, one_by_one = OnlineRanker("mlp", CONFIG), OnlineRanker("mlp", CONFIG)
     published = at_once.learn(slates)
     assert summary(published) == summary([p for slate in slates for p in one_by_one.learn([slate])])
     assert at_once.snapshot() == one_by_one.snapshot()
@@ -64,22 +64,21 @@ def test_steps_do_not_depend_on_how_the_stream_was_cut():
 
 
 @pytest.mark.parametrize("name", ["ftrl", "mlp"])
-def test_a_crash_at_any_moment_changes_neither_the_versions_nor_what_is_learned(name: str):
-    config = replace(CONFIG, name=name)
+def test_a_crash_at_any_moment_changes_neither_the_versions_nor_what_is_learned(name: LearnerName):
     slates = some_slates(500, LIKED) + some_slates(500, DISLIKED, seed=1)
-    steady, killed = OnlineRanker(config), OnlineRanker(config)
+    steady, killed = OnlineRanker(name, CONFIG), OnlineRanker(name, CONFIG)
     expected = steady.learn(slates)
     published: list[Published] = []
     for k in range(0, 1_000, 37):
         published += killed.learn(slates[k : k + 37])
-        killed = OnlineRanker.restore(killed.snapshot(), config)
+        killed = OnlineRanker.restore(killed.snapshot(), name, CONFIG)
     assert len(published) > 1
     assert summary(published) == summary(expected)
     assert killed.snapshot() == steady.snapshot()
 
 
 def test_a_version_goes_into_service_only_where_it_is_better_than_the_one_that_is():
-    ranker = OnlineRanker(CONFIG)
+    ranker = OnlineRanker("mlp", CONFIG)
     published = ranker.learn(some_slates(1_500, LIKED))
     assert published[0].evidence["pairwise_auc"] > published[0].evidence["replaced"]
     assert [p.number for p in published] == list(range(1, len(published) + 1))
@@ -87,24 +86,27 @@ def test_a_version_goes_into_service_only_where_it_is_better_than_the_one_that_i
     assert first is not None
     assert first.version == f"mlp-1-{first.digest[:8]}"
     assert ranker.service is not None
-    assert quality(OnlineRanker(CONFIG, ranker.service).learner, some_slates(200, LIKED, seed=5)) > 0.8
+    assert quality(OnlineRanker("mlp", CONFIG, ranker.service).learner, some_slates(200, LIKED, seed=5)) > 0.8
 
 
 def test_nothing_is_published_where_there_is_nothing_to_learn():
-    assert OnlineRanker(replace(CONFIG, margin=3.0)).learn(some_slates(1_500, lambda moment: 0 * moment.items)) == []
+    assert (
+        OnlineRanker("mlp", replace(CONFIG, margin=3.0)).learn(some_slates(1_500, lambda moment: 0 * moment.items))
+        == []
+    )
 
 
 def test_nothing_is_decided_on_few_slates():
-    assert OnlineRanker(replace(CONFIG, min_judged=500, guard_slates=500)).learn(some_slates(480, LIKED)) == []
+    assert OnlineRanker("mlp", replace(CONFIG, min_judged=500, guard_slates=500)).learn(some_slates(480, LIKED)) == []
 
 
 def test_a_version_that_turns_out_worse_is_taken_back():
     start = learned(LIKED)
-    ranker = OnlineRanker(CONFIG, start)
+    ranker = OnlineRanker("mlp", CONFIG, start)
     replaced = ranker.learn(some_slates(600, DISLIKED))
     assert replaced
     # Only the first version's predecessor is still known to be good at what users like again.
-    ranker = OnlineRanker(CONFIG, start)
+    ranker = OnlineRanker("mlp", CONFIG, start)
     slates = some_slates(600, DISLIKED)
     published: list[Published] = []
     while not published:
@@ -117,7 +119,7 @@ def test_a_version_that_turns_out_worse_is_taken_back():
 
 
 def test_where_the_first_version_turns_out_worse_the_blend_comes_back():
-    ranker = OnlineRanker(CONFIG)
+    ranker = OnlineRanker("mlp", CONFIG)
     like_blend = by_feature(BLEND)
     slates = some_slates(2_000, lambda moment: -like_blend(moment) - 2)
     published: list[Published] = []
@@ -133,7 +135,7 @@ def test_new_tastes_do_not_wipe_out_old_ones():
     unseen = in_mood(-1.0, some_slates(300, LIKED, seed=2))
     lost = {}
     for rehearsed in (0.0, 1.0):
-        ranker = OnlineRanker(replace(CONFIG, rehearsed=rehearsed))
+        ranker = OnlineRanker("mlp", replace(CONFIG, rehearsed=rehearsed))
         ranker.learn(old)
         before = quality(ranker.learner, unseen)
         ranker.learn(new)
@@ -144,7 +146,7 @@ def test_new_tastes_do_not_wipe_out_old_ones():
 
 
 def test_a_change_of_the_stream_is_noticed_and_earlier_evidence_dropped():
-    ranker = OnlineRanker(replace(CONFIG, publish_every=10_000))
+    ranker = OnlineRanker("mlp", replace(CONFIG, publish_every=10_000))
     ranker.learn(some_slates(1_600, LIKED))
     assert ranker.n_drifts == 0
     n_judged = len(ranker.judged)
@@ -154,9 +156,9 @@ def test_a_change_of_the_stream_is_noticed_and_earlier_evidence_dropped():
 
 
 @pytest.mark.parametrize("name", ["ftrl", "mlp"])
-def test_the_snapshot_of_the_first_release_still_loads(name: str):
+def test_the_snapshot_of_the_first_release_still_loads(name: LearnerName):
     data = (places.GOLDEN / f"ranker_{name}_v1.bin").read_bytes()
-    ranker = OnlineRanker.restore(data, replace(CONFIG, name=name, reservoir=4))
+    ranker = OnlineRanker.restore(data, name, replace(CONFIG, reservoir=4))
     assert ranker.snapshot() == data
     assert (ranker.n_slates, len(ranker.pending), len(ranker.reservoir.kept)) == (384, 2, 4)
     assert ranker.service is not None
@@ -167,7 +169,7 @@ def test_the_snapshot_of_the_first_release_still_loads(name: str):
 
 def saved_under(feature_set: str, monkeypatch: pytest.MonkeyPatch) -> tuple[OnlineRanker, bytes]:
     """Take a snapshot as a release with another set of features would."""
-    old = OnlineRanker(CONFIG)
+    old = OnlineRanker("mlp", CONFIG)
     old.learn(some_slates(610, LIKED))
     assert old.number > 0
     with monkeypatch.context() as patched:
@@ -177,7 +179,7 @@ def saved_under(feature_set: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Onli
 
 def test_a_ranker_of_an_unknown_feature_set_is_reset_and_its_versions_count_on(monkeypatch: pytest.MonkeyPatch):
     old, snapshot = saved_under("v0", monkeypatch)
-    upgraded = OnlineRanker.restore(snapshot, CONFIG)
+    upgraded = OnlineRanker.restore(snapshot, "mlp", CONFIG)
     assert (upgraded.number, upgraded.n_slates, upgraded.service) == (old.number, 0, None)
     # What was published before cannot be served any more: the blend is, until there is something better.
     assert summary(upgraded.learn(some_slates(32, LIKED))) == [(old.number + 1, False, None)]
@@ -187,7 +189,7 @@ def test_a_ranker_goes_on_where_an_upgrade_has_added_features(monkeypatch: pytes
     old, snapshot = saved_under("v0", monkeypatch)
     before = ("moon_phase", *FEATURES[1:])  # as many columns, one of them another
     monkeypatch.setitem(FEATURE_SETS, "v0", FEATURES)
-    upgraded = OnlineRanker.restore(snapshot, CONFIG)
+    upgraded = OnlineRanker.restore(snapshot, "mlp", CONFIG)
     assert (upgraded.number, upgraded.n_slates) == (old.number, old.n_slates)
     assert upgraded.service is not None
     assert old.service is not None
@@ -197,35 +199,35 @@ def test_a_ranker_goes_on_where_an_upgrade_has_added_features(monkeypatch: pytes
     upgraded.learn(some_slates(64, LIKED))
     assert upgraded.n_slates == old.n_slates + 64
     monkeypatch.setitem(FEATURE_SETS, "v0", before)
-    assert OnlineRanker.restore(snapshot, CONFIG).n_slates == 0
+    assert OnlineRanker.restore(snapshot, "mlp", CONFIG).n_slates == 0
 
 
 def test_another_checkpoint_resets_the_ranker_and_goes_into_service():
     first, second = (replace(learned(rule, 300), version=name) for rule, name in ((LIKED, "a"), (DISLIKED, "b")))
-    ranker = OnlineRanker(CONFIG, first)
+    ranker = OnlineRanker("mlp", CONFIG, first)
     ranker.learn(some_slates(100, LIKED))
-    same = OnlineRanker.restore(ranker.snapshot(), CONFIG, first)
+    same = OnlineRanker.restore(ranker.snapshot(), "mlp", CONFIG, first)
     assert same.snapshot() == ranker.snapshot()
-    assert OnlineRanker.restore(ranker.snapshot(), CONFIG).snapshot() == ranker.snapshot()
-    assert OnlineRanker.restore(ranker.snapshot(), CONFIG, second, keep=True).snapshot() == ranker.snapshot()
-    other = OnlineRanker.restore(ranker.snapshot(), CONFIG, second)
+    assert OnlineRanker.restore(ranker.snapshot(), "mlp", CONFIG).snapshot() == ranker.snapshot()
+    assert OnlineRanker.restore(ranker.snapshot(), "mlp", CONFIG, second, keep=True).snapshot() == ranker.snapshot()
+    other = OnlineRanker.restore(ranker.snapshot(), "mlp", CONFIG, second)
     assert summary(other.learn([])) == [(ranker.number + 1, False, "b")]
     assert other.learn([]) == []
-    assert OnlineRanker.restore(other.snapshot(), CONFIG, second).learn([]) == []
+    assert OnlineRanker.restore(other.snapshot(), "mlp", CONFIG, second).learn([]) == []
 
 
 @pytest.mark.parametrize("data", [b"", b"\x09", b"\x01", b"\x01\x90"])
 def test_a_snapshot_of_another_format_or_a_damaged_one_is_refused(data: bytes):
     for name in ("ftrl", "mlp"):
         with pytest.raises(ValueError, match="ranker's state"):
-            OnlineRanker.restore(data, replace(CONFIG, name=name))
+            OnlineRanker.restore(data, name, CONFIG)
     with pytest.raises(ValueError, match="ftrl snapshot"):
         restore_learner("ftrl", data)
 
 
 def test_state_is_bounded():
     config = replace(CONFIG, reservoir=50)
-    ranker = OnlineRanker(config)
+    ranker = OnlineRanker("mlp", config)
     ranker.learn(some_slates(400, LIKED))
     size = len(ranker.snapshot())
     ranker.learn(some_slates(1_600, LIKED, seed=1))

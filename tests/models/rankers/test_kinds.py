@@ -8,11 +8,11 @@ from typing import get_args
 import pytest
 import torch
 
+from models.names import Loss
 from models.offline.train import Training, TrainingConfig, train
 from models.offline.walk import WalkConfig
 from models.rankers.checkpoint import load_checkpoint, weights_digest
 from models.rankers.fit import TrainConfig
-from models.rankers.losses import Loss
 from models.rankers.networks import KINDS
 from models.strategy import Strategy
 from tests.models.offline.builders import a_catalog, random_past

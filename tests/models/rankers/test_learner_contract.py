@@ -7,13 +7,12 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from models.names import LEARNERS, LearnerName
+from models.names import LEARNERS, LearnerName, Loss
 from models.numeric.metrics import pairwise_auc
 from models.rankers.checkpoint import CheckpointError
+from models.rankers.config import LearnerConfig
 from models.rankers.inputs import Inputs, Labelled, collate
 from models.rankers.learners import Learner, new_learner, restore_learner
-from models.rankers.losses import Loss
-from models.rankers.network_learner import LearnerConfig
 from models.rankers.served import NetworkRanker
 from tests.models.rankers.builders import (
     Rule,

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.config import ProfileConfig
+from models.events import EventConfig
 from models.messages import Event
 from models.strategy import Strategy
 from models.user.codec import SnapshotError, pack, unpack
-from models.user.profile import Profile, ProfileConfig
+from models.user.profile import Profile
 from models.user.query import Query
 from tests import places
 from tests.states import told_by
@@ -38,7 +40,7 @@ def act(profile: Profile, seed: int, n: int, first: int = 0) -> None:
 
 
 def a_profile(seed: int = 1, n: int = 60, **config: Any) -> Profile:
-    profile = Profile(ProfileConfig(**config))
+    profile = Profile(ProfileConfig(**config), EventConfig())
     act(profile, seed, n)
     return profile
 
@@ -62,7 +64,7 @@ def assert_same(one: Profile, other: Profile) -> None:
 def test_a_restored_profile_packs_alike_and_goes_on_alike(seed: int, n: int):
     profile = a_profile(seed, n)
     data = pack(profile)
-    restored = unpack(data, profile.config)
+    restored = unpack(data, profile.config, EventConfig())
     assert pack(restored) == data
     assert_same(restored, profile)
     act(profile, seed + 1, 20, first=n - 5)
@@ -75,7 +77,7 @@ def test_a_typical_user_takes_less_than_2_kib():
 
 
 def test_a_user_at_every_bound_takes_less_than_8_kib():
-    profile = Profile(ProfileConfig())
+    profile = Profile(ProfileConfig(), EventConfig())
     for i in range(2_000):
         for kind in ("purchase", "impression"):
             event = Event(f"{kind}{i}", "ann", f"{kind}{i}", kind, T0 + i * 60_000)
@@ -85,7 +87,7 @@ def test_a_user_at_every_bound_takes_less_than_8_kib():
 
 def test_interests_survive_a_change_of_half_life():
     profile = a_profile()
-    changed = unpack(pack(profile), ProfileConfig(half_life_moment_ms=60_000, half_life_habit_ms=120_000))
+    changed = unpack(pack(profile), ProfileConfig(half_life_moment_s=60, half_life_habit_s=120), EventConfig())
     expected = told_by(asked(profile)).interests
     for attribute, interest in told_by(asked(changed)).interests.items():
         assert interest == pytest.approx(expected[attribute], rel=1e-4)
@@ -93,7 +95,7 @@ def test_interests_survive_a_change_of_half_life():
 
 def test_the_snapshot_of_the_first_release_still_loads():
     data = GOLDEN.read_bytes()
-    profile = unpack(data, ProfileConfig())
+    profile = unpack(data, ProfileConfig(), EventConfig())
     query = asked(profile)
     told = told_by(query)
     assert (query.n_events, query.n_last_hour, len(query.owned)) == (60, 50, 7)
@@ -106,11 +108,11 @@ def test_the_snapshot_of_the_first_release_still_loads():
 @pytest.mark.parametrize("data", [b"", b"\x02", b"\x01", b"\x01\x90"])
 def test_a_damaged_or_newer_snapshot_is_refused(data: bytes):
     with pytest.raises(SnapshotError, match="profile"):
-        unpack(data, ProfileConfig())
+        unpack(data, ProfileConfig(), EventConfig())
 
 
 def test_a_snapshot_cut_short_is_refused_wherever_it_is_cut():
     data = pack(a_profile())
     for end in range(0, len(data), 7):
         with pytest.raises(SnapshotError):
-            unpack(data[:end], ProfileConfig())
+            unpack(data[:end], ProfileConfig(), EventConfig())

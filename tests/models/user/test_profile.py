@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.config import ProfileConfig
+from models.events import EventConfig
 from models.messages import Event
 from models.numeric.arrays import Hash32s
 from models.numeric.ids import hash64
 from models.strategy import Strategy
-from models.user.profile import EventOutcome, Profile, ProfileConfig
+from models.user.profile import EventOutcome, Profile
 from models.user.query import Query
 from models.user.record import N_INTERESTS
 from tests.states import Told, told_by
@@ -26,7 +28,7 @@ def an_event(event_id: str, at: int = 0, **changes: Any) -> Event:
 
 
 def a_profile(**config: Any) -> Profile:
-    return Profile(ProfileConfig(**config))
+    return Profile(ProfileConfig(**config), EventConfig())
 
 
 def apply(
@@ -113,7 +115,7 @@ def test_recent_items_stand_newest_first_however_they_arrive():
 
 
 def test_interests_are_decayed_to_the_asked_time_at_both_half_lives():
-    profile = a_profile(half_life_moment_ms=MINUTE_MS, half_life_habit_ms=4 * MINUTE_MS)
+    profile = a_profile(half_life_moment_s=60, half_life_habit_s=240)
     apply(profile, an_event("e1", event_type="like"), attributes=(1,))
     assert told(profile, 4 * MINUTE_MS).interests == {1: pytest.approx((0.125, 1.0))}
 
@@ -178,11 +180,11 @@ def test_the_session_ends_with_the_gap():
 
 
 def test_an_idle_user_expires():
-    profile = a_profile(expire_after_ms=100)
+    profile = a_profile(expire_after_s=60)
     apply(profile, an_event("e1"))
-    assert profile.expires_at == T0 + 100
-    assert not profile.expired(T0 + 99)
-    assert profile.expired(T0 + 100)
+    assert profile.expires_at == T0 + MINUTE_MS
+    assert not profile.expired(T0 + MINUTE_MS - 1)
+    assert profile.expired(T0 + MINUTE_MS)
 
 
 def test_a_query_passes_on_what_it_is_given():
@@ -203,8 +205,9 @@ def test_ids_are_kept_while_they_lie_within_the_lateness():
     assert list(profile.event_ids) == [hash64("much later")]
 
 
-def test_a_flood_within_the_lateness_cannot_fill_the_memory_with_ids():
-    profile = a_profile(max_event_ids=32)
+def test_a_flood_within_the_lateness_cannot_fill_the_memory_with_ids(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("models.user.profile.MAX_EVENT_IDS", 32)
+    profile = a_profile()
     for i in range(100):
         apply(profile, an_event(f"e{i}", i))
     assert len(profile.event_ids) == 32
@@ -251,10 +254,13 @@ def test_the_order_of_arrival_within_the_lateness_does_not_matter(plan: list[Any
 @given(PLANS)
 @settings(max_examples=40, deadline=None)
 def test_no_part_outgrows_its_bound(plan: list[Any]):
-    profile = a_profile(max_impressions=2, max_owned=2, max_event_ids=6)
-    for i, (at, item, kind, attributes) in enumerate(plan):
-        apply(profile, an_event(f"e{i}", i * MINUTE_MS + at, item_id=item, event_type=kind), attributes)
-        apply(profile, an_event(f"i{i}", i * MINUTE_MS + at, item_id=f"{i}", event_type="impression"))
+    profile = a_profile(max_owned=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.user.profile.MAX_IMPRESSIONS", 2)
+        patch.setattr("models.user.profile.MAX_EVENT_IDS", 6)
+        for i, (at, item, kind, attributes) in enumerate(plan):
+            apply(profile, an_event(f"e{i}", i * MINUTE_MS + at, item_id=item, event_type=kind), attributes)
+            apply(profile, an_event(f"i{i}", i * MINUTE_MS + at, item_id=f"{i}", event_type="impression"))
     query = asked(profile)
     assert len(query.impressions) <= 2
     assert len(query.owned) <= 2

@@ -2,10 +2,9 @@ from math import log2
 
 import pytest
 
-from models.experiments.judge.journal import MAX_SLATES, OutcomeConfig
+from models.config import OutcomeConfig
+from models.experiments.judge.journal import MAX_SLATES
 from tests.models.experiments.observing import DAY, MINUTE, acts, at, counted, is_exposed, is_shown, metrics_of, sees
-
-BY_EVENTS = OutcomeConfig(impressions="event")
 
 
 def test_an_act_on_a_shown_item_counts_once_of_all_that_were_shown():
@@ -13,34 +12,34 @@ def test_an_act_on_a_shown_item_counts_once_of_all_that_were_shown():
 
 
 def test_an_act_after_the_attribution_window_does_not_count():
-    config = OutcomeConfig(attribution_window_ms=5 * MINUTE)
+    config = OutcomeConfig(attribution_window_s=300)
     assert counted([is_exposed(), is_shown(1, 1), acts(6, 1)], "ctr", config) == [1, 1]
     assert counted([is_exposed(), is_shown(1, 1), acts(6.1, 1)], "ctr", config) == [0, 1]
 
 
 def test_an_act_counts_for_the_newest_slate_that_showed_the_item():
-    config = OutcomeConfig(attribution_window_ms=5 * MINUTE)
+    config = OutcomeConfig(attribution_window_s=300)
     assert counted([is_exposed(), is_shown(0, 1), is_shown(4, 1), acts(8, 1)], "ctr", config) == [1, 2]
 
 
 def test_an_act_counts_for_the_slate_that_the_platform_names():
-    config = OutcomeConfig(attribution_window_ms=5 * MINUTE)
+    config = OutcomeConfig(attribution_window_s=300)
     shown = [is_exposed(), is_shown(0, 1, id=70), is_shown(4, 1, id=80)]
     assert counted([*shown, acts(8, 1, slate=80)], "ctr", config) == [1, 2]
     assert counted([*shown, acts(8, 1, slate=70)], "ctr", config) == [0, 2]
 
 
 def test_with_impression_events_only_what_was_seen_counts_as_shown_and_the_window_starts_there():
-    config = OutcomeConfig(attribution_window_ms=5 * MINUTE, impressions="event")
+    config = OutcomeConfig(attribution_window_s=300)
     begun = [is_exposed(), is_shown(1, 1, 2, 3)]
-    assert counted([*begun, acts(2, 1)], "ctr", config) == [0, 0]
-    assert counted([*begun, sees(8, 1), sees(9, 1), sees(9, 2), acts(10, 1)], "ctr", config) == [1, 2]
+    assert counted([*begun, acts(2, 1)], "ctr", config, "event") == [0, 0]
+    assert counted([*begun, sees(8, 1), sees(9, 1), sees(9, 2), acts(10, 1)], "ctr", config, "event") == [1, 2]
 
 
 def test_an_act_counts_for_the_newest_impression_also_where_it_is_of_an_older_slate():
     slates = [is_exposed(), is_shown(1, 1, id=70, teams=(0,)), is_shown(2, 1, id=80, teams=(1,))]
     seen = [sees(3, 1, slate=80), sees(4, 1, slate=70)]
-    assert counted([*slates, *seen, acts(5, 1)], "preference", BY_EVENTS) == [-1, 1]
+    assert counted([*slates, *seen, acts(5, 1)], "preference", impressions="event") == [-1, 1]
 
 
 def test_an_act_at_the_moment_of_a_slate_caused_it_and_is_not_credited_to_it():
@@ -52,7 +51,7 @@ def test_impression_events_are_ignored_where_the_slate_is_the_impression():
 
 
 def test_an_impression_of_an_item_on_no_slate_is_ignored():
-    assert counted([is_exposed(), is_shown(1, 1), sees(2, 5)], "ctr", BY_EVENTS) == [0, 0]
+    assert counted([is_exposed(), is_shown(1, 1), sees(2, 5)], "ctr", impressions="event") == [0, 0]
 
 
 @pytest.mark.parametrize(("item", "rank"), [(1, 1), (3, 3), (9, 0)])

@@ -1,11 +1,12 @@
 from itertools import pairwise
+from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.experiments.judge.journal import OutcomeConfig
+from models.config import ImpressionKind, OutcomeConfig
 from models.experiments.judge.metrics import INDEX_OF
 from models.experiments.judge.observations import Observation
 from models.experiments.judge.user_metrics import MAX_OPEN, UserMetrics
@@ -24,52 +25,54 @@ OBSERVATIONS: st.SearchStrategy[Observation] = st.one_of(
 )
 
 
-@given(st.lists(OBSERVATIONS, max_size=25), st.randoms(use_true_random=False), st.sampled_from(["slate", "event"]))
-def test_the_order_of_arrival_changes_nothing(observations: list[Observation], random: object, impressions: str):
-    config = OutcomeConfig(impressions=impressions)  # type: ignore[arg-type]
+@given(
+    st.lists(OBSERVATIONS, max_size=25), st.randoms(use_true_random=False), st.sampled_from(get_args(ImpressionKind))
+)
+def test_the_order_of_arrival_changes_nothing(
+    observations: list[Observation], random: object, impressions: ImpressionKind
+):
     # One of each place, since of two observations at one place the first to come counts.
     known = [is_exposed(0), *{(type(o), o.at, o.id): o for o in observations}.values()]
     shuffled = list(known)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert metrics_of(shuffled, config) == metrics_of(known, config)
-    at_once = UserMetrics(config)
+    assert metrics_of(shuffled, impressions=impressions) == metrics_of(known, impressions=impressions)
+    at_once = UserMetrics(OutcomeConfig(), impressions)
     at_once.observe(shuffled)
     change = at_once.change(shuffled)
     assert change is not None
-    assert change.new == list(metrics_of(known, config).values())
+    assert change.new == list(metrics_of(known, impressions=impressions).values())
 
 
 @given(st.lists(OBSERVATIONS, max_size=90), st.integers(0, 89))
 def test_a_packed_user_continues_as_if_never_packed(observations: list[Observation], cut: int):
     config = OutcomeConfig()
-    through, first = UserMetrics(config), UserMetrics(config)
+    through, first = UserMetrics(config, "slate"), UserMetrics(config, "slate")
     resumed = first
     for place, observation in enumerate(observations):
         if place == cut:
-            resumed = UserMetrics(config, first.pack())
+            resumed = UserMetrics(config, "slate", first.pack())
         assert resumed.observe([observation]) == through.observe([observation])
         assert resumed.change([observation]) == through.change([observation])
     assert resumed.pack() == through.pack()
 
 
 def test_a_repeat_is_recognised_and_an_observation_overtaken_by_too_many_is_late():
-    user = UserMetrics(OutcomeConfig())
+    user = UserMetrics(OutcomeConfig(), "slate")
     assert user.observe([acts(1), acts(1)]) == {"repeated": 1}
     assert not user.observe([acts(minute) for minute in range(10, 10 + MAX_OPEN)])
     assert user.observe([acts(0), acts(1), acts(2), acts(10)]) == {"late": 2, "repeated": 1}
 
 
 def test_a_first_exposure_is_never_too_late_and_counts_from_where_it_comes():
-    config = OutcomeConfig()
     overtaken = [acts(minute) for minute in range(1, MAX_OPEN + 11)]
-    change = changes_of([*overtaken, is_exposed(0)], config)[-1]
+    change = changes_of([*overtaken, is_exposed(0)])[-1]
     assert change.new is not None
     assert change.new[INDEX_OF["activity"]] == [MAX_OPEN, 1, 0, 1]  # the ten before may have been the variant's doing
     assert len(changes_of([*overtaken, is_exposed(0), is_exposed(0.5, digest="older")])) == 1
 
 
 def test_the_state_of_a_user_is_bounded():
-    user = UserMetrics(OutcomeConfig())
+    user = UserMetrics(OutcomeConfig(), "slate")
     sizes = []
     for n in range(5 * MAX_OPEN):
         slate = is_shown(n / 100, *(2**62 + n + place for place in range(10)))
@@ -99,7 +102,7 @@ def test_users_in_no_experiment_change_nothing():
 
 
 def test_an_erasure_takes_the_user_out_of_the_arm():
-    user = UserMetrics(OutcomeConfig())
+    user = UserMetrics(OutcomeConfig(), "slate")
     assert user.withdraw() is None
     user.observe([is_exposed()])
     added = user.change([is_exposed()])
@@ -111,7 +114,7 @@ def test_an_erasure_takes_the_user_out_of_the_arm():
 
 def a_user() -> UserMetrics:
     """With a past, settled and open observations, and reported values."""
-    user = UserMetrics(OutcomeConfig())
+    user = UserMetrics(OutcomeConfig(), "slate")
     acted = acts(2, 5, is_rating=True, value=4.0, written_at=9)
     begun = [is_shown(0, 5), acted, is_exposed(3), is_shown(4, 1, 2, novelty=0.5), sees(5, 2), acts(20, 2)]
     observations = [*begun, *(acts(30 + n) for n in range(MAX_OPEN))]
@@ -121,11 +124,11 @@ def a_user() -> UserMetrics:
 
 
 def test_an_old_snapshot_still_loads():
-    user = UserMetrics(OutcomeConfig(), GOLDEN.read_bytes())
+    user = UserMetrics(OutcomeConfig(), "slate", GOLDEN.read_bytes())
     assert user.pack() == a_user().pack()
     assert user.withdraw() == a_user().withdraw()
 
 
 def test_a_state_of_another_format_is_refused():
     with pytest.raises(ValueError, match="format 9"):
-        UserMetrics(OutcomeConfig(), b"\x09")
+        UserMetrics(OutcomeConfig(), "slate", b"\x09")

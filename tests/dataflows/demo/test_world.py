@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.demo.datasets import DatasetError, movielens, side_by_side, split_users
+from dataflows.demo.world import DatasetError, movielens, side_by_side, split_users
 from models.messages import Event, Item
 
 NOW_MS = 1_800_000_000_000
@@ -92,12 +92,12 @@ def test_a_long_gap_is_cut_so_that_others_do_not_fill_it() -> None:
     events = by_time({"short": [60.0 * k for k in range(100)], "paused": [0.0, 1e8]})
 
     def most_between(max_gap_s: float) -> int:
-        places = []
+        distances = []
         for seed in range(20):
             laid = side_by_side(events, 102, NOW_MS, 100.0, seed, max_gap_s)
             first, last = [k for k, event in enumerate(laid) if event.user_id == "paused"]
-            places.append(last - first - 1)
-        return max(places)
+            distances.append(last - first - 1)
+        return max(distances)
 
     assert most_between(1e9) == 100
     assert most_between(60.0) <= 1  # into 60 s fits at most one event that comes every 60 s
@@ -126,7 +126,7 @@ def test_no_events_make_no_stream() -> None:
 
 
 @given(events=some_histories, share=st.floats(0, 1), salt=st.text(max_size=5))
-def test_a_split_parts_users_never_a_user(events: list[Event], share: float, salt: str) -> None:
+def test_a_user_is_never_on_both_sides_of_a_split(events: list[Event], share: float, salt: str) -> None:
     train, stream = split_users(events, share, salt)
     assert not {event.user_id for event in train} & {event.user_id for event in stream}
     assert sorted(e.event_id for e in train + stream) == sorted(e.event_id for e in events)
@@ -148,7 +148,7 @@ def test_the_share_is_that_of_the_users() -> None:
     assert split_users(events, 1.0, "demo") == ([], events)
 
 
-def test_another_salt_parts_other_users() -> None:
+def test_another_salt_splits_other_users() -> None:
     events = one_after_another(n_users=100, n_each=1)
     assert split_users(events, 0.5, "a") != split_users(events, 0.5, "b")
 

@@ -1,10 +1,14 @@
-"""The rows of `model-updates` that are rankers': taken out of what a table is given, and loaded."""
+"""Records of `catalog` and `model-updates` as an item table takes them, wherever they come from."""
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from typing import TypeAlias
 
+from dataflows.codecs import KeyedDecoder
 from dataflows.records import Record
+from models.items import ItemTable
+from models.messages import DeadLetter, Item
 from models.online.registry import PREFIX, VersionRegistry
 from models.rankers.checkpoint import Checkpoint, CheckpointError
 
@@ -14,8 +18,35 @@ NewRanker: TypeAlias = tuple[str, Checkpoint | None]
 log = logging.getLogger(__name__)
 
 
+class CatalogRows:
+    """Applies entries of the catalog to a table.
+
+    Parameters
+    ----------
+    decode : bad entries are only counted here, `learn` writes their dead letters.
+    """
+
+    def __init__(self, table: ItemTable, decode: KeyedDecoder[Item], counts: Counter[str]) -> None:
+        self._table = table
+        self._decode = decode
+        self._counts = counts
+
+    def apply(self, records: Sequence[Record]) -> None:
+        """Apply records in their order: of an item that is there twice, the later one."""
+        latest: dict[str, Item | None] = {}
+        for entry in self._decode(list(records)):
+            if isinstance(entry, DeadLetter):
+                self._counts[entry.reason] += 1
+            else:
+                latest[entry[0]] = entry[1]
+        self._table.apply_items(
+            [item for item in latest.values() if item is not None],
+            [item_id for item_id, item in latest.items() if item is None],
+        )
+
+
 class RankerRows:
-    """Puts versions together as their rows come.
+    """Takes the rows of rankers out of `model-updates`, and puts versions together as their rows come.
 
     Parameters
     ----------

@@ -1,0 +1,80 @@
+"""How every consumer is set up, and what is made of the messages that it gives."""
+
+import time
+from typing import Literal
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from dataflows.kafka.admin import Client
+from dataflows.records import Record
+
+NO_LEADER = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.REPLICA_NOT_AVAILABLE)
+"""What a cluster answers while a partition is made or moves."""
+PARTITION_END = KafkaError._PARTITION_EOF  # noqa: SLF001
+"""What a consumer reports in place of a message where it has read a partition to its end."""
+HARMLESS = (PARTITION_END, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT)  # noqa: SLF001
+"""An end, and what a client reports while it reconnects by itself."""
+
+
+def new_consumer(
+    client: Client, group: str, *, reset: Literal["earliest", "error"] = "earliest", committed_only: bool = True
+) -> Consumer:
+    """Build a consumer whose partitions are assigned by hand; it commits nothing by itself and reports ends.
+
+    Parameters
+    ----------
+    client : librdkafka options; they may hold secrets.
+    group : under which the cluster knows it, and to which offsets can be committed.
+    reset : where to go on from an offset that the log does not hold; `error` reports it instead.
+    committed_only : leave out aborted transactions, whatever `client` says of the isolation level.
+    """
+    options = {
+        **client,
+        "group.id": group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "enable.partition.eof": True,
+        "auto.offset.reset": reset,
+    }
+    if committed_only:
+        options["isolation.level"] = "read_committed"
+    return Consumer(options)
+
+
+def bounds_of(consumer: Consumer, topic: str, partition: int, timeout_s: float = 30.0) -> tuple[int, int]:
+    """Return a partition's first offset and the one after its last.
+
+    A partition that was just made, or moves between brokers, has no leader for a moment: then it asks again.
+
+    Raises
+    ------
+    KafkaException : no leader answered in time.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            first, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout_s)
+        except KafkaException as failure:
+            if failure.args[0].code() not in NO_LEADER or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return first, end
+
+
+def record_of(message: Message) -> Record:
+    """Take what the flows need of a message."""
+    return Record(
+        message.partition() or 0, message.offset() or 0, message.timestamp()[1], message.key(), message.value()
+    )
+
+
+def raise_unless_harmless(error: KafkaError) -> None:
+    """Raise what a consumer reported in place of a message, unless nothing is wrong or it recovers by itself.
+
+    Raises
+    ------
+    KafkaException : with that error.
+    """
+    if not error.retriable() and error.code() not in HARMLESS:
+        raise KafkaException(error)

@@ -1,0 +1,89 @@
+"""Plain values as the core's own types: what is wrong is named with its path and a remedy."""
+
+import reprlib
+from collections.abc import Iterable
+from dataclasses import is_dataclass
+from difflib import get_close_matches
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from models.experiments.assign.declaration import DeclarationError, Step
+
+
+def check(data: object, kind: Any, path: tuple[Step, ...] = (), *, strict: bool = True) -> None:
+    """Look whether plain values make a `kind`, as `msgspec.convert` takes them.
+
+    Parameters
+    ----------
+    path : of `data` in what it was read from.
+    strict : False takes text for the numbers and truth values that it spells.
+
+    Raises
+    ------
+    DeclarationError : with the path of the part at fault.
+    """
+    # The parts come first: what they let pass and still fails is at fault itself, so its path is exact.
+    for step, part, part_kind in _parts(data, kind, path):
+        check(part, part_kind, (*path, step), strict=strict)
+    try:
+        msgspec.convert(data, kind, strict=strict)
+    except msgspec.ValidationError as error:
+        rule = error.__cause__
+        if isinstance(rule, ValueError):
+            raise DeclarationError(str(rule), (*path, *getattr(rule, "path", ()))) from None
+        raise DeclarationError(_with_remedy(str(error), data, kind), path) from None
+
+
+def name_of(path: tuple[Step, ...]) -> str:
+    """Write a path as it is written in code, `experiments[0].name: `; nothing for an empty one."""
+    name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
+    return f"{name}: " if name else ""
+
+
+def _suggest(word: object, known: Iterable[str]) -> str:
+    """Name the known word that is nearest to one that is unknown; where none is near, all of them."""
+    close = get_close_matches(str(word), known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+
+
+def _parts(data: object, kind: Any, path: tuple[Step, ...]) -> list[tuple[Step, object, Any]]:
+    """List the parts of a value with their declared types, refusing keys that are not declared."""
+    kind = _bare(kind)
+    if isinstance(data, list) and get_origin(kind) in (list, tuple):
+        return [(place, part, get_args(kind)[0]) for place, part in enumerate(data)]
+    if not isinstance(data, dict):
+        return []
+    known: dict[str, Any]
+    if is_dataclass(kind):
+        known = get_type_hints(kind, include_extras=True)
+    elif get_origin(kind) is dict:
+        key_kind, value_kind = get_args(kind)
+        known = dict.fromkeys(get_args(key_kind) if get_origin(key_kind) is Literal else data, value_kind)
+    else:
+        return []
+    for key in data:
+        if key not in known:
+            raise DeclarationError(f"unknown key: {_suggest(key, known)}", (*path, key))
+    return [(key, part, known[key]) for key, part in data.items()]
+
+
+def _bare(kind: Any) -> Any:
+    """Take away `Annotated` and `| None`."""
+    if get_origin(kind) is Annotated:
+        return _bare(get_args(kind)[0])
+    required = [option for option in get_args(kind) if option is not NoneType]
+    return _bare(required[0]) if NoneType in get_args(kind) and len(required) == 1 else kind
+
+
+def _with_remedy(text: str, data: object, kind: Any) -> str:
+    if data is None:
+        return f"{text}: give it a value or leave the key out"
+    if text.startswith("Object missing"):
+        return f"{text}: add it"
+    if text.startswith("Expected `str`, got"):
+        return f"{text} ({reprlib.repr(data)}): put it in quotes"
+    if get_origin(_bare(kind)) is Literal:
+        return f"{text}: {_suggest(data, get_args(_bare(kind)))}"
+    return f"{text}, not {reprlib.repr(data)}: change the value"

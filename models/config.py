@@ -1,0 +1,146 @@
+"""How the core works, as its settings say: each class is a section of the settings, with the names of its variables.
+
+Durations are in seconds, as people write them; the derived `*_ms` are what events are measured by. What a section
+leaves out has the default that stands here and nowhere else.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta
+
+from models.rankers.config import LearnerConfig
+
+DAY_S = 86_400
+MAX_WINDOW_S = DAY_S
+"""Longest attribution window: slates are kept for twice as long."""
+
+Count: TypeAlias = Annotated[int, Meta(ge=1)]
+Seconds: TypeAlias = Annotated[int, Meta(ge=1)]
+Window: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_WINDOW_S)]
+ImpressionKind: TypeAlias = Literal["slate", "event"]
+
+
+def in_ms(seconds: str) -> cached_property[int]:
+    """Derive milliseconds from the field `seconds`, once an object: so the classes below keep their `__dict__`."""
+    return cached_property(lambda config: 1_000 * int(getattr(config, seconds)))
+
+
+@dataclass(frozen=True)
+class ProfileConfig:
+    """Windows and interest profiles, the same for all users."""
+
+    session_gap_s: Seconds = 1_800
+    """The longest pause inside a session that the platform did not name."""
+    lateness_s: Annotated[int, Meta(ge=0)] = 600
+    """Allowed lateness: an event older than its user's newest by more than this is a dead letter."""
+    half_life_moment_s: Seconds = 1_800
+    """Half-life of what a user is after now."""
+    half_life_habit_s: Seconds = 14 * DAY_S
+    """Half-life of what a user likes by habit, and of the mean price."""
+    half_life_impressions_s: Seconds = DAY_S
+    """Half-life of what was shown without a reaction; it says how long an item rests that was shown too often."""
+    expire_after_s: Annotated[int, Meta(ge=60)] = 90 * DAY_S
+    """A user idle for longer is forgotten."""
+    max_owned: Annotated[int, Meta(ge=1, le=65_536)] = 256
+    """Items kept that a user has, some 9 bytes each: the newest. What an item requires and excludes goes by them."""
+    max_events_per_5_min: Count = 300
+    """Whoever acts faster is a bot: counted, but without a slate and a say in the tables."""
+
+    session_gap_ms = in_ms("session_gap_s")
+    lateness_ms = in_ms("lateness_s")
+    half_life_moment_ms = in_ms("half_life_moment_s")
+    half_life_habit_ms = in_ms("half_life_habit_s")
+    half_life_impressions_ms = in_ms("half_life_impressions_s")
+    expire_after_ms = in_ms("expire_after_s")
+
+
+@dataclass(frozen=True)
+class ItemSideConfig:
+    """How the item tables are learned."""
+
+    shards: Annotated[int, Meta(ge=1, le=1_024)] = 64
+    """State keys of the item tables; fixed once a recovery store exists."""
+    sessions: Annotated[int, Meta(ge=1, le=1 << 22)] = 1 << 18
+    """Users whose newest session is kept for session kNN, some 170 bytes each in every recommend process. With a
+    twentieth as many users, one in forty is lost to a shared place."""
+    half_life_short_s: Seconds = DAY_S
+    """Half-life of trends."""
+    half_life_long_s: Seconds = 14 * DAY_S
+    """Half-life of an item's popularity and of what follows it."""
+    min_users: Count = 1
+    """An item trends in a segment only once so many distinct users of the segment have acted on it."""
+
+    half_life_short_ms = in_ms("half_life_short_s")
+    half_life_long_ms = in_ms("half_life_long_s")
+
+
+@dataclass(frozen=True)
+class AttributionConfig:
+    """Which feedback is a slate's, for the rankers that learn from it."""
+
+    impressions: ImpressionKind = "slate"
+    """`slate`: an item was shown when its slate was made; `event`: when an `impression` event says so. Experiments are
+    judged by the same."""
+    window_s: Window = 1_800
+    """Seconds after its impression for which an item's feedback counts; slates are kept for twice a day."""
+    windows_s: dict[str, Window] = field(default_factory=dict)
+    """The same for some event types: `{"purchase": 86400}`. A slate is decided when the longest has closed."""
+    wait_s: Annotated[int, Meta(ge=0, le=MAX_WINDOW_S)] = 600
+    """Longest time from a slate to its `impression` events."""
+    lateness_s: Annotated[int, Meta(ge=0)] = 600
+    """Seconds for which a slate whose windows have closed waits for what comes late."""
+    max_slates: Annotated[int, Meta(ge=1, le=1_024)] = 128
+    """Slates of a user that wait at a time; more are given up, the oldest first, and counted. A replay that reads
+    slates ahead of events needs room for them."""
+
+    def window_ms_of(self, event_type: str) -> int:
+        """Return how long feedback of a type counts, in milliseconds."""
+        return 1_000 * self.windows_s.get(event_type, self.window_s)
+
+    wait_ms = in_ms("wait_s")
+
+    @cached_property
+    def closes_after_ms(self) -> int:
+        """How long after it was made a slate is decided, in milliseconds."""
+        longest_s = max(self.window_s, *self.windows_s.values(), 0)
+        return 1_000 * (longest_s + self.lateness_s + (self.wait_s if self.impressions == "event" else 0))
+
+
+@dataclass(frozen=True)
+class OnlineConfig(LearnerConfig):
+    """How a ranker learns from the stream."""
+
+    batch_size: Count = 32
+    """Slates a step."""
+    reservoir: Count = 1_024
+    """Old slates that are kept to be learned again."""
+    rehearsed: Annotated[float, Meta(ge=0)] = 1.0
+    """Old slates a new one in each step."""
+    publish_every: Count = 8
+    """Steps from one decision about a new version to the next."""
+    guard_slates: Count = 512
+    """Newest slates on which a new version has to be better than the one in service."""
+    min_judged: Count = 64
+    """Slates with a positive and a negative below which nothing is decided."""
+    margin: Annotated[float, Meta(ge=0)] = 1.0
+    """Standard errors by which the mean of the paired differences has to be above 0, to be better."""
+
+    @property
+    def learner(self) -> LearnerConfig:
+        """The part that is the network's own: it goes into the ranker's snapshot."""
+        return LearnerConfig(self.loss, self.learning_rate, self.fine_tune, self.device)
+
+
+@dataclass(frozen=True)
+class OutcomeConfig:
+    """How outcomes are counted; what an experiment is judged by stands in its declaration."""
+
+    attribution_window_s: Seconds = DAY_S
+    """An act counts for an item that was shown no longer ago."""
+    retention_s: Annotated[int, Meta(ge=DAY_S)] = 7 * DAY_S
+    """Who acts again between a day and this long after the exposure has come back."""
+
+    attribution_window_ms = in_ms("attribution_window_s")
+    retention_ms = in_ms("retention_s")

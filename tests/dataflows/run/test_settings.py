@@ -1,0 +1,224 @@
+"""What can be set, as whoever runs Eddy has it in their environment: names, defaults and bounds are a contract."""
+
+import os
+
+import pytest
+
+from dataflows.cli.setting_list import all_settings
+from dataflows.run.settings import Settings, SettingsError, load, variables
+from models.items.sessions import MAX_SESSIONS
+
+DEFAULTS = {
+    "EDDY_PRESET": "",
+    "EDDY_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:9092",
+    "EDDY_KAFKA__SECURITY_PROTOCOL": "plaintext",
+    "EDDY_KAFKA__SASL_MECHANISM": "",
+    "EDDY_KAFKA__SASL_USERNAME": "",
+    "EDDY_KAFKA__SASL_PASSWORD": "",
+    "EDDY_KAFKA__SSL_CA_LOCATION": "",
+    "EDDY_KAFKA__SSL_CERTIFICATE_LOCATION": "",
+    "EDDY_KAFKA__SSL_KEY_LOCATION": "",
+    "EDDY_KAFKA__SSL_KEY_PASSWORD": "",
+    "EDDY_KAFKA__START": "earliest",
+    "EDDY_KAFKA__LOST_OFFSETS": "fail",
+    "EDDY_KAFKA__OPTIONS": "{}",
+    "EDDY_KAFKA__CONSUMER_OPTIONS": "{}",
+    "EDDY_KAFKA__PRODUCER_OPTIONS": "{}",
+    "EDDY_TOPICS__PREFIX": "",
+    "EDDY_TOPICS__FOLDER": "",
+    "EDDY_TOPICS__PARTITIONS": "4",
+    "EDDY_TOPICS__REPLICATION": "1",
+    "EDDY_RECOVERY__FOLDER": "",
+    "EDDY_RECOVERY__EPOCH_INTERVAL_S": "5",
+    "EDDY_RECOVERY__LEARN_EPOCH_INTERVAL_S": "10",
+    "EDDY_RECOVERY__PARTITIONS": "8",
+    "EDDY_CLUSTER__ADDRESSES": "",
+    "EDDY_CLUSTER__PROCESS_ID": "0",
+    "EDDY_HTTP__HOST": "127.0.0.1",
+    "EDDY_HTTP__PORT": "8080",
+    "EDDY_HTTP__ENABLED": "true",
+    "EDDY_EVENTS__WEIGHTS": (
+        '{"impression":0.0,"view":1.0,"click":1.0,"dwell":0.5,"like":2.0,"share":2.0,"rating":1.0,'
+        '"cart":3.0,"purchase":5.0,"dislike":-1.0}'
+    ),
+    "EDDY_EVENTS__OWNING_TYPES": '["purchase"]',
+    "EDDY_EVENTS__TRIGGERS": "",
+    "EDDY_EVENTS__CONFLATE": "1",
+    "EDDY_EVENTS__SEGMENT_FIELDS": '["device","daypart"]',
+    "EDDY_EVENTS__TEXT_FIELD": "",
+    "EDDY_EVENTS__MAX_BYTES": "65536",
+    "EDDY_EVENTS__MAX_FUTURE_S": "300",
+    "EDDY_PROFILE__SESSION_GAP_S": "1800",
+    "EDDY_PROFILE__LATENESS_S": "600",
+    "EDDY_PROFILE__HALF_LIFE_MOMENT_S": "1800",
+    "EDDY_PROFILE__HALF_LIFE_HABIT_S": "1209600",
+    "EDDY_PROFILE__HALF_LIFE_IMPRESSIONS_S": "86400",
+    "EDDY_PROFILE__EXPIRE_AFTER_S": "7776000",
+    "EDDY_PROFILE__MAX_OWNED": "256",
+    "EDDY_PROFILE__MAX_EVENTS_PER_5_MIN": "300",
+    "EDDY_LEARN__SHARDS": "64",
+    "EDDY_LEARN__PUBLISH_EVERY_S": "1.0",
+    "EDDY_LEARN__MAX_ROWS_PER_PUBLISH": "2000",
+    "EDDY_LEARN__SESSIONS": "262144",
+    "EDDY_LEARN__HALF_LIFE_SHORT_S": "86400",
+    "EDDY_LEARN__HALF_LIFE_LONG_S": "1209600",
+    "EDDY_LEARN__MIN_USERS": "1",
+    "EDDY_LEARN__TEXT": "hashed",
+    "EDDY_EVALUATE__GOAL": "ctr",
+    "EDDY_EVALUATE__ATTRIBUTION_WINDOW_S": "86400",
+    "EDDY_EVALUATE__ALIGNMENT_S": "60",
+    "EDDY_EVALUATE__RETENTION_S": "604800",
+    "EDDY_EVALUATE__PUBLISH_EVERY_S": "10.0",
+    "EDDY_EVALUATE__MAX_SLATE_BYTES": "1000000",
+    "EDDY_ATTRIBUTION__IMPRESSIONS": "slate",
+    "EDDY_ATTRIBUTION__WINDOW_S": "1800",
+    "EDDY_ATTRIBUTION__WINDOWS_S": "{}",
+    "EDDY_ATTRIBUTION__WAIT_S": "600",
+    "EDDY_ATTRIBUTION__LATENESS_S": "600",
+    "EDDY_ATTRIBUTION__MAX_SLATES": "128",
+    "EDDY_RANKER__NAME": "none",
+    "EDDY_RANKER__PER_ARM": "false",
+    "EDDY_RANKER__LOSS": "cross_entropy",
+    "EDDY_RANKER__LEARNING_RATE": "0.001",
+    "EDDY_RANKER__FINE_TUNE": "all",
+    "EDDY_RANKER__DEVICE": "cpu",
+    "EDDY_RANKER__BATCH_SIZE": "32",
+    "EDDY_RANKER__RESERVOIR": "1024",
+    "EDDY_RANKER__REHEARSED": "1.0",
+    "EDDY_RANKER__PUBLISH_EVERY": "8",
+    "EDDY_RANKER__GUARD_SLATES": "512",
+    "EDDY_RANKER__MIN_JUDGED": "64",
+    "EDDY_RANKER__MARGIN": "1.0",
+    "EDDY_STRATEGY__SOURCES": (
+        '{"session_knn":1.0,"sequential_rules":0.5,"covisitation":0.3,"two_step_rules":0.5,'
+        '"revisits":0.3,"content":0.3,"trending":0.1}'
+    ),
+    "EDDY_STRATEGY__RANKER": "blend",
+    "EDDY_STRATEGY__N_CANDIDATES": "100",
+    "EDDY_STRATEGY__N_ITEMS": "10",
+    "EDDY_STRATEGY__DIVERSITY": "0.15",
+    "EDDY_STRATEGY__EXPLORATION_SLOTS": "1",
+    "EDDY_STRATEGY__EXPLORATION_TEMPERATURE": "1.0",
+    "EDDY_STRATEGY__MAX_PER_CATEGORY": "5",
+    "EDDY_STRATEGY__ALLOW_SEEN": "false",
+    "EDDY_STRATEGY__ALLOW_CURRENT": "false",
+    "EDDY_STRATEGY__ALLOW_OWNED": "false",
+    "EDDY_STRATEGY__MAX_IMPRESSIONS": "5",
+    "EDDY_EXPERIMENTS_FILE": "",
+    "EDDY_CHECKPOINT": "",
+    "EDDY_THREADS": "0",
+    "EDDY_DELIVERY": "transactional",
+    "EDDY_WATCHDOG_S": "300.0",
+    "EDDY_LOG_LEVEL": "info",
+}
+"""Every variable, and its default as it is written in the environment."""
+
+OUT_OF_RANGE = """
+EDDY_TOPICS__PARTITIONS=0 EDDY_TOPICS__PARTITIONS=1025 EDDY_TOPICS__REPLICATION=0 EDDY_TOPICS__REPLICATION=17
+EDDY_RECOVERY__EPOCH_INTERVAL_S=-1 EDDY_RECOVERY__LEARN_EPOCH_INTERVAL_S=-1 EDDY_RECOVERY__PARTITIONS=0
+EDDY_RECOVERY__PARTITIONS=4097 EDDY_CLUSTER__PROCESS_ID=-1 EDDY_HTTP__PORT=-1 EDDY_HTTP__PORT=65536
+EDDY_EVENTS__CONFLATE=0 EDDY_EVENTS__MAX_BYTES=255 EDDY_EVENTS__MAX_FUTURE_S=-1
+EDDY_PROFILE__SESSION_GAP_S=0 EDDY_PROFILE__LATENESS_S=-1 EDDY_PROFILE__HALF_LIFE_MOMENT_S=0
+EDDY_PROFILE__HALF_LIFE_HABIT_S=0 EDDY_PROFILE__HALF_LIFE_IMPRESSIONS_S=0 EDDY_PROFILE__EXPIRE_AFTER_S=59
+EDDY_PROFILE__MAX_OWNED=0 EDDY_PROFILE__MAX_OWNED=65537 EDDY_PROFILE__MAX_EVENTS_PER_5_MIN=0
+EDDY_LEARN__SHARDS=0 EDDY_LEARN__SHARDS=1025 EDDY_LEARN__PUBLISH_EVERY_S=0 EDDY_LEARN__MAX_ROWS_PER_PUBLISH=0
+EDDY_LEARN__SESSIONS=0 EDDY_LEARN__SESSIONS=4194305 EDDY_LEARN__HALF_LIFE_SHORT_S=0 EDDY_LEARN__HALF_LIFE_LONG_S=0
+EDDY_LEARN__MIN_USERS=0 EDDY_LEARN__TEXT=spoken
+EDDY_EVALUATE__GOAL=joy EDDY_EVALUATE__ATTRIBUTION_WINDOW_S=0 EDDY_EVALUATE__ALIGNMENT_S=-1
+EDDY_EVALUATE__RETENTION_S=86399 EDDY_EVALUATE__PUBLISH_EVERY_S=0 EDDY_EVALUATE__MAX_SLATE_BYTES=1023
+EDDY_ATTRIBUTION__IMPRESSIONS=guess EDDY_ATTRIBUTION__WINDOW_S=0 EDDY_ATTRIBUTION__WINDOW_S=86401
+EDDY_ATTRIBUTION__WINDOWS_S={"purchase":86401} EDDY_ATTRIBUTION__WINDOWS_S={"purchase":0}
+EDDY_ATTRIBUTION__WAIT_S=-1 EDDY_ATTRIBUTION__WAIT_S=86401 EDDY_ATTRIBUTION__LATENESS_S=-1
+EDDY_ATTRIBUTION__MAX_SLATES=0 EDDY_ATTRIBUTION__MAX_SLATES=1025
+EDDY_RANKER__NAME=oracle EDDY_RANKER__LOSS=hinge EDDY_RANKER__LEARNING_RATE=0 EDDY_RANKER__FINE_TUNE=some
+EDDY_RANKER__BATCH_SIZE=0 EDDY_RANKER__RESERVOIR=0 EDDY_RANKER__REHEARSED=-0.1 EDDY_RANKER__PUBLISH_EVERY=0
+EDDY_RANKER__GUARD_SLATES=0 EDDY_RANKER__MIN_JUDGED=0 EDDY_RANKER__MARGIN=-0.1
+EDDY_STRATEGY__N_ITEMS=0 EDDY_STRATEGY__SOURCES={"trending":-1}
+EDDY_THREADS=-1 EDDY_THREADS=65 EDDY_DELIVERY=pigeon EDDY_WATCHDOG_S=-1 EDDY_LOG_LEVEL=loud
+"""
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("EDDY_")]:
+        monkeypatch.delenv(name)
+
+
+def test_every_variable_keeps_its_name_and_its_default() -> None:
+    assert {setting.variable: setting.default for setting in all_settings()} == DEFAULTS
+    assert sorted(variables()) == sorted(DEFAULTS)
+
+
+def test_an_environment_that_says_every_default_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in DEFAULTS.items():
+        monkeypatch.setenv(name, value)
+    assert load() == Settings()
+
+
+@pytest.mark.parametrize("assignment", OUT_OF_RANGE.split())
+def test_a_value_out_of_range_is_refused_with_the_variable_s_name(
+    monkeypatch: pytest.MonkeyPatch, assignment: str
+) -> None:
+    name, _, value = assignment.partition("=")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=rf"^{name}: "):
+        load()
+
+
+def test_the_most_sessions_that_can_be_set_are_what_a_table_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDDY_LEARN__SESSIONS", str(MAX_SESSIONS))
+    assert load().learn.sessions == MAX_SESSIONS == 4_194_304
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("EDDY_PROFILE__LATENESS_S", "5s", "EDDY_PROFILE__LATENESS_S: Expected `int`, got `str`, not '5s'"),
+        ("EDDY_PROFILE__LATENES_S", "5", "unknown setting EDDY_PROFILE__LATENES_S: did you mean EDDY_PROFILE__LATEN"),
+        ("EDDY_KAFKA__STRAT", "latest", "unknown setting EDDY_KAFKA__STRAT: did you mean EDDY_KAFKA__START?"),
+        ("EDDY_WATCHDOG", "5", "unknown setting EDDY_WATCHDOG: did you mean EDDY_WATCHDOG_S?"),
+        ("EDDY_BIRTHDAY", "5", "unknown setting EDDY_BIRTHDAY: see `eddy doctor --settings` for all names"),
+        ("EDDY_RANKER__LOSS", "soft", "EDDY_RANKER__LOSS: Invalid enum value 'soft': did you mean 'softmax'?"),
+        ("EDDY_EVENTS__WEIGHTS", '{"view": "much"}', "EDDY_EVENTS__WEIGHTS: view: Expected `float`, got `str`"),
+        ("EDDY_EVENTS__WEIGHTS", '{"view": 1', "EDDY_EVENTS__WEIGHTS: Input data was truncated: give it as JSON"),
+        ("EDDY_STRATEGY__SOURCES", '{"trending": 0}', "EDDY_STRATEGY: no source has a weight above 0"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_with_the_variable_and_a_remedy(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as error:
+        load()
+    assert str(error.value).startswith(told)
+
+
+def test_all_that_is_wrong_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = {"EDDY_PROFILE__LATENESS_S": "-1", "EDDY_PROFILE__MAX_OWNED": "0", "EDDY_HTTP__PORT": "many"}
+    for name, value in wrong.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as error:
+        load()
+    assert all(f"{name}: " in str(error.value) for name in wrong)
+
+
+def test_lists_and_tables_are_read_as_json_and_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDDY_EVENTS__TRIGGERS", '["click", "view"]')
+    monkeypatch.setenv("EDDY_EVENTS__SEGMENT_FIELDS", "[]")
+    monkeypatch.setenv("EDDY_ATTRIBUTION__WINDOWS_S__PURCHASE", "86400")
+    loaded = load()
+    assert loaded.events.triggers == {"click", "view"}
+    assert loaded.events.segment_fields == ()
+    assert loaded.attribution.windows_s == {"purchase": 86_400}
+
+
+def test_durations_are_said_in_seconds_and_measured_in_milliseconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDDY_PROFILE__SESSION_GAP_S", "60")
+    monkeypatch.setenv("EDDY_LEARN__HALF_LIFE_SHORT_S", "120")
+    monkeypatch.setenv("EDDY_ATTRIBUTION__WINDOWS_S", '{"purchase": 3600}')
+    loaded = load()
+    assert loaded.profile.session_gap_ms == 60_000
+    assert loaded.learn.half_life_short_ms == 120_000
+    assert loaded.attribution.window_ms_of("purchase") == 3_600_000
+    assert loaded.attribution.window_ms_of("click") == 1_800_000
+    assert loaded.attribution.closes_after_ms == 4_200_000

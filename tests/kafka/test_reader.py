@@ -1,0 +1,152 @@
+"""Reading whole topics, on this thread and on another."""
+
+import threading
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from dataflows.demo.broker_process import free_port
+from dataflows.kafka.admin import TopicError, UnreachableError
+from dataflows.kafka.reader import Batch, Follower, KafkaReader, ReadError, scan
+from dataflows.kafka.writer import KafkaWriter
+from dataflows.records import Record
+
+MakeTopics = Callable[..., str]
+WAIT_S = 30
+
+
+def write(broker: str, topic: str, values: range) -> None:
+    writer = KafkaWriter({"bootstrap.servers": broker}, topic)
+    for value in values:
+        writer.write(f"u{value % 7}", f"{value}".encode())
+    writer.flush()
+
+
+def values_of(batches: list[Batch]) -> list[int]:
+    return [int(record.value or b"") for batch in batches for record in batch.records]
+
+
+class ScriptedReader:
+    """Gives the batches of a script, then what ends it; complete after `n_first` of them."""
+
+    def __init__(self, script: list[Batch], end: Exception | None = None, n_first: int = 0) -> None:
+        self._script = list(script)
+        self._end = end
+        self._n_left = n_first
+        self.closed = threading.Event()
+
+    @property
+    def complete(self) -> bool:
+        return self._n_left <= 0
+
+    def poll(self, _timeout_s: float) -> list[Batch]:
+        self._n_left -= 1
+        if self._script:
+            return [self._script.pop(0)]
+        if self._end is not None:
+            raise self._end
+        return []
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def a_batch(*values: int) -> Batch:
+    return Batch("t", 0, [Record(0, value, 1, None, f"{value}".encode()) for value in values])
+
+
+def test_a_follower_is_complete_once_it_has_handed_over_what_there_was_at_the_start() -> None:
+    taken: list[int] = []
+    reader = ScriptedReader([a_batch(1), a_batch(2, 3)], n_first=2)
+    follower = Follower(cast("KafkaReader", reader), lambda batches: taken.extend(values_of(batches)), "test")
+    assert follower.wait_until_complete(WAIT_S)
+    assert taken == [1, 2, 3]
+    follower.close()
+    assert reader.closed.wait(WAIT_S)
+
+
+@pytest.mark.parametrize("failure", [ReadError("t: cannot be read"), ZeroDivisionError()])
+def test_what_ends_a_followers_thread_is_raised_to_whoever_waits_and_at_each_check(failure: Exception) -> None:
+    failures: list[Exception] = []
+    reader = ScriptedReader([a_batch(1)], end=failure, n_first=9)
+    follower = Follower(cast("KafkaReader", reader), lambda _batches: None, "test", failures.append)
+    for look in (follower.wait_until_complete, follower.check):
+        with pytest.raises(type(failure)):
+            look()
+    assert failures == [failure]
+    assert reader.closed.wait(WAIT_S)
+
+
+def test_what_fails_while_batches_are_taken_ends_the_follower_too() -> None:
+    def refuse(_batches: list[Batch]) -> None:
+        raise ZeroDivisionError
+
+    follower = Follower(cast("KafkaReader", ScriptedReader([a_batch(1)])), refuse, "test")
+    with pytest.raises(ZeroDivisionError):
+        follower.wait_until_complete(WAIT_S)
+
+
+def test_without_a_broker_nothing_is_read() -> None:
+    with pytest.raises(UnreachableError):
+        KafkaReader({"bootstrap.servers": f"127.0.0.1:{free_port()}", "socket.timeout.ms": 1_000}, ["events"])
+
+
+@pytest.mark.kafka
+def test_a_topic_that_does_not_exist_is_an_error(broker: str) -> None:
+    with pytest.raises(TopicError, match="eddy topics create"):
+        list(scan({"bootstrap.servers": broker}, "no-such-topic"))
+
+
+@pytest.mark.kafka
+def test_a_scan_ends_where_the_topic_ended_when_it_began(broker: str, topics: MakeTopics) -> None:
+    topic = f"{topics(partitions=3)}events"
+    write(broker, topic, range(100))
+    found = scan({"bootstrap.servers": broker}, topic)
+    first = next(found)
+    write(broker, topic, range(100, 200))
+    assert sorted(int(record.value or b"") for record in (first, *found)) == list(range(100))
+    assert list(scan({"bootstrap.servers": broker}, f"{topic.removesuffix('events')}requests")) == []
+
+
+@pytest.mark.kafka
+def test_a_reader_that_starts_at_the_end_gives_only_what_is_written_later(broker: str, topics: MakeTopics) -> None:
+    topic = f"{topics(partitions=2)}events"
+    write(broker, topic, range(10))
+    reader = KafkaReader({"bootstrap.servers": broker}, [topic], start="latest")
+    try:
+        assert reader.complete
+        write(broker, topic, range(10, 20))
+        found: list[int] = []
+        for _ in range(10 * WAIT_S):
+            found += values_of(reader.poll(0.1))
+            if len(found) >= 10:
+                break
+        assert sorted(found) == list(range(10, 20))
+    finally:
+        reader.close()
+
+
+@pytest.mark.kafka
+def test_a_follower_gives_what_there_was_and_then_what_comes(broker: str, topics: MakeTopics) -> None:
+    prefix = topics(partitions=2)
+    write(broker, f"{prefix}events", range(50))
+    taken: list[int] = []
+    arrived = threading.Event()
+
+    def take(batches: list[Batch]) -> None:
+        taken.extend(values_of(batches))
+        if len(taken) >= 60:
+            arrived.set()
+
+    reader = KafkaReader({"bootstrap.servers": broker}, [f"{prefix}events", f"{prefix}requests"])
+    follower = Follower(reader, take, "test")
+    try:
+        assert follower.wait_until_complete(WAIT_S)
+        assert sorted(taken) == list(range(50))
+        write(broker, f"{prefix}requests", range(50, 60))
+        assert arrived.wait(WAIT_S)
+        assert sorted(taken) == list(range(60))
+        follower.check()
+    finally:
+        follower.close()

@@ -1,0 +1,17 @@
+"""An item table that stays as it is."""
+
+from dataflows.following.rows import NewRanker
+from models.items import ItemTable
+
+
+class FixedTables:
+    def __init__(self, table: ItemTable, version: str = "fixed") -> None:
+        self.table = table
+        self.version = version
+
+    def refresh(self) -> None:
+        """Nothing arrives."""
+
+    def take_rankers(self) -> list[NewRanker]:
+        """Nothing arrives."""
+        return []

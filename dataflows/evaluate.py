@@ -24,8 +24,8 @@ from dataflows.codecs import encode, event_decoder
 from dataflows.records import Outgoing, Record
 from dataflows.run.settings import Settings
 from dataflows.steps.observe import decode_assignments, exposures, observe_events, observe_slates
-from dataflows.steps.outcomes import outcomes
-from dataflows.steps.tally import TallyConfig, add_up, tally
+from dataflows.steps.tally import TallyConfig, add_up_by_experiment, tally
+from dataflows.steps.user_metrics import measure_users
 from dataflows.steps.write_letters import write_letters
 from models.experiments.assign.assignment import Experiments
 
@@ -85,8 +85,8 @@ def build(
         exposures("exposures", assigned),
     )  # (user, Observation | None)
 
-    changes = outcomes("outcomes", observed, evaluation, impressions, rest, clock, counts)  # (user, Change)
-    deltas = add_up("add_up", changes)  # (experiment@digest, TallyDelta)
+    changes = measure_users("outcomes", observed, evaluation, impressions, rest, clock, counts)  # (user, Change)
+    deltas = add_up_by_experiment("add_up", changes)  # (experiment@digest, TallyDelta)
     results = tally("tally", deltas, tallying, clock, counts)  # (experiment, Outgoing)
     letters = write_letters("write_letters", assigned, encode)  # (letter key, Outgoing)
 

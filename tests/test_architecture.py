@@ -29,6 +29,7 @@ ENGINE = (
 
 BELOW = {
     "names": set[str](),
+    "credit": set[str](),
     "strategy": {"names"},
     "messages": {"strategy", "names"},
     "segments": {"messages", "numeric"},
@@ -43,12 +44,12 @@ BELOW = {
     "features": {"candidates", "query", "items", "names", "numeric"},
     "rankers": {"names", "numeric"},
     "experiments/assign": {"messages", "names", "numeric", "strategy"},
-    "experiments/judge": {"config", "experiments/assign", "messages", "names", "numeric"},
+    "experiments/judge": {"config", "credit", "experiments/assign", "messages", "names", "numeric"},
     "serving": {
         "features", "candidates", "query", "rankers", "experiments/assign", "user", "items", "messages", "names",
         "numeric", "strategy",
     },
-    "online": {"config", "rankers", "messages", "names", "numeric", "events"},
+    "online": {"config", "credit", "rankers", "messages", "names", "numeric", "events"},
     "offline": {
         "serving", "candidates", "query", "rankers", "counts", "user", "items", "messages", "names", "numeric",
         "segments", "strategy", "events", "config",

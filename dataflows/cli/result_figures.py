@@ -9,7 +9,7 @@ from models.experiments.judge.metrics import METRICS
 from models.messages import ExperimentResult, MetricResult, ResultPoint
 
 WIDTH, HEIGHT = 72, 13
-NOTHING_YET = "nothing can be said of the lift yet"
+NOTHING_YET = "nothing is known of the lift yet"
 
 LOOKS = {"winner": "bold green", "harmful": "bold red", "mismatch": "bold yellow", "no difference": "bold"}
 
@@ -29,7 +29,7 @@ def show(result: ExperimentResult, console: Console) -> None:
         )
     is_interleaved = len(result.variants) == 1
     for treatment in result.history[-1].lifts if result.history else ():
-        control = "the other, wanted items a user" if is_interleaved else result.variants[0].variant
+        control = "the other, items acted on a user" if is_interleaved else result.variants[0].variant
         title = f"{'credit' if is_interleaved else 'lift'} of {result.goal}, {treatment} over {control}"
         console.print(plot_lifts(result.history, treatment, title), highlight=False)
 
@@ -49,10 +49,10 @@ def _facts(result: ExperimentResult) -> str:
 
 
 def _table(result: ExperimentResult) -> Table:
-    """Give each metric that anything is known of a row a variant."""
+    """Give each metric that was measured a row for each variant."""
     table = Table("metric", "variant", "value", "lift (bounds at all looks)", "p", "says")
-    for place, metric in enumerate(METRICS):
-        measured = [variant.metrics[place] for variant in result.variants]
+    for index, metric in enumerate(METRICS):
+        measured = [variant.metrics[index] for variant in result.variants]
         if not any(found.value or found.error for found in measured):
             continue  # nobody did what it counts
         name = f"[bold]{metric.name}[/bold]" if metric.name == result.goal else metric.name
@@ -73,7 +73,7 @@ def _cells(found: MetricResult) -> tuple[str, ...]:
 
 
 def _bounds(found: MetricResult) -> str:
-    """Write the bounds of the lift; of the difference from 0, where there is no control to be a share of."""
+    """Write the bounds of the lift; where there is no control, of the difference from 0."""
     low, high = found.lift or found.difference or (None, None)
     if low is None or high is None:
         return "not known yet"

@@ -1,4 +1,4 @@
-"""`eddy results`: what an experiment says now."""
+"""`eddy results`: what an experiment shows now."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -28,9 +28,9 @@ Json = Annotated[
 def results(experiment: Name = None, out: Json = None) -> None:
     """Show what an experiment says now: its figures by variant, and how the lift of its goal has moved.
 
-    It may be looked at any time, and as often as you like: bounds and p-values hold at all looks together. An interval
-    that leaves out 0 decides; before that the experiment is `running`. A `mismatch` says that users did not fall into
-    the variants as planned: then look for the fault, and trust no figure.
+    Look at any time, as often as you like: bounds and p-values hold at all looks together. An interval that excludes 0
+    decides; until then the experiment is `running`. `mismatch` means that users were not split between the variants as
+    planned: look for the fault, and trust no figure.
     """
     settings = configuration.load()
     found = newest_results(_records(settings))
@@ -48,6 +48,25 @@ def results(experiment: Name = None, out: Json = None) -> None:
             out.write_bytes(msgspec.json.format(msgspec.json.encode(found[experiment])))
         except OSError as error:
             raise EddyError(f"{out} cannot be written: {error.strerror}") from error
+
+
+def newest_results(records: Iterable[Record]) -> dict[str, ExperimentResult]:
+    """Keep the newest result of each experiment.
+
+    Raises
+    ------
+    EddyError : a record is no result.
+    """
+    decode = msgspec.json.Decoder(ExperimentResult).decode
+    newest: dict[str, ExperimentResult] = {}
+    for record in records:
+        try:
+            result = decode(record.value or b"")
+        except msgspec.MsgspecError as error:
+            where = f"{EXPERIMENT_RESULTS.name}/{record.partition}, offset {record.offset}"
+            raise EddyError(f"{where} is no result: {error}") from error
+        newest[result.experiment] = result
+    return newest
 
 
 def _records(settings: Settings) -> Iterator[Record]:

@@ -52,11 +52,11 @@ def simulate_experiments(
         raise EddyError(f"this cannot be planned: {error}") from error
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("simulating", total=runs)
-        parts = []
-        for part in simulate(plan, rules, runs, seed):
-            parts.append(part)
+        done = []
+        for some in simulate(plan, rules, runs, seed):
+            done.append(some)
             progress.advance(task, RUNS_AT_ONCE)
-    figures = {"runs": runs, "looks": looks, "lift": lift} | _figures(parts, mismatch_by)
+    figures = {"runs": runs, "looks": looks, "lift": lift} | _figures(done, mismatch_by)
     if out is not None:
         try:
             out.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
@@ -65,14 +65,14 @@ def simulate_experiments(
     _show(figures, plan, mismatch_by)
 
 
-def _figures(parts: list[SimulatedRuns], mismatch_by: int) -> dict[str, Any]:
-    at_verdict = np.concatenate([part.users_at_verdict for part in parts])
+def _figures(done: list[SimulatedRuns], mismatch_by: int) -> dict[str, Any]:
+    at_verdict = np.concatenate([some.users_at_verdict for some in done])
     decided = at_verdict[np.isfinite(at_verdict)]
     return {
         "positive_rate": float(np.isfinite(at_verdict).mean()),
-        "naive_positive_rate": float(np.concatenate([part.naive for part in parts]).mean()),
+        "naive_positive_rate": float(np.concatenate([some.naive for some in done]).mean()),
         "median_users_at_verdict": int(np.median(decided)) if len(decided) else None,
-        "mismatch_rate": float((np.concatenate([part.users_at_mismatch for part in parts]) <= mismatch_by).mean()),
+        "mismatch_rate": float((np.concatenate([some.users_at_mismatch for some in done]) <= mismatch_by).mean()),
     }
 
 

@@ -9,7 +9,7 @@ from dataflows.codecs import KeyedDecoder
 from dataflows.records import Record
 from models.items import ItemTable
 from models.messages import DeadLetter, Item
-from models.online.registry import PREFIX, Shelf
+from models.online.registry import PREFIX, VersionRegistry
 from models.rankers.checkpoint import Checkpoint, CheckpointError
 
 NewRanker: TypeAlias = tuple[str, Checkpoint | None]
@@ -54,7 +54,7 @@ class RankerRows:
     """
 
     def __init__(self, counts: Counter[str]) -> None:
-        self._shelf = Shelf()
+        self._registry = VersionRegistry()
         self._counts = counts
 
     def take(self, records: list[Record]) -> tuple[list[Record], list[NewRanker]]:
@@ -66,7 +66,7 @@ class RankerRows:
                 rest.append(record)
                 continue
             try:
-                self._shelf.take(key, record.value)
+                self._registry.take(key, record.value)
             except ValueError as error:
                 self._count("malformed_row", error)
         return rest, self._changes() if len(rest) < len(records) else []
@@ -75,7 +75,7 @@ class RankerRows:
         changes: list[NewRanker] = []
         while True:
             try:
-                changes.extend(self._shelf.changes())
+                changes.extend(self._registry.changes())
             except CheckpointError as error:
                 self._count("unusable_ranker", error)
             else:

@@ -31,7 +31,7 @@ from models.names import MetricName
 
 
 class ExperimentError(EddyError):
-    """Experiments are declared wrongly; the text says where, what is wrong, and how to mend it."""
+    """Experiments are declared wrongly; the text says where, what is wrong, and how to fix it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +55,6 @@ def load_experiments(path: Path, goal: MetricName = "ctr") -> Experiments:
         return _declare(data, goal)
     except DeclarationError as error:
         raise ExperimentError(f"{path}:{_line(root, error.path)}: {name_of(error.path)}{error}") from None
-
-
-def experiments_from(data: list[dict[str, Any]]) -> Experiments:
-    """Read experiments given as plain values, as the entries of a file's `experiments`.
-
-    Raises
-    ------
-    ExperimentError : something is declared wrongly; the text names its path, as `experiments[0].name`.
-    """
-    try:
-        return _declare({"experiments": data})
-    except DeclarationError as error:
-        raise ExperimentError(f"{name_of(error.path)}{error}") from None
 
 
 def _declare(data: object, goal: MetricName = "ctr") -> Experiments:

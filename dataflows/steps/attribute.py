@@ -1,4 +1,4 @@
-"""The step that joins slates with the feedback on them, a user a key."""
+"""The step that attributes feedback to slates, a user a key."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -12,11 +12,10 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 from models.config import AttributionConfig
 from models.messages import Event
 from models.online.attribution import UserAttribution
-from models.online.attribution_codec import pack, unpack
 from models.online.outcome import ClosedSlate, ShownSlate
 
-Told: TypeAlias = ShownSlate | Event | None
-"""None: the user was erased."""
+AttributionInput: TypeAlias = ShownSlate | Event | None
+"""A slate or an event; None: the user was erased."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +26,13 @@ class AttributeStep:
     weights: Mapping[str, float]
     """Of each event type."""
     forget_after: timedelta
-    """How long a user must rest to be forgotten."""
+    """An idle user is forgotten after this."""
     clock: Callable[[], datetime]
     """Aware; moves event time on while a user is idle."""
     counts: Counter[str]
 
 
-class AttributeLogic(StatefulBatchLogic[Told, ClosedSlate, bytes]):
+class AttributeLogic(StatefulBatchLogic[AttributionInput, ClosedSlate, bytes]):
     """One user.
 
     Slates and events come on two topics, so event time has come as far as the slower of them; each goes on with the
@@ -46,10 +45,10 @@ class AttributeLogic(StatefulBatchLogic[Told, ClosedSlate, bytes]):
         if packed is None:
             self._user = UserAttribution(step.config, step.weights, step.counts)
         else:
-            self._user = unpack(packed, step.config, step.weights, step.counts)
+            self._user = UserAttribution.unpack(packed, step.config, step.weights, step.counts)
         self._event_seen_at = self._slate_seen_at = step.clock()
 
-    def on_batch(self, values: list[Told]) -> tuple[Iterable[ClosedSlate], bool]:
+    def on_batch(self, values: list[AttributionInput]) -> tuple[Iterable[ClosedSlate], bool]:
         """Take slates and events; emit the slates whose windows have closed."""
         counts, now = self._step.counts, self._step.clock()
         for message in values:
@@ -67,7 +66,7 @@ class AttributeLogic(StatefulBatchLogic[Told, ClosedSlate, bytes]):
         return self._close(now), self.DISCARD if values[-1] is None else self.RETAIN
 
     def on_notify(self) -> tuple[Iterable[ClosedSlate], bool]:
-        """Close what has waited long enough; forget a user who has rested."""
+        """Close what has waited long enough; forget a user who has been idle."""
         now = self._step.clock()
         closed = self._close(now)
         return closed, self.DISCARD if self._forget_at() <= now else self.RETAIN
@@ -78,18 +77,18 @@ class AttributeLogic(StatefulBatchLogic[Told, ClosedSlate, bytes]):
         if next_at is None:
             return self._forget_at()
         now = self._step.clock()
-        return now + timedelta(milliseconds=max(next_at - self._come_to(now), 1))
+        return now + timedelta(milliseconds=max(next_at - self._watermark_at(now), 1))
 
     def snapshot(self) -> bytes:
         """Pack the user."""
-        return pack(self._user)
+        return self._user.pack()
 
     def _close(self, now: datetime) -> list[ClosedSlate]:
-        closed = self._user.close(self._come_to(now))
+        closed = self._user.close(self._watermark_at(now))
         self._step.counts["attributed_slates"] += len(closed)
         return closed
 
-    def _come_to(self, now: datetime) -> int:
+    def _watermark_at(self, now: datetime) -> int:
         """Return the event time, Unix ms, up to which both topics have come."""
 
         def moved(newest_at: int, seen_at: datetime) -> int:
@@ -102,6 +101,6 @@ class AttributeLogic(StatefulBatchLogic[Told, ClosedSlate, bytes]):
         return max(self._event_seen_at, self._slate_seen_at) + self._step.forget_after
 
 
-def attribute(step_id: str, told: KeyedStream[Told], step: AttributeStep) -> KeyedStream[ClosedSlate]:
+def attribute(step_id: str, inputs: KeyedStream[AttributionInput], step: AttributeStep) -> KeyedStream[ClosedSlate]:
     """Decide slates once their windows have closed."""
-    return op.stateful_batch(step_id, told, lambda packed: AttributeLogic(packed, step))
+    return op.stateful_batch(step_id, inputs, lambda packed: AttributeLogic(packed, step))

@@ -1,4 +1,4 @@
-"""The step that trains rankers on what slates came to, a ranker a key, and publishes better versions."""
+"""The step that trains rankers on the outcomes of slates, a ranker a key, and publishes better versions."""
 
 import logging
 from collections import Counter
@@ -11,7 +11,6 @@ from dataflows.records import Outgoing
 from dataflows.run.settings import RankerSettings
 from models.config import OnlineConfig
 from models.names import LearnerName
-from models.online.examples import example_of
 from models.online.learner import OnlineRanker, Published
 from models.online.outcome import ClosedSlate
 from models.online.registry import rows_of
@@ -22,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class LearnRankerLogic(StatefulBatchLogic[SlateExample, Published, bytes]):
-    """One ranker: it goes on from its snapshot, so no example trains twice and its versions count on."""
+    """One ranker: it goes on from its snapshot, so no example trains twice and no version number comes twice."""
 
     def __init__(
         self,
@@ -62,16 +61,17 @@ class LearnRankerLogic(StatefulBatchLogic[SlateExample, Published, bytes]):
 
 def _log(decision: Published) -> None:
     version = decision.checkpoint.version if decision.checkpoint else "blend"
-    if not decision.told:
-        log.info("%s goes into service: the ranker was begun anew from it", version)
+    evidence = decision.evidence
+    if not evidence:
+        log.info("%s goes into service: the ranker was reset and starts from it", version)
         return
     log.info(
-        "%s %s: concordance %.4f on %d slates, where the one before it had %.4f",
+        "%s %s: pairwise AUC %.4f on %d slates, where the version before it had %.4f",
         version,
         "comes back" if decision.is_rollback else "goes into service",
-        decision.told["concordance"],
-        decision.told["n_judged"],
-        decision.told["replaced"],
+        evidence["pairwise_auc"],
+        evidence["n_judged"],
+        evidence["replaced"],
     )
 
 
@@ -88,11 +88,11 @@ def learn_ranker(
 
     Parameters
     ----------
-    start : a trained ranker to go on from.
-    counts : slates learned and without features, versions, rollbacks and drifts are added to, by name.
-    settings : which ranker, and how it learns; with `per_arm` one a variant, called `name.variant`, learns on its own
-        slates alone.
-    keep : where a snapshot went on from another `start`, keep what it has learned.
+    settings : which ranker, and how it learns; with `per_arm` one for each variant, called `name.variant`, learns on
+        its own slates alone.
+    start : a trained ranker to start from.
+    counts : slates learned or without features, versions, rollbacks and drifts are added to it, by name.
+    keep : keep what a snapshot has learned, even where it started from another ranker than `start`.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def learn_ranker(
         raise ValueError("no ranker learns: name one in EDDY_RANKER__NAME")
 
     def named(batch: list[tuple[str, ClosedSlate]]) -> list[tuple[str, SlateExample]]:
-        examples = [example_of(slate) for _, slate in batch]
+        examples = [slate.example() for _, slate in batch]
         counts["without_features"] += sum(example is None for example in examples)
         return [
             (f"{name}.{example.variant}" if settings.per_arm and example.variant else name, example)

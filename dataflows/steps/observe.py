@@ -1,4 +1,4 @@
-"""The steps that reduce messages to what outcomes need of them, by user; None stands for a user who was erased."""
+"""The steps that reduce messages to what metrics need of them, by user; None is an erased user."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from bytewax.operators import KeyedStream
 
 from dataflows.codecs import Decoder, keyed
 from dataflows.records import Record
+from models.credit import ANY_SLATE
 from models.events import EventConfig
 from models.experiments.judge.observations import Act, Exposure, Impression, Observation, SlateSent
 from models.messages import Assignment, DeadLetter, Event, Id, Version
@@ -23,14 +24,14 @@ _POPULARITY = FEATURES.index("popularity_long")
 
 
 class ObservedItem(msgspec.Struct):
-    """What outcomes need of a slate's item."""
+    """What metrics need of a slate's item."""
 
     item_id: Id
     features: list[float]
 
 
 class ObservedSlate(msgspec.Struct):
-    """What outcomes need of a slate."""
+    """What metrics need of a slate."""
 
     recommendation_id: Id
     user_id: Id
@@ -50,7 +51,7 @@ def observe_events(
     settings: EventConfig,
     counts: Counter[str],
 ) -> KeyedStream[Observation | None]:
-    """Decode events into acts and impressions; leave out those without consent and those that say dislike.
+    """Decode events into acts and impressions; leave out those without consent and those of negative weight.
 
     Bad messages are only counted here, by reason: `recommend` writes their dead letters.
     """
@@ -70,16 +71,16 @@ def observe_events(
 
 
 def observation_of(event: Event, record: Record, settings: EventConfig) -> Act | Impression | None:
-    """Reduce an event; None where it is neither an impression nor something that the user wanted."""
-    slate = hash64(event.recommendation_id) if event.recommendation_id else 0
-    name, item = hash64(event.event_id), hash64(event.item_id)
+    """Reduce an event; None where it is neither an impression nor an act of weight above 0."""
+    slate = hash64(event.recommendation_id) if event.recommendation_id else ANY_SLATE
+    event_hash, item = hash64(event.event_id), hash64(event.item_id)
     if event.event_type == "impression":
-        return Impression(event.timestamp, name, item, slate)
+        return Impression(event.timestamp, event_hash, item, slate)
     if settings.weights[event.event_type] <= 0:
         return None
     return Act(
         at=event.timestamp,
-        id=name,
+        id=event_hash,
         item=item,
         value=event.value,
         is_goal=event.event_type in settings.owning_types,
@@ -125,7 +126,7 @@ def _shown(slate: ObservedSlate, record: Record) -> SlateSent:
 
 
 def _novelty(slate: ObservedSlate) -> float | None:
-    """Sum over the items what their logged popularity leaves of 1."""
+    """Sum 1 - logged popularity over the items; None where it was not logged."""
     if slate.feature_set != FEATURE_SET or any(len(item.features) <= _POPULARITY for item in slate.items):
         return None
     return sum(1 - item.features[_POPULARITY] for item in slate.items)

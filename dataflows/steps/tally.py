@@ -1,4 +1,4 @@
-"""The steps that add up outcomes by experiment, and publish what they show."""
+"""The steps that add up users' metrics by experiment, and publish the results."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +15,7 @@ from dataflows.records import Outgoing
 from models.experiments.assign.declaration import Experiment
 from models.experiments.judge.results import look
 from models.experiments.judge.tally import Tally, TallyDelta, add_up_changes
-from models.experiments.judge.user_outcomes import Change
+from models.experiments.judge.user_metrics import Change
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class _PackedTally(msgspec.Struct, array_like=True):
 class TallyLogic(StatefulBatchLogic[TallyDelta, Outgoing, bytes]):
     """One declaration of an experiment.
 
-    One that is not declared now is added up all the same, in case it will be, but nothing is published of it.
+    One that is not declared now is added up as well, in case it will be again, but no result of it is published.
     """
 
     def __init__(
@@ -94,12 +94,12 @@ class TallyLogic(StatefulBatchLogic[TallyDelta, Outgoing, bytes]):
         self._state.published = self._tally.n_changes
         result = look(self._tally, experiment, self._config.impressions)
         value = encode(result)
-        # Named by what it says: a resumed sink leaves out what stands there already, and nothing else.
+        # Named by its content: a resumed sink leaves out what is on the topic already, and nothing else.
         return [Outgoing(experiment.name, f"{experiment.name}@{xxhash.xxh3_64_hexdigest(value)}", value)]
 
 
-def add_up(step_id: str, changes: KeyedStream[Change]) -> KeyedStream[TallyDelta]:
-    """Add up a batch's changes by declaration: (experiment@digest, TallyDelta)."""
+def add_up_by_experiment(step_id: str, changes: KeyedStream[Change]) -> KeyedStream[TallyDelta]:
+    """Add up a batch's changes by experiment and declaration: (experiment@digest, TallyDelta)."""
 
     def mapper(keyed: list[tuple[str, Change]]) -> list[tuple[str, TallyDelta]]:
         deltas = add_up_changes(change for _, change in keyed)

@@ -62,8 +62,8 @@ class Accuracy:
         return self.gains / self.n if self.n else 0.0
 
 
-def concordance(scores: Floats, labels: Floats, present: Bools) -> Floats:
-    """Say how well each slate's scores part its positives from its negatives: the area under its ROC curve.
+def pairwise_auc(scores: Floats, labels: Floats, present: Bools) -> Floats:
+    """Measure how well each slate's scores separate its positives from its negatives: the area under its ROC curve.
 
     That is the share of pairs of a positive and a negative in which the positive has the higher score, ties counting
     half (Mann and Whitney 1947). It does not depend on the scale of the scores, so any two rankers can be compared.

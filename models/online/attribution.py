@@ -1,10 +1,11 @@
-"""Attribution: slates joined with impressions and feedback, inside a window measured from the impression.
+"""Attribution: slates joined with impressions and feedback by the rule of `models.credit`.
 
-One state a user. Slates and events may come in any order; nothing is decided before a slate's last window has
-closed and the allowed lateness has passed, and then all that is known by then decides. So the order of arrival
-changes no outcome, and an item without feedback becomes a negative when its windows have closed, not before.
+One state a user. Slates and events may come in any order. A slate is decided once its longest window has closed and
+the allowed lateness has passed, by all that is known then. So the order of arrival changes no outcome, and an item
+without feedback becomes a negative when its windows have closed, not before.
 """
 
+from bisect import insort
 from collections import Counter
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
@@ -12,12 +13,13 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from models.config import AttributionConfig
+from models.credit import ANY_SLATE, ItemImpression, credited
 from models.messages import Event
 from models.names import FEATURE_SET
 from models.numeric.arrays import Floats
 from models.numeric.ids import hash64
-from models.online.attribution_state import HistoryAct, PendingFeedback, PendingSlate
-from models.online.outcome import ClosedSlate, Outcome, ShownSlate
+from models.online.attribution_state import AttributionState, HistoryAct, PendingFeedback, PendingSlate
+from models.online.outcome import ClosedSlate, ImpressionOutcome, ShownSlate
 from models.rankers.inputs import N_HISTORY
 
 IMPRESSION = "impression"
@@ -57,10 +59,12 @@ class UserAttribution:
         self.weights = weights
         self.counts = counts
         self.slates: dict[int, PendingSlate] = {}
+        """By the hash of the id, as events."""
         self.events: dict[int, PendingFeedback] = {}
         self.used: set[int] = set()
-        """Names of events that were attributed to a slate that is closed."""
+        """Events that were attributed to a slate that is closed."""
         self.acts: list[HistoryAct] = []
+        """The oldest first."""
         self.events_at = 0
         self.slates_at = 0
         self.closed_until = 0
@@ -68,18 +72,18 @@ class UserAttribution:
 
     def show(self, slate: ShownSlate) -> Refusal | None:
         """Take a slate; return why it will have no outcome, None where it will."""
-        name, config = hash64(slate.recommendation_id), self.config
+        slate_hash, config = hash64(slate.recommendation_id), self.config
         self.slates_at = max(self.slates_at, slate.created_at)
         if not slate.items:
             return "empty"
-        if name in self.slates:
+        if slate_hash in self.slates:
             return "repeated"
         if slate.created_at + config.closes_after_ms <= self.closed_until:
             return "late"
         keep = slate.feature_set == FEATURE_SET
         rows = [item.features for item in slate.items] if keep else []
-        self.slates[name] = PendingSlate(
-            name,
+        self.slates[slate_hash] = PendingSlate(
+            slate_hash,
             slate.recommendation_id,
             slate.user_id,
             slate.created_at,
@@ -93,7 +97,7 @@ class UserAttribution:
             np.array(rows, np.float16).tobytes(),
         )
         if len(self.slates) > config.max_slates:
-            del self.slates[min(self.slates.values(), key=lambda shown: (shown.created_at, shown.name)).name]
+            del self.slates[min(self.slates.values(), key=_made).id_hash]
             self.counts["slates_given_up"] += 1
         return None
 
@@ -109,16 +113,17 @@ class UserAttribution:
             return "no_feedback"
         if at + config.closes_after_ms <= self.closed_until:
             return "late"
-        name = hash64(event.event_id)
-        if name in self.events:
+        event_hash = hash64(event.event_id)
+        if event_hash in self.events:
             return "repeated"
         item = hash64(event.item_id)
-        slate = hash64(event.recommendation_id) if event.recommendation_id else 0
-        self.events[name] = PendingFeedback(name, at, item, event.event_type, event.value or 0.0, slate)
+        slate = hash64(event.recommendation_id) if event.recommendation_id else ANY_SLATE
+        self.events[event_hash] = PendingFeedback(event_hash, at, item, event.event_type, event.value or 0.0, slate)
         if weight > 0:
-            self._remember(HistoryAct(at, item))
+            insort(self.acts, HistoryAct(at, item))
+            del self.acts[:-MAX_ACTS]
         if len(self.events) > MAX_EVENTS:
-            self._drop(min(self.events.values(), key=lambda seen: (seen.at, seen.name)), "events_given_up")
+            self._drop(min(self.events.values(), key=_happened), "events_given_up")
         return None
 
     def next_closing_at(self) -> int | None:
@@ -141,52 +146,85 @@ class UserAttribution:
             made_until = watermark_at - self.config.closes_after_ms
             due = [shown for shown in self.slates.values() if shown.created_at <= made_until]
             shown_at = self._impressions()
-            due.sort(key=lambda shown: (shown.created_at, shown.name))
+            due.sort(key=_made)
             closed = [self._decide(shown, shown_at) for shown in due]
             for shown in due:
-                del self.slates[shown.name]
+                del self.slates[shown.id_hash]
         self._expire(watermark_at)
         return [slate for slate in closed if slate.outcomes]
 
+    def pack(self) -> bytes:
+        """Pack the state for a snapshot."""
+        return AttributionState(
+            self.events_at,
+            self.slates_at,
+            self.closed_until,
+            list(self.slates.values()),
+            list(self.events.values()),
+            sorted(self.used),
+            self.acts,
+        ).pack()
+
+    @classmethod
+    def unpack(
+        cls, packed: bytes, config: AttributionConfig, weights: Mapping[str, float], counts: Counter[str]
+    ) -> "UserAttribution":
+        """Restore what `pack` returned; the configuration may have changed since.
+
+        Raises
+        ------
+        ValueError
+            When the bytes are of another format, or damaged.
+        """
+        state = AttributionState.unpack(packed)
+        user = cls(config, weights, counts)
+        user.events_at, user.slates_at, user.closed_until = state.events_at, state.slates_at, state.closed_until
+        user.slates = {shown.id_hash: shown for shown in state.slates}
+        user.events = {seen.id_hash: seen for seen in state.events}
+        user.used = set(state.used)
+        user.acts = state.acts
+        return user
+
     def _decide(self, shown: PendingSlate, shown_at: Mapping[int, Mapping[int, int]]) -> ClosedSlate:
-        impressions = shown_at[shown.name]
+        impressions = shown_at[shown.id_hash]
         feedback: dict[int, list[PendingFeedback]] = {}
-        causes: dict[int, list[tuple[int, int, int]]] = {}
-        for seen in sorted(self._feedback_on(impressions), key=lambda seen: (seen.at, seen.name)):
-            if seen.item not in causes:
-                causes[seen.item] = self._newest_first(seen.item, shown_at)
-            if self._cause(seen, causes[seen.item]) == shown.name:
+        newest_first: dict[int, list[ItemImpression]] = {}
+        for seen in sorted(self._unattributed(impressions), key=_happened):
+            if seen.item not in newest_first:
+                newest_first[seen.item] = self._newest_first(seen.item, shown_at)
+            cause = credited(seen.at, seen.slate, newest_first[seen.item], self.config.window_ms_of(seen.event_type))
+            if cause is not None and cause[-1] == shown.id_hash:
                 feedback.setdefault(seen.item, []).append(seen)
-                self.used.add(seen.name)
+                self.used.add(seen.id_hash)
         self.counts["not_shown"] += len(shown.items) - len(impressions)
         features = np.frombuffer(shown.features, np.float16).astype(np.float32).reshape(len(shown.items), -1)
         return ClosedSlate(
             tuple(
-                self._outcome(shown, place, impressions[item], feedback.get(item, []), features[place])
-                for place, item in enumerate(shown.hashes)
+                self._outcome(shown, index, impressions[item], feedback.get(item, []), features[index])
+                for index, item in enumerate(shown.item_hashes)
                 if item in impressions
             ),
             tuple(act.item for act in reversed(self.acts) if act.at <= shown.created_at)[:N_HISTORY],
         )
 
     def _outcome(
-        self, shown: PendingSlate, place: int, at: int, feedback: list[PendingFeedback], features: Floats
-    ) -> Outcome:
-        weights = [self.weights[seen.kind] for seen in feedback]
+        self, shown: PendingSlate, index: int, at: int, feedback: list[PendingFeedback], features: Floats
+    ) -> ImpressionOutcome:
+        weights = [self.weights[seen.event_type] for seen in feedback]
         liked = max(weights, default=0.0) > 0
-        return Outcome(
+        return ImpressionOutcome(
             shown.recommendation_id,
             shown.user_id,
             shown.experiment,
             shown.variant,
             shown.model_version,
-            shown.items[place],
-            shown.positions[place],
+            shown.items[index],
+            shown.positions[index],
             1.0 if liked else 0.0,
             max(weights) if liked else abs(min(weights, default=-1.0)),
             sum(seen.value for seen in feedback),
-            tuple(seen.kind for seen in feedback),
-            shown.propensities[place],
+            tuple(seen.event_type for seen in feedback),
+            shown.propensities[index],
             features,
             at,
             self.config.impressions,
@@ -196,59 +234,49 @@ class UserAttribution:
     def _impressions(self) -> dict[int, dict[int, int]]:
         """Say when the items of each slate were shown: slate to item to event time."""
         if self.config.impressions == "slate":
-            return {shown.name: dict.fromkeys(shown.hashes, shown.created_at) for shown in self.slates.values()}
-        shown_at: dict[int, dict[int, int]] = {name: {} for name in self.slates}
+            return {slate: dict.fromkeys(shown.item_hashes, shown.created_at) for slate, shown in self.slates.items()}
+        shown_at: dict[int, dict[int, int]] = {slate: {} for slate in self.slates}
+        holders: dict[int, list[ItemImpression]] = {}
         for seen in self.events.values():
-            if seen.kind == IMPRESSION and (name := self._slate_of(seen)) is not None:
-                shown_at[name][seen.item] = min(seen.at, shown_at[name].get(seen.item, seen.at))
+            if seen.event_type == IMPRESSION:
+                if seen.item not in holders:
+                    holders[seen.item] = self._made_with(seen.item)
+                # An impression is credited to a slate as an act is to an impression.
+                found = credited(seen.at, seen.slate, holders[seen.item], self.config.wait_ms)
+                if found is not None:
+                    impressions = shown_at[found[-1]]
+                    impressions[seen.item] = min(seen.at, impressions.get(seen.item, seen.at))
         return shown_at
 
-    def _slate_of(self, impression: PendingFeedback) -> int | None:
-        """Find the slate that an impression is of: the one it names, else the newest with the item."""
-        holders = [
-            (shown.created_at, shown.name)
+    def _made_with(self, item: int) -> list[ItemImpression]:
+        """Return the slates with an item, the newest first, as impressions at the time they were made."""
+        found = (
+            (shown.created_at, shown.created_at, shown.id_hash)
             for shown in self.slates.values()
-            if impression.item in shown.hashes
-            and 0 <= impression.at - shown.created_at <= self.config.wait_ms
-            and impression.slate in {0, shown.name}
-        ]
-        return max(holders)[1] if holders else None
+            if item in shown.item_hashes
+        )
+        return sorted(found, reverse=True)
 
-    def _feedback_on(self, impressions: Mapping[int, int]) -> list[PendingFeedback]:
+    def _newest_first(self, item: int, shown_at: Mapping[int, Mapping[int, int]]) -> list[ItemImpression]:
+        """Return an item's impressions, the newest first."""
+        found = (
+            (impressions[item], self.slates[slate].created_at, slate)
+            for slate, impressions in shown_at.items()
+            if item in impressions
+        )
+        return sorted(found, reverse=True)
+
+    def _unattributed(self, impressions: Mapping[int, int]) -> list[PendingFeedback]:
         """Return what may be feedback on the impressions and has not been attributed yet."""
         window_of = self.config.window_ms_of
         return [
             seen
             for seen in self.events.values()
             if seen.item in impressions
-            and seen.kind != IMPRESSION
-            and 0 <= seen.at - impressions[seen.item] <= window_of(seen.kind)
-            and seen.name not in self.used
+            and seen.event_type != IMPRESSION
+            and 0 <= seen.at - impressions[seen.item] <= window_of(seen.event_type)
+            and seen.id_hash not in self.used
         ]
-
-    def _newest_first(self, item: int, shown_at: Mapping[int, Mapping[int, int]]) -> list[tuple[int, int, int]]:
-        """Return an item's impressions: when, when its slate was made, and which slate."""
-        causes = [
-            (impressions[item], self.slates[name].created_at, name)
-            for name, impressions in shown_at.items()
-            if item in impressions
-        ]
-        return sorted(causes, reverse=True)
-
-    def _cause(self, seen: PendingFeedback, newest_first: list[tuple[int, int, int]]) -> int | None:
-        """Find the slate that feedback goes to: the one it names, else the newest impression before it."""
-        for at, _, name in newest_first:
-            if at <= seen.at and seen.slate in {0, name}:
-                return name if seen.at - at <= self.config.window_ms_of(seen.kind) else None
-        return None
-
-    def _remember(self, act: HistoryAct) -> None:
-        place = len(self.acts)
-        while place and self.acts[place - 1] > act:
-            place -= 1
-        self.acts.insert(place, act)
-        if len(self.acts) > MAX_ACTS:
-            del self.acts[0]
 
     def _expire(self, watermark_at: int) -> None:
         """Forget events that no slate can need any more; count feedback that none has had."""
@@ -257,8 +285,16 @@ class UserAttribution:
             self._drop(seen, "unattributed")
 
     def _drop(self, seen: PendingFeedback, reason: str) -> None:
-        del self.events[seen.name]
-        if seen.name in self.used:
-            self.used.remove(seen.name)
-        elif seen.kind != IMPRESSION:
+        del self.events[seen.id_hash]
+        if seen.id_hash in self.used:
+            self.used.remove(seen.id_hash)
+        elif seen.event_type != IMPRESSION:
             self.counts[reason] += 1
+
+
+def _made(shown: PendingSlate) -> tuple[int, int]:
+    return shown.created_at, shown.id_hash
+
+
+def _happened(seen: PendingFeedback) -> tuple[int, int]:
+    return seen.at, seen.id_hash

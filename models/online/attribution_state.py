@@ -1,13 +1,16 @@
-"""What waits in one user's attribution. The order of the fields is that of the snapshots."""
+"""What waits in one user's attribution, and its bytes in a snapshot. The order of all fields is that of the bytes."""
 
 from typing import NamedTuple
+
+import msgspec
+
+FORMAT = 1
 
 
 class PendingSlate(NamedTuple):
     """A slate that waits."""
 
-    name: int
-    """Hash of its id."""
+    id_hash: int
     recommendation_id: str
     user_id: str
     created_at: int
@@ -15,7 +18,7 @@ class PendingSlate(NamedTuple):
     variant: str | None
     model_version: str
     items: tuple[str, ...]
-    hashes: tuple[int, ...]
+    item_hashes: tuple[int, ...]
     positions: tuple[int, ...]
     propensities: tuple[float, ...]
     features: bytes
@@ -25,14 +28,15 @@ class PendingSlate(NamedTuple):
 class PendingFeedback(NamedTuple):
     """An impression or feedback that waits."""
 
-    name: int
-    """Hash of the event's id."""
+    id_hash: int
+    """Of the event."""
     at: int
     item: int
-    kind: str
+    """Hash of its id."""
+    event_type: str
     value: float
     slate: int
-    """Hash of the slate's id, 0 where the platform did not say."""
+    """Hash of the slate's id; `models.credit.ANY_SLATE` where the platform names none."""
 
 
 class HistoryAct(NamedTuple):
@@ -40,3 +44,35 @@ class HistoryAct(NamedTuple):
 
     at: int
     item: int
+
+
+class AttributionState(NamedTuple):
+    """All of one user."""
+
+    events_at: int
+    slates_at: int
+    closed_until: int
+    slates: list[PendingSlate]
+    events: list[PendingFeedback]
+    used: list[int]
+    acts: list[HistoryAct]
+
+    def pack(self) -> bytes:
+        """Pack into a version byte and MessagePack: about 100 bytes an item that waits, 40 an event."""
+        return bytes([FORMAT]) + msgspec.msgpack.encode(self)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> "AttributionState":
+        """Restore what `pack` returned.
+
+        Raises
+        ------
+        ValueError
+            When the bytes are of another format, or damaged.
+        """
+        if packed[:1] != bytes([FORMAT]):
+            raise ValueError(f"a user's attribution of format {packed[:1]!r}: this release reads format {FORMAT}")
+        try:
+            return msgspec.msgpack.decode(packed[1:], type=cls)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"a user's attribution is damaged: {error}") from error

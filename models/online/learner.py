@@ -1,7 +1,7 @@
 """Learning while it runs: test, then train; publish what is better, take back what turns out worse.
 
-Examples wait until a whole batch is there, so the steps do not depend on how the stream was cut. All that goes on
-from a moment is packed with it: the same examples make the same versions, whatever crashed on the way.
+Examples wait until a whole batch is there, so the steps do not depend on how the stream was cut. A snapshot holds all
+of the state: the same examples make the same versions, whatever crashed on the way.
 """
 
 from collections import deque
@@ -15,7 +15,7 @@ import numpy as np
 from models.config import OnlineConfig
 from models.names import FEATURE_SET, FEATURE_SETS, LearnerName
 from models.numeric.arrays import Doubles
-from models.numeric.metrics import concordance
+from models.numeric.metrics import pairwise_auc
 from models.online.loss_drift import DriftState, LossDrift
 from models.online.rehearsal import Reservoir
 from models.rankers.checkpoint import Checkpoint, MissingFeatureError, read_checkpoint
@@ -27,7 +27,7 @@ FORMAT = 1
 
 
 class Judged(NamedTuple):
-    """How well rankers put one slate's positives before its negatives, each before it learned from the slate."""
+    """The pairwise AUC on one slate of the learner, before it learned from the slate, and of the two versions."""
 
     learner: float
     service: float
@@ -45,17 +45,17 @@ class Published:
     is_rollback: bool
     learned_until: int
     """Event time of the newest slate learned from, Unix ms."""
-    told: dict[str, float]
-    """Empty where it was begun anew; else `loss` (progressive), the `concordance` of what won and of what it
-    `replaced`, `n_judged`, and `n_slates` learned."""
+    evidence: dict[str, float]
+    """Empty after a reset; else `loss` (progressive), the `pairwise_auc` of what won and of what it `replaced`,
+    `n_judged`, and `n_slates` learned."""
 
 
 class OnlineRanker:
-    """A learner, what it rehearses, and the versions in service.
+    """A learner, what it rehearses, and the versions in service and before it.
 
     Parameters
     ----------
-    start : a trained ranker to go on from, which counts as in service; None: the blend is.
+    start : a trained ranker to go on from, which counts as in service; None: the blend is in service.
     """
 
     def __init__(self, name: LearnerName, config: OnlineConfig, start: Checkpoint | None = None) -> None:
@@ -65,8 +65,8 @@ class OnlineRanker:
         self.reservoir: Reservoir[SlateExample] = Reservoir(config.reservoir)
         self.pending: list[SlateExample] = []
         self.started_from = start.version if start else None
-        self.has_restarted = False
-        """Whether it was begun anew, and what it began with has yet to be published."""
+        self.was_reset = False
+        """Whether it was reset, and what it starts from has yet to be published."""
         self.service = start
         self.previous: Checkpoint | None = None
         self.can_roll_back = False
@@ -98,8 +98,8 @@ class OnlineRanker:
         """Take examples; step once a whole batch is there, and say what goes into service."""
         self.pending += examples
         published: list[Published] = []
-        if self.has_restarted:
-            self.has_restarted = False
+        if self.was_reset:
+            self.was_reset = False
             self.number += 1
             published.append(Published(self.service, self.number, False, self.learned_until, {}))
         while len(self.pending) >= self.config.batch_size:
@@ -114,7 +114,7 @@ class OnlineRanker:
         labelled = collate(batch)
 
         def judge(ranker: Ranker) -> list[float]:
-            found: list[float] = concordance(ranker.score(labelled.inputs), labelled.labels, labelled.present).tolist()
+            found: list[float] = pairwise_auc(ranker.score(labelled.inputs), labelled.labels, labelled.present).tolist()
             return found
 
         service = judge(_served(self.service))
@@ -124,7 +124,7 @@ class OnlineRanker:
         self.losses.extend(losses)
         n_changes = sum(self.drift.update(loss) for loss in losses)
         if n_changes:
-            # What was so before the change says nothing about which version is better now.
+            # How versions did before the change says nothing about which is better now.
             self.n_drifts += n_changes
             self.judged.clear()
 
@@ -139,15 +139,17 @@ class OnlineRanker:
     def _decide(self) -> Published | None:
         learner, service, previous = np.array(self.judged).reshape(-1, 3).T
         if self.can_roll_back and self._is_better(previous, service):
-            told = self._told(previous, service)
+            evidence = self._evidence(previous, service)
             self._put_in_service(self.previous, None, can_roll_back=False)
-            return Published(self.service, self.number, is_rollback=True, learned_until=self.learned_until, told=told)
+            return Published(
+                self.service, self.number, is_rollback=True, learned_until=self.learned_until, evidence=evidence
+            )
         if self._is_better(learner, service):
-            told, new = self._told(learner, service), self.learner.checkpoint()
+            evidence, new = self._evidence(learner, service), self.learner.checkpoint()
             version = f"{self.name}-{self.number + 1}-{new.digest[:8]}"
-            named = Checkpoint(new.model, version, new.digest, told, new.loss)
+            named = Checkpoint(new.model, version, new.digest, evidence, new.loss)
             self._put_in_service(named, self.service, can_roll_back=True)
-            return Published(named, self.number, is_rollback=False, learned_until=self.learned_until, told=told)
+            return Published(named, self.number, is_rollback=False, learned_until=self.learned_until, evidence=evidence)
         return None
 
     def _is_better(self, one: Doubles, other: Doubles) -> bool:
@@ -157,10 +159,10 @@ class OnlineRanker:
             return False
         return bool(difference.mean() > self.config.margin * difference.std() / np.sqrt(n))
 
-    def _told(self, winner: Doubles, loser: Doubles) -> dict[str, float]:
+    def _evidence(self, winner: Doubles, loser: Doubles) -> dict[str, float]:
         return {
             "loss": self.loss,
-            "concordance": float(np.nanmean(winner)),
+            "pairwise_auc": float(np.nanmean(winner)),
             "replaced": float(np.nanmean(loser)),
             "n_judged": int((~np.isnan(winner - loser)).sum()),
             "n_slates": self.n_slates,
@@ -172,7 +174,7 @@ class OnlineRanker:
         self.judged.clear()
 
     def snapshot(self) -> bytes:
-        """Pack all that it goes on from; about 120 bytes an item that is rehearsed, and the weights."""
+        """Pack the whole state: about 120 bytes an item that is rehearsed, and the weights."""
         state = _RankerState(
             FEATURE_SET,
             self.started_from,
@@ -224,7 +226,7 @@ class OnlineRanker:
         ranker = cls(name, config, start)
         is_other_start = start is not None and start.version != state.started_from
         if (is_other_start and not keep) or not ranker._take_learned(state):
-            ranker.has_restarted, ranker.number = True, state.counts[2]
+            ranker.was_reset, ranker.number = True, state.counts[2]
             return ranker
         ranker.started_from = state.started_from
         if state.feature_set == FEATURE_SET:

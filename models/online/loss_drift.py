@@ -1,4 +1,4 @@
-"""Notices that a ranker's progressive loss has risen for good: the stream has changed."""
+"""Notices that a ranker's progressive loss has risen and stays up: the stream has changed."""
 
 from typing import Any, TypeAlias
 
@@ -16,7 +16,7 @@ class LossDrift:
 
     Parameters
     ----------
-    threshold : how far the losses must have run above their mean, added up, to be a change.
+    threshold : sum by which losses must have exceeded their mean to be a change.
     """
 
     def __init__(self, threshold: float = 30.0, state: DriftState | None = None) -> None:
@@ -27,16 +27,16 @@ class LossDrift:
             test._sum_increase, test._sum_decrease, test._min_increase, test._max_decrease = state[2:]  # noqa: SLF001
 
     def update(self, loss: float) -> bool:
-        """Take a loss; say whether the stream has changed. After a change it begins anew."""
+        """Take a loss; say whether the stream has changed. A change resets the test."""
         self._test.update(loss)
         changed = bool(self._test.drift_detected)
         if changed:
-            self._test._reset()  # noqa: SLF001 - River would only begin anew at the next loss, after a snapshot
+            self._test._reset()  # noqa: SLF001 - River would reset only at the next loss, after a snapshot
         return changed
 
     @property
     def state(self) -> DriftState:
-        """All that `__init__` needs to go on."""
+        """What `__init__` takes to go on from here."""
         test, mean = self._test, self._test._x_mean  # noqa: SLF001
         return (
             int(mean.n),

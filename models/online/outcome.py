@@ -1,9 +1,14 @@
-"""What attribution reads of a slate, and what it says became of it."""
+"""What attribution reads of a slate, what it says became of each impression, and what a ranker learns from that."""
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from models.config import ImpressionKind
+from models.names import FEATURES
 from models.numeric.arrays import Floats
+from models.numeric.ids import hash64
+from models.rankers.inputs import SlateExample
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,7 @@ class ShownSlate:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ImpressionOutcome:
     """What came of one impression."""
 
     recommendation_id: str
@@ -54,15 +59,33 @@ class Outcome:
     """(F,) as logged, to half precision; empty where they were not kept."""
     impression_at: int
     impression: ImpressionKind
-    """What told that it was shown."""
+    """What says that the item was shown."""
     closed_at: int
     """Event time at which it was decided."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClosedSlate:
-    """A decided slate: one outcome an item that was shown."""
+    """A decided slate: one outcome for each item that was shown, at least one."""
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[ImpressionOutcome, ...]
     history: tuple[int, ...]
     """Hashes of the items that the user acted on until the slate was made, newest first, at most `N_HISTORY`."""
+
+    def example(self) -> SlateExample | None:
+        """Return what a ranker learns from; None where not all FEATURES of this release were kept."""
+        first = self.outcomes[0]
+        features = np.array([outcome.features for outcome in self.outcomes], np.float16)
+        if features.shape[1] != len(FEATURES):
+            return None
+        return SlateExample(
+            hash64(first.recommendation_id),
+            hash64(first.user_id),
+            first.variant,
+            first.closed_at,
+            tuple(hash64(outcome.item_id) for outcome in self.outcomes),
+            self.history,
+            features.tobytes(),
+            tuple(outcome.label for outcome in self.outcomes),
+            tuple(outcome.weight for outcome in self.outcomes),
+        )

@@ -1,21 +1,21 @@
-"""Versions of rankers on `model-updates`: written in parts, put together again, and which of them serves.
+"""The registry of versions: rankers on `model-updates`, written in parts, joined again, and which of them serves.
 
 =============================  ==========================================================================
 key                            value
 =============================  ==========================================================================
-`ranker/<name>/<slot>/<part>`  a part of a checkpoint: the version's name and some of its bytes, MessagePack
+`ranker/<name>/<slot>/<part>`  a part of a checkpoint: the version and some of its bytes, MessagePack
 `ranker/<name>/<slot>`         `Version` as JSON, written after its parts
 `ranker/<name>`                `Choice` as JSON, written after its version: what `learn` has put into service
 `ranker/<name>/pin`            `Choice` as JSON: what a person has put into service; it comes first
 =============================  ==========================================================================
 
-Slots are used in turn, so the compacted topic keeps the newest versions, to go back to. Rows may arrive in any order: a
-choice takes effect once all of its version is there, and until then the one before it serves.
+Slots are used in turn, so the compacted topic keeps the newest versions, to roll back to. Rows may arrive in any order:
+a choice takes effect once all parts of its version are there; until then the version before it serves.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -45,8 +45,8 @@ class Version:
     learned_until: int
     """Event time of the newest example, Unix ms."""
     is_rollback: bool = False
-    told: dict[str, float] = field(default_factory=dict)
-    """What decided: `models.online.learner.Published.told`."""
+    evidence: dict[str, float] = field(default_factory=dict)
+    """What decided: `models.online.learner.Published.evidence`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def rows_of(name: str, published: Published) -> list[Row]:
         checkpoint.digest,
         published.learned_until,
         published.is_rollback,
-        published.told,
+        published.evidence,
     )
     return [
         *(
@@ -116,29 +116,30 @@ class _Ranker:
     serving: str | None = None
 
     @property
-    def wanted(self) -> Choice:
+    def in_force(self) -> Choice:
+        """The choice that counts: a person's, else that of `learn`."""
         return self.pin or self.choice or Choice(None)
 
-    def put_together(self) -> bytes | None:
-        """Join the wanted version's parts; None while some of it is missing."""
-        wanted = self.wanted
-        version = self.versions.get(wanted.slot)
-        if version is None or version.version != wanted.version:
+    def joined(self) -> bytes | None:
+        """Join the parts of the version that is to serve; None while one is missing."""
+        choice = self.in_force
+        version = self.versions.get(choice.slot)
+        if version is None or version.version != choice.version:
             return None
         parts = [self.parts.get((version.slot, number)) for number in range(version.n_parts)]
         whole = [part.data for part in parts if part is not None and part.version == version.version]
         return b"".join(whole) if len(whole) == version.n_parts else None
 
 
-class Shelf:
-    """All rankers' versions as rows of `model-updates` tell of them."""
+class VersionRegistry:
+    """All rankers' versions, from the rows of `model-updates`."""
 
     def __init__(self) -> None:
         self._rankers: dict[str, _Ranker] = {}
 
     @property
     def names(self) -> list[str]:
-        """Rankers that there are versions of."""
+        """Rankers that have versions."""
         return sorted(self._rankers)
 
     def versions(self, name: str) -> list[Version]:
@@ -172,8 +173,8 @@ class Shelf:
                     ranker.pin = None if value is None else msgspec.json.decode(value, type=Choice)
                 case [slot], None:
                     ranker.versions.pop(int(slot), None)
-                case [slot], bytes(told):
-                    ranker.versions[int(slot)] = msgspec.json.decode(told, type=Version)
+                case [slot], bytes(version):
+                    ranker.versions[int(slot)] = _read_version(version)
                 case [slot, number], None:
                     ranker.parts.pop((int(slot), int(number)), None)
                 case [slot, number], bytes(part):
@@ -184,24 +185,38 @@ class Shelf:
             raise ValueError(f"{key.decode(errors='replace')}: {error}") from error
 
     def changes(self) -> Iterator[tuple[str, Checkpoint | None]]:
-        """Give each ranker that another version serves from now on; None: the blend does.
+        """Yield each ranker whose version in service has changed, with the new one; None is the blend.
 
         Raises
         ------
         CheckpointError
-            Where a version is damaged, or not for this release's features; the one before it goes on serving, and
+            Where a version is damaged, or not for this release's features. The one before it goes on serving, and
             the error is raised once.
         """
         for name, ranker in self._rankers.items():
-            wanted = ranker.wanted
-            if wanted.version == ranker.serving:
+            choice = ranker.in_force
+            if choice.version == ranker.serving:
                 continue
-            if wanted.version is None:
+            if choice.version is None:
                 ranker.serving = None
                 yield name, None
-            elif (data := ranker.put_together()) is not None:
-                ranker.serving = wanted.version
-                yield name, _read(name, wanted.version, data)
+            elif (data := ranker.joined()) is not None:
+                ranker.serving = choice.version
+                yield name, _read(name, choice.version, data)
+
+
+def _read_version(value: bytes) -> Version:
+    """Read a version's row; in older rows the evidence is called `told`, and its AUC `concordance`.
+
+    Older releases read today's rows as well: they ignore a key that they do not know, and show no evidence.
+    """
+    row = msgspec.json.decode(value, type=dict[str, Any])
+    if "told" in row:
+        row["evidence"] = row.pop("told")
+    version = msgspec.convert(row, Version)
+    if "concordance" in version.evidence:
+        version.evidence["pairwise_auc"] = version.evidence.pop("concordance")
+    return version
 
 
 def _read(name: str, version: str, data: bytes) -> Checkpoint:

@@ -1,4 +1,4 @@
-"""A sample of all examples so far, to be learned again beside new ones: so that new tastes do not wipe out old ones."""
+"""A sample of all examples so far, learned again beside new ones, so that new tastes do not wipe out old ones."""
 
 from typing import Generic, TypeVar
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 class Reservoir(Generic[T]):
     """Keeps each of the examples so far with the same probability, in bounded memory.
 
-    What is kept follows from the examples' own hashes, so the same examples give the same sample.
+    The examples' own hashes decide what is kept, so the same examples give the same sample.
 
     References
     ----------
@@ -28,16 +28,16 @@ class Reservoir(Generic[T]):
         self.kept = (kept or [])[:capacity]
         self.n_seen = n_seen
 
-    def add(self, example: T, name: int) -> None:
-        """Take an example; its name, a hash, draws its place."""
+    def add(self, example: T, example_hash: int) -> None:
+        """Take an example; its hash says whether it is kept, and in place of which other."""
         self.n_seen += 1
         if len(self.kept) < self.capacity:
             self.kept.append(example)
-        elif (place := name % self.n_seen) < self.capacity:
-            self.kept[place] = example
+        elif (index := example_hash % self.n_seen) < self.capacity:
+            self.kept[index] = example
 
     def draw(self, n: int, seed: int) -> list[T]:
         """Draw at most n different examples; the same seed draws the same."""
         n = min(n, len(self.kept))
         chosen = np.random.default_rng(seed).choice(len(self.kept), n, replace=False) if n else ()
-        return [self.kept[place] for place in chosen]
+        return [self.kept[index] for index in chosen]

@@ -8,7 +8,6 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from dataflows.run.experiments_file import experiments_from
 from tests.deploy.manifests import (
     BASE,
     DEV,
@@ -23,6 +22,7 @@ from tests.deploy.manifests import (
     secret_settings,
     settings_in,
 )
+from tests.experiments import experiments_from
 
 BUILDS = pytest.mark.parametrize("built", [kustomized(BASE), kustomized(DEV)], ids=["base", "dev"])
 SECRETS = BASE / "secret.example.yaml"

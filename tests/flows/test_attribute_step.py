@@ -58,7 +58,7 @@ def test_time_goes_on_after_a_restart():
     assert user.logic.notify_at() == later(570)
 
 
-def test_who_rests_is_forgotten_and_who_comes_back_in_time_is_not():
+def test_an_idle_user_is_forgotten_and_one_who_comes_back_in_time_is_not():
     user = User(forget_after_s=100)
     user.tell(an_event(0))
     assert user.logic.notify_at() == later(100)

@@ -8,7 +8,6 @@ from bytewax.testing import TestingSource
 
 from dataflows.recommend import profile_step
 from dataflows.records import Record
-from dataflows.run.experiments_file import experiments_from
 from dataflows.run.settings import Settings
 from dataflows.steps.decode import Received
 from dataflows.steps.profile import ProfileLogic
@@ -16,6 +15,7 @@ from models.experiments.assign.assignment import Experiments
 from models.items import ItemTable
 from models.messages import Assignment, Erasure, Event
 from models.user.query import Query
+from tests.experiments import experiments_from
 from tests.flows.test_recommend import NOW, Run, an_event
 from tests.tables import FixedTables
 

@@ -6,7 +6,7 @@ import pytest
 from bytewax.testing import TestingSource, cluster_main
 
 from models.experiments.judge.metrics import METRICS
-from models.experiments.judge.user_outcomes import MAX_OPEN
+from models.experiments.judge.user_metrics import MAX_OPEN
 from tests.flows.evaluating import (
     FAR_AHEAD,
     Run,

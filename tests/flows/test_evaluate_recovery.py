@@ -6,16 +6,16 @@ from bytewax.testing import TestingSource
 
 from dataflows.steps import tally as tally_step
 from models.experiments.judge.tally import Tally
-from models.experiments.judge.user_outcomes import UserOutcomes
+from models.experiments.judge.user_metrics import UserMetrics
 from tests.flows.crashes import CrashOnce
 from tests.flows.evaluating import FAR_AHEAD, Run, an_assignment, an_event, many
 
 STEPS = {
-    "outcomes": (UserOutcomes, "observe"),
+    "outcomes": (UserMetrics, "observe"),
     "add_up": (tally_step, "add_up_changes"),
     "tally": (Tally, "add"),
     "publish": (tally_step, "look"),
-    "snapshot of a user": (UserOutcomes, "pack"),
+    "snapshot of a user": (UserMetrics, "pack"),
     "snapshot of a tally": (Tally, "pack"),
 }
 

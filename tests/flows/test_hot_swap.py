@@ -35,7 +35,7 @@ def by_age(number: int, sign: float) -> Published:
     with torch.no_grad():
         model.weight[AGE] = sign
     checkpoint = Checkpoint(model, f"linear-{number}", weights_digest(model))
-    return Published(checkpoint, number, is_rollback=False, learned_until=NOW, told={})
+    return Published(checkpoint, number, is_rollback=False, learned_until=NOW, evidence={})
 
 
 def records(rows: list[Row]) -> list[Record]:
@@ -103,7 +103,7 @@ def test_a_version_that_is_damaged_or_of_another_release_changes_nothing():
     good, bad = by_age(1, 1.0), by_age(2, -1.0)
     assert bad.checkpoint is not None
     damaged = Checkpoint(bad.checkpoint.model, "linear-2", "0")
-    rows = rows_of("linear", Published(damaged, 2, is_rollback=False, learned_until=NOW, told={}))
+    rows = rows_of("linear", Published(damaged, 2, is_rollback=False, learned_until=NOW, evidence={}))
     garbage = [Record(0, 0, NOW, b"ranker/linear/x", b"{")]
     slates, tables = slates_with({0: records(rows_of("linear", good)), 1: records(rows), 2: garbage})
     assert {slate["model_version"] for slate in slates} == {"linear-1@fixed"}

@@ -13,7 +13,7 @@ from bytewax.testing import TestingSource
 from dataflows.steps.attribute import AttributeLogic
 from models.online.attribution import UserAttribution
 from models.online.learner import OnlineRanker
-from models.online.registry import Shelf
+from models.online.registry import VersionRegistry
 from models.rankers.checkpoint import SHIPPED, load_checkpoint
 from models.rankers.inputs import Inputs
 from models.rankers.served import NetworkRanker
@@ -22,12 +22,12 @@ from tests.flows.feedback import CLOCK, LIKED, a_run, a_slate, a_stream, feedbac
 from tests.flows.learning import Run, garbage
 
 
-def the_shelf(run: Run) -> Shelf:
-    shelf = Shelf()
+def the_registry(run: Run) -> VersionRegistry:
+    registry = VersionRegistry()
     for key, value in run.rows.items():
         if key.startswith("ranker/"):
-            shelf.take(key.encode(), value)
-    return shelf
+            registry.take(key.encode(), value)
+    return registry
 
 
 def ranker_rows(run: Run) -> dict[str, bytes | None]:
@@ -50,7 +50,7 @@ def steady(one_thread: None) -> Run:  # noqa: ARG001
 
 
 def test_feedback_makes_a_ranker_that_puts_first_what_users_like(steady: Run):
-    [(name, checkpoint)] = the_shelf(steady).changes()
+    [(name, checkpoint)] = the_registry(steady).changes()
     assert name == "mlp"
     assert checkpoint is not None
     slates = [orjson.loads(a_slate(number).value or b"")["items"] for number in range(9_000, 9_100)]
@@ -98,16 +98,16 @@ def test_slates_with_features_of_another_release_are_counted_and_not_learned():
 
 def test_each_arm_may_have_a_ranker_of_its_own():
     run = a_run(600, settings_for(per_arm=True), variants=["left", "right"]).run()
-    assert the_shelf(run).names == ["mlp.left", "mlp.right"]
+    assert the_registry(run).names == ["mlp.left", "mlp.right"]
 
 
-def test_a_checkpoint_is_gone_on_from():
+def test_a_ranker_starts_from_the_checkpoint_that_it_is_given():
     run = a_run(40)
     start = load_checkpoint(SHIPPED)
     run.start = start
     run.run()
     assert run.counts["learned_slates"] == 32
-    assert not ranker_rows(run) or the_shelf(run).versions("mlp")[0].digest != start.digest
+    assert not ranker_rows(run) or the_registry(run).versions("mlp")[0].digest != start.digest
 
 
 STEPS = {
@@ -138,7 +138,7 @@ def test_a_stop_and_a_resume_go_on_where_they_were(steady: Run, tmp_path: Path):
     run.run().run()
     for name in ("attributed_slates", "learned_slates"):
         assert run.counts[name] == steady.counts[name]
-    numbers = [version.number for version in the_shelf(run).versions("mlp")]
+    numbers = [version.number for version in the_registry(run).versions("mlp")]
     assert len(set(numbers)) == len(numbers) > 1
     assert run.counts["ranker_versions"] + run.counts["ranker_rollbacks"] == numbers[0]
 

@@ -12,12 +12,12 @@ from bytewax.testing import TestingSink, TestingSource, run_main
 
 from dataflows.recommend import RecommendInputs, RecommendOutputs, build
 from dataflows.records import Record
-from dataflows.run.experiments_file import experiments_from
 from dataflows.run.settings import EventSettings, Settings
 from models.experiments.assign.assignment import Experiments
 from models.items import ItemTable
 from models.messages import Item
 from models.serving.recommender import Recommender
+from tests.experiments import experiments_from
 from tests.tables import FixedTables
 
 NOW = 1_700_000_000_000

@@ -6,10 +6,10 @@ from bytewax.errors import BytewaxRuntimeError
 from bytewax.testing import TestingSource
 
 from dataflows.records import Record
-from dataflows.run.experiments_file import experiments_from
 from models.experiments.assign.assignment import Experiments
 from models.serving.recommender import Recommender
 from models.user.profile import Profile
+from tests.experiments import experiments_from
 from tests.flows.test_recommend import NOW, Run, an_event
 
 USERS = [f"u-{n}" for n in range(8)]

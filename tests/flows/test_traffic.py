@@ -9,7 +9,6 @@ import pytest
 from bytewax.testing import TestingSource
 
 from dataflows.run import runtime
-from dataflows.run.experiments_file import experiments_from
 from dataflows.run.runtime import Health, run_flow
 from dataflows.run.settings import RecoverySettings, Settings, TopicSettings
 from dataflows.run.stopping import Stop
@@ -18,6 +17,7 @@ from models.experiments.assign.assignment import Experiments
 from models.experiments.judge.results import look
 from models.experiments.judge.tally import Tally
 from models.messages import ExperimentResult, TrafficPoint
+from tests.experiments import experiments_from
 from tests.flows.test_recommend import NOW, Run, an_event
 
 DECLARED: dict[str, Any] = {

@@ -40,9 +40,11 @@ def publish(broker: str, prefix: str, *numbers: int, kind: str = "linear") -> No
     writer = KafkaWriter({"bootstrap.servers": broker}, f"{prefix}model-updates")
     for number in numbers:
         model = new_network(kind, len(FEATURES), number)
-        told = {"concordance": 0.7, "replaced": 0.6, "n_slates": 640.0}
+        evidence = {"pairwise_auc": 0.7, "replaced": 0.6, "n_slates": 640.0}
         checkpoint = Checkpoint(model, f"{kind}-{number}", weights_digest(model))
-        for row in rows_of(kind, Published(checkpoint, number, is_rollback=False, learned_until=NOW, told=told)):
+        for row in rows_of(
+            kind, Published(checkpoint, number, is_rollback=False, learned_until=NOW, evidence=evidence)
+        ):
             writer.write(row.key, row.value)
     writer.flush()
 

@@ -11,7 +11,7 @@ import pytest
 
 from dataflows.kafka.reader import scan
 from dataflows.kafka.writer import KafkaWriter
-from models.online.registry import PREFIX, Shelf
+from models.online.registry import PREFIX, VersionRegistry
 from tests.flows.feedback import a_slate, a_stream
 from tests.flows.learning import an_event
 from tests.kafka.flows import DEADLINE_S, FlowUnderTest
@@ -95,10 +95,10 @@ def test_a_learner_that_is_killed_at_random_moments_learns_each_slate_once_and_i
         flow.close()
     # A slate that was learned twice would count twice.
     assert max(map(int, re.findall(r"after (\d+) slates", flow.log.read_text()))) == N
-    shelf = Shelf()
+    registry = VersionRegistry()
     for record in scan({"bootstrap.servers": broker}, f"{prefix}model-updates"):
         if (record.key or b"").startswith(PREFIX):
-            shelf.take(record.key or b"", record.value)
-    numbers = [version.number for version in shelf.versions("linear")]
+            registry.take(record.key or b"", record.value)
+    numbers = [version.number for version in registry.versions("linear")]
     assert len(set(numbers)) == len(numbers) > 1
-    assert [name for name, _ in shelf.changes()] == ["linear"]
+    assert [name for name, _ in registry.changes()] == ["linear"]

@@ -29,7 +29,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """A user's place in an experiment."""
+    """What a user gets in an experiment."""
 
     experiment: str
     variant: str
@@ -55,15 +55,15 @@ def fnv1a_32(text: str) -> int:
 def bucket_of(user_id: str, salt: str) -> float:
     """Place a user in [0, 1), in steps of 1/10,000: GrowthBook's hash version 2.
 
-    Hashing the hash frees the bucket from the likeness of neighbouring ids, which plain FNV keeps.
+    Hashing the hash decorrelates the buckets of similar ids, which plain FNV does not.
     """
     return fnv1a_32(str(fnv1a_32(salt + user_id))) % 10_000 / 10_000
 
 
 def in_namespace(user_id: str, namespace: Namespace) -> bool:
     """Tell whether a user is in the namespace's range, by GrowthBook's hash version 1 (steps of 1/1,000)."""
-    place = fnv1a_32(f"{user_id}__{namespace.name}") % 1_000 / 1_000
-    return namespace.start <= place < namespace.end
+    bucket = fnv1a_32(f"{user_id}__{namespace.name}") % 1_000 / 1_000
+    return namespace.start <= bucket < namespace.end
 
 
 def bucket_ranges(weights: Sequence[float], coverage: float) -> list[Range]:
@@ -87,22 +87,22 @@ def bucket_ranges(weights: Sequence[float], coverage: float) -> list[Range]:
 
 
 def choose(bucket: float, ranges: Sequence[Range]) -> int | None:
-    """Find the range that holds the bucket; none when the coverage leaves it out."""
-    return next((place for place, (start, end) in enumerate(ranges) if start <= bucket < end), None)
+    """Find the range that holds the bucket; None when the coverage leaves it out."""
+    return next((index for index, (start, end) in enumerate(ranges) if start <= bucket < end), None)
 
 
 def choose_by(bucket: float, ranges: Sequence[Range], shares: Sequence[float]) -> int | None:
-    """Find the variant of a new user where the shares have moved; none when the coverage leaves the user out.
+    """Find the variant of a new user where the shares have moved; None when the coverage leaves the user out.
 
-    The declared ranges say who takes part, and line all of them up in [0, 1); the shares divide that line. So the
-    shares change nobody's part in the experiment, and the declared ones give what `choose` gives, up to rounding.
+    The declared ranges say who takes part; put end to end they fill [0, 1), which the shares divide. So the shares
+    never change who takes part, and the declared shares give what `choose` gives, up to rounding.
     """
     declared = choose(bucket, ranges)
     if declared is None:
         return None
     widths = [end - start for start, end in ranges]
-    place = (sum(widths[:declared]) + bucket - ranges[declared][0]) / sum(widths)
-    return bisect_right(list(accumulate(shares[:-1])), place)
+    position = (sum(widths[:declared]) + bucket - ranges[declared][0]) / sum(widths)
+    return bisect_right(list(accumulate(shares[:-1])), position)
 
 
 class Experiments:
@@ -132,11 +132,11 @@ class Experiments:
         ]
 
     def assign(self, user_id: str, at: int = 0, held: Held = NOTHING) -> Assigned | None:
-        """Assign a user; none takes part in no experiment and gets the default strategy.
+        """Assign a user; None is in no experiment and gets the default strategy.
 
         Parameters
         ----------
-        at : event time, which decides by which shares a user is assigned who is new.
+        at : event time, which decides by which shares a new user is assigned.
         held : what the user was assigned last; under the same declaration it stays, however the shares move.
         """
         for experiment, digest, ranges in self._running:
@@ -144,12 +144,12 @@ class Experiments:
                 continue
             bucket = bucket_of(user_id, experiment.salt)
             shares = self.traffic.in_force(digest, at) if held[0] != digest else None
-            place = choose(bucket, ranges) if shares is None else choose_by(bucket, ranges, shares)
-            if place is not None and experiment.kind == "interleaving":
+            index = choose(bucket, ranges) if shares is None else choose_by(bucket, ranges, shares)
+            if index is not None and experiment.kind == "interleaving":
                 first, second = experiment.variants
                 return Assigned(experiment.name, INTERLEAVED, bucket, digest, first.strategy, second.strategy)
-            if place is not None:
-                variant = experiment.variants[place]
+            if index is not None:
+                variant = experiment.variants[index]
                 if held[0] == digest:
                     variant = next((known for known in experiment.variants if known.name == held[1]), variant)
                 return Assigned(experiment.name, variant.name, bucket, digest, variant.strategy, shares=shares)

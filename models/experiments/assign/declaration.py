@@ -14,7 +14,7 @@ from models.names import MetricName
 from models.strategy import Share, Strategy
 
 Step = str | int
-"""Of a path into a declaration: a field's name or a place in a list."""
+"""Of a path into a declaration: a field's name or an index of a list."""
 
 TUNED_AT = 5_000
 """Users at which the intervals are tightest, by default."""
@@ -27,8 +27,8 @@ class DeclarationError(ValueError):
 
     Parameters
     ----------
-    text : what is wrong and how to mend it.
-    path : steps from the object that was being made to the part at fault.
+    text : what is wrong and how to fix it.
+    path : steps from the object that was being made to the part that is wrong.
     """
 
     def __init__(self, text: str, path: Sequence[Step] = ()) -> None:
@@ -48,7 +48,7 @@ class Rules:
     alpha: float = 0.05
     """Probability that an experiment of equal variants is ever called a winner or harmful."""
     delta: float = 0.01
-    """Lifts up to this, up or down, are taken for no difference; 0.01 is one percent of the control's."""
+    """A lift of at most this size, up or down, counts as no difference; 0.01 is one percent of the control's."""
     mismatch_alpha: float = 0.01
     """Probability that an experiment whose users fall as planned is ever called a mismatch."""
     tuned_at: float = TUNED_AT
@@ -71,12 +71,12 @@ class Variant:
     weight: VariantWeight
     """Share of the experiment's users, relative to the other variants."""
     strategy: Strategy
-    """Complete in itself: what it leaves out has the defaults of `Strategy`."""
+    """Complete in itself: what is left out has the defaults of `Strategy`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
-    """A part of all users, so that experiments with disjoint parts of one namespace never share a user."""
+    """A range of all users, so that experiments with disjoint ranges of one namespace never share a user."""
 
     name: Id
     start: Share
@@ -105,7 +105,7 @@ class Analysis:
     """How an experiment is judged. It changes nobody's variant, so it is no part of the digest."""
 
     goal: MetricName = "ctr"
-    """The metric that decides; the others are shown beside it, each at its own level."""
+    """The metric that decides; the others are reported beside it, each at its own level."""
     rules: Rules = field(default_factory=Rules)
     stop: bool = False
     """Whether traffic should go to the better variant once a verdict has fallen."""
@@ -156,7 +156,7 @@ class Experiment:
             )
 
     def digest(self) -> str:
-        """Hash all that says who gets what: the declaration with its strategies' defaults, without its analysis.
+        """Hash all that decides who gets what: the declaration with its strategies' defaults, without its analysis.
 
         Returns
         -------
@@ -179,27 +179,27 @@ def check_together(experiments: Sequence[Experiment]) -> None:
     Raises
     ------
     DeclarationError : two share a name, users of a namespace, or a salt (the second would sort users as the
-        first does). The path begins with the later one's place.
+        first does). The path begins with the later one's index.
     """
     for part in ("name", "salt"):
         repeated = _first_repeated(getattr(experiment, part) for experiment in experiments)
         if repeated is not None:
             shared = getattr(experiments[repeated], part)
             raise DeclarationError(f"two experiments have the {part} {shared!r}: give each its own", [repeated, part])
-    for (_, first), (place, second) in combinations(enumerate(experiments), 2):
+    for (_, first), (index, second) in combinations(enumerate(experiments), 2):
         if first.namespace and second.namespace and first.namespace.overlaps(second.namespace):
             raise DeclarationError(
                 f"experiments {first.name!r} and {second.name!r} overlap in {second.namespace.name!r}, "
                 f"[{first.namespace.start}, {first.namespace.end}) and "
                 f"[{second.namespace.start}, {second.namespace.end}): make their ranges disjoint",
-                [place, "namespace"],
+                [index, "namespace"],
             )
 
 
 def _first_repeated(names: Iterable[str]) -> int | None:
     seen: set[str] = set()
-    for place, name in enumerate(names):
+    for index, name in enumerate(names):
         if name in seen:
-            return place
+            return index
         seen.add(name)
     return None

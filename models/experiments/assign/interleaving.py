@@ -1,4 +1,4 @@
-"""Team-draft interleaving: two rankings in one slate, and the clicks say whose items were wanted.
+"""Team-draft interleaving: two rankings in one slate, and the clicks say whose items users prefer.
 
 As two captains choose their teams (Radlinski, Kurup and Joachims 2008, How Does Clickthrough Data Reflect Retrieval
 Quality?). Each user sees both rankings, so far fewer users are needed than where each sees one.
@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Drafted:
-    """A place of an interleaved slate."""
+    """A position of an interleaved slate."""
 
     item: str
     team: int
@@ -20,7 +20,7 @@ class Drafted:
 
 
 def interleave(first: Sequence[str], second: Sequence[str], n_items: int, seed: int) -> list[Drafted]:
-    """Merge two rankings, best first, into at most `n_items` places.
+    """Merge two rankings, best first, into at most `n_items` positions.
 
     In each round a coin says who chooses first; each team takes its best item that is not taken yet. A ranking that
     has run out leaves the rest to the other.

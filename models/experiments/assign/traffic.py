@@ -1,7 +1,7 @@
-"""Shares of the traffic that move while an experiment runs: which are in force at a moment, for users who are new.
+"""Traffic shares that move while an experiment runs: which are in force at a moment, for new users.
 
-Shares take effect some event time after the look that asks for them. By then every process knows them, so that the
-same event assigns its user alike in each of them, and again in a replay.
+Shares take effect some event time after the look that asks for them. By then every process knows them, so the same
+event assigns its user to the same variant in each process, and in a replay.
 """
 
 from bisect import bisect_right
@@ -17,8 +17,8 @@ NOTICE_MS = 60_000
 """Event time between a look and the shares that it asks for."""
 MIN_STEP = 0.01
 """Shares that differ by less from those in force are not worth another point."""
-MAX_POINTS = 128
-"""Changes that are remembered, the newest."""
+MAX_CHANGES = 128
+"""Newest changes that are remembered."""
 
 _TOLERANCE = 1e-6
 
@@ -55,12 +55,12 @@ def differ(some: Sequence[float], others: Sequence[float], by: float) -> bool:
     return any(abs(one - other) > by for one, other in zip(some, others, strict=True))
 
 
-def steer(points: list[TrafficPoint], wanted: Shares, planned: Shares, now: int) -> Shares:
-    """Add the shares wanted at a look to those of earlier looks, where they differ enough.
+def steer(points: list[TrafficPoint], asked: Shares, planned: Shares, now: int) -> Shares:
+    """Add the shares that a look asks for to those of earlier looks, where they differ enough.
 
     Parameters
     ----------
-    points : the oldest first; at most MAX_POINTS stay.
+    points : the oldest first; at most MAX_CHANGES stay.
     now : event time of the look.
 
     Returns
@@ -68,19 +68,19 @@ def steer(points: list[TrafficPoint], wanted: Shares, planned: Shares, now: int)
     The shares that hold from now on.
     """
     newest = tuple(points[-1].shares) if points else planned
-    if not differ(wanted, newest, MIN_STEP):
+    if not differ(asked, newest, MIN_STEP):
         return newest
-    points.append(TrafficPoint(now + NOTICE_MS, list(wanted)))
-    del points[:-MAX_POINTS]
-    return wanted
+    points.append(TrafficPoint(now + NOTICE_MS, list(asked)))
+    del points[:-MAX_CHANGES]
+    return asked
 
 
 class Traffic:
-    """What the results of `evaluate` say of the shares, as far as the experiments permit.
+    """The shares that results of `evaluate` ask for, as far as the experiments permit them.
 
     Parameters
     ----------
-    declared : results of others, and of those whose traffic may not move, are passed over.
+    declared : results of other experiments, and of those whose traffic may not move, are ignored.
     """
 
     def __init__(self, declared: Sequence[Experiment] = ()) -> None:
@@ -109,5 +109,5 @@ class Traffic:
     def in_force(self, digest: str, at: int) -> Shares | None:
         """Return the shares by which a user who is new at `at` (event time) is assigned; None: as planned."""
         points = self._points.get(digest, ())
-        place = bisect_right(points, at, key=lambda point: point.from_at)
-        return tuple(points[place - 1].shares) if place else None
+        n_begun = bisect_right(points, at, key=lambda point: point.from_at)
+        return tuple(points[n_begun - 1].shares) if n_begun else None

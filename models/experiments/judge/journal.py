@@ -1,12 +1,12 @@
-"""One user's outcomes as observations come in their order: the state behind every metric."""
+"""One user's metrics as observations come in their order: the state behind every result."""
 
-from collections.abc import Iterator
 from math import log2
 
 from msgspec import Struct, field, msgpack
 
 from models.config import ImpressionKind, OutcomeConfig
-from models.experiments.judge.metrics import METRICS, PLACE
+from models.credit import credited
+from models.experiments.judge.metrics import INDEX_OF, METRICS
 from models.experiments.judge.observations import Act, Exposure, Impression, Observation, SlateSent
 from models.names import MetricName
 
@@ -26,17 +26,17 @@ class Showing(Struct, array_like=True):
     items: tuple[int, ...]
     shown_at: dict[int, int]
     """Item to the moment of its impression."""
-    wanted: list[int] = field(default_factory=list)
-    """Shown items that were acted on in time."""
+    acted_on: list[int] = field(default_factory=list)
+    """Shown items that an act was credited to."""
     is_judged: bool = False
     """Whether the act that came next is known."""
     teams: tuple[int, ...] | None = None
     """Which variant brought each item."""
     learned_until: int = 0
-    """An act until then may have been known when the slate was made."""
+    """An act until this time may have been known when the slate was made."""
 
 
-def no_outcomes() -> Pairs:
+def zero_pairs() -> Pairs:
     """Return a zero for each numerator and denominator."""
     return [[0.0, 0.0] for _ in METRICS]
 
@@ -45,9 +45,9 @@ class Journal(Struct, array_like=True):
     """What has become of a user's slates, since the newest exposure and before it."""
 
     exposed: Exposure | None = None
-    during: Pairs = field(default_factory=no_outcomes)
+    during: Pairs = field(default_factory=zero_pairs)
     """Since the exposure; without one, since the first observation."""
-    before: Pairs = field(default_factory=no_outcomes)
+    before: Pairs = field(default_factory=zero_pairs)
     """Until the first exposure to the experiment, from the exposure to another or the first observation on."""
     showings: list[Showing] = field(default_factory=list)
     """The oldest first."""
@@ -69,14 +69,14 @@ class Journal(Struct, array_like=True):
         elif impressions == "event":
             self._see(observation)
 
-    def forget_outcomes(self) -> None:
-        """Let an exposure that comes too late have no past.
+    def forget_past(self) -> None:
+        """Leave an exposure that comes too late without a past.
 
-        A part of what is known was the variant's doing, and CUPED would take the variant's effect out with it.
+        Part of the past was the variant's own effect, and CUPED would take that effect out.
         """
-        self.during = no_outcomes()
+        self.during = zero_pairs()
 
-    def outcome(self) -> list[list[float]]:
+    def values(self) -> list[list[float]]:
         """Return the user's values of each metric (M, 4), as `models.experiments.judge.moments` takes them."""
         return [
             [*pair[:1], 1.0, *old[:1], 1.0] if metric.per_user else [*pair, *old]
@@ -88,12 +88,12 @@ class Journal(Struct, array_like=True):
         self._attribute(act, config.attribution_window_ms)
         self._add("activity", 1.0)
         if act.is_goal:
-            self.during[PLACE["conversion"]][0] = 1.0
+            self.during[INDEX_OF["conversion"]][0] = 1.0
             self._add("value", act.value or 0.0)
         if act.is_rating and act.value is not None:
             self._add("satisfaction", act.value, 1.0)
         if self.exposed is not None and DAY_MS <= act.at - self.exposed.at <= config.retention_ms:
-            self.during[PLACE["retention"]][0] = 1.0
+            self.during[INDEX_OF["retention"]][0] = 1.0
         self.triggers = [*self.triggers[1 - MAX_TRIGGERS :], (act.id, act.written_at)]
 
     def _judge(self, act: Act) -> None:
@@ -110,25 +110,30 @@ class Journal(Struct, array_like=True):
         self._add("ndcg", 1 / log2(1 + rank) if rank else 0.0, 1.0)
 
     def _attribute(self, act: Act, window_ms: int) -> None:
-        """Credit the newest impression of the item, once."""
-        slate = next((s for s in self._newest(act.slate) if act.item in s.shown_at), None)
-        if slate is None or act.item in slate.wanted or act.at <= slate.learned_until:
+        """Credit an impression of the item, once (`models.credit`)."""
+        impressions = [
+            (slate.shown_at[act.item], index, slate.id)
+            for index, slate in enumerate(self.showings)
+            if act.item in slate.shown_at
+        ]
+        impressions.sort(reverse=True)
+        found = credited(act.at, act.slate, impressions, window_ms)
+        slate = None if found is None else self.showings[found[1]]
+        if slate is None or act.item in slate.acted_on or act.at <= slate.learned_until:
             return
-        if act.at - slate.shown_at[act.item] <= window_ms:
-            slate.wanted.append(act.item)
-            self._add("ctr", 1.0)
-            if slate.teams is not None:
-                self._add("preference", _credit(slate.teams[slate.items.index(act.item)]))
+        slate.acted_on.append(act.item)
+        self._add("ctr", 1.0)
+        if slate.teams is not None:
+            self._add("preference", _preference(slate.teams[slate.items.index(act.item)]))
 
     def _see(self, seen: Impression) -> None:
-        slate = next((s for s in self._newest(seen.slate) if seen.item in s.items), None)
-        if slate and seen.item not in slate.shown_at:
+        """Take an impression of one of the known slates: all were made before it, and any is recent enough."""
+        holders = [(seen.at, index, slate.id) for index, slate in enumerate(self.showings) if seen.item in slate.items]
+        found = credited(seen.at, seen.slate, reversed(holders), window_ms=0)
+        slate = None if found is None else self.showings[found[1]]
+        if slate is not None and seen.item not in slate.shown_at:
             slate.shown_at[seen.item] = seen.at
             self._add("ctr", 0.0, 1.0)
-
-    def _newest(self, named: int) -> Iterator[Showing]:
-        """Go through the slates, the newest first; only that which the platform named, if it did."""
-        return (slate for slate in reversed(self.showings) if named in (0, slate.id))
 
     def _show(self, shown: SlateSent, *, by_slate: bool) -> None:
         showing = Showing(shown.id, shown.items, dict.fromkeys(shown.items, shown.at) if by_slate else {})
@@ -144,19 +149,19 @@ class Journal(Struct, array_like=True):
     def _expose(self, exposed: Exposure) -> None:
         if self.exposed is not None and self.exposed.arm == exposed.arm:
             return
-        # Declared anew, an experiment mostly gives its users the variant that they had: that is no past of it.
+        # Declared again, an experiment mostly gives its users the variant that they had: that is no past of it.
         if self.exposed is None or self.exposed.experiment != exposed.experiment:
             self.before = self.during
-        self.exposed, self.during = exposed, no_outcomes()
-        # What another strategy showed is not this one's to be judged by.
+        self.exposed, self.during = exposed, zero_pairs()
+        # This strategy is not judged by what another one showed.
         self.showings = []
 
     def _add(self, metric: MetricName, numerator: float, denominator: float = 0.0) -> None:
-        pair = self.during[PLACE[metric]]
+        pair = self.during[INDEX_OF[metric]]
         pair[0] += numerator
         pair[1] += denominator
 
 
-def _credit(team: int) -> int:
-    """Return what a wanted item counts for: 1 where the second ranking brought it, -1 where the first did."""
+def _preference(team: int) -> int:
+    """Return what an act on an item counts for: 1 where the second ranking brought it, -1 where the first did."""
     return 2 * team - 1

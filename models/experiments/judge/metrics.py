@@ -17,7 +17,7 @@ class Metric(NamedTuple):
 
 
 METRICS = (
-    Metric("ctr", False, 1, "shown items that were wanted within the attribution window, of all shown"),
+    Metric("ctr", False, 1, "shown items that were acted on within the attribution window, of all shown"),
     Metric("conversion", True, 1, "users who reached a goal, of all"),
     Metric("value", True, 1, "summed value of the goals reached, a user"),
     Metric("retention", True, 1, "users who came back a day or more later, of all"),
@@ -28,10 +28,15 @@ METRICS = (
     Metric("ndcg", False, 1, "mean of 1 / log2(1 + its rank), 0 where it was not there"),
     Metric("novelty", False, 1, "mean over shown items of 1 - log(1 + decayed count) / 10"),
     Metric("latency_ms", False, -1, "from the event's record to its slate's"),
-    Metric("preference", True, 1, "wanted items of the second variant less those of the first, in interleaved slates"),
+    Metric(
+        "preference",
+        True,
+        1,
+        "items acted on, those of the second variant less those of the first, in interleaved slates",
+    ),
 )
 
-PLACE: dict[MetricName, int] = {metric.name: place for place, metric in enumerate(METRICS)}
+INDEX_OF: dict[MetricName, int] = {metric.name: index for index, metric in enumerate(METRICS)}
 
-if tuple(PLACE) != get_args(MetricName):
+if tuple(INDEX_OF) != get_args(MetricName):
     raise AssertionError("METRICS and MetricName name the same metrics, in the same order")

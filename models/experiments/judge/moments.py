@@ -1,7 +1,7 @@
-"""Sums over users, and what a metric's estimate is made of: they add up, so they can be streamed, merged and corrected.
+"""Sums over users, from which a metric is estimated: they add up, so they can be streamed, merged and corrected.
 
 A metric is a ratio of two sums over users, as clicks / impressions; where the second counts 1 a user it is a mean.
-Beside both stand the same two from before the user's exposure, which CUPED takes the noise out with.
+Beside both stand the same two from before the user's exposure, by which CUPED reduces the variance.
 """
 
 from dataclasses import dataclass
@@ -26,6 +26,10 @@ class Estimate:
     mean: Doubles
     variance: Doubles
     """Of the mean, not of a user."""
+
+    def __getitem__(self, chosen: int | tuple[int | slice, ...]) -> "Estimate":
+        """Take a part of the shape."""
+        return Estimate(self.n[chosen], self.mean[chosen], self.variance[chosen])
 
 
 def gram(values: Doubles) -> Doubles:

@@ -1,10 +1,12 @@
-"""What `evaluate` sees of a user, reduced to what outcomes need; items and ids are 63-bit hashes."""
+"""What `evaluate` sees of a user, reduced to what metrics need; items and ids are 63-bit hashes."""
 
 from msgspec import Struct
 
+from models.credit import ANY_SLATE
+
 
 class Act(Struct, frozen=True, array_like=True, tag="a"):
-    """The user did something with an item, other than see it."""
+    """The user did something with an item other than see it."""
 
     at: int
     """Event time, Unix milliseconds; as in all observations."""
@@ -14,8 +16,8 @@ class Act(Struct, frozen=True, array_like=True, tag="a"):
     value: float | None = None
     is_goal: bool = False
     is_rating: bool = False
-    slate: int = 0
-    """Of the slate that the platform says it came from; 0 where it does not say."""
+    slate: int = ANY_SLATE
+    """Of the slate that the platform says it came from."""
     written_at: int = 0
     """The record's own time."""
 
@@ -26,7 +28,7 @@ class Impression(Struct, frozen=True, array_like=True, tag="i"):
     at: int
     id: int
     item: int
-    slate: int = 0
+    slate: int = ANY_SLATE
     """As of an act."""
 
 
@@ -47,7 +49,7 @@ class Exposure(Struct, frozen=True, array_like=True, tag="x"):
 
     @property
     def arm(self) -> tuple[str, str, str]:
-        """What the user's outcomes count for."""
+        """What the user's metrics count for."""
         return self.experiment, self.digest, self.variant
 
 
@@ -66,7 +68,7 @@ class SlateSent(Struct, frozen=True, array_like=True, tag="s"):
     teams: tuple[int, ...] | None = None
     """Of an interleaved slate: which variant brought each item, 0 or 1."""
     learned_until: int = 0
-    """Event time up to which the item tables had learned: what was done by then proves nothing."""
+    """Event time up to which the item tables had learned: an act until then proves nothing."""
 
 
 Observation = Act | Impression | Exposure | SlateSent
@@ -77,6 +79,6 @@ _RANK = {Act: 0, Impression: 1, Exposure: 2, SlateSent: 3}
 def order(observation: Observation) -> tuple[int, int, int]:
     """Return what observations are sorted by: time; at the same moment the act, the exposure, and the slate it caused.
 
-    The same observation, read twice, has the same place.
+    The same observation, read twice, is at the same position.
     """
     return observation.at, _RANK[type(observation)], observation.id

@@ -9,12 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.optimize import minimize
+from scipy.special import expit, ndtri
 
 from models.numeric.arrays import Doubles, Int64s
 
 ENOUGH = 100
 """Effective rounds below which the normal interval is not to be trusted."""
+N_FOLDS = 3
+"""Of the reward model: each is predicted by a model of the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,8 @@ def direct(expected: Doubles, error: float) -> Value:
     Parameters
     ----------
     expected : (N,) the model's reward in each round, averaged over what the other policy would choose.
-    error : of the estimate, with the model fitted anew each time (`bootstrap_error`). The spread of `expected` would
-        leave the model's own error out; its bias is in no interval.
+    error : of the estimate, with the model fitted again to each sample (`bootstrap_error`). The spread of `expected`
+        would leave the model's own error out; its bias is in no interval.
     """
     ones = np.ones_like(expected)
     return replace(_value(expected, ones), error=error)
@@ -97,7 +100,7 @@ def bootstrap_error(estimate: Callable[[Int64s], float], n: int, seed: int, n_dr
 
     Parameters
     ----------
-    estimate : from N rounds, drawn with repetition and given by their places.
+    estimate : from N rounds, drawn with repetition and given by their indices.
     """
     rng = np.random.default_rng(seed)
     return float(np.std([estimate(rng.integers(0, n, n)) for _ in range(n_draws)], ddof=1))
@@ -107,7 +110,7 @@ def doubly_robust(rewards: Doubles, weights: Doubles, predicted: Doubles, expect
     """Take the model's value and correct it by its weighted errors (Dudik, Langford and Li 2011).
 
     Without bias where either the propensities or the model are right. The model must not have seen the round that it
-    predicts (`models.experiments.judge.reward_model`).
+    predicts (`cross_fit`).
 
     Parameters
     ----------
@@ -117,9 +120,53 @@ def doubly_robust(rewards: Doubles, weights: Doubles, predicted: Doubles, expect
     return _value(expected + weights * (rewards - predicted), weights)
 
 
+def cross_fit(
+    contexts: Doubles, actions: Int64s, rewards: Doubles, n_actions: int, seed: int, penalty: float = 1.0
+) -> Doubles:
+    """Predict the reward of every action in every round, by a reward model that has not seen the round.
+
+    Each fold is predicted by a ridge logistic regression on the others: logit = intercept + context + action.
+
+    Parameters
+    ----------
+    contexts : (N, D) of the rounds.
+    actions : (N,) chosen, in [0, n_actions).
+    rewards : (N,) 0 or 1.
+    seed : of the folds.
+    penalty : half its product with the squared weights is added to the summed loss; the intercept is free.
+
+    Returns
+    -------
+    (N, n_actions) probabilities.
+    """
+    fold_of = np.random.default_rng(seed).permutation(np.arange(len(rewards)) % N_FOLDS)
+    predicted = np.empty((len(rewards), n_actions))
+    for fold in range(N_FOLDS):
+        held_out = fold_of == fold
+        chosen = np.eye(n_actions)[actions[~held_out]]
+        weights = _fit(np.hstack([contexts[~held_out], chosen]), rewards[~held_out], penalty)
+        by_context, by_action = weights[1 : 1 + contexts.shape[1]], weights[1 + contexts.shape[1] :]
+        predicted[held_out] = expit(weights[0] + (contexts[held_out] @ by_context)[:, None] + by_action[None, :])
+    return predicted
+
+
 def _value(terms: Doubles, weights: Doubles, value: float | None = None) -> Value:
     n = len(terms)
     error = float(terms.std(ddof=1) / np.sqrt(n)) if n > 1 else float("inf")
     squares = float(weights @ weights)
     effective = float(weights.sum()) ** 2 / squares if squares else 0.0
     return Value(float(terms.mean()) if value is None else value, error, n, effective)
+
+
+def _fit(features: Doubles, labels: Doubles, penalty: float) -> Doubles:
+    """Minimise the ridge logistic loss: (1 + D,) weights, the intercept first."""
+
+    def loss(weights: Doubles) -> tuple[float, Doubles]:
+        logits = weights[0] + features @ weights[1:]
+        errors = expit(logits) - labels
+        gradient = np.concatenate([[errors.sum()], features.T @ errors + penalty * weights[1:]])
+        value = (np.logaddexp(0, logits) - labels * logits).sum() + penalty / 2 * weights[1:] @ weights[1:]
+        return float(value), gradient
+
+    found = minimize(loss, np.zeros(features.shape[1] + 1), jac=True, method="L-BFGS-B", options={"maxiter": 1_000})
+    return np.asarray(found.x)

@@ -1,4 +1,4 @@
-"""What an experiment's sums say: values, confidence sequences, verdict, and the traffic that follows from it."""
+"""What an experiment's sums say: values, confidence sequences, the verdict and the traffic shares that follow."""
 
 from dataclasses import dataclass, replace
 
@@ -9,10 +9,9 @@ from models.experiments.assign.declaration import Experiment
 from models.experiments.assign.traffic import planned_shares, steer
 from models.experiments.judge.bandit import probability_best, within_bounds
 from models.experiments.judge.coverage import count_items
-from models.experiments.judge.metrics import METRICS, PLACE, Metric
+from models.experiments.judge.metrics import INDEX_OF, METRICS, Metric
 from models.experiments.judge.moments import Estimate, estimate
-from models.experiments.judge.sample_ratio import mismatch_p
-from models.experiments.judge.sequential import Interval
+from models.experiments.judge.sequential import Interval, mismatch_p
 from models.experiments.judge.tally import Tally
 from models.experiments.judge.verdict import Comparison, Verdict, compare, is_mismatch, verdict_of
 from models.messages import Decision, ExperimentResult, MetricResult, ResultPoint, VariantResult
@@ -36,7 +35,7 @@ class _Findings:
 
 
 def look(tally: Tally, experiment: Experiment, impressions: str) -> ExperimentResult:
-    """Say what the experiment's users show now, and remember the look and the first decision in the tally.
+    """Report what the experiment's users show now; remember the look and the first decision in the tally.
 
     The first declared variant is the control.
 
@@ -76,13 +75,13 @@ def _split(tally: Tally, experiment: Experiment) -> _Findings:
     counts = sums[:, 0, 0, 0]
     shares = mean_shares(tally, np.array(planned))
     mismatch = is_mismatch(counts, shares, analysis.rules)
-    goal = PLACE[analysis.goal]
+    goal = INDEX_OF[analysis.goal]
     compared = [
         [_compare(estimates, v, metric, mismatch, experiment) for metric in METRICS] for v in range(1, len(names))
     ]  # (V - 1, M)
     verdicts = [verdict_of(row[goal]) for row in compared]
-    wanted = traffic_of(experiment, _metric(estimates, goal), verdicts, np.array(planned))
-    traffic = steer(tally.traffic, tuple(wanted.tolist()), planned, tally.at)
+    asked = traffic_of(experiment, estimates[:, goal], verdicts, np.array(planned))
+    traffic = steer(tally.traffic, tuple(asked.tolist()), planned, tally.at)
     return _Findings(
         analysis.goal,
         overall(verdicts),
@@ -99,7 +98,7 @@ def mean_shares(tally: Tally, planned: Doubles) -> Doubles:
     """Return the shares by which the users were assigned, averaged over the users: (V,).
 
     Where they moved, a variant's count varies less than a multinomial of the mean shares: a sum of w (1 - w) is at most
-    n times mean w (1 - mean w). So an alarm that takes them for fixed is raised too seldom rather than too often.
+    n times mean w (1 - mean w). So an alarm that takes the shares for fixed rings too seldom rather than too often.
     """
     expected = tally.expected(planned)
     n = expected.sum()
@@ -114,12 +113,12 @@ def _interleaved(tally: Tally, experiment: Experiment) -> _Findings:
     """
     sums = tally.arm(INTERLEAVED).sums  # (M, 5, 5)
     estimates = estimate(sums[None], sums)  # (1, M)
-    preferences = _of(estimates, 0, PLACE["preference"])
-    found = compare(preferences, even(preferences), np.array(False), experiment.analysis.rules)
+    index = INDEX_OF["preference"]
+    preferences = estimates[0, index]
+    found = compare(preferences, no_preference(preferences), np.array(False), experiment.analysis.rules)
     verdict, bounds = verdict_of(found), _bounds(found.difference)
     metrics = _results(estimates, 0, None)
-    place = PLACE["preference"]
-    metrics[place] = replace(metrics[place], difference=bounds, p=float(found.p), verdict=verdict)
+    metrics[index] = replace(metrics[index], difference=bounds, p=float(found.p), verdict=verdict)
     return _Findings(
         "preference",
         verdict,
@@ -143,7 +142,7 @@ def overall(verdicts: list[Verdict]) -> Verdict:
 
 
 def traffic_of(experiment: Experiment, goal: Estimate, verdicts: list[Verdict], shares: Doubles) -> Doubles:
-    """Say which share of the users each variant should get: (V,).
+    """Return which share of the users each variant should get: (V,).
 
     Parameters
     ----------
@@ -152,10 +151,10 @@ def traffic_of(experiment: Experiment, goal: Estimate, verdicts: list[Verdict], 
     shares : (V,) as planned.
     """
     analysis = experiment.analysis
-    better = METRICS[PLACE[analysis.goal]].better
+    better = METRICS[INDEX_OF[analysis.goal]].better
     verdict = overall(verdicts)
     if verdict == "mismatch":
-        return shares  # what the figures say is not to be acted on
+        return shares  # nobody should act on these figures
     if analysis.stop and verdict in ("winner", "harmful"):
         allowed = np.array([verdict == "harmful", *(treatment == "winner" for treatment in verdicts)])
         best = np.where(allowed, better * goal.mean, -np.inf).argmax()
@@ -167,18 +166,10 @@ def traffic_of(experiment: Experiment, goal: Estimate, verdicts: list[Verdict], 
     return shares
 
 
-def _metric(estimates: Estimate, metric: int) -> Estimate:
-    return Estimate(estimates.n[:, metric], estimates.mean[:, metric], estimates.variance[:, metric])
-
-
-def _of(estimates: Estimate, v: int, m: int) -> Estimate:
-    return Estimate(estimates.n[v, m], estimates.mean[v, m], estimates.variance[v, m])
-
-
 def _compare(estimates: Estimate, v: int, metric: Metric, mismatch: Bools, experiment: Experiment) -> Comparison:
-    treatment, control = (_of(estimates, place, PLACE[metric.name]) for place in (v, 0))
+    m = INDEX_OF[metric.name]
     n_treatments = len(experiment.variants) - 1
-    return compare(treatment, control, mismatch, experiment.analysis.rules, n_treatments, metric.better)
+    return compare(estimates[v, m], estimates[0, m], mismatch, experiment.analysis.rules, n_treatments, metric.better)
 
 
 def _results(estimates: Estimate, v: int, compared: list[Comparison] | None) -> list[MetricResult]:
@@ -202,7 +193,7 @@ def _finite(value: Doubles) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def even(preferences: Estimate) -> Estimate:
+def no_preference(preferences: Estimate) -> Estimate:
     """Return what the users' mean credit is compared with: 0 where neither ranking is preferred, known exactly.
 
     Its users are those of the preferences: the number only says where the sequence is tightest.

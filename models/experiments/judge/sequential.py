@@ -1,4 +1,4 @@
-"""Comparisons that may be looked at any time: asymptotic confidence sequences and sequential p-values.
+"""Tests that may be looked at any time: asymptotic confidence sequences, sequential p-values, the sample-ratio alarm.
 
 A fixed-horizon test is wrong in 5% of the cases at one look, and in most of them when one looks until it is
 significant. A confidence sequence holds at all looks together (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2021,
@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from math import log
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import gammaln, ndtr
 
 from models.experiments.assign.declaration import TUNED_AT
 from models.experiments.judge.moments import Estimate
 from models.numeric.arrays import Bools, Doubles
+
+PRIOR_USERS = 10_000.0
+"""Users that the sample-ratio alarm's prior is worth: large, since broken assignments are off by percents."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +25,6 @@ class Interval:
 
     low: Doubles
     high: Doubles
-
-    def excludes(self, value: float) -> Bools:
-        """Tell where the value lies outside."""
-        return (self.low > value) | (self.high < value)
 
     def within(self, low: float, high: float) -> Bools:
         """Tell where nothing outside [low, high] is possible any more."""
@@ -58,7 +57,7 @@ def lift(treatment: Estimate, control: Estimate, alpha: float, tuned_at: float =
 
     Those ratios k for which treatment - k control may be 0 (Fieller 1954). So it excludes 0 exactly where `difference`
     does, and no error comes from dividing by a control that is itself an estimate. Unbounded while the control cannot
-    be told from 0.
+    be distinguished from 0.
     """
     g2 = reach(treatment.n + control.n, alpha, tuned_at) ** 2
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
@@ -94,9 +93,33 @@ def fixed_p(treatment: Estimate, control: Estimate) -> Doubles:
     return np.asarray(2 * ndtr(-np.abs(z_score(treatment, control))))
 
 
-def fixed_reach(alpha: float) -> float:
-    """Return how many standard errors wide each side of a fixed-horizon interval is: 1.96 at alpha = 0.05."""
-    return float(ndtri(1 - alpha / 2))
+def mismatch_p(counts: Doubles, shares: Doubles, concentration: float = PRIOR_USERS) -> Doubles:
+    """Return a sequential p-value of "users fall into the variants by these shares": the sample-ratio alarm.
+
+    Where they do not, no comparison of the variants can be trusted. A variant whose share is 0 says nothing until it
+    has a user; then p is 0.
+
+    One over the Bayes factor of a Dirichlet-multinomial, centred on the shares, against the planned multinomial
+    (Lindon and Malek 2022, Anytime-valid inference for multinomial count data). The probability that it ever falls to p
+    is p at most, where all is as planned.
+
+    Parameters
+    ----------
+    counts : (..., V) users by variant.
+    shares : (V,) planned; they sum to 1.
+
+    Returns
+    -------
+    (...) in [0, 1].
+    """
+    possible = shares > 0
+    has_impossible = (counts[..., ~possible] > 0).any(axis=-1)
+    counts, shares = counts[..., possible], shares[possible]
+    prior = concentration * shares
+    n = counts.sum(axis=-1)
+    evidence = (gammaln(prior + counts) - gammaln(prior) - counts * np.log(shares)).sum(axis=-1)
+    factor = evidence + gammaln(concentration) - gammaln(concentration + n)
+    return np.where(has_impossible, 0.0, np.exp(-np.maximum(factor, 0.0)))
 
 
 def _standard_error(treatment: Estimate, control: Estimate) -> Doubles:

@@ -10,7 +10,7 @@ from msgspec import Struct, field, msgpack
 from models.experiments.judge.coverage import add_items, no_items
 from models.experiments.judge.metrics import METRICS
 from models.experiments.judge.moments import N_VALUES, gram
-from models.experiments.judge.user_outcomes import Change, Values
+from models.experiments.judge.user_metrics import Change, Values
 from models.messages import Decision, ResultPoint, TrafficPoint
 from models.numeric.arrays import Bytes, Doubles, Int64s
 

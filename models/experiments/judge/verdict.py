@@ -1,4 +1,4 @@
-"""What the figures of an experiment say now: the rule that the flow, the planner and a person at the table share."""
+"""What the figures of an experiment say now: one rule for the flow and for planning by simulation."""
 
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from models.experiments.assign.declaration import Rules
 from models.experiments.judge.moments import Estimate
-from models.experiments.judge.sample_ratio import mismatch_p
-from models.experiments.judge.sequential import Interval, difference, lift, sequential_p
+from models.experiments.judge.sequential import Interval, difference, lift, mismatch_p, sequential_p
 from models.numeric.arrays import Bools, Doubles
 
 Verdict: TypeAlias = Literal["running", "winner", "harmful", "no difference", "mismatch"]

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from dataflows.errors import EddyError
-from dataflows.run.experiments_file import ExperimentError, experiments_from, load_experiments
+from dataflows.run.experiments_file import ExperimentError, load_experiments
 from models.experiments.assign.declaration import Namespace
+from tests.experiments import experiments_from
 
 GOOD = """\
 experiments:
@@ -80,7 +81,7 @@ def test_a_file_declares_its_experiments_in_order(tmp_path: Path):
     assert second.salt == "exploration"
 
 
-def test_json_and_a_list_of_values_declare_the_same_as_yaml(tmp_path: Path):
+def test_json_declares_the_same_as_yaml(tmp_path: Path):
     values = [
         {
             "name": "e",
@@ -161,9 +162,9 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str):
     assert str(caught.value).startswith(str(tmp_path / name))
 
 
-def test_a_mistake_in_given_values_is_named_with_its_path():
+def test_a_mistake_in_json_is_named_with_its_path():
     variants = [{"name": "a", "weight": 1, "strategy": {}}, {"name": "b", "weight": 0, "strategy": {}}]
-    with pytest.raises(EddyError, match=r"^experiments\[0\]\.variants\[1\]\.weight: Expected `float` > 0"):
+    with pytest.raises(EddyError, match=r":1: experiments\[0\]\.variants\[1\]\.weight: Expected `float` > 0"):
         experiments_from([{"name": "e", "variants": variants}])
 
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 from models.config import ImpressionKind, OutcomeConfig
-from models.experiments.judge.metrics import PLACE
+from models.experiments.judge.metrics import INDEX_OF
 from models.experiments.judge.observations import Act, Exposure, Impression, Observation, SlateSent
-from models.experiments.judge.user_outcomes import Change, UserOutcomes
+from models.experiments.judge.user_metrics import Change, UserMetrics
 from models.names import MetricName
 
 MINUTE, DAY = 60_000, 86_400_000
@@ -38,7 +38,7 @@ def is_shown(minute: float, *items: int, **fields: Any) -> SlateSent:
 def changes_of(
     observations: list[Observation], config: OutcomeConfig = CONFIG, impressions: ImpressionKind = "slate"
 ) -> list[Change]:
-    user = UserOutcomes(config, impressions)
+    user = UserMetrics(config, impressions)
     found = []
     for observation in observations:
         user.observe([observation])
@@ -46,13 +46,13 @@ def changes_of(
     return [change for change in found if change is not None]
 
 
-def outcome_of(
+def metrics_of(
     observations: list[Observation], config: OutcomeConfig = CONFIG, impressions: ImpressionKind = "slate"
 ) -> dict[str, list[float]]:
     """What the user counts for in the end: numerator, denominator, and both before, by metric."""
     new = changes_of(observations, config, impressions)[-1].new
     assert new is not None
-    return {name: new[place] for name, place in PLACE.items()}
+    return {name: new[place] for name, place in INDEX_OF.items()}
 
 
 def counted(
@@ -62,4 +62,4 @@ def counted(
     impressions: ImpressionKind = "slate",
 ) -> list[float]:
     """Numerator and denominator of one metric since the exposure."""
-    return outcome_of(observations, config, impressions)[metric][:2]
+    return metrics_of(observations, config, impressions)[metric][:2]

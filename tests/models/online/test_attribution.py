@@ -12,8 +12,7 @@ from models.messages import Event
 from models.names import EVENT_WEIGHTS
 from models.numeric.ids import hash64
 from models.online.attribution import MAX_ACTS, UserAttribution
-from models.online.attribution_codec import pack, unpack
-from models.online.outcome import ClosedSlate, Outcome, ShownSlate
+from models.online.outcome import ClosedSlate, ImpressionOutcome, ShownSlate
 from tests import places
 from tests.models.online.builders import CONFIG, NOW, SECOND, a_slate, an_event
 from tests.models.online.literal import read_literally
@@ -37,7 +36,7 @@ def give(user: UserAttribution, message: ShownSlate | Event) -> str | None:
     return user.show(message) if isinstance(message, ShownSlate) else user.take(message)
 
 
-def outcomes(slates: Iterable[ClosedSlate]) -> list[Outcome]:
+def outcomes(slates: Iterable[ClosedSlate]) -> list[ImpressionOutcome]:
     return [outcome for slate in slates for outcome in slate.outcomes]
 
 
@@ -55,7 +54,7 @@ def test_an_item_without_feedback_becomes_a_negative_when_its_window_has_closed_
     assert user.close(END) == []
 
 
-def test_an_outcome_tells_all_that_learning_and_judging_need():
+def test_an_outcome_holds_all_that_learning_and_judging_need():
     user = a_user(a_slate(), an_event(5, "b"), an_event(9, "b", "purchase", value=20.0))
     [_, found, _] = outcomes(user.close(END))
     assert found.features.tolist() == [0.25, 0.5]
@@ -115,7 +114,7 @@ def test_a_repeat_of_a_slate_or_an_event_changes_nothing():
     assert outcomes(user.close(END)) == []
 
 
-def test_what_comes_too_late_for_its_slate_is_said_to_be_late():
+def test_a_slate_or_an_event_before_the_closed_time_is_late():
     user = a_user(a_slate(100))
     user.close(NOW + 80 * SECOND)
     assert give(user, a_slate(10)) == "late"
@@ -192,7 +191,7 @@ MESSAGES = st.tuples(
 CONFIGS = st.sampled_from([CONFIG, EXPLICIT, replace(EXPLICIT, windows_s={"purchase": 120})])
 
 
-def told(found: list[Outcome]) -> set[tuple[str, str, int, tuple[str, ...]]]:
+def summary(found: list[ImpressionOutcome]) -> set[tuple[str, str, int, tuple[str, ...]]]:
     return {(o.recommendation_id, o.item_id, o.impression_at, o.feedback) for o in found}
 
 
@@ -206,8 +205,8 @@ def test_in_any_order_the_outcomes_are_those_of_a_literal_reading(
     for message in data.draw(st.permutations([*slates, *events])):
         give(user, message)
     found = outcomes(user.close(END))
-    assert told(found) == read_literally(slates, events, config)
-    assert len(found) == len(told(found))
+    assert summary(found) == read_literally(slates, events, config)
+    assert len(found) == len(summary(found))
     n_feedback = sum(event.event_type != "impression" for event in events)
     assert user.counts["unattributed"] + sum(len(outcome.feedback) for outcome in found) == n_feedback
 
@@ -233,22 +232,22 @@ def test_a_stream_that_is_out_of_order_by_the_lateness_closes_as_a_literal_readi
         assert give(user, message) is None or (isinstance(message, Event) and config.impressions == "slate")
         found += outcomes(user.close(arrival - 1_000 * config.lateness_s))
         if k % 3 == 0:
-            user = unpack(pack(user), config, EVENT_WEIGHTS, counts)
+            user = UserAttribution.unpack(user.pack(), config, EVENT_WEIGHTS, counts)
     found += outcomes(user.close(END))
-    assert told(found) == read_literally(slates, events, config)
-    assert len(found) == len(told(found))
+    assert summary(found) == read_literally(slates, events, config)
+    assert len(found) == len(summary(found))
 
 
 @pytest.mark.parametrize("data", [b"", b"\x09", b"\x01", b"\x01\x90"])
 def test_a_snapshot_of_another_format_or_a_damaged_one_is_refused(data: bytes):
     with pytest.raises(ValueError, match="attribution"):
-        unpack(data, CONFIG, EVENT_WEIGHTS, Counter())
+        UserAttribution.unpack(data, CONFIG, EVENT_WEIGHTS, Counter())
 
 
 def test_the_snapshot_of_the_first_release_still_loads():
     data = GOLDEN.read_bytes()
-    user = unpack(data, CONFIG, EVENT_WEIGHTS, Counter())
-    assert pack(user) == data
+    user = UserAttribution.unpack(data, CONFIG, EVENT_WEIGHTS, Counter())
+    assert user.pack() == data
     found = {(o.recommendation_id, o.item_id): o for o in outcomes(user.close(END)) if o.label}
     assert {key: outcome.feedback for key, outcome in found.items()} == {
         ("r-20", "a"): ("click",),
@@ -260,8 +259,8 @@ def test_the_snapshot_of_the_first_release_still_loads():
 def test_a_restored_user_has_the_same_outcomes_to_the_bit():
     messages = [a_slate(), a_slate(20), an_event(30), an_event(40, "b", recommendation_id="r-0")]
     user = a_user(*messages)
-    again = unpack(pack(user), CONFIG, EVENT_WEIGHTS, Counter())
-    assert pack(again) == pack(user)
+    again = UserAttribution.unpack(user.pack(), CONFIG, EVENT_WEIGHTS, Counter())
+    assert again.pack() == user.pack()
     for one, other in zip(outcomes(user.close(END)), outcomes(again.close(END)), strict=True):
         assert one == other
         assert np.array_equal(one.features, other.features)

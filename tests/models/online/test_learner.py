@@ -5,7 +5,7 @@ import pytest
 
 from models.config import OnlineConfig
 from models.names import FEATURE_SETS, FEATURES, LearnerName
-from models.numeric.metrics import concordance
+from models.numeric.metrics import pairwise_auc
 from models.online import learner as learner_module
 from models.online.learner import OnlineRanker, Published
 from models.rankers.checkpoint import Checkpoint
@@ -31,7 +31,7 @@ def in_mood(mood: float, examples: list[SlateExample]) -> list[SlateExample]:
 
 def quality(ranker: Ranker, examples: list[SlateExample]) -> float:
     unseen = collate(examples)
-    return float(np.nanmean(concordance(ranker.score(unseen.inputs), unseen.labels, unseen.present)))
+    return float(np.nanmean(pairwise_auc(ranker.score(unseen.inputs), unseen.labels, unseen.present)))
 
 
 def learned(rule: Rule, n: int = 1_500) -> Checkpoint:
@@ -80,7 +80,7 @@ def test_a_crash_at_any_moment_changes_neither_the_versions_nor_what_is_learned(
 def test_a_version_goes_into_service_only_where_it_is_better_than_the_one_that_is():
     ranker = OnlineRanker("mlp", CONFIG)
     published = ranker.learn(some_slates(1_500, LIKED))
-    assert published[0].told["concordance"] > published[0].told["replaced"]
+    assert published[0].evidence["pairwise_auc"] > published[0].evidence["replaced"]
     assert [p.number for p in published] == list(range(1, len(published) + 1))
     first = published[0].checkpoint
     assert first is not None
@@ -113,7 +113,7 @@ def test_a_version_that_turns_out_worse_is_taken_back():
         published += ranker.learn([slates.pop()])
     back = ranker.learn(some_slates(640, LIKED, seed=3))
     assert summary(back)[0] == (2, True, start.version)
-    assert back[0].told["concordance"] > back[0].told["replaced"]
+    assert back[0].evidence["pairwise_auc"] > back[0].evidence["replaced"]
     assert ranker.service is not None
     assert ranker.service.digest == start.digest
 
@@ -202,7 +202,7 @@ def test_a_ranker_goes_on_where_an_upgrade_has_added_features(monkeypatch: pytes
     assert OnlineRanker.restore(snapshot, "mlp", CONFIG).n_slates == 0
 
 
-def test_who_names_another_checkpoint_has_it_served_and_gone_on_from():
+def test_another_checkpoint_resets_the_ranker_and_goes_into_service():
     first, second = (replace(learned(rule, 300), version=name) for rule, name in ((LIKED, "a"), (DISLIKED, "b")))
     ranker = OnlineRanker("mlp", CONFIG, first)
     ranker.learn(some_slates(100, LIKED))

@@ -1,13 +1,14 @@
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.online import registry as shelf_module
+from models.online import registry as registry_module
 from models.online.learner import Published
-from models.online.registry import N_SLOTS, Choice, Row, Shelf, Version, pin_row, rows_of
+from models.online.registry import N_SLOTS, Choice, Row, Version, VersionRegistry, pin_row, rows_of
 from models.rankers.checkpoint import Checkpoint, CheckpointError, weights_digest
 from models.rankers.networks import new_network
 from models.rankers.served import NetworkRanker
@@ -27,15 +28,15 @@ def decided(*numbers: int, name: str = "mlp") -> list[Row]:
     return [row for number in numbers for row in rows_of(name, a_decision(number))]
 
 
-def a_shelf(rows: list[Row]) -> Shelf:
-    shelf = Shelf()
+def a_registry(rows: list[Row]) -> VersionRegistry:
+    registry = VersionRegistry()
     for row in rows:
-        shelf.take(row.key.encode(), row.value)
-    return shelf
+        registry.take(row.key.encode(), row.value)
+    return registry
 
 
-def now_serving(shelf: Shelf) -> dict[str, str | None]:
-    return {name: checkpoint and checkpoint.version for name, checkpoint in shelf.changes()}
+def now_serving(registry: VersionRegistry) -> dict[str, str | None]:
+    return {name: checkpoint and checkpoint.version for name, checkpoint in registry.changes()}
 
 
 def version(number: int) -> str:
@@ -46,7 +47,7 @@ def version(number: int) -> str:
 
 def test_what_was_published_serves_with_the_same_weights():
     published = a_decision(3)
-    [(name, checkpoint)] = a_shelf(rows_of("mlp", published)).changes()
+    [(name, checkpoint)] = a_registry(rows_of("mlp", published)).changes()
     assert (name, checkpoint and checkpoint.version) == ("mlp", version(3))
     inputs = some_inputs()
     assert checkpoint is not None
@@ -55,10 +56,10 @@ def test_what_was_published_serves_with_the_same_weights():
     assert np.array_equal(*scores)
 
 
-def test_a_change_is_told_once():
-    shelf = a_shelf(decided(1))
-    assert now_serving(shelf) == {"mlp": version(1)}
-    assert now_serving(shelf) == {}
+def test_a_change_is_reported_once():
+    registry = a_registry(decided(1))
+    assert now_serving(registry) == {"mlp": version(1)}
+    assert now_serving(registry) == {}
 
 
 @settings(max_examples=40, deadline=None)
@@ -68,15 +69,15 @@ def test_in_any_order_of_rows_the_chosen_version_serves(data: st.DataObject):
     rows = decided(1, 2, 2 + N_SLOTS)
     order = data.draw(st.permutations(range(len(rows))))
     newest = {row.key: row for row in rows}
-    shelf = a_shelf([newest[rows[k].key] for k in order])
-    assert now_serving(shelf) == {"mlp": version(2 + N_SLOTS)}
+    registry = a_registry([newest[rows[k].key] for k in order])
+    assert now_serving(registry) == {"mlp": version(2 + N_SLOTS)}
 
 
 def test_a_version_that_is_not_complete_does_not_serve(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(shelf_module, "PART_BYTES", 1_000)
+    monkeypatch.setattr(registry_module, "PART_BYTES", 1_000)
     rows = decided(1, 2)
     for k, row in enumerate(rows):
-        missing = a_shelf([other for other in rows if other is not row])
+        missing = a_registry([other for other in rows if other is not row])
         serving = now_serving(missing)
         if row.key == "ranker/mlp":
             assert serving == {"mlp": version(2)} if k < len(rows) / 2 else {"mlp": version(1)}
@@ -86,64 +87,88 @@ def test_a_version_that_is_not_complete_does_not_serve(monkeypatch: pytest.Monke
 
 def test_while_a_version_arrives_the_one_before_it_serves():
     first, second = decided(1), decided(2)
-    shelf = a_shelf(first)
-    assert now_serving(shelf) == {"mlp": version(1)}
+    registry = a_registry(first)
+    assert now_serving(registry) == {"mlp": version(1)}
     for row in [second[-1], *second[:-2]]:
-        shelf.take(row.key.encode(), row.value)
-        assert now_serving(shelf) == {}
-    shelf.take(second[-2].key.encode(), second[-2].value)
-    assert now_serving(shelf) == {"mlp": version(2)}
+        registry.take(row.key.encode(), row.value)
+        assert now_serving(registry) == {}
+    registry.take(second[-2].key.encode(), second[-2].value)
+    assert now_serving(registry) == {"mlp": version(2)}
 
 
 def test_the_newest_versions_are_kept_to_go_back_to():
-    shelf = a_shelf(decided(*range(1, 12)))
-    assert [known.number for known in shelf.versions("mlp")] == list(range(11, 3, -1))
-    assert shelf.versions("mlp")[0] == Version(
-        version(11), 11, 3, 1, shelf.versions("mlp")[0].digest, NOW + 11, told={"loss": 0.5, "n_judged": 80}
+    registry = a_registry(decided(*range(1, 12)))
+    assert [known.number for known in registry.versions("mlp")] == list(range(11, 3, -1))
+    assert registry.versions("mlp")[0] == Version(
+        version(11), 11, 3, 1, registry.versions("mlp")[0].digest, NOW + 11, evidence={"loss": 0.5, "n_judged": 80}
     )
 
 
+def test_a_version_row_of_an_older_release_still_reads():
+    row = b'{"version":"mlp-7","number":7,"slot":7,"n_parts":2,"digest":"d","learned_until":5,"is_rollback":true,'
+    row += b'"told":{"loss":0.5,"concordance":0.7,"replaced":0.6,"n_judged":80,"n_slates":640}}'
+    registry = a_registry([Row("ranker/mlp/7", row)])
+    evidence = {"loss": 0.5, "pairwise_auc": 0.7, "replaced": 0.6, "n_judged": 80, "n_slates": 640}
+    assert registry.versions("mlp") == [Version("mlp-7", 7, 7, 2, "d", 5, is_rollback=True, evidence=evidence)]
+
+
+def test_an_older_release_reads_a_version_row_without_its_evidence():
+    class OlderVersion(msgspec.Struct):
+        version: str
+        number: int
+        slot: int
+        n_parts: int
+        digest: str
+        learned_until: int
+        is_rollback: bool = False
+        told: dict[str, float] = msgspec.field(default_factory=dict)
+
+    [value] = [row.value for row in decided(3) if row.key == "ranker/mlp/3"]
+    older = msgspec.json.decode(value or b"", type=OlderVersion)
+    assert (older.version, older.number, older.told) == (version(3), 3, {})
+
+
 def test_a_persons_choice_comes_before_that_of_learn_until_it_is_taken_back():
-    shelf = a_shelf(decided(1, 2))
-    assert now_serving(shelf) == {"mlp": version(2)}
-    older = shelf.versions("mlp")[1]
+    registry = a_registry(decided(1, 2))
+    assert now_serving(registry) == {"mlp": version(2)}
+    older = registry.versions("mlp")[1]
     for row in [pin_row("mlp", older), *decided(3)]:
-        shelf.take(row.key.encode(), row.value)
-    assert now_serving(shelf) == {"mlp": version(1)}
-    assert shelf.pinned("mlp") == Choice(version(1), older.slot)
-    assert shelf.chosen("mlp").version == version(3)
+        registry.take(row.key.encode(), row.value)
+    assert now_serving(registry) == {"mlp": version(1)}
+    assert registry.pinned("mlp") == Choice(version(1), older.slot)
+    assert registry.chosen("mlp").version == version(3)
     row = pin_row("mlp", None)
-    shelf.take(row.key.encode(), row.value)
-    assert now_serving(shelf) == {"mlp": version(3)}
-    assert shelf.pinned("mlp") is None
+    registry.take(row.key.encode(), row.value)
+    assert now_serving(registry) == {"mlp": version(3)}
+    assert registry.pinned("mlp") is None
 
 
 def test_where_no_version_is_good_the_blend_serves():
-    shelf = a_shelf(decided(1))
-    now_serving(shelf)
-    [row] = rows_of("mlp", Published(None, 2, is_rollback=True, learned_until=NOW, told={}))
-    shelf.take(row.key.encode(), row.value)
-    assert now_serving(shelf) == {"mlp": None}
+    registry = a_registry(decided(1))
+    now_serving(registry)
+    [row] = rows_of("mlp", Published(None, 2, is_rollback=True, learned_until=NOW, evidence={}))
+    registry.take(row.key.encode(), row.value)
+    assert now_serving(registry) == {"mlp": None}
 
 
 def test_rankers_of_variants_stand_beside_each_other_whatever_their_names():
     names = ["mlp", "mlp.left/right é", "gru"]
-    shelf = a_shelf([row for number, name in enumerate(names) for row in decided(number, name=name)])
-    assert shelf.names == sorted(names)
-    assert now_serving(shelf) == {name: version(number) for number, name in enumerate(names)}
+    registry = a_registry([row for number, name in enumerate(names) for row in decided(number, name=name)])
+    assert registry.names == sorted(names)
+    assert now_serving(registry) == {name: version(number) for number, name in enumerate(names)}
 
 
-def test_a_damaged_version_is_said_once_and_the_one_before_it_serves_on():
-    shelf = a_shelf(decided(1))
-    assert now_serving(shelf) == {"mlp": version(1)}
+def test_a_damaged_version_raises_once_and_the_one_before_it_serves_on():
+    registry = a_registry(decided(1))
+    assert now_serving(registry) == {"mlp": version(1)}
     good = a_decision(2)
     assert good.checkpoint is not None
     bad = replace(good, checkpoint=replace(good.checkpoint, digest="0"))
     for row in rows_of("mlp", bad):
-        shelf.take(row.key.encode(), row.value)
+        registry.take(row.key.encode(), row.value)
     with pytest.raises(CheckpointError, match="damaged"):
-        now_serving(shelf)
-    assert now_serving(shelf) == {}
+        now_serving(registry)
+    assert now_serving(registry) == {}
 
 
 @pytest.mark.parametrize(
@@ -152,7 +177,7 @@ def test_a_damaged_version_is_said_once_and_the_one_before_it_serves_on():
 )
 def test_a_malformed_row_is_refused_by_its_key(key: str, value: bytes):
     with pytest.raises(ValueError, match=key):
-        Shelf().take(key.encode(), value)
+        VersionRegistry().take(key.encode(), value)
 
 
 def test_no_row_is_larger_than_a_kafka_message():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.names import LEARNERS, LearnerName, Loss
-from models.numeric.metrics import concordance
+from models.numeric.metrics import pairwise_auc
 from models.rankers.checkpoint import CheckpointError
 from models.rankers.config import LearnerConfig
 from models.rankers.inputs import Inputs, Labelled, collate
@@ -43,7 +43,7 @@ def a_learner(name: LearnerName, n_batches: int = 0, config: LearnerConfig = CON
 def quality(learner: Learner, rule: Rule, seed: int = 9) -> float:
     """Say how often a positive is put before a negative, on slates that nobody learned."""
     unseen = collate(some_slates(300, rule, seed))
-    return float(np.nanmean(concordance(learner.score(unseen.inputs), unseen.labels, unseen.present)))
+    return float(np.nanmean(pairwise_auc(learner.score(unseen.inputs), unseen.labels, unseen.present)))
 
 
 @EVERY_LEARNER

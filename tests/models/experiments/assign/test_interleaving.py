@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from models.experiments.assign.declaration import Rules
 from models.experiments.assign.interleaving import interleave
-from models.experiments.judge.results import even
+from models.experiments.judge.results import no_preference
 from models.experiments.judge.verdict import compare
 from tests.models.experiments.builders import estimates, values_of
 
@@ -40,4 +40,4 @@ def test_the_same_seed_gives_the_same_slate_and_both_teams_begin_alike_often():
 def test_users_who_want_the_second_rankings_items_make_it_win():
     rng = np.random.default_rng(1)
     [preferences] = estimates(values_of(rng.choice([-1.0, 0.0, 1.0], 3_000, p=[0.2, 0.5, 0.3])))
-    assert compare(preferences, even(preferences), np.array(False), Rules()).verdict == "winner"
+    assert compare(preferences, no_preference(preferences), np.array(False), Rules()).verdict == "winner"

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from models.experiments.assign.assignment import Experiments, bucket_of, bucket_ranges, choose, choose_by
 from models.experiments.assign.declaration import Analysis, Experiment, TrafficBounds, Variant
-from models.experiments.assign.traffic import MAX_POINTS, NOTICE_MS, Traffic, permits, steer
+from models.experiments.assign.traffic import MAX_CHANGES, NOTICE_MS, Traffic, permits, steer
 from models.experiments.judge.metrics import METRICS
 from models.experiments.judge.results import look, mean_shares
-from models.experiments.judge.sample_ratio import mismatch_p
+from models.experiments.judge.sequential import mismatch_p
 from models.experiments.judge.tally import Tally, add_up_changes
-from models.experiments.judge.user_outcomes import Change
+from models.experiments.judge.user_metrics import Change
 from models.messages import ExperimentResult, TrafficPoint
 from models.strategy import Strategy
 
@@ -130,10 +130,10 @@ def test_shares_take_effect_after_their_notice_and_only_where_they_differ():
     assert steer(points, (0.7, 0.3), (0.5, 0.5), NOW) == (0.7, 0.3)
     assert steer(points, (0.705, 0.295), (0.5, 0.5), NOW + 1) == (0.7, 0.3)
     assert points == [TrafficPoint(NOW + NOTICE_MS, [0.7, 0.3])]
-    for step in range(MAX_POINTS + 5):
+    for step in range(MAX_CHANGES + 5):
         steer(points, (0.7, 0.3) if step % 2 else (0.3, 0.7), (0.5, 0.5), NOW + step)
-    assert len(points) == MAX_POINTS
-    assert points[-1].from_at == NOW + MAX_POINTS + 4 + NOTICE_MS
+    assert len(points) == MAX_CHANGES
+    assert points[-1].from_at == NOW + MAX_CHANGES + 4 + NOTICE_MS
 
 
 def tally_of(*groups: tuple[Any, ...]) -> Tally:

@@ -2,9 +2,16 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from models.experiments.judge import reward_model
-from models.experiments.judge.off_policy import bootstrap_error, direct, doubly_robust, importance_weights, ips, snips
-from models.experiments.judge.reward_model import cross_fit
+from models.experiments.judge import off_policy
+from models.experiments.judge.off_policy import (
+    bootstrap_error,
+    cross_fit,
+    direct,
+    doubly_robust,
+    importance_weights,
+    ips,
+    snips,
+)
 
 N_ACTIONS = 4
 SEED = 12
@@ -98,7 +105,7 @@ def test_the_reward_model_is_statsmodels_logistic_regression():
     log = Log(1_000, 5)
     features = np.hstack([log.contexts, np.eye(N_ACTIONS)[log.actions][:, 1:]])
     fit = sm.Logit(log.rewards, sm.add_constant(features)).fit(disp=False)
-    assert reward_model._fit(features, log.rewards, penalty=0.0) == pytest.approx(fit.params, abs=1e-3)
+    assert off_policy._fit(features, log.rewards, penalty=0.0) == pytest.approx(fit.params, abs=1e-3)
 
 
 def test_no_round_is_predicted_by_a_model_that_has_seen_it():

@@ -16,13 +16,13 @@ pd = pytest.importorskip("pandas")
 from models.experiments.judge.off_policy import (  # noqa: E402
     Value,
     bootstrap_error,
+    cross_fit,
     direct,
     doubly_robust,
     importance_weights,
     ips,
     snips,
 )
-from models.experiments.judge.reward_model import cross_fit  # noqa: E402
 
 FOUND = find_spec("obp")
 pytestmark = pytest.mark.skipif(FOUND is None, reason="obp is not installed")

@@ -6,11 +6,11 @@ import orjson
 import pytest
 
 from models.experiments.assign.declaration import Analysis, Experiment, Rules, TrafficBounds, Variant
-from models.experiments.judge.metrics import METRICS, PLACE
+from models.experiments.judge.metrics import INDEX_OF, METRICS
 from models.experiments.judge.results import look, overall
 from models.experiments.judge.sequential import lift
 from models.experiments.judge.tally import Tally, add_up_changes
-from models.experiments.judge.user_outcomes import Change
+from models.experiments.judge.user_metrics import Change
 from models.messages import ExperimentResult
 from models.strategy import Strategy
 from tests.models.experiments.builders import estimates, values_of
@@ -34,7 +34,7 @@ def tally_of(**converted: np.ndarray) -> Tally:
     for variant, users in converted.items():
         outcomes = [[[0.0, 0.0, 0.0, 0.0] for _ in METRICS] for _ in users]
         for outcome, value in zip(outcomes, users, strict=True):
-            outcome[PLACE["conversion"]] = [float(value), 1.0, 0.0, 1.0]
+            outcome[INDEX_OF["conversion"]] = [float(value), 1.0, 0.0, 1.0]
         tally.add(add_up_changes([Change("e", "d", variant, 5, None, outcome, (1, 2)) for outcome in outcomes])[0])
     return tally
 
@@ -43,7 +43,7 @@ CONTROL, BETTER, WORSE = users_of(4_000, 0.1, 1), users_of(4_000, 0.16, 2), user
 
 
 def conversion(result: ExperimentResult, variant: int) -> Any:
-    return result.variants[variant].metrics[PLACE["conversion"]]
+    return result.variants[variant].metrics[INDEX_OF["conversion"]]
 
 
 def test_the_figures_are_those_of_the_users():
@@ -143,7 +143,7 @@ def test_less_latency_wins():
     for variant, mean in (("control", 20.0), ("treatment", 10.0)):
         outcomes = [[[0.0] * 4 for _ in METRICS] for _ in range(300)]
         for outcome in outcomes:
-            outcome[PLACE["latency_ms"]] = [rng.exponential(mean), 1.0, 0.0, 0.0]
+            outcome[INDEX_OF["latency_ms"]] = [rng.exponential(mean), 1.0, 0.0, 0.0]
         tally.add(add_up_changes([Change("e", "d", variant, 5, None, outcome) for outcome in outcomes])[0])
     rules = Rules(alpha=0.05)
     assert look(tally, an_experiment(goal="latency_ms", rules=rules), "slate").verdict == "winner"
@@ -156,11 +156,11 @@ def test_an_interleaved_experiment_says_whose_items_users_want(probabilities: tu
     tally = Tally()
     for value in earned:
         outcome = [[0.0] * 4 for _ in METRICS]
-        outcome[PLACE["preference"]] = [value, 1.0, 0.0, 1.0]
+        outcome[INDEX_OF["preference"]] = [value, 1.0, 0.0, 1.0]
         tally.add(add_up_changes([Change("e", "d", "interleaved", 5, None, outcome)])[0])
     result = look(tally, experiment, "slate")
     [variant] = result.variants
-    preference = variant.metrics[PLACE["preference"]]
+    preference = variant.metrics[INDEX_OF["preference"]]
     assert (result.goal, result.verdict, preference.verdict) == ("preference", verdict, verdict)
     assert preference.value == pytest.approx(earned.mean())
     assert result.history[0].lifts == {"second": preference.difference}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.special import betaln
 
 from models.experiments.assign.declaration import Rules
-from models.experiments.judge.sample_ratio import mismatch_p
+from models.experiments.judge.sequential import mismatch_p
 from models.experiments.judge.verdict import is_mismatch
 
 EQUAL = np.array([0.5, 0.5])

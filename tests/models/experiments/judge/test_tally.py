@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.experiments.judge.coverage import count_items
-from models.experiments.judge.metrics import METRICS, PLACE
+from models.experiments.judge.metrics import INDEX_OF, METRICS
 from models.experiments.judge.moments import gram
 from models.experiments.judge.tally import MAX_POINTS, Tally, add_up_changes
-from models.experiments.judge.user_outcomes import Change, Values
+from models.experiments.judge.user_metrics import Change, Values
 from models.messages import Decision, ResultPoint
 from tests import places
 
@@ -77,7 +77,7 @@ def test_a_packed_tally_is_the_same_tally():
     assert again.pack() == tally.pack()
     assert (again.at, again.decision, again.points) == (9, tally.decision, tally.points)
     assert count_items(again.arm("a").items) == 2
-    assert again.arm("b").sums[PLACE["ctr"], 0, 1] == 4
+    assert again.arm("b").sums[INDEX_OF["ctr"], 0, 1] == 4
     again.add(add_up_changes([a_change("a", None, 2)])[0])
     assert again.arm("a").users == 2
 

@@ -1,4 +1,4 @@
-"""The step that keeps each user's outcomes and says how they change the sums of the user's variant."""
+"""The step that measures each user and says how the user's values change the sums of the variant."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -10,11 +10,11 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from models.config import ImpressionKind, OutcomeConfig
 from models.experiments.judge.observations import Observation
-from models.experiments.judge.user_outcomes import Change, UserOutcomes
+from models.experiments.judge.user_metrics import Change, UserMetrics
 
 
-class OutcomesLogic(StatefulBatchLogic[Observation | None, Change, bytes]):
-    """One user; forgotten after a long rest, and at once when erased."""
+class UserMetricsLogic(StatefulBatchLogic[Observation | None, Change, bytes]):
+    """One user; forgotten when idle for long, and at once when erased."""
 
     def __init__(
         self,
@@ -25,7 +25,7 @@ class OutcomesLogic(StatefulBatchLogic[Observation | None, Change, bytes]):
         clock: Callable[[], datetime],
         counts: Counter[str],
     ) -> None:
-        self._new_user = partial(UserOutcomes, config, impressions)
+        self._new_user = partial(UserMetrics, config, impressions)
         self._user = self._new_user(packed)
         self._rest = rest
         self._clock = clock
@@ -44,8 +44,8 @@ class OutcomesLogic(StatefulBatchLogic[Observation | None, Change, bytes]):
             self._user = self._new_user()
             values = values[erased + 1 :]
         changes.append(self._observe(values))
-        told = [change for change in changes if change is not None]
-        return told, self.RETAIN if values else self.DISCARD
+        found = [change for change in changes if change is not None]
+        return found, self.RETAIN if values else self.DISCARD
 
     def _observe(self, values: list[Observation | None]) -> Change | None:
         observations = [observation for observation in values if observation is not None]
@@ -53,12 +53,12 @@ class OutcomesLogic(StatefulBatchLogic[Observation | None, Change, bytes]):
         return self._user.change(observations)
 
     def on_notify(self) -> tuple[Iterable[Change], bool]:
-        """Forget a user who has rested since; what was added to the sums stays."""
+        """Forget a user who has been idle since; what was added to the sums stays."""
         self._notify_at = self._active_at + self._rest
         return (), self.DISCARD if self._notify_at <= self._clock() else self.RETAIN
 
     def notify_at(self) -> datetime:
-        """Return when to look again whether the user has gone."""
+        """Return when to check again whether the user is idle."""
         return self._notify_at
 
     def snapshot(self) -> bytes:
@@ -66,7 +66,7 @@ class OutcomesLogic(StatefulBatchLogic[Observation | None, Change, bytes]):
         return self._user.pack()
 
 
-def outcomes(
+def measure_users(
     step_id: str,
     observed: KeyedStream[Observation | None],
     config: OutcomeConfig,
@@ -75,15 +75,15 @@ def outcomes(
     clock: Callable[[], datetime],
     counts: Counter[str],
 ) -> KeyedStream[Change]:
-    """Keep each user's outcomes.
+    """Measure each user: (user, Change).
 
     Parameters
     ----------
     observed : by user; None is an erasure.
     rest : a user idle for so long is forgotten.
     clock : aware, as the engine's notifications are.
-    counts : what could not be used is added to, by reason.
+    counts : what could not be used is added to it, by reason.
     """
     return op.stateful_batch(
-        step_id, observed, lambda packed: OutcomesLogic(packed, config, impressions, rest, clock, counts)
+        step_id, observed, lambda packed: UserMetricsLogic(packed, config, impressions, rest, clock, counts)
     )

@@ -1,4 +1,4 @@
-"""One user's outcomes, in whatever order the topics deliver what was observed."""
+"""One user's metrics, in whatever order the topics deliver the observations."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -12,7 +12,7 @@ from models.experiments.judge.journal import Journal
 from models.experiments.judge.observations import Exposure, Observation, SlateSent, order
 
 MAX_OPEN = 64
-"""Newest observations of a user between which earlier ones still find their place."""
+"""Newest observations of a user among which an earlier one is still put in order."""
 FORMAT = 1
 
 Values = list[list[float]]
@@ -20,7 +20,7 @@ Values = list[list[float]]
 
 
 class Change(NamedTuple):
-    """What is to be taken away from an arm's sums, and what to be added in its place."""
+    """How a user's values change an arm's sums: the old ones are taken away, the new ones added."""
 
     experiment: str
     digest: str
@@ -40,20 +40,20 @@ class Change(NamedTuple):
 class _PackedUser(Struct, array_like=True):
     settled: Journal = field(default_factory=Journal)
     settled_to: tuple[int, int, int] = (-1, 0, 0)
-    """Place of the last settled observation; what comes before it now is late."""
+    """`order` of the last settled observation; what comes before it now is late."""
     open: list[Observation] = field(default_factory=list)
     newest_at: int = 0
-    told: Values | None = None
-    """What the arm holds of the user."""
-    told_of: Exposure | None = None
+    reported: Values | None = None
+    """What the arm's sums hold of the user."""
+    reported_for: Exposure | None = None
 
 
-class UserOutcomes:
-    """Takes observations in any order, and tells how the user's outcomes change.
+class UserMetrics:
+    """Takes observations in any order, and says how the user's values change.
 
-    The same observations end in the same outcomes, in whatever order they come, as long as none is overtaken by more
-    than MAX_OPEN others. Older ones are settled: they are applied for good, and what comes before them is late. An
-    exposure alone is never too late: a user who was left out would make the variants' numbers lie.
+    The same observations give the same values, in whatever order they come, as long as none is overtaken by more than
+    MAX_OPEN others. Older ones are settled: they are applied for good, and what comes before them is late. Only a first
+    exposure is never too late: a user who was left out would falsify the variants' numbers of users.
 
     Parameters
     ----------
@@ -74,19 +74,19 @@ class UserOutcomes:
         unused: Counter[str] = Counter()
         in_order = True
         for observation in observations:
-            spot = self._spot(observation)
-            if isinstance(spot, str):
-                unused[spot] += 1
+            index = self._index_of(observation)
+            if isinstance(index, str):
+                unused[index] += 1
                 continue
             state = self._state
             state.newest_at = max(state.newest_at, observation.at)
-            if spot < 0:
-                state.settled.forget_outcomes()
+            if index < 0:
+                state.settled.forget_past()
                 self._apply(state.settled, observation)
                 in_order = False
                 continue
-            in_order = in_order and spot == len(state.open)
-            state.open.insert(spot, observation)
+            in_order = in_order and index == len(state.open)
+            state.open.insert(index, observation)
             if in_order:
                 self._apply(self._view, observation)
             self._settle()
@@ -99,14 +99,14 @@ class UserOutcomes:
     def _apply(self, journal: Journal, observation: Observation) -> None:
         journal.apply(observation, self._config, self._impressions)
 
-    def _spot(self, observation: Observation) -> int | Literal["late", "repeated"]:
-        """Find an observation's place among the open ones; -1 is behind all that is settled, whatever its time."""
-        state, place = self._state, order(observation)
-        if place <= state.settled_to:
+    def _index_of(self, observation: Observation) -> int | Literal["late", "repeated"]:
+        """Find an observation's index among the open ones; -1 is right after all settled ones, whatever its time."""
+        state, position = self._state, order(observation)
+        if position <= state.settled_to:
             return -1 if isinstance(observation, Exposure) and not self._is_exposed else "late"
-        spot = bisect_left(state.open, place, key=order)
-        known = spot < len(state.open) and order(state.open[spot]) == place
-        return "repeated" if known else spot
+        index = bisect_left(state.open, position, key=order)
+        known = index < len(state.open) and order(state.open[index]) == position
+        return "repeated" if known else index
 
     @property
     def _is_exposed(self) -> bool:
@@ -114,25 +114,25 @@ class UserOutcomes:
         return state.settled.exposed is not None or any(isinstance(known, Exposure) for known in state.open)
 
     def change(self, observations: Iterable[Observation]) -> Change | None:
-        """Tell what has changed in the user's arm since the last time; None where nothing has.
+        """Return what has changed in the user's arm since the last call; None where nothing has.
 
         Parameters
         ----------
-        observations : what was taken in since.
+        observations : those taken in since then.
         """
         state, exposed = self._state, self._view.exposed
         if exposed is None:
             return None
-        outcome = self._view.outcome()
-        old = state.told if state.told_of is not None and state.told_of.arm == exposed.arm else None
+        new = self._view.values()
+        old = state.reported if state.reported_for is not None and state.reported_for.arm == exposed.arm else None
         items = tuple({item for observation in observations for item in self._new_items(observation)})
-        if outcome == old and not items:
+        if new == old and not items:
             return None
-        state.told, state.told_of = outcome, exposed
-        return Change(*exposed.arm, state.newest_at, old, outcome, items, exposed.shares)
+        state.reported, state.reported_for = new, exposed
+        return Change(*exposed.arm, state.newest_at, old, new, items, exposed.shares)
 
     def _new_items(self, observation: Observation) -> tuple[int, ...]:
-        """Return what was shown since the exposure and may not have been told; to tell it twice does no harm."""
+        """Return items shown since the exposure that may not have been reported; to report one twice does no harm."""
         if isinstance(observation, Exposure):
             return tuple(item for slate in self._view.showings for item in slate.items)
         exposed = self._view.exposed
@@ -142,10 +142,10 @@ class UserOutcomes:
 
     def withdraw(self) -> Change | None:
         """Take the user out of the arm, because of an erasure."""
-        told, of = self._state.told, self._state.told_of
-        if told is None or of is None:
+        reported, exposed = self._state.reported, self._state.reported_for
+        if reported is None or exposed is None:
             return None
-        return Change(*of.arm, self._state.newest_at, told, None, shares=of.shares)
+        return Change(*exposed.arm, self._state.newest_at, reported, None, shares=exposed.shares)
 
     def pack(self) -> bytes:
         """Pack the state: a version byte and MessagePack."""
@@ -161,5 +161,5 @@ class UserOutcomes:
 
 def _unpack(packed: bytes) -> _PackedUser:
     if packed[:1] != bytes([FORMAT]):
-        raise ValueError(f"outcomes of format {packed[0]} cannot be read; this release writes {FORMAT}")
+        raise ValueError(f"a user's metrics of format {packed[0]} cannot be read; this release writes {FORMAT}")
     return msgpack.decode(packed[1:], type=_PackedUser)

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.config import ImpressionKind, OutcomeConfig
-from models.experiments.judge.metrics import PLACE
+from models.experiments.judge.metrics import INDEX_OF
 from models.experiments.judge.observations import Observation
-from models.experiments.judge.user_outcomes import MAX_OPEN, UserOutcomes
+from models.experiments.judge.user_metrics import MAX_OPEN, UserMetrics
 from tests import places
-from tests.models.experiments.observing import acts, changes_of, is_exposed, is_shown, outcome_of, sees
+from tests.models.experiments.observing import acts, changes_of, is_exposed, is_shown, metrics_of, sees
 
 GOLDEN = places.GOLDEN / "user_outcomes_v1.bin"
 
@@ -35,29 +35,29 @@ def test_the_order_of_arrival_changes_nothing(
     known = [is_exposed(0), *{(type(o), o.at, o.id): o for o in observations}.values()]
     shuffled = list(known)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert outcome_of(shuffled, impressions=impressions) == outcome_of(known, impressions=impressions)
-    at_once = UserOutcomes(OutcomeConfig(), impressions)
+    assert metrics_of(shuffled, impressions=impressions) == metrics_of(known, impressions=impressions)
+    at_once = UserMetrics(OutcomeConfig(), impressions)
     at_once.observe(shuffled)
     change = at_once.change(shuffled)
     assert change is not None
-    assert change.new == list(outcome_of(known, impressions=impressions).values())
+    assert change.new == list(metrics_of(known, impressions=impressions).values())
 
 
 @given(st.lists(OBSERVATIONS, max_size=90), st.integers(0, 89))
-def test_a_packed_user_goes_on_as_if_nothing_had_been(observations: list[Observation], cut: int):
+def test_a_packed_user_continues_as_if_never_packed(observations: list[Observation], cut: int):
     config = OutcomeConfig()
-    through, first = UserOutcomes(config, "slate"), UserOutcomes(config, "slate")
+    through, first = UserMetrics(config, "slate"), UserMetrics(config, "slate")
     resumed = first
     for place, observation in enumerate(observations):
         if place == cut:
-            resumed = UserOutcomes(config, "slate", first.pack())
+            resumed = UserMetrics(config, "slate", first.pack())
         assert resumed.observe([observation]) == through.observe([observation])
         assert resumed.change([observation]) == through.change([observation])
     assert resumed.pack() == through.pack()
 
 
-def test_a_repeat_is_known_and_what_too_many_have_overtaken_is_late():
-    user = UserOutcomes(OutcomeConfig(), "slate")
+def test_a_repeat_is_recognised_and_an_observation_overtaken_by_too_many_is_late():
+    user = UserMetrics(OutcomeConfig(), "slate")
     assert user.observe([acts(1), acts(1)]) == {"repeated": 1}
     assert not user.observe([acts(minute) for minute in range(10, 10 + MAX_OPEN)])
     assert user.observe([acts(0), acts(1), acts(2), acts(10)]) == {"late": 2, "repeated": 1}
@@ -67,12 +67,12 @@ def test_a_first_exposure_is_never_too_late_and_counts_from_where_it_comes():
     overtaken = [acts(minute) for minute in range(1, MAX_OPEN + 11)]
     change = changes_of([*overtaken, is_exposed(0)])[-1]
     assert change.new is not None
-    assert change.new[PLACE["activity"]] == [MAX_OPEN, 1, 0, 1]  # the ten before may have been the variant's doing
+    assert change.new[INDEX_OF["activity"]] == [MAX_OPEN, 1, 0, 1]  # the ten before may have been the variant's doing
     assert len(changes_of([*overtaken, is_exposed(0), is_exposed(0.5, digest="older")])) == 1
 
 
-def test_users_hold_no_more_than_a_bound():
-    user = UserOutcomes(OutcomeConfig(), "slate")
+def test_the_state_of_a_user_is_bounded():
+    user = UserMetrics(OutcomeConfig(), "slate")
     sizes = []
     for n in range(5 * MAX_OPEN):
         slate = is_shown(n / 100, *(2**62 + n + place for place in range(10)))
@@ -82,7 +82,7 @@ def test_users_hold_no_more_than_a_bound():
     assert max(sizes[2 * MAX_OPEN :]) <= max(sizes[: 2 * MAX_OPEN]) + 20
 
 
-def test_a_change_takes_away_what_it_told_before():
+def test_a_change_takes_away_what_the_one_before_it_added():
     changes = changes_of([is_exposed(), is_shown(1, 1, 2), acts(2, 1), acts(3, 1)])
     assert changes[0].old is None
     for before, after in pairwise(changes):
@@ -101,20 +101,20 @@ def test_users_in_no_experiment_change_nothing():
     assert changes_of([is_shown(1), acts(2)]) == []
 
 
-def test_an_erasure_takes_back_what_was_told():
-    user = UserOutcomes(OutcomeConfig(), "slate")
+def test_an_erasure_takes_the_user_out_of_the_arm():
+    user = UserMetrics(OutcomeConfig(), "slate")
     assert user.withdraw() is None
     user.observe([is_exposed()])
-    told = user.change([is_exposed()])
+    added = user.change([is_exposed()])
     withdrawn = user.withdraw()
-    assert told is not None
+    assert added is not None
     assert withdrawn is not None
-    assert (withdrawn.variant, withdrawn.old, withdrawn.new) == ("control", told.new, None)
+    assert (withdrawn.variant, withdrawn.old, withdrawn.new) == ("control", added.new, None)
 
 
-def a_user() -> UserOutcomes:
-    """With a past, settled and open observations, and told outcomes."""
-    user = UserOutcomes(OutcomeConfig(), "slate")
+def a_user() -> UserMetrics:
+    """With a past, settled and open observations, and reported values."""
+    user = UserMetrics(OutcomeConfig(), "slate")
     acted = acts(2, 5, is_rating=True, value=4.0, written_at=9)
     begun = [is_shown(0, 5), acted, is_exposed(3), is_shown(4, 1, 2, novelty=0.5), sees(5, 2), acts(20, 2)]
     observations = [*begun, *(acts(30 + n) for n in range(MAX_OPEN))]
@@ -124,11 +124,11 @@ def a_user() -> UserOutcomes:
 
 
 def test_an_old_snapshot_still_loads():
-    user = UserOutcomes(OutcomeConfig(), "slate", GOLDEN.read_bytes())
+    user = UserMetrics(OutcomeConfig(), "slate", GOLDEN.read_bytes())
     assert user.pack() == a_user().pack()
     assert user.withdraw() == a_user().withdraw()
 
 
 def test_a_state_of_another_format_is_refused():
     with pytest.raises(ValueError, match="format 9"):
-        UserOutcomes(OutcomeConfig(), "slate", b"\x09")
+        UserMetrics(OutcomeConfig(), "slate", b"\x09")

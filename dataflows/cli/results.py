@@ -76,22 +76,3 @@ def _records(settings: Settings) -> Iterator[Record]:
     else:
         for batch in read_whole(FileSource(settings.topics.folder, topic, optional=True)):
             yield from batch
-
-
-def newest_results(records: Iterable[Record]) -> dict[str, ExperimentResult]:
-    """Keep the newest result of each experiment.
-
-    Raises
-    ------
-    EddyError : a record is no result.
-    """
-    decode = msgspec.json.Decoder(ExperimentResult).decode
-    newest: dict[str, ExperimentResult] = {}
-    for record in records:
-        try:
-            result = decode(record.value or b"")
-        except msgspec.MsgspecError as error:
-            where = f"{EXPERIMENT_RESULTS.name}/{record.partition}, offset {record.offset}"
-            raise EddyError(f"{where} is no result: {error}") from error
-        newest[result.experiment] = result
-    return newest

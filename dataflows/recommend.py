@@ -108,21 +108,6 @@ def profile_step(
     counts: Counter[str],
 ) -> ProfileStep:
     """Gather from the settings what the profile step needs."""
-    events = settings.events
-    triggers = events.triggers
-    if triggers is None:
-        triggers = frozenset(name for name in events.weights if name != "impression")
     return ProfileStep(
-        tables.table,
-        experiments,
-        settings.strategy,
-        settings.profile,
-        events,
-        triggers,
-        events.segment_fields,
-        events.text_field,
-        "events",
-        events.conflate,
-        clock,
-        counts,
+        tables.table, experiments, settings.strategy, settings.profile, settings.events, "events", clock, counts
     )

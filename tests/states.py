@@ -5,15 +5,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.messages import Request
+from models.strategy import Strategy
+from models.user.profile import Profile
 from models.user.query import Query
 from models.user.record import STATE, new_state
+from models.user.state import UserState
 
 HALF_LIFE_MS = 1_800_000
 
 
 @dataclass
-class Told:
-    """What a query tells of its user."""
+class Evidence:
+    """What a query says of its user."""
 
     recent_items: list[int]
     recent_at: list[int]
@@ -24,7 +28,14 @@ class Told:
     mean_price: float
 
 
-def told_by(query: Query) -> Told:
+def query_of(profile: Profile, at: int) -> Query:
+    """Open a page for the user of a profile at `at`."""
+    user = UserState(profile.config, profile.events)
+    user.profile = profile
+    return user.due(Request("r", "ann", at), Strategy())
+
+
+def evidence_of(query: Query) -> Evidence:
     """Read a query's record as of its time."""
     user = np.frombuffer(query.state, STATE)[0]
     n, m = int(user["n_recent"]), int(user["n_interests"])
@@ -34,7 +45,7 @@ def told_by(query: Query) -> Told:
     names = user["attributes"][:m].tolist()
     preferences = dict(zip(names, user["preferences"][:m].tolist(), strict=True))
     weight = float(user["price_weight"])
-    return Told(
+    return Evidence(
         user["recent_items"][:n].tolist(),
         user["recent_at"][:n].tolist(),
         user["recent_weights"][:n].tolist(),
@@ -53,7 +64,7 @@ def a_state(
     drift: float = 0.0,
     mean_price: float = 0.0,
 ) -> bytes:
-    """Make a record that reads as told at `at`; `recent` is (item, at, weight), newest first."""
+    """Make a record that reads as given at `at`; `recent` is (item, at, weight), newest first."""
     state = new_state(HALF_LIFE_MS, HALF_LIFE_MS)
     state["moment_at"] = state["habit_at"] = at
     user = state[0]

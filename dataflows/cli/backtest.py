@@ -20,13 +20,12 @@ from dataflows.files.event_files import load_events, load_items
 from dataflows.run import settings as configuration
 from dataflows.run.settings import Settings
 from dataflows.run.text_spaces import text_space
-from models.offline.backtest.config import BacktestConfig, Repeats, Ties
-from models.offline.backtest.field import DEFAULT
-from models.offline.backtest.over_time import over_time
-from models.offline.backtest.predictions import Outcomes
+from models.offline.backtest.config import BacktestConfig, Progress, Repeats, Ties
+from models.offline.backtest.contenders import DEFAULT
+from models.offline.backtest.outcomes import Outcomes, over_time
+from models.offline.backtest.prequential import backtest_prequential
 from models.offline.backtest.report import report
-from models.offline.backtest.run import backtest_prequential, backtest_sessions
-from models.offline.backtest.session_protocol import Progress
+from models.offline.backtest.session_protocol import backtest_sessions
 
 Protocol: TypeAlias = Literal["session", "prequential"]
 """How the past is split into what is known and what is predicted."""

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from models.offline.backtest.over_time import OverTime
+from models.offline.backtest.outcomes import OverTime
 
 WIDTH, HEIGHT, MARGIN, LEGEND = 900, 420, 50, 170
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#997700", "#bbbbbb", "#000000")

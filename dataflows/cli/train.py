@@ -11,10 +11,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from dataflows.errors import EddyError
-from dataflows.files.event_files import load_events, load_items
+from dataflows.files.event_files import load_events, load_items, load_requests
 from dataflows.run import settings as configuration
 from dataflows.run.settings import Settings
-from models.messages import Event, Item
+from dataflows.run.text_spaces import text_space
+from models.messages import Event, Item, Request
 from models.names import FineTune, Loss, NetworkName
 from models.offline.train import Training, TrainingConfig, train
 from models.offline.walk import WalkConfig
@@ -26,6 +27,9 @@ Write: TypeAlias = Callable[[str, float, int], None]
 
 Events = Annotated[Path, typer.Argument(help="What happened: events, one a line, .jsonl or .jsonl.gz.")]
 Catalog = Annotated[Path | None, typer.Option(help="The items: titles, categories, tags, prices. None: ids alone.")]
+Requests = Annotated[
+    Path | None, typer.Option(help="Pages opened meanwhile: requests, one a line. None: events alone make slates.")
+]
 Name = Annotated[str | None, typer.Option(help="What the data is called, in the version of the ranker.")]
 Out = Annotated[Path, typer.Option(help="The checkpoint, for EDDY_CHECKPOINT.")]
 Kind = Annotated[NetworkName, typer.Option(help="mlp: features alone; neumf: who, too; gru: what came before, too.")]
@@ -50,6 +54,7 @@ def train_ranker(
     events: Events,
     out: Out,
     catalog: Catalog = None,
+    requests: Requests = None,
     name: Name = None,
     model: Kind = "mlp",
     loss: LossOption = None,
@@ -65,17 +70,17 @@ def train_ranker(
 ) -> None:
     """Train a ranker on a file of events, and say what it is worth beside the blend.
 
-    Walks once through the past in its order: at each event it makes the slate that the flow would have made (by
-    EDDY_STRATEGY), notes what the user did next, and only then learns the event. The first four fifths of the time
-    make the examples, of which the newest fifth decides when to stop; the rest of the time judges. The same file gives
-    the same ranker.
+    Walks once through the past in its order: at each event and request it makes the slate that the flow would have made
+    (by EDDY_STRATEGY, EDDY_EVENTS and EDDY_PROFILE), notes what the user did next, and only then learns the event. The
+    first four fifths of the time make the examples, of which the newest fifth decides when to stop; the rest of the
+    time judges. The same files give the same ranker.
 
     Set EDDY_CHECKPOINT to the file: `recommend` serves it to strategies that ask for its kind, and `learn` goes on
     from it where EDDY_RANKER__NAME says so.
     """
     settings = configuration.load()
     console = Console(stderr=True)
-    past, items = read_past(events, catalog, settings, console)
+    past, items = read_past(events, catalog, settings, console, requests)
     trained = _load(start) if start else None
     config = TrainConfig(
         kind=trained.kind if trained else model,
@@ -89,23 +94,33 @@ def train_ranker(
         device=device,
     )
     with _board(tensorboard) as write:
-        training_config = TrainingConfig(WalkConfig((settings.strategy,)), config)
+        training_config = TrainingConfig(walk_config(settings), config)
         training = _train(past, items, name or events.name.split(".")[0], out, training_config, trained, console, write)
         _show(training, config, console, write)
     console.print(f"{training.checkpoint.version}: {training.n_examples:,} examples, in {out}", highlight=False)
 
 
 def read_past(
-    events: Path, catalog: Path | None, settings: Settings, console: Console
-) -> tuple[list[Event], list[Item]]:
-    """Read events and items from files.
+    events: Path, catalog: Path | None, settings: Settings, console: Console, requests: Path | None = None
+) -> tuple[list[Event | Request], list[Item]]:
+    """Read events, with requests among them by their times, and items from files.
 
     Raises
     ------
     EddyError : a file cannot be read, or a line of it is wrong.
     """
     with console.status(f"reading {events}"):
-        return load_events(events, settings.events), load_items(catalog, settings.events) if catalog else []
+        past: list[Event | Request] = [*load_events(events, settings.events)]
+        if requests:
+            past = sorted([*past, *load_requests(requests, settings.events)], key=lambda message: message.timestamp)
+        return past, load_items(catalog, settings.events) if catalog else []
+
+
+def walk_config(settings: Settings) -> WalkConfig:
+    """Say how the past is walked through: as the flows are set to go."""
+    return WalkConfig(
+        (settings.strategy,), settings.events, settings.profile, settings.learn, text_space(settings.learn.text)
+    )
 
 
 def walking(console: Console) -> Progress:
@@ -122,7 +137,7 @@ def _load(path: Path) -> Checkpoint:
 
 
 def _train(
-    past: list[Event],
+    past: list[Event | Request],
     items: list[Item],
     name: str,
     out: Path,

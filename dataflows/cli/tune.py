@@ -10,13 +10,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dataflows.cli.train import Catalog, Events, read_past, walking
+from dataflows.cli.train import Catalog, Events, read_past, walk_config, walking
 from dataflows.errors import EddyError
 from dataflows.run import settings as configuration
-from models.messages import Event, Item
+from models.messages import Event, Item, Request
 from models.names import NETWORKS
 from models.offline.tune import Trial, TuningConfig, tune
-from models.offline.walk import WalkConfig
 
 N_SHOWN = 5
 DEFAULTS = TuningConfig()
@@ -52,8 +51,7 @@ def tune_ranker(
         raise typer.BadParameter(f"no ranker is called {', '.join(unknown)}: there are {', '.join(TUNABLE)}")
     settings, console = configuration.load(), Console(stderr=True)
     past, items = read_past(events, catalog, settings, console)
-    walk = WalkConfig((settings.strategy,))
-    config = TuningConfig(walk, tried, n_trials=trials, seconds=seconds or math.inf, seed=seed)
+    config = TuningConfig(walk_config(settings), tried, n_trials=trials, seconds=seconds or math.inf, seed=seed)
     found = _search(past, items, config, console)
     if out is not None:
         out.write_text(json.dumps([_record(trial) for trial in found], indent=2))
@@ -69,7 +67,7 @@ def tune_ranker(
     typer.echo(_advice(found[0], events, catalog))
 
 
-def _search(past: list[Event], items: list[Item], config: TuningConfig, console: Console) -> list[Trial]:
+def _search(past: list[Event | Request], items: list[Item], config: TuningConfig, console: Console) -> list[Trial]:
     with walking(console) as bar:
         walked = bar.add_task("walking through the past", total=len(past))
         tried = bar.add_task("trying", total=config.n_trials)

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from dataflows.codecs import catalog_decoder, event_decoder
+from dataflows.codecs import catalog_decoder, event_decoder, request_decoder
 from dataflows.files.lines import FileError, read_lines
 from dataflows.records import Record
 from dataflows.run.settings import EventSettings
-from models.messages import DeadLetter, Event, Item
+from models.messages import DeadLetter, Event, Item, Request
 
 T = TypeVar("T")
 
@@ -25,6 +25,16 @@ def load_events(path: Path, settings: EventSettings) -> list[Event]:
     if not events:
         raise FileError(f"{path} holds no event")
     return sorted(events, key=lambda event: event.timestamp)
+
+
+def load_requests(path: Path, settings: EventSettings) -> list[Request]:
+    """Read the requests of such a file, in its order.
+
+    Raises
+    ------
+    FileError : the file cannot be read, or a line is no request.
+    """
+    return _decoded(path, request_decoder(settings))
 
 
 def load_items(path: Path, settings: EventSettings) -> list[Item]:

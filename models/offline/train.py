@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from models.messages import Event, Item
+from models.messages import Event, Item, Request
 from models.names import Loss
-from models.numeric.arrays import Bools, Int64s
 from models.numeric.metrics import Accuracy, ranks_of
 from models.offline.walk import Examples, Progress, WalkConfig, walk
 from models.rankers.checkpoint import Checkpoint, save_checkpoint, weights_digest
 from models.rankers.fit import Report, TrainConfig, fit, losses_of
-from models.rankers.inputs import Inputs
 from models.rankers.network import Network
 from models.rankers.served import BlendRanker, NetworkRanker
 
@@ -60,7 +58,7 @@ class Training:
 
 
 def train(
-    events: Sequence[Event],
+    messages: Sequence[Event | Request],
     items: Sequence[Item],
     data_set: str,
     path: Path,
@@ -73,16 +71,16 @@ def train(
 
     Parameters
     ----------
-    events
-        In time order.
+    messages
+        Events, and requests between them if they are known, in time order.
     items
         The catalog.
     data_set
-        What the events are; part of the checkpoint's version.
+        What the messages are; part of the checkpoint's version.
     path
         The file to write.
     progress
-        Called while it walks through the events; the fitting lies on the way.
+        Called while it walks through the messages; the fitting lies on the way.
     on_epoch
         Called after each epoch of the fitting with its number, the training and the validation loss.
     start
@@ -90,7 +88,7 @@ def train(
 
     Returns
     -------
-    The same for the same events, items and configuration.
+    The same for the same messages, items and configuration.
 
     Raises
     ------
@@ -98,14 +96,14 @@ def train(
         Where the first part makes fewer than 2 examples, or nobody did anything after it.
     """
     config = config or TrainingConfig()
-    until_at = until(events, config.train_share)
-    n_slates = len(config.walk.strategies) * sum(event.timestamp <= until_at for event in events)
+    until_at = until(messages, config.train_share)
+    n_slates = len(config.walk.strategies) * sum(message.timestamp <= until_at for message in messages)
     gathered = Gathered(config.max_examples / max(n_slates, 1), config.fit.seed)
     verdicts = tuple(Verdict() for _ in config.walk.strategies)
     model: Network | None = None
     ranker: NetworkRanker | None = None
     valid_loss = float("inf")
-    for examples in walk(events, items, config.walk, progress):
+    for examples in walk(messages, items, config.walk, progress):
         later = examples.made_at > until_at
         if model is None or ranker is None:
             gathered.add(examples[examples.answered_at <= until_at])
@@ -119,9 +117,9 @@ def train(
     model_kind = start.kind if start else config.fit.kind
     provenance = {
         "data_set": data_set,
-        "trained_from": _day(events[0].timestamp),
+        "trained_from": _day(messages[0].timestamp),
         "trained_until": _day(until_at),
-        "judged_until": _day(events[-1].timestamp),
+        "judged_until": _day(messages[-1].timestamp),
         "n_examples": gathered.n,
         "seed": config.fit.seed,
         "started_from": start.version if start else None,
@@ -181,29 +179,14 @@ class Gathered:
         """Keep some."""
         self._parts.append(examples[examples.answered & (self._rng.random(examples.n) < self._share)])
 
-    def lists(self) -> tuple[Inputs, Int64s, Bools]:
-        """Lay all that was kept end to end, with as many candidates as the longest list has."""
-        n_candidates = max((part.present.shape[1] for part in self._parts), default=0)
-
-        def padded(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-            missing = n_candidates - array.shape[1]
-            return np.pad(array, ((0, 0), (0, missing), *((0, 0),) * (array.ndim - 2))) if missing else array
-
-        return (
-            Inputs(
-                np.concatenate([padded(part.inputs.features) for part in self._parts]),
-                np.concatenate([padded(part.inputs.items) for part in self._parts]),
-                np.concatenate([part.inputs.users for part in self._parts]),
-                np.concatenate([part.inputs.histories for part in self._parts]),
-            ),
-            np.concatenate([part.label_index for part in self._parts]),
-            np.concatenate([padded(part.present) for part in self._parts]),
-        )
+    def all(self) -> Examples:
+        """Return all that was kept, one example at least."""
+        return Examples.joined(self._parts)
 
 
-def until(events: Sequence[Event], share: float) -> int:
-    """Return the moment at which a share of the time from the first event to the last has gone by, Unix ms."""
-    first_at, last_at = events[0].timestamp, events[-1].timestamp
+def until(messages: Sequence[Event | Request], share: float) -> int:
+    """Return the moment at which a share of the time from the first message to the last has gone by, Unix ms."""
+    first_at, last_at = messages[0].timestamp, messages[-1].timestamp
     return first_at + round((last_at - first_at) * share)
 
 
@@ -219,7 +202,8 @@ def _fit(
         if on_epoch is not None:
             on_epoch(epoch, train_loss, valid_loss)
 
-    model = fit(*gathered.lists(), config, report, start)
+    examples = gathered.all()
+    model = fit(examples.inputs, examples.label_index, examples.present, config, report, start)
     return model, min(losses)
 
 

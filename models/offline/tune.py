@@ -6,22 +6,18 @@ The blend's weights are tried on the candidates that the strategy's own weights 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from models.messages import Event, Item
+from models.messages import Event, Item, Request
 from models.names import LOSSES, SOURCES
-from models.numeric.arrays import Bools, Floats, Int64s
+from models.numeric.arrays import Floats
 from models.numeric.metrics import Accuracy, ranks_of
 from models.offline.train import Gathered, until
-from models.offline.walk import Progress, WalkConfig, walk
+from models.offline.walk import Examples, Progress, WalkConfig, walk
 from models.rankers.fit import TrainConfig, fit
-from models.rankers.inputs import Inputs
 from models.rankers.served import NetworkRanker
-
-Lists: TypeAlias = tuple[Inputs, Int64s, Bools]
-"""What was ranked, which candidate was chosen, and where a candidate is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +48,7 @@ class Trial:
 
 
 def tune(
-    events: Sequence[Event],
+    messages: Sequence[Event | Request],
     items: Sequence[Item],
     config: TuningConfig | None = None,
     progress: Progress | None = None,
@@ -62,18 +58,18 @@ def tune(
 
     Parameters
     ----------
-    events
-        In time order.
+    messages
+        Events, and requests between them if they are known, in time order.
     items
         The catalog.
     progress
-        Called while it walks through the events.
+        Called while it walks through the messages.
     on_trial
         Called after each trial.
 
     Returns
     -------
-    All trials; the same for the same events, items and configuration, unless the seconds cut it short.
+    All trials; the same for the same messages, items and configuration, unless the seconds cut it short.
 
     Raises
     ------
@@ -90,16 +86,19 @@ def tune(
     import optuna  # noqa: PLC0415 - an extra
 
     config = config or TuningConfig()
-    lists = _gather(events, items, config, progress)
-    n_valid = max(1, round(len(lists[1]) * config.valid_share))
-    train, valid = _part(lists, slice(0, -n_valid)), _part(lists, slice(-n_valid, None))
+    examples = _gather(messages, items, config, progress)
+    n_valid = max(1, round(examples.n * config.valid_share))
+    train, valid = examples[:-n_valid], examples[-n_valid:]
     trials: list[Trial] = []
 
     def objective(trial: optuna.Trial) -> float:
         ranker = trial.suggest_categorical("ranker", list(config.rankers))
-        settings, scores = (_blend if ranker == "blend" else _network(ranker, train, config))(trial, valid)
+        if ranker == "blend":
+            settings, scores = _blend(trial, valid)
+        else:
+            settings, scores = _network(trial, ranker, train, valid, config)
         earned = Accuracy()
-        earned.add(ranks_of(scores, valid[2], valid[1]))
+        earned.add(ranks_of(scores, valid.present, valid.label_index))
         trials.append(Trial(ranker, settings, earned))
         if on_trial is not None:
             on_trial(trials[-1])
@@ -111,9 +110,11 @@ def tune(
     return sorted(trials, key=lambda trial: -trial.earned.ndcg)
 
 
-def _gather(events: Sequence[Event], items: Sequence[Item], config: TuningConfig, progress: Progress | None) -> Lists:
-    until_at = until(events, config.train_share)
-    past = [event for event in events if event.timestamp <= until_at]
+def _gather(
+    messages: Sequence[Event | Request], items: Sequence[Item], config: TuningConfig, progress: Progress | None
+) -> Examples:
+    until_at = until(messages, config.train_share)
+    past = [message for message in messages if message.timestamp <= until_at]
     gathered = Gathered(config.max_examples / max(len(past), 1), config.seed)
     for examples in walk(past, items, config.walk, progress):
         gathered.add(examples)
@@ -121,34 +122,31 @@ def _gather(events: Sequence[Event], items: Sequence[Item], config: TuningConfig
         raise ValueError(
             f"tuning needs at least 10 slates whose candidates hold what came next; there are {gathered.n}"
         )
-    return gathered.lists()
+    return gathered.all()
 
 
-def _part(lists: Lists, chosen: slice) -> Lists:
-    inputs, label_index, present = lists
-    return inputs[chosen], label_index[chosen], present[chosen]
-
-
-def _blend(trial: Any, valid: Lists) -> tuple[dict[str, Any], Floats]:
+def _blend(trial: Any, valid: Examples) -> tuple[dict[str, Any], Floats]:
+    """Try weights of the sources: what they are, and the (B, C) scores that they give."""
     weights = {source: trial.suggest_float(f"weight_{source}", 0.0, 1.0) for source in SOURCES}
-    scores = valid[0].features[:, :, : len(SOURCES)] @ np.array([*weights.values()], np.float32)
+    scores = valid.inputs.features[:, :, : len(SOURCES)] @ np.array([*weights.values()], np.float32)
     return {source: round(weight, 3) for source, weight in weights.items()}, scores
+
+
+def _network(
+    trial: Any, kind: str, train: Examples, valid: Examples, config: TuningConfig
+) -> tuple[dict[str, Any], Floats]:
+    """Try how to train a network: the settings, and the (B, C) scores that it gives."""
+    settings = {
+        "loss": trial.suggest_categorical("loss", list(LOSSES)),
+        "learning_rate": _short(trial.suggest_float("learning_rate", 1e-4, 3e-2, log=True)),
+        "weight_decay": _short(trial.suggest_float("weight_decay", 1e-6, 1e-2, log=True)),
+        "batch_size": trial.suggest_categorical("batch_size", [64, 256, 1_024]),
+    }
+    chosen = TrainConfig(kind=kind, max_epochs=config.max_epochs, seed=config.seed, **settings)
+    model = fit(train.inputs, train.label_index, train.present, chosen)
+    return settings, NetworkRanker(model).score(valid.inputs)
 
 
 def _short(value: float) -> float:
     """Round to three digits, so that what was tried can be typed."""
     return float(f"{value:.3g}")
-
-
-def _network(kind: str, train: Lists, config: TuningConfig) -> Callable[[Any, Lists], tuple[dict[str, Any], Floats]]:
-    def attempt(trial: Any, valid: Lists) -> tuple[dict[str, Any], Floats]:
-        settings = {
-            "loss": trial.suggest_categorical("loss", list(LOSSES)),
-            "learning_rate": _short(trial.suggest_float("learning_rate", 1e-4, 3e-2, log=True)),
-            "weight_decay": _short(trial.suggest_float("weight_decay", 1e-6, 1e-2, log=True)),
-            "batch_size": trial.suggest_categorical("batch_size", [64, 256, 1_024]),
-        }
-        chosen = TrainConfig(kind=kind, max_epochs=config.max_epochs, seed=config.seed, **settings)
-        return settings, NetworkRanker(fit(*train, chosen)).score(valid[0])
-
-    return attempt

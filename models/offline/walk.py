@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,21 +12,18 @@ from models.counts.item_side import ItemSide
 from models.events import EventConfig
 from models.items import ItemTable
 from models.items.texts import HASHED, TextSpace
-from models.messages import Event, Item
-from models.numeric.arrays import Bools, Floats, Int64s
-from models.numeric.ids import hash64, hash_all
+from models.messages import Event, Item, Request
+from models.numeric.arrays import Bools, Int64s
+from models.numeric.ids import hash_all
 from models.rankers.inputs import Inputs
-from models.segments import EVERYBODY, hashes_of, segments_of
 from models.serving.ranked import Ranked
 from models.serving.recommender import MOST_AT_ONCE, Recommender
 from models.strategy import Strategy
-from models.user.profile import EventOutcome, Profile
 from models.user.query import Query
-
-_EVERYBODY = hash64(EVERYBODY)
+from models.user.state import UserState
 
 Progress = Callable[[int, int], object]
-"""Called with the number of events walked through, and of all."""
+"""Called with the number of messages walked through, and of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,8 @@ class WalkConfig:
     texts: TextSpace = HASHED
     """Where items and searches are compared."""
     publish_every: int = 256
-    """Events after which the item tables learn them: so many may lie between an act and its effect on others."""
+    """Messages after which the item tables learn their events: so many may lie between an act and its effect on
+    others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +57,36 @@ class Examples:
     answered_at: Int64s
     """(B,) when the user did what it is labelled with, Unix ms."""
     strategy: int
-    """Place in `WalkConfig.strategies` of the one that they were made by."""
+    """Index in `WalkConfig.strategies` of the one that they were made by."""
 
-    def __getitem__(self, chosen: Bools) -> "Examples":
-        """Keep those of the (B,) chosen."""
+    @classmethod
+    def joined(cls, parts: Sequence["Examples"]) -> "Examples":
+        """Lay one part or more end to end, with as many candidates as the longest list has.
+
+        They are said to be of the first part's strategy.
+        """
+        n_candidates = max(part.present.shape[1] for part in parts)
+
+        def padded(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            missing = n_candidates - array.shape[1]
+            return np.pad(array, ((0, 0), (0, missing), *((0, 0),) * (array.ndim - 2))) if missing else array
+
+        return cls(
+            Inputs(
+                np.concatenate([padded(part.inputs.features) for part in parts]),
+                np.concatenate([padded(part.inputs.items) for part in parts]),
+                np.concatenate([part.inputs.users for part in parts]),
+                np.concatenate([part.inputs.histories for part in parts]),
+            ),
+            np.concatenate([part.label_index for part in parts]),
+            np.concatenate([padded(part.present) for part in parts]),
+            np.concatenate([part.made_at for part in parts]),
+            np.concatenate([part.answered_at for part in parts]),
+            parts[0].strategy,
+        )
+
+    def __getitem__(self, chosen: Bools | slice) -> "Examples":
+        """Keep those that a (B,) mask or a slice chooses."""
         return Examples(
             self.inputs[chosen],
             self.label_index[chosen],
@@ -70,11 +95,6 @@ class Examples:
             self.answered_at[chosen],
             self.strategy,
         )
-
-    @property
-    def features(self) -> Floats:
-        """(B, C, F)."""
-        return self.inputs.features
 
     @property
     def n(self) -> int:
@@ -88,7 +108,7 @@ class Examples:
 
 
 def walk(
-    events: Sequence[Event],
+    messages: Sequence[Event | Request],
     items: Sequence[Item],
     config: WalkConfig | None = None,
     progress: Progress | None = None,
@@ -96,112 +116,101 @@ def walk(
 ) -> Iterator[Examples]:
     """Recommend, score, then learn: so nothing that a slate knows lies behind what it is judged on.
 
-    Events go by in blocks. Each is applied to its user's profile, which says what is due, as in the flow; all
-    slates that are due in the block are ranked with tables that have learned nothing of it; then the tables
-    learn the block. A slate's label is looked up only after it was ranked.
+    Messages go by in blocks. Each is applied to its user's state, which says what slate is due, as in the flow; all
+    slates that are due in the block are ranked with tables that have learned nothing of it; then the tables learn the
+    block. A slate's label is looked up only after it was ranked.
+
+    A slate is due wherever the flow would make one: by the type of the event (`EventConfig.is_trigger`), not by what
+    the event is worth, so after a dislike too. Its label is what the user did next that is worth something. Searches
+    are left out, since no ranker orders them.
 
     Parameters
     ----------
-    events
-        In time order.
+    messages
+        In the order in which they arrived, which is the time order where nothing else is known. A request makes a
+        slate and teaches nothing.
     items
         The catalog, known from the start.
     side
-        What learns the events, for whoever wants its table afterwards; it has learned nothing yet.
+        What learns the events, for whoever wants its table afterwards.
 
     Yields
     ------
-    At most 128 examples of a strategy at a time, one for each event that makes a slate and after which its user
+    At most 128 examples of a strategy at a time, one for each message that makes a slate and after which its user
     did something more.
     """
-    if not events:
+    if not messages:
         return
     config = config or WalkConfig()
-    side = side or ItemSide(items, events[0].timestamp, config.item_side, config.events, config.profile, config.texts)
-    profiles = _Profiles(config)
-    next_acts = _next_acts(events, config)
-    for start in range(0, len(events), config.publish_every):
-        block = events[start : start + config.publish_every]
-        queries = [profiles.apply(event, side.table) for event in block]
+    side = side or ItemSide(items, messages[0].timestamp, config.item_side, config.events, config.profile, config.texts)
+    users = Users(config.profile, config.events)
+    next_acts = _next_acts(messages, config.events)
+    for start in range(0, len(messages), config.publish_every):
+        block = messages[start : start + config.publish_every]
+        queries = [users.query(message, side.table, config.strategies[0]) for message in block]
         due = [
             (query, act)
             for query, act in zip(queries, next_acts[start : start + len(block)], strict=True)
-            if query is not None and act is not None
+            if query is not None and act is not None and not query.query
         ]
         for first in range(0, len(due), MOST_AT_ONCE):
             yield from _ranked(due[first : first + MOST_AT_ONCE], side.table, config.strategies)
-        side.learn(block)
+        side.learn([message for message in block if isinstance(message, Event)])
         if progress is not None:
-            progress(start + len(block), len(events))
+            progress(start + len(block), len(messages))
 
 
-class _Profiles:
-    """Every user's profile, and the slates that their acts make due."""
+class Users:
+    """Every user's state in one process. Events are numbered as they come, as if they were all of one partition."""
 
-    def __init__(self, config: WalkConfig) -> None:
-        self._config = config
-        self._profiles: defaultdict[str, Profile] = defaultdict(lambda: Profile(config.profile, config.events))
+    def __init__(self, config: ProfileConfig, events: EventConfig) -> None:
+        self._states: defaultdict[str, UserState] = defaultdict(lambda: UserState(config, events))
+        self._n_events = 0
 
-    def apply(self, event: Event, table: ItemTable) -> Query | None:
-        """Apply an event; return what a slate has to know, None where none is due."""
-        if not event.consent:
-            return None
-        profile = self._profiles[event.user_id]
-        item = hash64(event.item_id)
-        attributes, price = table.facts(item)
-        outcome = profile.apply(event, attributes, price, table.popular_attributes(_EVERYBODY, hash64(event.event_id)))
-        if outcome is not EventOutcome.APPLIED or not self._config.events.is_act(event):
-            return None
-        named = segments_of(self._config.events.segment_fields, event.context, event.timestamp)
-        return profile.query(
-            trigger="event",
-            trigger_id=event.event_id,
-            user_id=event.user_id,
-            at=event.timestamp,
-            strategy=self._config.strategies[0],
-            experiment=None,
-            variant=None,
-            current_item=item,
-            segments=hashes_of(named),
-            context=event.context,
-        )
+    def query(self, message: Event | Request, table: ItemTable, strategy: Strategy) -> Query | None:
+        """Apply a message; return what its slate has to know, None where none is due."""
+        user, offset = self._states[message.user_id], self._n_events
+        self._n_events += isinstance(message, Event)
+        return user.due(message, strategy) if user.take(message, offset, table) else None
 
 
-def _next_acts(events: Sequence[Event], config: WalkConfig) -> list[Event | None]:
-    """Find what the user of each event did next, None where that was all."""
-    next_acts: list[Event | None] = [None] * len(events)
+def _next_acts(messages: Sequence[Event | Request], events: EventConfig) -> list[Event | None]:
+    """Find what the user of each message did next, None where that was all."""
+    next_acts: list[Event | None] = [None] * len(messages)
     newest: dict[str, Event] = {}
-    for place in range(len(events) - 1, -1, -1):
-        event = events[place]
-        next_acts[place] = newest.get(event.user_id)
-        if config.events.is_act(event):
-            newest[event.user_id] = event
+    for index in range(len(messages) - 1, -1, -1):
+        message = messages[index]
+        next_acts[index] = newest.get(message.user_id)
+        if isinstance(message, Event) and events.is_act(message):
+            newest[message.user_id] = message
     return next_acts
 
 
 def _ranked(due: list[tuple[Query, Event]], table: ItemTable, strategies: tuple[Strategy, ...]) -> Iterator[Examples]:
     """Rank slates by each strategy, then look up what each user did next."""
     recommender = Recommender(table)
-    wanted = [act.item_id for _, act in due]
-    answered_at = np.array([act.timestamp for _, act in due], np.int64)
-    for place, strategy in enumerate(strategies):
+    for index, strategy in enumerate(strategies):
         # The order is the blend's, for there may be no ranker yet; candidates and features are the same.
         by_blend = replace(strategy, ranker="blend")
-        ranked = recommender.rank([replace(query, strategy=by_blend) for query, _ in due])
-        yield labelled(ranked, recommender.table, wanted, answered_at, place)
+        queries = [replace(query, strategy=by_blend) for query, _ in due]
+        for members in recommender.groups(queries):
+            ranked, acts = recommender.rank([queries[m] for m in members]), [due[m][1] for m in members]
+            answered_at = np.array([act.timestamp for act in acts], np.int64)
+            yield labelled(ranked, table, [act.item_id for act in acts], answered_at, index)
 
 
 def labelled(
-    ranked: Ranked, table: ItemTable, wanted: Sequence[str], answered_at: Int64s, strategy: int = 0
+    ranked: Ranked, table: ItemTable, acted_on: Sequence[str], answered_at: Int64s, strategy: int = 0
 ) -> Examples:
-    """Look for the (B,) items that users went on to among their ranked candidates.
+    """Look for the items that users went on to among their ranked candidates.
 
     Parameters
     ----------
-    answered_at : (B,) when they did, Unix ms.
+    acted_on : (B,) ids of those items.
+    answered_at : (B,) when that was, Unix ms.
     """
-    wanted_rows = table.rows_of(hash_all(list(wanted)))[:, None]  # (B, 1)
+    label_rows = table.rows_of(hash_all(list(acted_on)))[:, None]  # (B, 1)
     rows = ranked.blended.rows  # (B, C)
-    found = (rows == wanted_rows) & (rows >= 0)
+    found = (rows == label_rows) & (rows >= 0)
     label_index = np.where(found.any(axis=1), found.argmax(axis=1), -1)
     return Examples(ranked.inputs, label_index, rows >= 0, ranked.batch.at, answered_at, strategy)

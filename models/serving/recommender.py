@@ -116,7 +116,7 @@ class Recommender:
             Where a strategy cannot be served (see `require`).
         """
         slates: list[Slate | None] = [None] * len(queries)
-        groups = self._groups(queries)
+        groups = self.groups(queries)
         run = map if self._threads is None or len(groups) == 1 else self._threads.map
         made = run(lambda members: self._slates(self.rank([queries[m] for m in members])), groups)
         for members, group in zip(groups, made, strict=True):
@@ -125,7 +125,7 @@ class Recommender:
         return [slate for slate in slates if slate is not None]
 
     def rank(self, queries: list[Query]) -> Ranked:
-        """Find and score the candidates of queries that can be ranked together (see `_groups`)."""
+        """Find and score the candidates of queries that can be ranked together (see `groups`)."""
         self.require(queries[0].strategy)
         ranker_name = self._ranker_of(queries[0])
         batch = QueryBatch.from_queries(queries, self.table)
@@ -147,7 +147,7 @@ class Recommender:
                 return own
         return BLEND
 
-    def _groups(self, queries: list[Query]) -> list[list[int]]:
+    def groups(self, queries: list[Query]) -> list[list[int]]:
         """Part a batch into positions that share a strategy, a ranker, a number of candidates, and who brings them."""
         groups: list[tuple[Strategy, str, bool, int, list[int]]] = []
         for position, query in enumerate(queries):

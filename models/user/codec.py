@@ -71,7 +71,7 @@ def pack(profile: Profile) -> bytes:
 
 
 def unpack(data: bytes, config: ProfileConfig, events: EventConfig) -> Profile:
-    """Restore what `pack` returned; the config may have changed since.
+    """Restore what `pack` returned; what is configured may have changed since.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def _restore(state: States, rest: _Rest, config: ProfileConfig, events: EventCon
 
 
 def _with_half_lives(state: States, at: int, config: ProfileConfig) -> States:
-    """Express a record in the config's half-lives: its sums read the same at `at`, and decay anew from there."""
+    """Express a record in the config's half-lives: its sums read the same at `at`, and decay by those from there on."""
     user = state[0]
     for landmark, half_life, own_ms, sums in (
         ("moment_at", "half_life_moment_ms", config.half_life_moment_ms, ("moment",)),

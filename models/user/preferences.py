@@ -17,7 +17,7 @@ class Preferences:
 
     A user's weights stand in the user's record; those that an action concerns are lent to one River model while it
     learns, and then written back. A model for each user would cost kilobytes, its weights cost some hundred bytes.
-    Learning is Bayesian personalised ranking: the model is told that the difference of a preferred item and another one
+    Learning is Bayesian personalised ranking: the model learns that the difference of a preferred item and another one
     is positive.
 
     References
@@ -63,7 +63,7 @@ class Preferences:
         n = n_better + n_worse
         if n == 0:
             return 0.5
-        # Attributes go by their places in the pair: so the difference of the two items is one of few.
+        # Attributes go by their indices in the pair: so the difference of the two items is one of few.
         weights = dict(enumerate(self._known[:n]))
         before = weights[0]
         # VectorDict wraps the dict, it does not copy: the model's step writes to the weights that were lent.

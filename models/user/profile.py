@@ -1,18 +1,15 @@
-"""A user's interest profile: what each event changes, and what a slate is told of its user."""
+"""A user's interest profile, and what each event changes in it."""
 
 from enum import Enum
-from typing import Literal
 
 from models.config import ProfileConfig
 from models.events import EventConfig
-from models.messages import Context, Event
+from models.messages import Event
 from models.numeric.arrays import Hash32s
 from models.numeric.decay import DecayedSums, strongest
 from models.numeric.ids import hash64
 from models.numeric.windows import SessionWindows, SlidingWindow
-from models.strategy import Strategy
 from models.user.preferences import shared_preferences
-from models.user.query import Query
 from models.user.record import new_state
 
 MINUTE_MS = 60_000
@@ -26,7 +23,7 @@ LEARNING_RATE = 0.1
 """Step of the preference learner."""
 
 BELOW_MEAN = -0.5
-"""Factor of the weight of a rating that is not above the user's mean: poor, yet less clear than a dislike."""
+"""Factor of the weight of a rating below the user's mean: poor, yet less clear than a dislike."""
 SURPRISE_FADING = 0.1
 """Share of the newest surprise in its running mean."""
 
@@ -74,15 +71,6 @@ class Profile:
         self.surprise = 0.5
         """Running mean of how improbable the preferences found what the user did; 0.5 knows nothing."""
 
-    @property
-    def expires_at(self) -> int:
-        """When the user is forgotten if nothing more comes, Unix milliseconds."""
-        return self.sessions.newest_at + self.config.expire_after_ms
-
-    def expired(self, now_ms: int) -> bool:
-        """Whether the user has been idle for too long at `now_ms`."""
-        return now_ms >= self.expires_at
-
     def apply(self, event: Event, attributes: Hash32s, price: float, negative: Hash32s) -> EventOutcome:
         """Apply one event, in any order within the lateness.
 
@@ -108,8 +96,8 @@ class Profile:
         self._remember(event_hash, at)
         self.n_events += 1
         config, events = self.config, self.events
-        item = hash64(event.item_id)
-        if event.event_type == "impression" and not events.weights.get("impression"):
+        item, weight = hash64(event.item_id), events.weights.get(event.event_type, 0.0)
+        if event.event_type == "impression" and not weight:
             self._show(item, at)
             return EventOutcome.APPLIED
         self.minutes.add(at)
@@ -120,7 +108,6 @@ class Profile:
         self.impressions.scaled.pop(item, None)
         if event.event_type in events.owning_types:
             self._own(item)
-        weight = events.weights.get(event.event_type, 0.0)
         if event.event_type == "rating" and event.value is not None:
             weight *= self._rate(event.value)
         if weight:
@@ -128,55 +115,6 @@ class Profile:
             surprise = learner.learn(self.state, item, at, weight, price, attributes, negative)
             self.surprise += SURPRISE_FADING * (surprise - self.surprise)
         return EventOutcome.APPLIED
-
-    def query(
-        self,
-        *,
-        trigger: Literal["event", "request"],
-        trigger_id: str,
-        user_id: str,
-        at: int,
-        strategy: Strategy,
-        experiment: str | None,
-        variant: str | None,
-        current_item: int = 0,
-        segments: tuple[int, ...] = (),
-        context: Context | None = None,
-        candidates: list[str] | None = None,
-        query: str | None = None,
-        n_items: int | None = None,
-        rival: Strategy | None = None,
-    ) -> Query:
-        """Tell a slate all about its user at `at`; changes nothing.
-
-        Nothing decays backwards: for an `at` before the newest event, the sums read as of that event.
-        """
-        session = self.sessions.current
-        alive = session is not None and at - session.last_at <= self.config.session_gap_ms
-        impressions = self.impressions
-        return Query(
-            user_id=user_id,
-            trigger=trigger,
-            trigger_id=trigger_id,
-            at=at,
-            strategy=strategy,
-            state=self.state.tobytes(),
-            experiment=experiment,
-            variant=variant,
-            current_item=current_item,
-            session_started_at=session.started_at if session is not None and alive else None,
-            impressions=impressions.at(max(at, self.sessions.newest_at)) if impressions.scaled else {},
-            owned=tuple(self.owned),
-            n_events=self.n_events,
-            n_last_5_min=self.minutes.count(at),
-            n_last_hour=self.hour.count(at),
-            segments=segments,
-            context=context,
-            candidates=candidates,
-            query=query,
-            n_items=n_items,
-            rival=rival,
-        )
 
     def _remember(self, event_hash: int, at: int) -> None:
         """Keep an event's id as long as the event could come again without being late."""

@@ -1,4 +1,4 @@
-"""What the profile step hands to scoring: all that a slate needs to know about its user, at one moment."""
+"""What a slate needs to know about its user and its trigger, at one moment."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field

@@ -30,23 +30,23 @@ MAX_HALF_LIVES = 32.0
 
 STATE = np.dtype(
     [
-        ("moment_at", "<i8"),  # landmark of the moment, Unix ms
-        ("habit_at", "<i8"),  # landmark of the habit and of the prices, Unix ms
+        ("moment_at", "<i8"),  # landmark of the short-term interests, Unix ms
+        ("habit_at", "<i8"),  # landmark of the long-term interests and of the prices, Unix ms
         ("half_life_moment_ms", "<i8"),
         ("half_life_habit_ms", "<i8"),
         ("price_weight", "<f8"),  # sum of weights of priced items
         ("price_sum", "<f8"),  # sum of weight times price
         ("n_recent", "<i4"),
         ("n_interests", "<i4"),
-        ("drift", "<f4"),  # 1 - cosine of the moment and the habit, in [0, 1]
+        ("drift", "<f4"),  # 1 - cosine of the short-term and the long-term interests, in [0, 1]
         ("spare", "<f4"),
         ("recent_at", "<i8", N_RECENT),  # newest first, ties by item, then by weight
         ("recent_items", "<i8", N_RECENT),
         ("recent_weights", "<f4", N_RECENT),
-        ("attributes", "<u4", N_INTERESTS),
-        ("moment", "<f4", N_INTERESTS),
-        ("habit", "<f4", N_INTERESTS),
-        ("preferences", "<f4", N_INTERESTS),
+        ("attributes", "<u4", N_INTERESTS),  # one a slot, in no order; the first n_interests are in use
+        ("moment", "<f4", N_INTERESTS),  # short-term interest in each, as of moment_at
+        ("habit", "<f4", N_INTERESTS),  # long-term interest in each, as of habit_at
+        ("preferences", "<f4", N_INTERESTS),  # the learner's weight of each
     ]
 )
 
@@ -68,26 +68,27 @@ NOBODY = new_state(1, 1).tobytes()
 
 @kernel
 def take(
-    state: States,
+    state: States,  # (1,) written
     item: int,
     at: int,
     weight: float,
     price: float,
-    attributes: Hash32s,
-    negative: Hash32s,
-    pair: Hash32s,
-    known: Doubles,
+    attributes: Hash32s,  # (M,)
+    negative: Hash32s,  # (N,)
+    pair: Hash32s,  # (2 * N_COMPARED,) written
+    known: Doubles,  # (2 * N_COMPARED,) written
 ) -> tuple[int, int]:
     """Take an action into a user's record; lay out what the preference learner is to learn from it.
 
+    The arguments come one by one: in two NamedTuples, each field of which numba unboxes, a call takes 8.6 us, not 1.6.
+
     Parameters
     ----------
-    state : (1,) changed in place.
     weight : of the action, below 0 for a dislike.
     price : 0 unknown.
     attributes, negative : of the item, and of one that was not chosen.
-    pair, known : out: attributes in which the two differ, the preferred item's before the other's, and the weights
-        that the user's learner gives them.
+    pair, known : attributes in which the two differ, the preferred item's before the other's, and the weights that the
+        user's learner gives them.
 
     Returns
     -------
@@ -108,8 +109,11 @@ def take(
         user.moment[slot] += weight * moment_scale
         user.habit[slot] += weight * habit_scale
     user.drift = _drift(user)
-    attributes, negative = attributes[:N_COMPARED], negative[:N_COMPARED]
-    return _pair_up(user, weight > 0, attributes, negative, pair, known)
+    liked, other = attributes[:N_COMPARED], negative[:N_COMPARED]
+    if weight < 0:
+        liked, other = other, liked
+    n_better = _lay_out(user, liked, other, pair, known, 0)
+    return n_better, _lay_out(user, other, liked, pair, known, n_better) - n_better
 
 
 @kernel
@@ -122,25 +126,26 @@ def keep(state: States, at: int, pair: Hash32s, n: int, weights: Doubles) -> Non
 
 @inline
 def _remember(user: Any, item: int, at: int, weight: float) -> None:
-    """Put an item where it belongs by time; ties by item, then by weight, so that no order of arrival matters."""
-    place = user.n_recent
-    while place > 0 and _stands_before(
-        at, item, weight, user.recent_at[place - 1], user.recent_items[place - 1], user.recent_weights[place - 1]
+    """Insert an item among the recent ones, by time; the oldest falls out at the end."""
+    index = user.n_recent
+    while index > 0 and _stands_before(
+        at, item, weight, user.recent_at[index - 1], user.recent_items[index - 1], user.recent_weights[index - 1]
     ):
-        if place < N_RECENT:
-            user.recent_at[place] = user.recent_at[place - 1]
-            user.recent_items[place] = user.recent_items[place - 1]
-            user.recent_weights[place] = user.recent_weights[place - 1]
-        place -= 1
-    if place < N_RECENT:
-        user.recent_at[place] = at
-        user.recent_items[place] = item
-        user.recent_weights[place] = weight
+        if index < N_RECENT:
+            user.recent_at[index] = user.recent_at[index - 1]
+            user.recent_items[index] = user.recent_items[index - 1]
+            user.recent_weights[index] = user.recent_weights[index - 1]
+        index -= 1
+    if index < N_RECENT:
+        user.recent_at[index] = at
+        user.recent_items[index] = item
+        user.recent_weights[index] = weight
         user.n_recent = min(user.n_recent + 1, N_RECENT)
 
 
 @inline
 def _stands_before(at: int, item: int, weight: float, other_at: int, other: int, other_weight: float) -> bool:
+    """Say whether an action comes before another: the newer one, then by item and weight, whatever came first."""
     if at != other_at:
         return at > other_at
     if item != other:
@@ -166,15 +171,23 @@ def _renormalise(user: Any, at: int) -> None:
 
 
 @inline
-def _slot(user: Any, attribute: int, at: int) -> int:
-    """Find an attribute's slot, or make one: free, or the weakest's."""
-    n = user.n_interests
-    for slot in range(n):
+def _find(user: Any, attribute: int) -> int:
+    """Find an attribute's slot; -1 where it has none."""
+    for slot in range(user.n_interests):
         if user.attributes[slot] == attribute:
             return slot
-    slot = n
-    if n < N_INTERESTS:
-        user.n_interests = n + 1
+    return -1
+
+
+@inline
+def _slot(user: Any, attribute: int, at: int) -> int:
+    """Find an attribute's slot, or empty one for it: a free one, or the weakest attribute's."""
+    slot = _find(user, attribute)
+    if slot >= 0:
+        return slot
+    slot = user.n_interests
+    if slot < N_INTERESTS:
+        user.n_interests = slot + 1
     else:
         slot = _weakest(user, at)
     user.attributes[slot] = attribute
@@ -184,6 +197,7 @@ def _slot(user: Any, attribute: int, at: int) -> int:
 
 @inline
 def _weakest(user: Any, at: int) -> int:
+    """Find the slot whose interests, decayed to `at`, and preference add up to least, by absolute value."""
     moment = 2.0 ** ((user.moment_at - at) / user.half_life_moment_ms)
     habit = 2.0 ** ((user.habit_at - at) / user.half_life_habit_ms)
     weakest, least = 0, np.inf
@@ -196,7 +210,7 @@ def _weakest(user: Any, at: int) -> int:
 
 @inline
 def _drift(user: Any) -> float:
-    """Return 1 - cosine of the moment and the habit, at most 1; 0 where either has no length."""
+    """Return 1 - cosine of the short-term and the long-term interests, at most 1; 0 where either has no length."""
     dot = moments = habits = 0.0
     for slot in range(user.n_interests):
         moment, habit = float(user.moment[slot]), float(user.habit[slot])
@@ -210,40 +224,20 @@ def _drift(user: Any) -> float:
 
 
 @inline
-def _pair_up(
-    user: Any,
-    liked: bool,
-    attributes: Hash32s,
-    negative: Hash32s,
-    pair: Hash32s,
-    known: Doubles,
-) -> tuple[int, int]:
-    """Lay out the attributes that only one of two items has, the preferred item's first."""
-    better, worse = (attributes, negative) if liked else (negative, attributes)
-    n = 0
-    for attribute in better:
-        if not _holds(worse, attribute):
-            pair[n], known[n] = attribute, _preference(user, attribute)
+def _lay_out(user: Any, attributes: Hash32s, others: Hash32s, pair: Hash32s, known: Doubles, n: int) -> int:
+    """Write the attributes that are not among the others, with their preferences, from n on; return the end."""
+    for attribute in attributes:
+        if not _holds(others, attribute):
+            slot = _find(user, attribute)
+            pair[n], known[n] = attribute, user.preferences[slot] if slot >= 0 else 0.0
             n += 1
-    n_better = n
-    for attribute in worse:
-        if not _holds(better, attribute):
-            pair[n], known[n] = attribute, _preference(user, attribute)
-            n += 1
-    return n_better, n - n_better
+    return n
 
 
 @inline
 def _holds(attributes: Hash32s, attribute: int) -> bool:
+    """Say whether an attribute is among some."""
     for other in attributes:  # noqa: SIM110 - kernels have no generators
         if other == attribute:
             return True
     return False
-
-
-@inline
-def _preference(user: Any, attribute: int) -> float:
-    for slot in range(user.n_interests):
-        if user.attributes[slot] == attribute:
-            return float(user.preferences[slot])
-    return 0.0

@@ -12,16 +12,14 @@ from dataflows.recommend import profile_step
 from dataflows.records import Record
 from dataflows.run.settings import Settings
 from models.candidates.blend import blend
-from models.experiments.assign.assignment import Experiments
+from models.experiments.assign.assignment import NOTHING, Experiments
 from models.messages import DeadLetter, Event
-from models.numeric.ids import hash64
 from models.query.batch import QueryBatch, usable
-from models.segments import EVERYBODY, hashes_of, segments_of
 from models.serving.ranked import Ranked
 from models.serving.recommender import MOST_AT_ONCE, Recommender
-from models.user.codec import pack, unpack
-from models.user.profile import EventOutcome, Profile
+from models.user.profile import EventOutcome
 from models.user.query import Query
+from models.user.state import PackedUser, UserState
 from tests.benchmarks.engine import batches
 from tests.benchmarks.world import World, clock
 from tests.tables import FixedTables
@@ -38,14 +36,14 @@ class Lap:
 
 
 class BareLoop:
-    """Every user's profile after the past, and the loop over the present, which may be run again and again.
+    """Every user's state after the past, and the loop over the present, which may be run again and again.
 
     Parameters
     ----------
-    past : the packed profiles, where another loop has already made them.
+    past : the packed users, where another loop has already made them.
     """
 
-    def __init__(self, world: World, settings: Settings, past: dict[str, bytes] | None = None) -> None:
+    def __init__(self, world: World, settings: Settings, past: dict[str, PackedUser] | None = None) -> None:
         self._world = world
         self._decode = event_decoder(settings.events)
         self._step = profile_step(settings, Experiments(), FixedTables(world.table), clock, Counter())
@@ -53,13 +51,13 @@ class BareLoop:
 
     def bytes_per_user(self) -> float:
         """Return the mean size of a user's snapshot, as the recovery store keeps it."""
-        return float(np.mean([len(pickle.dumps((packed, "", (), -1))) for packed in self.past.values()]))
+        return float(np.mean([len(pickle.dumps((data, NOTHING, *rest))) for data, *rest in self.past.values()]))
 
     def run(self, recommender: Recommender) -> Lap:
         """Answer the present from the profiles of the past."""
-        profiles = self._fresh()
-        for user, packed in self.past.items():
-            profiles[user] = unpack(packed, self._step.config, self._step.events)
+        users = self._fresh()
+        for user_id, packed in self.past.items():
+            users[user_id] = self._user(packed)
         stages: defaultdict[str, float] = defaultdict(float)
         n_slates = 0
         began = perf_counter()
@@ -70,12 +68,12 @@ class BareLoop:
             queries = []
             for event in events:
                 start = perf_counter()
-                profile = profiles[event.user_id]
-                outcome = self._apply(profile, event)
+                user = users[event.user_id]
+                outcome = user.apply(event, self._step.table)
                 applied = perf_counter()
                 stages["profile"] += applied - start
-                if outcome is EventOutcome.APPLIED and event.event_type in self._step.triggers:
-                    queries.append(self._query(profile, event))
+                if outcome is EventOutcome.APPLIED and user.is_due(event, 0):
+                    queries.append(user.due(event, self._step.strategy))
                     stages["query"] += perf_counter() - applied
             start = perf_counter()
             slates = recommender.recommend(queries)
@@ -87,48 +85,30 @@ class BareLoop:
 
     def queries(self) -> list[Query]:
         """Return the present's queries, for timing what recommending is made of."""
-        profiles = {user: unpack(packed, self._step.config, self._step.events) for user, packed in self.past.items()}
+        users = {user_id: self._user(packed) for user_id, packed in self.past.items()}
         queries = []
         for event in self._events(self._world.present):
-            self._apply(profiles[event.user_id], event)
-            if event.event_type in self._step.triggers:
-                queries.append(self._query(profiles[event.user_id], event))
+            user = users[event.user_id]
+            user.apply(event, self._step.table)
+            if user.is_due(event, 0):
+                queries.append(user.due(event, self._step.strategy))
         return queries
 
-    def _live_through(self, records: list[Record]) -> dict[str, bytes]:
-        profiles = self._fresh()
+    def _live_through(self, records: list[Record]) -> dict[str, PackedUser]:
+        users = self._fresh()
         for batch in batches(records):
             for event in self._events(batch):
-                self._apply(profiles[event.user_id], event)
-        return {user: pack(profile) for user, profile in profiles.items()}
+                users[event.user_id].apply(event, self._step.table)
+        return {user_id: user.pack() for user_id, user in users.items()}
 
-    def _fresh(self) -> defaultdict[str, Profile]:
-        return defaultdict(lambda: Profile(self._step.config, self._step.events))
+    def _user(self, packed: PackedUser | None = None) -> UserState:
+        return UserState(self._step.config, self._step.events, packed)
+
+    def _fresh(self) -> defaultdict[str, UserState]:
+        return defaultdict(self._user)
 
     def _events(self, batch: list[Record]) -> list[Event]:
         return [event for event in self._decode(batch) if not isinstance(event, DeadLetter)]
-
-    def _apply(self, profile: Profile, event: Event) -> EventOutcome:
-        table = self._step.table
-        attributes, price = table.facts(hash64(event.item_id))
-        return profile.apply(
-            event, attributes, price, table.popular_attributes(hash64(EVERYBODY), hash64(event.event_id))
-        )
-
-    def _query(self, profile: Profile, event: Event) -> Query:
-        segments = segments_of(self._step.segment_fields, event.context, event.timestamp)
-        return profile.query(
-            trigger="event",
-            trigger_id=event.event_id,
-            user_id=event.user_id,
-            at=event.timestamp,
-            strategy=self._step.strategy,
-            experiment=None,
-            variant=None,
-            current_item=hash64(event.item_id),
-            segments=hashes_of(segments),
-            context=event.context,
-        )
 
 
 def time_recommending(recommender: Recommender, queries: list[Query]) -> dict[str, float]:

@@ -1,3 +1,5 @@
+from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -5,12 +7,19 @@ import pytest
 from bytewax.errors import BytewaxRuntimeError
 from bytewax.testing import TestingSource
 
+from dataflows.recommend import profile_step
 from dataflows.records import Record
-from models.experiments.assign.assignment import Experiments
+from dataflows.run.settings import Settings
+from dataflows.steps.profile import ProfileLogic
+from models.experiments.assign.assignment import NOTHING, Experiments
+from models.items import ItemTable
+from models.numeric.ids import hash64
 from models.serving.recommender import Recommender
 from models.user.profile import Profile
+from tests import places
 from tests.experiments import experiments_from
 from tests.flows.test_recommend import NOW, Run, an_event
+from tests.tables import FixedTables
 
 USERS = [f"u-{n}" for n in range(8)]
 
@@ -79,3 +88,10 @@ def test_a_crash_in_a_step_neither_loses_nor_repeats_an_event(
     run.run()
     written = {(slate["trigger_id"], slate["n_events"]) for slate in run["recommendations"]}
     assert written == {(f"e-{n}", n + 1) for n in range(45)}
+
+
+def test_a_users_packed_state_is_the_profile_the_assignment_the_requests_and_the_run():
+    packed = ((places.GOLDEN / "profile_v1.bin").read_bytes(), ("digest", "treatment"), (hash64("r-1"), 7), 5)
+    step = profile_step(Settings(), Experiments(), FixedTables(ItemTable(NOW)), lambda: datetime.now(UTC), Counter())
+    assert ProfileLogic(packed, step).snapshot() == packed
+    assert ProfileLogic(None, step).snapshot()[1:] == (NOTHING, (), -1)

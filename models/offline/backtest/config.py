@@ -1,5 +1,6 @@
 """How a backtest is run."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -9,6 +10,10 @@ from models.items.texts import HASHED, TextSpace
 
 Repeats: TypeAlias = Literal["collapse", "keep"]
 Ties: TypeAlias = Literal["strict", "order"]
+Progress = Callable[[str, int, int], object]
+"""Called with what is being done, how much of it is done, and of how much."""
+Timer = Callable[[], int]
+"""A clock in nanoseconds that only goes forward."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +28,8 @@ class BacktestConfig:
     exclude_seen: bool = False
     """Nothing that the user has acted on is recommended again."""
     ties: Ties = "strict"
-    """Prequential: whether acts of one user at the same time are foreseen from the same past, or each from those before
-    it."""
+    """Prequential: whether acts of one user at the same time are predicted from the same past, or each from those
+    before it."""
     warmup: float = 0.1
     """Prequential: the first share of the acts, which are learned and not judged."""
     learn_every: int = 1
@@ -33,6 +38,7 @@ class BacktestConfig:
     """Slates that are timed alone, spread evenly over the targets."""
     seed: int = 0
     events: EventConfig = field(default_factory=EventConfig)
+    """What is an act, which is what is predicted, and what makes a slate."""
     profile: ProfileConfig = field(default_factory=ProfileConfig)
     item_side: ItemSideConfig = field(default_factory=ItemSideConfig)
     texts: TextSpace = HASHED

@@ -21,9 +21,9 @@ class Units:
     """
 
     def __init__(self, names: Sequence[str], seed: int = 0) -> None:
-        _, places = np.unique(np.array(names, dtype=np.str_), return_inverse=True)
-        self._places: Int64s = places.astype(np.int64)
-        self._sizes: Doubles = np.bincount(self._places).astype(np.float64)
+        _, indices = np.unique(np.array(names, dtype=np.str_), return_inverse=True)
+        self._unit_of: Int64s = indices.astype(np.int64)
+        self._sizes: Doubles = np.bincount(self._unit_of).astype(np.float64)
         self._seed = seed
 
     def interval(self, values: Doubles) -> tuple[float, float]:
@@ -58,7 +58,7 @@ class Units:
         return (1 + as_far) / (1 + N_DRAWS)
 
     def _sums(self, values: Doubles) -> Doubles:
-        return np.bincount(self._places, values, len(self._sizes)).astype(np.float64)
+        return np.bincount(self._unit_of, values, len(self._sizes)).astype(np.float64)
 
 
 def _resamples(rng: np.random.Generator, m: int, n: int) -> Doubles:

@@ -8,7 +8,7 @@ import numpy as np
 from models.numeric.arrays import Bools, Doubles, Int64s
 from models.numeric.metrics import gains, hits, reciprocals
 from models.offline.backtest.intervals import Units
-from models.offline.backtest.predictions import Outcomes, Target
+from models.offline.backtest.outcomes import Outcomes, Target
 
 DAY_MS = 86_400_000
 EARLIER: tuple[tuple[str, int, int], ...] = (("0", 0, 0), ("1", 1, 1), ("2-4", 2, 4), ("5+", 5, 2**62))
@@ -41,7 +41,7 @@ def report(outcomes: Outcomes, protocol: str, k: int, default: str, seed: int = 
         "models": {name: _figures(outcomes, name, k, units) for name in names},
         "default": default,
         "significance": {
-            figure: _beside_the_best(outcomes, metric, k, units, default)
+            figure: _against_best_baseline(outcomes, metric, k, units, default)
             for figure, metric in (("hr", hits), ("mrr", reciprocals))
         },
         "cold_start": {
@@ -69,7 +69,9 @@ def _figures(outcomes: Outcomes, name: str, k: int, units: Units) -> dict[str, A
     }
 
 
-def _beside_the_best(outcomes: Outcomes, metric: Metric, k: int, units: Units, default: str) -> dict[str, Any] | None:
+def _against_best_baseline(
+    outcomes: Outcomes, metric: Metric, k: int, units: Units, default: str
+) -> dict[str, Any] | None:
     """Compare the default with the best baseline, prediction by prediction."""
     values = {name: metric(outcomes.ranks(name), k) for name in outcomes.records if name not in OWN}
     own = values.pop(default)

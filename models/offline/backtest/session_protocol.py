@@ -1,102 +1,98 @@
-"""The session protocol: learn one file, then foresee each next act of the other's sessions."""
+"""The session protocol: learn one file, then predict each next act of the other's sessions."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from itertools import chain
 
 from models.items import ItemTable
-from models.messages import Event
-from models.numeric.ids import hash_all
-from models.offline.backtest.config import BacktestConfig
-from models.offline.backtest.contenders import Contender
+from models.messages import Event, Item, Request
+from models.offline.backtest.config import BacktestConfig, Progress, Timer
+from models.offline.backtest.contenders import Contender, as_asked, contenders, time_alone
 from models.offline.backtest.history import History
 from models.offline.backtest.item_counts import ItemCounts
-from models.offline.backtest.past_sessions import collapse_repeats, sessions_of
-from models.offline.backtest.predictions import Outcomes, Target
+from models.offline.backtest.outcomes import Outcomes, Target, target_of
+from models.offline.backtest.ranker import learn_with_ranker
+from models.offline.backtest.sessions import prepared, sessions_of
+from models.strategy import Strategy
 from models.user.query import Query
 
 PREDICT_AT_ONCE = 1_024
 
-Progress = Callable[[str, int, int], object]
-"""Called with what is being done, how much of it is done, and of how much."""
-Timer = Callable[[], int]
-"""A clock in nanoseconds that only goes forward."""
 
+def backtest_sessions(
+    train: Sequence[Event],
+    test: Sequence[Event],
+    items: Sequence[Item],
+    strategy: Strategy,
+    config: BacktestConfig,
+    timer: Timer,
+    progress: Progress,
+) -> Outcomes:
+    """Learn `train`, a ranker with it, then predict each next act of the sessions of `test`.
 
-def prepared(events: Sequence[Event], config: BacktestConfig) -> list[Event]:
-    """Put events in time order, without consecutive repeats where those are to be collapsed."""
-    ordered = sorted(events, key=lambda event: event.timestamp)
-    if config.repeats == "keep":
-        return ordered
-    return collapse_repeats(ordered, config.profile.session_gap_ms, config.events.is_act)
+    Raises
+    ------
+    ValueError
+        Where the training events hold no act.
+    """
+    past, future = prepared(train, config), prepared(test, config)
+    acts = [event.item_id for event in past if config.events.is_act(event)]
+    if not acts:
+        raise ValueError("there is nothing to learn: no event has consent and a type with a weight above 0")
+    side, checkpoint = learn_with_ranker(past, items, as_asked(strategy, config), config, progress)
+    counts = ItemCounts()
+    counts.add(acts)
+    compared = contenders(strategy, config, counts)
+    for contender in compared:
+        contender.adopt(checkpoint)
+    return replay_sessions(future, side.table, counts, compared, config, timer, progress)
 
 
 def replay_sessions(
     test: Sequence[Event],
     table: ItemTable,
     counts: ItemCounts,
-    contenders: Sequence[Contender],
+    compared: Sequence[Contender],
     config: BacktestConfig,
     timer: Timer,
     progress: Progress,
 ) -> Outcomes:
-    """Foresee each act of each session but its first, from the acts before it alone.
+    """Predict each act of each session but its first, from what came before it in the session alone.
 
-    Nothing is learned meanwhile, and every session begins with a user of whom nothing is known.
+    The slate is the one that the flow would have made at the session's last trigger, dislikes and the like included;
+    before any trigger, that of a page opened with the event before. Nothing is learned meanwhile, and every session
+    begins with a user of whom nothing is known.
 
     Parameters
     ----------
     test : prepared events.
     """
-    sessions = sessions_of(test, config.profile.session_gap_ms)
+    sessions = sessions_of(test, config.profile)
     made = list(chain.from_iterable(_steps(session, table, config) for session in sessions))
     outcomes = Outcomes(n_items=table.n)
     for start in range(0, len(made), PREDICT_AT_ONCE):
         part = made[start : start + PREDICT_AT_ONCE]
-        queries, targets = [query for query, _ in part], [target for _, target in part]
-        outcomes.targets += targets
-        for contender in contenders:
-            predictions = contender.predict(queries, table, [target.item_id for target in targets])
-            outcomes.records[contender.name].add(predictions, counts, table)
+        outcomes.predict([query for query, _ in part], [target for _, target in part], compared, table, counts)
         progress("predicting", start + len(part), len(made))
     timed = made[:: max(1, len(made) // config.n_timed)] if config.n_timed else []
-    for number, contender in enumerate(contenders):
+    for number, contender in enumerate(compared):
         outcomes.records[contender.name].times_us += time_alone(contender, [q for q, _ in timed], table, timer)
-        progress("timing", number + 1, len(contenders))
+        progress("timing", number + 1, len(compared))
     return outcomes
 
 
-def time_alone(contender: Contender, queries: Sequence[Query], table: ItemTable, timer: Timer) -> list[float]:
-    """Time the slate of each query, in microseconds."""
-    serve = contender.server(table)
-    times = []
-    for query in queries:
-        asked = replace(query, strategy=contender.strategy)
-        started = timer()
-        serve(asked)
-        times.append((timer() - started) / 1_000)
-    return times
-
-
-def _steps(session: Sequence[Event], table: ItemTable, config: BacktestConfig) -> list[tuple[Query, Target]]:
-    """Walk through one session: before each act but the first, what a slate would know, and what comes."""
+def _steps(
+    session: Sequence[tuple[int, Event]], table: ItemTable, config: BacktestConfig
+) -> list[tuple[Query, Target]]:
+    """Walk through one session: before each act but the first, what its user's slate knew, and the act."""
     history = History(config)
     steps = []
-    last: Event | None = None
-    for event in session:
-        if config.events.is_act(event):
-            if last is not None:
-                # Of the act to come only the answer is used: a slate is made when the act before it happens.
-                query = history.query(event.user_id, last.event_id, last.timestamp, 0)
-                steps.append((query, target_of(event, history.n_acts, table)))
-            last = event
-        history.add(event, 0, table)
+    query: Query | None = None
+    last_at = 0
+    for offset, event in session:
+        if config.events.is_act(event) and history.n_acts:
+            asked = query or history.query(Request(event.event_id, event.user_id, last_at))
+            steps.append((asked, target_of(event, history.n_acts, table)))
+        if history.add(event, offset, None, table):
+            query = history.query(event)
+        last_at = event.timestamp
     return steps
-
-
-def target_of(event: Event, n_earlier: int, table: ItemTable) -> Target:
-    """Describe what was to be foreseen."""
-    row = int(table.rows_of(hash_all([event.item_id]))[0])
-    known_at = int(table.created_at[row]) if row >= 0 else 0
-    age_ms = max(event.timestamp - known_at, 0) if known_at else None
-    return Target(event.user_id, event.item_id, event.timestamp, n_earlier, age_ms)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from dataflows.cli.main import app
 from models.rankers.checkpoint import load_checkpoint
-from tests.models.offline.builders import a_catalog, random_past
+from tests.models.offline.builders import NOW, SECOND, a_catalog, random_past
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +61,22 @@ def test_training_writes_logs_for_tensorboard(past: Path, tmp_path: Path):
     logs.Reload()
     assert [scalar.step for scalar in logs.Scalars("loss/validation")] == [1, 2, 3]
     assert {"loss/train", "loss/test", "test/ndcg/mlp", "test/ndcg/blend"} <= set(logs.Tags()["scalars"])
+
+
+def test_training_takes_the_pages_that_were_opened_meanwhile_into_account(past: Path, tmp_path: Path):
+    pages = tmp_path / "requests.jsonl"
+    opened = [{"request_id": f"r-{k}", "user_id": f"u-{k % 25}", "timestamp": NOW + k * SECOND} for k in range(400)]
+    pages.write_bytes(b"\n".join(map(orjson.dumps, opened)))
+    for name, requests in (("without", []), ("with", ["--requests", pages])):
+        eddy("train", past, "--out", tmp_path / name, "--model", "linear", "--max-epochs", "1", *requests)
+    n_without, n_with = (load_checkpoint(tmp_path / name).provenance["n_examples"] for name in ("without", "with"))
+    assert n_with > 1.5 * n_without
+
+
+def test_training_makes_the_slates_that_the_settings_say(past: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("EDDY_EVENTS__TRIGGERS", '["dislike"]')
+    refused = eddy("train", past, "--out", tmp_path / "r", "--max-epochs", "1")
+    assert "nobody did anything" in str(refused.exception)
 
 
 def test_going_on_from_a_file_that_is_no_checkpoint_names_the_option(past: Path, tmp_path: Path):

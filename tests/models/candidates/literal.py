@@ -6,7 +6,7 @@ from typing import Any
 from models.numeric.ids import hash32, hash64
 from models.user.query import Query
 from tests.models.builders import AnItem, ASession
-from tests.states import told_by
+from tests.states import evidence_of
 
 World = dict[str, AnItem]
 Trends = dict[int, dict[str, float]]
@@ -14,7 +14,7 @@ Trends = dict[int, dict[str, float]]
 
 def history_of(query: Query) -> list[tuple[int, float]]:
     """Item hashes and weights, newest first, the current item before all."""
-    told = told_by(query)
+    told = evidence_of(query)
     history = list(zip(told.recent_items, told.recent_weights, strict=True))
     if query.current_item and query.current_item not in told.recent_items[:1]:
         history.insert(0, (query.current_item, 1.0))
@@ -30,7 +30,7 @@ def allowed(query: Query, item: AnItem) -> bool:
     if query.candidates is not None:
         return item.item_id in query.candidates
     return not (
-        (not strategy.allow_seen and name in told_by(query).recent_items)
+        (not strategy.allow_seen and name in evidence_of(query).recent_items)
         or (not strategy.allow_owned and name in query.owned)
         or query.impressions.get(name, 0) >= strategy.max_impressions - 0.5
     )
@@ -38,7 +38,7 @@ def allowed(query: Query, item: AnItem) -> bool:
 
 def n_session_of(query: Query) -> int:
     """How many items of the history belong to the running session."""
-    told, started_at = told_by(query), query.session_started_at
+    told, started_at = evidence_of(query), query.session_started_at
     n_session = sum(at >= started_at for at in told.recent_at) if started_at is not None else 0
     leads = bool(query.current_item) and query.current_item not in told.recent_items[:1]
     return n_session + leads
@@ -110,7 +110,7 @@ def session_knn(query: Query, world: World, sessions: list[ASession]) -> dict[st
 def sequential_rules(query: Query, world: World, _: Trends) -> dict[str, float]:
     by_hash = {hash64(item_id): item for item_id, item in world.items()}
     history = history_of(query)
-    told, started_at = told_by(query), query.session_started_at
+    told, started_at = evidence_of(query), query.session_started_at
     n_session = sum(at >= started_at for at in told.recent_at) if started_at is not None else 0
     n_session += len(history) > len(told.recent_items[:31]) and bool(query.current_item)
     scores: dict[str, float] = {}
@@ -148,7 +148,7 @@ def trending(query: Query, _: World, trends: Trends) -> dict[str, float]:
 
 def content(query: Query, world: World, _: Trends) -> dict[str, float]:
     """Of a world small enough for every item to stand in each of its attributes' lists."""
-    interests: dict[int, Any] = dict(told_by(query).interests)
+    interests: dict[int, Any] = dict(evidence_of(query).interests)
     if not interests:
         looked_at = [item for item in world.values() if hash64(item.item_id) == query.current_item]
         interests = {hash32(name): (1.0, 1.0) for item in looked_at for name in item.attributes}

@@ -71,11 +71,11 @@ def test_a_slate_that_is_answered_only_behind_the_training_part_neither_trains_n
 def test_a_checkpoint_says_what_it_came_from(tmp_path: Path) -> None:
     training = trained(random_past(), a_catalog(), tmp_path / "r")
     loaded = load_checkpoint(tmp_path / "r")
-    told = loaded.provenance
+    provenance = loaded.provenance
     assert loaded.version == f"made-up-{loaded.digest[:8]}"
-    assert (told["data_set"], told["seed"], told["trained_from"]) == ("made-up", 0, "2023-11-14")
-    assert told["n_examples"] == training.n_examples > 0
-    assert told["verdicts"][0]["mlp"]["hr@10"] == round(training.verdicts[0].learned.hit_rate, 4)
+    assert (provenance["data_set"], provenance["seed"], provenance["trained_from"]) == ("made-up", 0, "2023-11-14")
+    assert provenance["n_examples"] == training.n_examples > 0
+    assert provenance["verdicts"][0]["mlp"]["hr@10"] == round(training.verdicts[0].learned.hit_rate, 4)
 
 
 def test_a_past_without_examples_or_without_a_later_part_is_refused(tmp_path: Path) -> None:

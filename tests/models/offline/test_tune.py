@@ -25,9 +25,9 @@ def summary(trials: list[Trial]) -> list[tuple[str, object, float]]:
 
 
 def test_the_same_search_finds_the_same_and_the_best_comes_first():
-    told: list[Trial] = []
-    trials = tune(random_past(), a_catalog(), CONFIG, on_trial=told.append)
-    assert len(told) == len(trials) == 6
+    reported: list[Trial] = []
+    trials = tune(random_past(), a_catalog(), CONFIG, on_trial=reported.append)
+    assert len(reported) == len(trials) == 6
     assert summary(trials) == summary(tune(random_past(), a_catalog(), CONFIG))
     gains = [trial.earned.ndcg for trial in trials]
     assert gains == sorted(gains, reverse=True)

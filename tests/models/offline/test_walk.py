@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.messages import Event
+from models.events import EventConfig
+from models.messages import Event, Request
 from models.names import FEATURES
 from models.offline.walk import Examples, WalkConfig, walk
-from models.rankers.inputs import Inputs
 from models.strategy import Strategy
 from tests.models.offline.builders import NOW, SECOND, a_catalog, an_event, random_past
 
@@ -15,20 +15,8 @@ REPEATS = Strategy(allow_seen=True, allow_owned=True)
 
 def walked(events: list[Event], publish_every: int = 4, strategies: tuple[Strategy, ...] = (REPEATS,)) -> Examples:
     """All examples of one strategy or of several, end to end; 12 items and so always as many candidates."""
-    parts = list(walk(events, a_catalog(), WalkConfig(strategies=strategies, publish_every=publish_every)))
-    return Examples(
-        Inputs(
-            np.concatenate([part.inputs.features for part in parts]),
-            np.concatenate([part.inputs.items for part in parts]),
-            np.concatenate([part.inputs.users for part in parts]),
-            np.concatenate([part.inputs.histories for part in parts]),
-        ),
-        np.concatenate([part.label_index for part in parts]),
-        np.concatenate([part.present for part in parts]),
-        np.concatenate([part.made_at for part in parts]),
-        np.concatenate([part.answered_at for part in parts]),
-        0,
-    )
+    config = WalkConfig(strategies=strategies, publish_every=publish_every)
+    return Examples.joined(list(walk(events, a_catalog(), config)))
 
 
 @pytest.mark.parametrize("publish_every", [1, 5, 1_000])
@@ -41,17 +29,17 @@ def test_an_event_is_no_candidate_because_of_itself(publish_every: int) -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(place=st.integers(1, 79), seed=st.integers(0, 5))
-def test_what_comes_later_changes_nothing_of_a_slate(place: int, seed: int) -> None:
+@given(index=st.integers(1, 79), seed=st.integers(0, 5))
+def test_what_comes_later_changes_nothing_of_a_slate(index: int, seed: int) -> None:
     events = random_past(80)
     otherwise = random_past(80, seed=seed + 1)
-    mixed = events[:place] + otherwise[place:]
-    until = NOW + (place - 1) * SECOND
+    mixed = events[:index] + otherwise[index:]
+    until = NOW + (index - 1) * SECOND
     first, second = walked(events), walked(mixed)
     # A user's last act has no example, so what is compared are slates that both pasts have.
     both = np.intersect1d(first.made_at[first.made_at <= until], second.made_at)
     ours, theirs = np.isin(first.made_at, both), np.isin(second.made_at, both)
-    assert np.array_equal(first.features[ours], second.features[theirs])
+    assert np.array_equal(first.inputs.features[ours], second.inputs.features[theirs])
 
 
 def test_a_pair_is_known_once_its_block_was_learned_and_not_before() -> None:
@@ -75,22 +63,54 @@ def test_the_label_is_the_users_next_act() -> None:
     assert examples.answered_at.tolist() == [NOW + 3 * SECOND]
 
 
+def test_a_slate_is_made_for_whatever_triggers_one_and_labelled_with_the_next_act() -> None:
+    events = [
+        an_event(0, event_type="dislike", item="i-1"),
+        an_event(1, event_type="dislike", item="i-2"),
+        an_event(2, event_type="impression", item="i-3"),
+        an_event(3, item="i-4"),
+    ]
+    assert walked(events).made_at.tolist() == [NOW, NOW + SECOND]
+    assert set(walked(events).answered_at.tolist()) == {NOW + 3 * SECOND}
+    config = WalkConfig(events=EventConfig(triggers=frozenset({"impression"})))
+    assert [made_at for part in walk(events, a_catalog(), config) for made_at in part.made_at] == [NOW + 2 * SECOND]
+
+
+def test_a_request_makes_a_slate_of_its_own_candidates_and_teaches_nothing() -> None:
+    page = Request("r", "u-1", NOW, candidates=["i-7", "i-9"])
+    [opened, after] = walk([page, an_event(1, item="i-9"), an_event(2, item="i-4")], a_catalog())
+    assert (opened.n, opened.present.sum(), opened.answered.all()) == (1, 2, True)
+    assert after.made_at.tolist() == [NOW + SECOND]
+    signals = FEATURES.index("n_events")
+    assert opened.inputs.features[0, 0, signals] == 0
+    assert after.inputs.features[0, 0, signals] == np.float32(np.log1p(1) / 10)
+
+
+def test_no_ranker_learns_from_searches() -> None:
+    config = WalkConfig(events=EventConfig(text_field="wrote"))
+    events = [an_event(k, context={"wrote": "a lamp"} if k % 2 else None) for k in range(6)]
+    messages = [Request("r", "u-1", NOW, query="a lamp"), *events]
+    assert [at for part in walk(messages, a_catalog(), config) for at in part.made_at] == [
+        NOW, NOW + 2 * SECOND, NOW + 4 * SECOND
+    ]  # fmt: skip
+
+
 def test_the_same_past_gives_the_same_examples() -> None:
     events = random_past()
     first, again = walked(events), walked(events)
     assert first.answered.sum() > 50
-    assert np.array_equal(first.features, again.features)
+    assert np.array_equal(first.inputs.features, again.inputs.features)
     assert np.array_equal(first.label_index, again.label_index)
 
 
 def test_each_strategy_has_the_same_slates_with_its_own_candidates() -> None:
     events = random_past()
     parts = list(walk(events, a_catalog(), WalkConfig(strategies=(Strategy(), REPEATS))))
-    new, any_ = ([part for part in parts if part.strategy == place] for place in (0, 1))
+    new, any_ = ([part for part in parts if part.strategy == index] for index in (0, 1))
     assert np.array_equal(np.concatenate([p.made_at for p in new]), np.concatenate([p.made_at for p in any_]))
     seen = FEATURES.index("n_seen")
-    assert max(part.features[..., seen].max() for part in new) == 0
-    assert max(part.features[..., seen].max() for part in any_) > 0
+    assert max(part.inputs.features[..., seen].max() for part in new) == 0
+    assert max(part.inputs.features[..., seen].max() for part in any_) > 0
 
 
 def test_who_does_not_consent_makes_no_example() -> None:
@@ -102,6 +122,6 @@ def test_an_empty_past_has_no_examples() -> None:
 
 
 def test_progress_counts_up_to_the_end() -> None:
-    told: list[tuple[int, int]] = []
-    list(walk(random_past(10), [], WalkConfig(publish_every=4), lambda n, of: told.append((n, of))))
-    assert told == [(4, 10), (8, 10), (10, 10)]
+    reported: list[tuple[int, int]] = []
+    list(walk(random_past(10), [], WalkConfig(publish_every=4), lambda n, of: reported.append((n, of))))
+    assert reported == [(4, 10), (8, 10), (10, 10)]

@@ -24,7 +24,7 @@ from tests.models.builders import (
     some_random_sessions,
 )
 from tests.models.items.builders import NOW as NOW_OF_TABLES
-from tests.states import told_by
+from tests.states import evidence_of
 
 CONTEXTS: list[Context | None] = [
     None,
@@ -44,7 +44,7 @@ def recommended(table: ItemTable, *queries: Query) -> list[list[str]]:
 def may_be_shown(query: Query, item: AnItem) -> bool:
     """Read the rules literally."""
     has = {hash64(f"{name}={str(value).lower()}") for name, value in (query.context or {}).items()} | set(query.owned)
-    acted_on = set(told_by(query).recent_items)
+    acted_on = set(evidence_of(query).recent_items)
     return all(hash64(name) in has for name in item.requires) and not any(
         hash64(name) in has | acted_on for name in item.excludes
     )

@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 from models.config import ProfileConfig
 from models.events import EventConfig
 from models.messages import Event
-from models.strategy import Strategy
 from models.user.codec import SnapshotError, pack, unpack
 from models.user.profile import Profile
 from models.user.query import Query
 from tests import places
-from tests.states import told_by
+from tests.states import evidence_of, query_of
 
 GOLDEN = places.GOLDEN / "profile_v1.bin"
 T0 = 1_700_000_000_000
@@ -46,10 +45,7 @@ def a_profile(seed: int = 1, n: int = 60, **config: Any) -> Profile:
 
 
 def asked(profile: Profile) -> Query:
-    at = profile.sessions.newest_at
-    return profile.query(
-        trigger="event", trigger_id="e", user_id="ann", at=at, strategy=Strategy(), experiment=None, variant=None
-    )
+    return query_of(profile, profile.sessions.newest_at)
 
 
 def assert_same(one: Profile, other: Profile) -> None:
@@ -64,7 +60,7 @@ def assert_same(one: Profile, other: Profile) -> None:
 def test_a_restored_profile_packs_alike_and_goes_on_alike(seed: int, n: int):
     profile = a_profile(seed, n)
     data = pack(profile)
-    restored = unpack(data, profile.config, EventConfig())
+    restored = unpack(data, profile.config, profile.events)
     assert pack(restored) == data
     assert_same(restored, profile)
     act(profile, seed + 1, 20, first=n - 5)
@@ -88,8 +84,8 @@ def test_a_user_at_every_bound_takes_less_than_8_kib():
 def test_interests_survive_a_change_of_half_life():
     profile = a_profile()
     changed = unpack(pack(profile), ProfileConfig(half_life_moment_s=60, half_life_habit_s=120), EventConfig())
-    expected = told_by(asked(profile)).interests
-    for attribute, interest in told_by(asked(changed)).interests.items():
+    expected = evidence_of(asked(profile)).interests
+    for attribute, interest in evidence_of(asked(changed)).interests.items():
         assert interest == pytest.approx(expected[attribute], rel=1e-4)
 
 
@@ -97,11 +93,11 @@ def test_the_snapshot_of_the_first_release_still_loads():
     data = GOLDEN.read_bytes()
     profile = unpack(data, ProfileConfig(), EventConfig())
     query = asked(profile)
-    told = told_by(query)
+    evidence = evidence_of(query)
     assert (query.n_events, query.n_last_hour, len(query.owned)) == (60, 50, 7)
-    assert (told.recent_items[0], told.recent_at[0] - T0) == (2823209006111928863, 3605899)
-    assert (told.mean_price, told.drift) == pytest.approx((39.896382, 0.007531), rel=1e-4)
-    assert told.interests[7] == pytest.approx((20.671516, 37.960285), rel=1e-4)
+    assert (evidence.recent_items[0], evidence.recent_at[0] - T0) == (2823209006111928863, 3605899)
+    assert (evidence.mean_price, evidence.drift) == pytest.approx((39.896382, 0.007531), rel=1e-4)
+    assert evidence.interests[7] == pytest.approx((20.671516, 37.960285), rel=1e-4)
     assert pack(profile) == data
 
 

@@ -85,7 +85,7 @@ def test_a_year_of_short_half_lives_neither_overflows_nor_changes_what_is_read()
     assert sums.at((24 * 365 - 1) * HOUR_MS) == pytest.approx({7: 2.0})
 
 
-def test_sums_restored_under_another_half_life_keep_their_value_and_decay_anew():
+def test_sums_restored_under_another_half_life_keep_their_value_and_decay_by_the_new_one():
     old = DecayedSums(HOUR_MS)
     old.add((7,), 8.0, 0)
     new = DecayedSums(2 * HOUR_MS)

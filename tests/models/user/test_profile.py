@@ -11,11 +11,10 @@ from models.events import EventConfig
 from models.messages import Event
 from models.numeric.arrays import Hash32s
 from models.numeric.ids import hash64
-from models.strategy import Strategy
 from models.user.profile import EventOutcome, Profile
 from models.user.query import Query
 from models.user.record import N_INTERESTS
-from tests.states import Told, told_by
+from tests.states import Evidence, evidence_of, query_of
 
 MINUTE_MS = 60_000
 T0 = 1_700_000_040_000
@@ -45,13 +44,12 @@ def hashes(attributes: tuple[int, ...]) -> Hash32s:
     return np.array(attributes, np.uint32)
 
 
-def asked(profile: Profile, at: int = 0, **changes: Any) -> Query:
-    fields = {"trigger": "request", "trigger_id": "r", "user_id": "ann", "strategy": Strategy()} | changes
-    return profile.query(at=T0 + at, experiment=None, variant=None, **fields)
+def asked(profile: Profile, at: int = 0) -> Query:
+    return query_of(profile, T0 + at)
 
 
-def told(profile: Profile, at: int = 0) -> Told:
-    return told_by(asked(profile, at))
+def evidence(profile: Profile, at: int = 0) -> Evidence:
+    return evidence_of(asked(profile, at))
 
 
 def contents(profile: Profile) -> tuple[Any, ...]:
@@ -83,7 +81,7 @@ def test_whoever_acts_too_fast_is_counted_but_teaches_nothing():
     assert outcomes == [EventOutcome.APPLIED] * 3 + [EventOutcome.BOT] * 2
     query = asked(profile)
     assert (query.n_events, query.n_last_5_min, query.n_last_hour) == (5, 5, 5)
-    assert len(told(profile).recent_items) == 3
+    assert len(evidence(profile).recent_items) == 3
     assert apply(profile, an_event("e4", 4)) is EventOutcome.DUPLICATE
 
 
@@ -109,7 +107,7 @@ def test_recent_items_stand_newest_first_however_they_arrive():
     profile = a_profile()
     for name, at in (("a", 2), ("b", 3), ("c", 1)):
         apply(profile, an_event(name, at, item_id=name))
-    query = told(profile)
+    query = evidence(profile)
     assert query.recent_items == [hash64("b"), hash64("a"), hash64("c")]
     assert query.recent_at == [T0 + 3, T0 + 2, T0 + 1]
 
@@ -117,22 +115,22 @@ def test_recent_items_stand_newest_first_however_they_arrive():
 def test_interests_are_decayed_to_the_asked_time_at_both_half_lives():
     profile = a_profile(half_life_moment_s=60, half_life_habit_s=240)
     apply(profile, an_event("e1", event_type="like"), attributes=(1,))
-    assert told(profile, 4 * MINUTE_MS).interests == {1: pytest.approx((0.125, 1.0))}
+    assert evidence(profile, 4 * MINUTE_MS).interests == {1: pytest.approx((0.125, 1.0))}
 
 
 def test_interests_never_grow_for_a_request_from_the_past():
     profile = a_profile()
     apply(profile, an_event("e1"), attributes=(1,))
-    assert told(profile, -T0).interests == {1: pytest.approx((1.0, 1.0))}
+    assert evidence(profile, -T0).interests == {1: pytest.approx((1.0, 1.0))}
 
 
-def test_drift_rises_when_the_moment_parts_from_the_habit():
+def test_drift_rises_when_the_short_term_interests_leave_the_long_term_ones():
     profile = a_profile()
     apply(profile, an_event("e1", event_type="purchase"), attributes=(1,))
-    assert told(profile).drift == pytest.approx(0.0)
+    assert evidence(profile).drift == pytest.approx(0.0)
     later = 10 * 30 * MINUTE_MS
     apply(profile, an_event("e2", later), attributes=(2,))
-    assert told(profile, later).drift > 0.5
+    assert evidence(profile, later).drift > 0.5
 
 
 def test_a_rating_counts_against_the_item_unless_it_reaches_the_mean_of_those_before():
@@ -140,16 +138,16 @@ def test_a_rating_counts_against_the_item_unless_it_reaches_the_mean_of_those_be
     for i, value in enumerate((3.0, 5.0, 4.0, 1.0)):
         apply(profile, an_event(f"e{i}", i, event_type="rating", value=value))
     # Means before: none, 3, 4, 4.
-    assert told(profile).recent_weights[::-1] == [1.0, 1.0, 1.0, -0.5]
+    assert evidence(profile).recent_weights[::-1] == [1.0, 1.0, 1.0, -0.5]
 
 
 def test_a_dislike_teaches_the_opposite_of_a_like():
     liked, disliked = a_profile(), a_profile()
     apply(liked, an_event("e1", event_type="like"))
     apply(disliked, an_event("e1", event_type="dislike"))
-    preferences = told(liked).preferences
+    preferences = evidence(liked).preferences
     assert preferences[1] > 0 > preferences[3]
-    assert told(disliked).preferences == pytest.approx({key: -value for key, value in preferences.items()})
+    assert evidence(disliked).preferences == pytest.approx({key: -value for key, value in preferences.items()})
 
 
 def test_the_mean_price_is_weighted_and_ignores_unknown_prices():
@@ -157,8 +155,8 @@ def test_the_mean_price_is_weighted_and_ignores_unknown_prices():
     apply(profile, an_event("e1"), price=10.0)
     apply(profile, an_event("e2", event_type="cart"), price=30.0)
     apply(profile, an_event("e3"), price=0.0)
-    assert told(profile).mean_price == pytest.approx((10 + 3 * 30) / 4)
-    assert told(a_profile()).mean_price == 0.0
+    assert evidence(profile).mean_price == pytest.approx((10 + 3 * 30) / 4)
+    assert evidence(a_profile()).mean_price == 0.0
 
 
 def test_only_owning_events_make_an_item_owned_and_the_last_bought_stay():
@@ -177,23 +175,6 @@ def test_the_session_ends_with_the_gap():
     assert asked(profile, 80 * MINUTE_MS).session_started_at == T0 + 40 * MINUTE_MS
     assert asked(profile, 80 * MINUTE_MS + 1).session_started_at is None
     assert asked(a_profile()).session_started_at is None
-
-
-def test_an_idle_user_expires():
-    profile = a_profile(expire_after_s=60)
-    apply(profile, an_event("e1"))
-    assert profile.expires_at == T0 + MINUTE_MS
-    assert not profile.expired(T0 + MINUTE_MS - 1)
-    assert profile.expired(T0 + MINUTE_MS)
-
-
-def test_a_query_passes_on_what_it_is_given():
-    given_fields: dict[str, Any] = {
-        "current_item": 5, "segments": (1, 2), "context": {"device": "tv"}, "candidates": ["a"], "query": "tea",
-        "n_items": 7,
-    }  # fmt: skip
-    query = asked(a_profile(), **given_fields)
-    assert {name: getattr(query, name) for name in given_fields} == given_fields
 
 
 def test_ids_are_kept_while_they_lie_within_the_lateness():
@@ -242,12 +223,12 @@ def test_the_order_of_arrival_within_the_lateness_does_not_matter(plan: list[Any
     names = ("session_started_at", "n_events", "n_last_hour")
     assert [getattr(left, name) for name in names] == [getattr(right, name) for name in names]
     assert set(left.owned) == set(right.owned)
-    first, second = told_by(left), told_by(right)
+    first, second = evidence_of(left), evidence_of(right)
     names = ("recent_items", "recent_at", "recent_weights")
     assert [getattr(first, name) for name in names] == [getattr(second, name) for name in names]
     # Opposite acts may cancel to nothing in one order, and to a rounding error in another.
     for attribute in first.interests.keys() | second.interests.keys():
-        interest, same = (told.interests.get(attribute, (0.0, 0.0)) for told in (first, second))
+        interest, same = (user.interests.get(attribute, (0.0, 0.0)) for user in (first, second))
         assert interest == pytest.approx(same, rel=1e-4, abs=1e-5)
 
 
@@ -273,7 +254,7 @@ def test_the_newest_items_stay_when_there_is_no_room():
     Random(3).shuffle(order)  # noqa: S311 - no secret is made of it
     for i in order:
         apply(profile, an_event(f"e{i}", i, item_id=f"i{i}"))
-    assert told(profile).recent_items == [hash64(f"i{i}") for i in range(49, 17, -1)]
+    assert evidence(profile).recent_items == [hash64(f"i{i}") for i in range(49, 17, -1)]
 
 
 def test_the_weakest_interest_makes_room():
@@ -282,7 +263,7 @@ def test_the_weakest_interest_makes_room():
         kind = "view" if attribute == 7 else "like"
         apply(profile, an_event(f"e{attribute}", 0, event_type=kind), (attribute,), negative=())
     apply(profile, an_event("new", 0, event_type="like"), (1_000,), negative=())
-    interests = told(profile).interests
+    interests = evidence(profile).interests
     assert len(interests) == N_INTERESTS
     assert 7 not in interests
     assert 1_000 in interests
@@ -293,6 +274,6 @@ def test_interests_of_a_user_who_returns_after_a_year_are_those_of_the_return():
     apply(profile, an_event("e1"), (1,), price=5.0)
     later = 365 * 24 * 60 * MINUTE_MS
     apply(profile, an_event("e2", later), (2,), price=9.0)
-    interests = told(profile, later).interests
+    interests = evidence(profile, later).interests
     assert interests[2] == pytest.approx((1.0, 1.0))
     assert interests[1][1] == pytest.approx(2 ** (-365 / 14), rel=1e-3)

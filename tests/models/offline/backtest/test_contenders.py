@@ -9,11 +9,11 @@ EVEN = [AnItem("from", rules={"a": 1.0, "b": 1.0, "c": 1.0, "d": 4.0}), *map(AnI
 RULES = a_strategy(sources={"sequential_rules": 1.0}, n_items=3)
 
 
-def test_candidates_that_tie_with_the_wanted_one_count_as_before_it():
+def test_candidates_that_tie_with_the_right_one_count_as_before_it():
     pipeline = Pipeline("rules", RULES)
     queries = [a_query(["from"])] * 5
     predictions = pipeline.predict(queries, a_table(EVEN), ["d", "a", "b", "c", "nowhere"])
-    # d, then two of three equals fit on the slate; whichever is wanted, the other two are counted first
+    # d, then two of three equals fit on the slate; whichever is right, the other two are counted first
     assert sorted(predictions.ranks.tolist()[1:]) == [0, 0, 4, 4]
     assert predictions.ranks[0] == 1
 

@@ -1,7 +1,6 @@
 import numpy as np
 
-from models.offline.backtest.over_time import over_time
-from models.offline.backtest.predictions import Outcomes, Target
+from models.offline.backtest.outcomes import Outcomes, Target, over_time
 
 
 def test_slices_follow_time_whatever_the_order_of_the_predictions():

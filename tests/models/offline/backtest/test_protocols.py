@@ -5,17 +5,21 @@ from typing import Any
 
 import pytest
 
+from models.config import ProfileConfig
+from models.events import EventConfig
 from models.messages import Event
+from models.numeric.ids import hash64
+from models.numeric.windows import SessionWindows
 from models.offline.backtest.config import BacktestConfig
-from models.offline.backtest.past_sessions import collapse_repeats, sessions_of
-from models.offline.backtest.predictions import Outcomes
+from models.offline.backtest.outcomes import Outcomes
+from models.offline.backtest.prequential import backtest_prequential
 from models.offline.backtest.report import report
-from models.offline.backtest.run import backtest_prequential, backtest_sessions
+from models.offline.backtest.session_protocol import backtest_sessions
+from models.offline.backtest.sessions import collapse_repeats, sessions_of
 from models.strategy import Strategy
 from tests.models.offline.builders import an_event
 
 QUICK = BacktestConfig(k=3, n_timed=2)
-GAP_MS = 1_800_000
 
 
 def of_session(start: int, session: str, *items: str, **changes: Any) -> list[Event]:
@@ -39,7 +43,7 @@ def prequential(events: list[Event], **changes: Any) -> Outcomes:
     return backtest_prequential(events, [], Strategy(), config, iter(range(10_000)).__next__, lambda *_: None)
 
 
-def test_each_act_of_a_session_but_its_first_is_foreseen():
+def test_each_act_of_a_session_but_its_first_is_predicted():
     test = [*of_session(100, "t1", "b", "a", "c"), *of_session(200, "t2", "a"), *of_session(300, "t3", "c", "a")]
     outcomes = sessions(TRAIN, test)
     assert [(target.item_id, target.n_earlier) for target in outcomes.targets] == [("a", 1), ("c", 2), ("a", 1)]
@@ -72,12 +76,12 @@ def test_what_was_seen_may_return_unless_it_is_excluded():
     assert sessions(TRAIN, test, replace(QUICK, exclude_seen=True)).ranks("popularity").tolist() == [1, 0]
 
 
-def test_without_session_ids_a_pause_parts_the_sessions():
+def test_without_session_ids_a_pause_ends_a_session():
     test = [an_event(100 + at, "u", item) for at, item in [(0, "a"), (5, "b"), (2_000, "c"), (2_001, "a")]]
     assert [target.item_id for target in sessions(TRAIN, test).targets] == ["b", "a"]
 
 
-def test_impressions_and_acts_without_consent_are_not_foreseen():
+def test_impressions_and_acts_without_consent_are_not_predicted():
     shown = [replace(event, event_type="impression") for event in of_session(101, "t1", "c")]
     silent = of_session(102, "t1", "c", consent=False)
     test = [*of_session(100, "t1", "a"), *shown, *silent, *of_session(103, "t1", "b")]
@@ -85,9 +89,9 @@ def test_impressions_and_acts_without_consent_are_not_foreseen():
 
 
 def test_a_test_without_a_second_act_gives_an_empty_report():
-    told = report(sessions(TRAIN, of_session(100, "t1", "a")), "session", 3, "eddy")
-    assert told["n"] == 0
-    assert told["models"]["eddy"]["hr"] == 0
+    figures = report(sessions(TRAIN, of_session(100, "t1", "a")), "session", 3, "eddy")
+    assert figures["n"] == 0
+    assert figures["models"]["eddy"]["hr"] == 0
 
 
 def test_a_training_file_without_acts_is_refused():
@@ -97,7 +101,7 @@ def test_a_training_file_without_acts_is_refused():
 
 def test_recommend_score_and_only_then_learn():
     outcomes = prequential([an_event(n, f"u-{n}", item) for n, item in enumerate("abab")])
-    # nothing is known; b is new; a and b tie, which counts against the wanted one; a leads b by 2 to 1
+    # nothing is known; b is new; a and b tie, which counts against the right one; a leads b by 2 to 1
     assert outcomes.ranks("popularity").tolist() == [0, 0, 2, 2]
 
 
@@ -109,7 +113,7 @@ def test_the_warm_up_is_learned_and_not_judged():
     assert outcomes.ranks("popularity").tolist() == [1] * 7
 
 
-def test_acts_of_one_user_at_the_same_time_are_foreseen_from_the_same_past_unless_order_is_trusted():
+def test_acts_of_one_user_at_the_same_time_are_predicted_from_the_same_past_unless_order_is_trusted():
     events = [an_event(0, "u-1", "a"), an_event(1, "u-2", "b", timestamp=5), an_event(2, "u-2", "a", timestamp=5)]
     events = [replace(event, timestamp=event.timestamp if event.timestamp == 5 else 1) for event in events]
     strict, order = prequential(events), prequential(events, ties="order")
@@ -121,7 +125,7 @@ def test_acts_of_one_user_at_the_same_time_are_foreseen_from_the_same_past_unles
 def test_items_that_the_tables_have_forgotten_since_still_count_as_known():
     years_s = 20 * 365 * 86_400
     once = [an_event(k, f"u-{k % 4}", f"old-{k}") for k in range(200)]
-    # Every shard forgets at its next event, and the table is made anew at the next pause.
+    # Every shard forgets at its next event, and the table is rebuilt at the next pause.
     later = [an_event(n * years_s + k, f"u-{k % 4}", f"new-{k}") for n in (1, 2) for k in range(300)]
     assert prequential([*once, *later]).n_items == 500
 
@@ -133,12 +137,43 @@ def test_an_item_that_was_seen_long_ago_stays_excluded():
     assert all(outcomes.ranks(name)[-1] == 0 for name in outcomes.records)
 
 
+def test_a_slate_is_made_at_the_last_trigger_whatever_that_is_worth():
+    # Whoever looks at c last is never shown it, though b was the last act.
+    disliked = of_session(101, "t1", "a", event_type="dislike")
+    test = [*of_session(100, "t1", "b"), *disliked, *of_session(102, "t1", "a")]
+    assert sessions(TRAIN, test).ranks("popularity").tolist() == [0]
+    silent = EventConfig(triggers=frozenset({"click"}))
+    assert sessions(TRAIN, test, replace(QUICK, events=silent)).ranks("popularity").tolist() == [1]
+
+
+def test_before_any_trigger_a_page_is_opened():
+    config = EventConfig(triggers=frozenset({"purchase"}))
+    outcomes = sessions(TRAIN, of_session(100, "t1", "a", "b"), replace(QUICK, events=config))
+    # On a page there is no current item, so that a, which was seen, may stand before b.
+    assert outcomes.ranks("popularity").tolist() == [2]
+
+
+def test_a_session_of_the_platform_ends_with_a_day_of_silence_as_it_does_for_profiles():
+    day = 86_400
+    events = [an_event(at, "u", "a", session_id="s") for at in (0, day, 2 * day + 700)]
+    config = ProfileConfig()
+    assert [len(session) for session in sessions_of(events, config)] == [2, 1]
+    windows = SessionWindows(config.session_gap_ms, config.lateness_ms)
+    placed = [windows.place(event.timestamp, hash64("s")) for event in events]
+    assert placed[0] is placed[1] is not placed[2]
+
+
+def test_sessions_of_events_in_no_time_order_are_refused():
+    with pytest.raises(ValueError, match="sort events by time"):
+        sessions_of([an_event(10_000), an_event(0)], ProfileConfig())
+
+
 def test_sessions_of_two_users_are_never_one():
     events = [an_event(0, "u", "a", session_id="s"), an_event(1, "v", "a", session_id="s")]
-    assert [len(session) for session in sessions_of(events, GAP_MS)] == [1, 1]
+    assert [len(session) for session in sessions_of(events, ProfileConfig())] == [1, 1]
 
 
 def test_only_consecutive_repeats_of_a_session_are_collapsed():
     events = [*of_session(0, "s", "a", "a", "b", "a"), an_event(9, "w", "a")]
-    kept = collapse_repeats(events, GAP_MS, lambda _: True)
+    kept = collapse_repeats(events, BacktestConfig())
     assert [event.item_id for event in kept] == ["a", "b", "a", "a"]

@@ -3,8 +3,11 @@ from typing import Any
 import numpy as np
 
 from models.names import FEATURES
-from models.offline.backtest.ranker import LEAST_EXAMPLES, RankerLearner
+from models.offline.backtest.config import BacktestConfig
+from models.offline.backtest.ranker import LEAST_EXAMPLES, trained
+from models.offline.train import Gathered
 from models.offline.walk import Examples
+from models.rankers.checkpoint import Checkpoint
 from models.rankers.inputs import Inputs
 from models.rankers.served import NetworkRanker
 
@@ -20,15 +23,15 @@ def some_examples(n: int, signal: str | None) -> Examples:
     return Examples(Inputs.of_features(features), label, np.ones((n, 8), np.bool_), at, at, 0)
 
 
-def learner(examples: Examples) -> RankerLearner:
-    made = RankerLearner(1.0, k=2)
-    made.gathered.add(examples)
-    return made
+def ranker(examples: Examples) -> Checkpoint | None:
+    gathered = Gathered(1.0, 0)
+    gathered.add(examples)
+    return trained(gathered, BacktestConfig(k=2), lambda *_: None)
 
 
 def test_a_ranker_that_beats_the_blend_on_what_was_held_out_is_taken():
     examples = some_examples(600, "back")
-    checkpoint = learner(examples).ranker(lambda *_: None)
+    checkpoint = ranker(examples)
     assert checkpoint is not None
     assert (NetworkRanker(checkpoint.model).score(examples.inputs).argmax(axis=1) == examples.label_index).mean() > 0.6
 
@@ -40,8 +43,8 @@ def test_a_ranker_that_learned_nothing_leaves_the_blend_in_its_place():
     misled = Examples(
         Inputs.of_features(noise), by_blend.label_index, by_blend.present, by_blend.made_at, by_blend.answered_at, 0
     )
-    assert learner(misled).ranker(lambda *_: None) is None
+    assert ranker(misled) is None
 
 
 def test_too_few_examples_make_no_ranker():
-    assert learner(some_examples(LEAST_EXAMPLES - 1, "back")).ranker(lambda *_: None) is None
+    assert ranker(some_examples(LEAST_EXAMPLES - 1, "back")) is None

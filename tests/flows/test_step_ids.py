@@ -1,0 +1,57 @@
+"""The identities under which the engine keeps state: a step that is renamed loses what its snapshots hold."""
+
+from collections.abc import Iterable
+
+import pytest
+from bytewax.dataflow import Dataflow, Operator
+
+from tests.flows.evaluating import Run as Evaluate
+from tests.flows.feedback import settings_for
+from tests.flows.learning import Run as Learn
+from tests.flows.test_recommend import Run as Recommend
+
+STEP_IDS = {
+    "recommend": """
+        events requests erasures decode_events decode_requests decode_erasures received by_user profile score assign
+        write_letters late late.map late.map.flat_map_batch write_late recommendations assignments letters
+        dead_letters
+    """,
+    "learn": """
+        events decode_events read_acts transitions add_up learn_items learn_items_rows learn_items_rows.flat_map_batch
+        learn_sessions_by_shard learn_sessions learn_sessions_rows learn_sessions_rows.flat_map_batch catalog
+        decode_catalog write_letters catalog_entries catalog_entries.flat_map catalog_entries.flat_map.flat_map_batch
+        learn_content_vectors learn_content learn_content_rows learn_content_rows.flat_map_batch all_rows
+        model_updates dead_letters
+    """,
+    "learn, with a ranker": """
+        events decode_events read_acts transitions add_up learn_items learn_items_rows learn_items_rows.flat_map_batch
+        learn_sessions_by_shard learn_sessions learn_sessions_rows learn_sessions_rows.flat_map_batch catalog
+        decode_catalog write_letters catalog_entries catalog_entries.flat_map catalog_entries.flat_map.flat_map_batch
+        learn_content_vectors learn_content learn_content_rows learn_content_rows.flat_map_batch recommendations
+        decode_slates write_slate_letters all_letters shown shown.flat_map shown.flat_map.flat_map_batch feedback
+        feedback.map feedback.map.flat_map_batch told attribute learn_ranker_examples learn_ranker learn_ranker_rows
+        learn_ranker_rows.flat_map_batch rows_and_versions all_rows model_updates dead_letters
+    """,
+    "evaluate": """
+        events recommendations assignments decode_assignments observe_events observe_slates exposures observed
+        outcomes add_up tally tally_results tally_results.flat_map_batch write_letters experiment_results dead_letters
+    """,
+}
+"""In the order in which each flow lays them out, each before the steps that it is made of, without the flow's name."""
+
+
+def step_ids(steps: Iterable[Operator]) -> list[str]:
+    return [name for step in steps for name in (step.step_id, *step_ids(step.substeps))]
+
+
+@pytest.mark.parametrize(
+    ("name", "flow"),
+    [
+        ("recommend", Recommend([])._flow),
+        ("learn", Learn().flow()),
+        ("learn, with a ranker", Learn(settings=settings_for()).flow()),
+        ("evaluate", Evaluate().flow()),
+    ],
+)
+def test_the_steps_of_a_flow_keep_their_names(name: str, flow: Dataflow):
+    assert step_ids(flow.substeps) == [f"{flow.flow_id}.{step}" for step in STEP_IDS[name].split()]

@@ -50,15 +50,15 @@ def a_slate(number: int, user: str = "u-1", variant: str | None = None, n_items:
         "feature_set": FEATURE_SET,
         "items": [
             {
-                "item_id": f"i-{place}",
-                "position": place,
+                "item_id": f"i-{index}",
+                "position": index,
                 "score": 0.0,
                 "source": "trending",
                 "reason": "",
                 "propensity": 1.0,
-                "features": features[place].tolist(),
+                "features": features[index].tolist(),
             }
-            for place in range(n_items)
+            for index in range(n_items)
         ],
         "version": 1,
     }
@@ -67,12 +67,12 @@ def a_slate(number: int, user: str = "u-1", variant: str | None = None, n_items:
 
 def feedback_on(slate: Record, number: int) -> list[Record]:
     """Click what the user likes most, two seconds after the slate; a look at something else follows three later."""
-    told = orjson.loads(slate.value or b"")
-    best = max(told["items"], key=lambda item: item["features"][LIKED])["item_id"]
+    sent = orjson.loads(slate.value or b"")
+    best = max(sent["items"], key=lambda item: item["features"][LIKED])["item_id"]
     second = number * EVERY_S
     return [
-        an_event(2 * number, told["user_id"], best, event_type="click", timestamp=NOW + (second + 2) * SECOND),
-        an_event(2 * number + 1, told["user_id"], "other", timestamp=NOW + (second + 5) * SECOND),
+        an_event(2 * number, sent["user_id"], best, event_type="click", timestamp=NOW + (second + 2) * SECOND),
+        an_event(2 * number + 1, sent["user_id"], "other", timestamp=NOW + (second + 5) * SECOND),
     ]
 
 

@@ -39,7 +39,7 @@ def by_age(number: int, sign: float) -> Published:
 
 
 def records(rows: list[Row]) -> list[Record]:
-    return [Record(0, place, NOW, row.key.encode(), row.value) for place, row in enumerate(rows)]
+    return [Record(0, offset, NOW, row.key.encode(), row.value) for offset, row in enumerate(rows)]
 
 
 class ArrivingTables(FixedTables):

@@ -121,7 +121,7 @@ STEPS = {
 }
 
 
-@pytest.mark.parametrize(("step", "calls"), [(step, 1 + 9 * (place % 2)) for place, step in enumerate(STEPS)])
+@pytest.mark.parametrize(("step", "calls"), [(step, 1 + 9 * (index % 2)) for index, step in enumerate(STEPS)])
 def test_after_a_crash_in_any_step_versions_go_on_and_no_example_trains_twice(
     step: str, calls: int, steady: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -96,9 +96,9 @@ def test_a_shard_that_lost_its_state_publishes_above_its_old_versions():
     lost = LearnItemsLogic(None, CONFIG, clock)
     lost.on_batch([a_batch(*["a"] * 1_000)])
     clock.now += timedelta(milliseconds=1)
-    anew = LearnItemsLogic(None, CONFIG, clock)
-    anew.on_batch([a_batch("a")])
-    [[old, _], [new, _]] = [list(shard.on_eof()[0]) for shard in (lost, anew)]
+    rebuilt = LearnItemsLogic(None, CONFIG, clock)
+    rebuilt.on_batch([a_batch("a")])
+    [[old, _], [new, _]] = [list(shard.on_eof()[0]) for shard in (lost, rebuilt)]
     assert int(new.record_id.split("@")[1]) > int(old.record_id.split("@")[1])
 
 
@@ -110,7 +110,7 @@ def test_an_item_that_is_forgotten_gets_a_tombstone_at_once():
     assert [(row.key, row.value) for row in rows] == [("neighbours/a", None)]
 
 
-def test_a_user_at_rest_is_forgotten_but_not_one_who_came_back():
+def test_an_idle_user_is_forgotten_but_not_one_who_came_back():
     clock = Clock()
     config = ProfileConfig()
     user = TransitionsLogic(None, config, clock, Counter())

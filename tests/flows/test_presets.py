@@ -175,7 +175,7 @@ def test_city_holds_an_exclusion_and_asks_for_residence_while_what_was_used_may_
     assert {"library", "vote by mail"} <= set(after[-1])
 
 
-def test_every_preset_is_named_once_and_serves_a_stranger_what_is_popular():
+def test_every_preset_is_named_once_and_serves_a_new_user_what_is_popular():
     assert get_args(PresetName) == tuple(PRESETS)
     for preset, said in PRESETS.items():
         act = next(name for name, weight in Settings(preset=preset).events.weights.items() if weight > 0)
@@ -209,11 +209,11 @@ def test_what_the_environment_says_wins_whole_even_where_it_says_the_default(vid
     assert loaded.events.owning_types == {"watch"}
 
 
-def test_an_unknown_preset_is_told_with_all_that_there_are(monkeypatch: pytest.MonkeyPatch):
+def test_an_unknown_preset_is_refused_with_the_names_of_all(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("EDDY_PRESET", "vidoe")
-    with pytest.raises(SettingsError, match="EDDY_PRESET") as told:
+    with pytest.raises(SettingsError, match="EDDY_PRESET") as error:
         load()
-    assert all(name in str(told.value) for name in PRESETS)
+    assert all(name in str(error.value) for name in PRESETS)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -171,7 +171,7 @@ def test_the_most_sessions_that_can_be_set_are_what_a_table_takes(monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
         ("EDDY_PROFILE__LATENESS_S", "5s", "EDDY_PROFILE__LATENESS_S: Expected `int`, got `str`, not '5s'"),
         ("EDDY_PROFILE__LATENES_S", "5", "unknown setting EDDY_PROFILE__LATENES_S: did you mean EDDY_PROFILE__LATEN"),
@@ -184,16 +184,16 @@ def test_the_most_sessions_that_can_be_set_are_what_a_table_takes(monkeypatch: p
         ("EDDY_STRATEGY__SOURCES", '{"trending": 0}', "EDDY_STRATEGY: no source has a weight above 0"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_with_the_variable_and_a_remedy(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+def test_an_error_names_the_variable_and_a_remedy(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as error:
         load()
-    assert str(error.value).startswith(told)
+    assert str(error.value).startswith(message)
 
 
-def test_all_that_is_wrong_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_errors_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = {"EDDY_PROFILE__LATENESS_S": "-1", "EDDY_PROFILE__MAX_OWNED": "0", "EDDY_HTTP__PORT": "many"}
     for name, value in wrong.items():
         monkeypatch.setenv(name, value)

@@ -20,13 +20,13 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
-from dataflows.codecs import encode, event_decoder
+from dataflows.codecs import event_decoder
 from dataflows.records import Outgoing, Record
 from dataflows.run.settings import Settings
-from dataflows.steps.observe import decode_assignments, exposures, observe_events, observe_slates
+from dataflows.steps.decode import by_user, write_letters
+from dataflows.steps.observe import decode_assignments, observe_events, observe_slates
 from dataflows.steps.tally import TallyConfig, add_up_by_experiment, tally
 from dataflows.steps.user_metrics import measure_users
-from dataflows.steps.write_letters import write_letters
 from models.experiments.assign.assignment import Experiments
 
 
@@ -61,7 +61,7 @@ def build(
     ----------
     experiments : those that `recommend` assigns users by; results are published of them alone.
     clock : aware; what decides when results are published and users forgotten.
-    counts : what could not be used is added to, by reason.
+    counts : what could not be used is added to it, by reason.
     """
     evaluation, impressions = settings.evaluate, settings.attribution.impressions
     tallying = TallyConfig(
@@ -82,13 +82,13 @@ def build(
         "observed",
         observe_events("observe_events", events, decode, settings.events, counts),
         observe_slates("observe_slates", slates, max_bytes, counts),
-        exposures("exposures", assigned),
+        by_user("exposures", assigned),
     )  # (user, Observation | None)
 
     changes = measure_users("outcomes", observed, evaluation, impressions, rest, clock, counts)  # (user, Change)
     deltas = add_up_by_experiment("add_up", changes)  # (experiment@digest, TallyDelta)
     results = tally("tally", deltas, tallying, clock, counts)  # (experiment, Outgoing)
-    letters = write_letters("write_letters", assigned, encode)  # (letter key, Outgoing)
+    letters = write_letters("write_letters", assigned)  # (letter key, Outgoing)
 
     op.output("experiment_results", results, outputs.experiment_results)
     op.output("dead_letters", letters, outputs.dead_letters)

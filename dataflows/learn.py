@@ -26,34 +26,25 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeAlias, TypeVar
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
+from dataflows.codecs import catalog_decoder, event_decoder, slate_decoder
 from dataflows.records import Outgoing, Record
+from dataflows.run.resources import text_space
 from dataflows.run.settings import Settings
-from dataflows.run.text_spaces import text_space
-from dataflows.steps.add_up import add_up
 from dataflows.steps.attribute import AttributeStep, attribute
-from dataflows.steps.decode_known import decode_known
+from dataflows.steps.decode import decode_known, readable, write_letters
 from dataflows.steps.learn_content import learn_content
 from dataflows.steps.learn_items import learn_items
 from dataflows.steps.learn_ranker import learn_ranker
 from dataflows.steps.learn_sessions import learn_sessions
-from dataflows.steps.read_acts import read_acts
-from dataflows.steps.transitions import transitions
-from dataflows.steps.write_letters import write_letters
-from models.messages import DeadLetter, Event, Item
-from models.online.outcome import ShownSlate
+from dataflows.steps.shards import add_up
+from dataflows.steps.transitions import read_acts, transitions
 from models.rankers.checkpoint import Checkpoint
-
-X = TypeVar("X")
-
-CatalogEntry: TypeAlias = tuple[str, Item | None]
-"""By item_id; None is an item that was removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +65,9 @@ class LearnOutputs:
     dead_letters: Sink[tuple[str, Outgoing]]
 
 
-@dataclass(frozen=True, slots=True)
-class LearnCodecs:
-    """How messages are read and written."""
-
-    decode_events: Callable[[list[Record]], list[Event | DeadLetter]]
-    decode_catalog: Callable[[list[Record]], list[CatalogEntry | DeadLetter]]
-    decode_slates: Callable[[list[Record]], list[tuple[str, ShownSlate | None] | DeadLetter]]
-    encode: Callable[[DeadLetter], bytes]
-
-
 def build(
     inputs: LearnInputs,
     outputs: LearnOutputs,
-    codecs: LearnCodecs,
     settings: Settings,
     clock: Callable[[], datetime],
     counts: Counter[str],
@@ -98,58 +78,46 @@ def build(
     Parameters
     ----------
     clock : aware; what decides when rows are published and users forgotten.
-    counts : events that taught nothing are added to, by reason.
-    start : a trained ranker for the one that learns to go on from.
+    counts : events that taught nothing are added to it, by reason.
+    start : the trained ranker that the one that learns starts from.
     """
-    config = settings.learn
+    config, messages = settings.learn, settings.events
+    rest = timedelta(seconds=settings.profile.expire_after_s)
+    attribution = AttributeStep(settings.attribution, messages.weights, rest, clock, counts)
 
     flow = Dataflow("learn")
 
     events = op.input("events", flow, inputs.events)  # Record
-    known = decode_known("decode_events", events, codecs.decode_events, counts)  # Event
-    acts = read_acts("read_acts", known, settings.events)  # (user, Act)
+    known = decode_known("decode_events", events, event_decoder(messages), counts)  # Event
+    acts = read_acts("read_acts", known, messages)  # (user, Act)
     learned = transitions("transitions", acts, settings.profile, clock, counts)  # (user, Contribution)
     batches = add_up("add_up", learned, config.shards, config.half_life_long_ms)  # (shard, ShardBatch)
     rows = learn_items("learn_items", batches, config, clock)  # (row key, Outgoing)
     sessions = learn_sessions("learn_sessions", learned, config, clock)  # (row key, Outgoing)
 
     catalog = op.input("catalog", flow, inputs.catalog)  # Record
-    decoded = op.flat_map_batch("decode_catalog", catalog, codecs.decode_catalog)
-    letters = write_letters("write_letters", decoded, codecs.encode)  # (letter key, Outgoing)
-    entries = op.filter_map("catalog_entries", decoded, readable)  # (item, Item | None)
+    decoded = op.flat_map_batch(
+        "decode_catalog", catalog, catalog_decoder(messages)
+    )  # (item, Item | None) | DeadLetter
+    letters = write_letters("write_letters", decoded)  # (letter key, Outgoing)
+    entries = readable("catalog_entries", decoded)  # (item, Item | None)
     content = learn_content("learn_content", entries, text_space(config.text), clock)  # (row key, Outgoing)
 
     if settings.ranker.name != "none":
         slates = op.input("recommendations", flow, inputs.recommendations)  # Record
-        shown = op.flat_map_batch("decode_slates", slates, codecs.decode_slates)  # (user, ShownSlate) | DeadLetter
-        letters = op.merge("all_letters", letters, write_letters("write_slate_letters", shown, codecs.encode))
-        told = op.merge(
+        shown = op.flat_map_batch("decode_slates", slates, slate_decoder(messages))  # (user, ShownSlate) | DeadLetter
+        letters = op.merge("all_letters", letters, write_letters("write_slate_letters", shown))
+        feedback = op.merge(
             "told",
-            op.filter_map("shown", shown, readable),
+            readable("shown", shown),
             op.key_on("feedback", known, lambda event: event.user_id),
         )  # (user, ShownSlate | Event | None)
-        closed = attribute("attribute", told, attribute_step(settings, clock, counts))  # (user, ClosedSlate)
+        closed = attribute("attribute", feedback, attribution)  # (user, ClosedSlate)
         versions = learn_ranker(
-            "learn_ranker",
-            closed,
-            settings.ranker,
-            start,
-            counts,
-            keep=settings.checkpoint is None,
+            "learn_ranker", closed, settings.ranker, start, counts, keep=settings.checkpoint is None
         )  # (row key, Outgoing)
         rows = op.merge("rows_and_versions", rows, versions)
 
     op.output("model_updates", op.merge("all_rows", rows, sessions, content), outputs.model_updates)
     op.output("dead_letters", letters, outputs.dead_letters)
     return flow
-
-
-def readable(decoded: X | DeadLetter) -> X | None:
-    """Return what was decoded, None for a dead letter."""
-    return None if isinstance(decoded, DeadLetter) else decoded
-
-
-def attribute_step(settings: Settings, clock: Callable[[], datetime], counts: Counter[str]) -> AttributeStep:
-    """Gather from the settings what attribution needs."""
-    rest = timedelta(seconds=settings.profile.expire_after_s)
-    return AttributeStep(settings.attribution, settings.events.weights, rest, clock, counts)

@@ -18,15 +18,13 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
-from dataflows.codecs import encode, erasure_decoder, event_decoder, request_decoder
+from dataflows.codecs import erasure_decoder, event_decoder, request_decoder
 from dataflows.following.tables import Tables
 from dataflows.records import Outgoing, Record
 from dataflows.run.settings import Settings
-from dataflows.steps.assign import assign
-from dataflows.steps.decode import by_user, decode
-from dataflows.steps.profile import ProfileStep, profile
-from dataflows.steps.score import score
-from dataflows.steps.write_letters import write_letters
+from dataflows.steps.decode import by_user, decode, write_letters
+from dataflows.steps.outputs import assign, score
+from dataflows.steps.profile import profile, profile_step
 from models.experiments.assign.assignment import Experiments
 from models.serving.recommender import Recommender
 
@@ -64,7 +62,7 @@ def build(
     Parameters
     ----------
     clock : aware; what decides when an idle user is forgotten.
-    counts : applied, duplicate, late and bot events are added to, by name.
+    counts : applied, duplicate, late and bot events are added to it, by name.
 
     Raises
     ------
@@ -72,7 +70,7 @@ def build(
     """
     for strategy in (settings.strategy, *(v.strategy for e in experiments.declared for v in e.variants)):
         recommender.require(strategy)
-    step = profile_step(settings, experiments, tables, clock, counts)
+    step = profile_step(settings, experiments, tables.table, clock, counts)
 
     flow = Dataflow("recommend")
 
@@ -91,23 +89,10 @@ def build(
 
     slates = score("score", due, recommender, tables)  # (user, Outgoing)
     assigned = assign("assign", due)  # (user, Outgoing)
-    unreadable = write_letters("write_letters", decoded, encode)  # (letter key, Outgoing)
-    late = write_letters("write_late", op.key_rm("late", due), encode)  # (letter key, Outgoing)
+    unreadable = write_letters("write_letters", decoded)  # (letter key, Outgoing)
+    late = write_letters("write_late", op.key_rm("late", due))  # (letter key, Outgoing)
 
     op.output("recommendations", slates, outputs.recommendations)
     op.output("assignments", assigned, outputs.assignments)
     op.output("dead_letters", op.merge("letters", unreadable, late), outputs.dead_letters)
     return flow
-
-
-def profile_step(
-    settings: Settings,
-    experiments: Experiments,
-    tables: Tables,
-    clock: Callable[[], datetime],
-    counts: Counter[str],
-) -> ProfileStep:
-    """Gather from the settings what the profile step needs."""
-    return ProfileStep(
-        tables.table, experiments, settings.strategy, settings.profile, settings.events, "events", clock, counts
-    )

@@ -18,8 +18,8 @@ from dataflows.cli.train import walking
 from dataflows.errors import EddyError
 from dataflows.files.event_files import load_events, load_items
 from dataflows.run import settings as configuration
+from dataflows.run.resources import text_space
 from dataflows.run.settings import Settings
-from dataflows.run.text_spaces import text_space
 from models.offline.backtest.config import BacktestConfig, Progress, Repeats, Ties
 from models.offline.backtest.contenders import DEFAULT
 from models.offline.backtest.outcomes import Outcomes, over_time

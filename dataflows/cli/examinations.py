@@ -9,8 +9,8 @@ from typing import Literal
 from dataflows.errors import EddyError
 from dataflows.kafka.admin import UnreachableError, list_topics
 from dataflows.kafka.check import check_topics
-from dataflows.run.checkpoints import checked_device, start_of
 from dataflows.run.experiments_file import ExperimentError, load_experiments
+from dataflows.run.resources import checked_device, starting_checkpoint
 from dataflows.run.settings import Settings
 from dataflows.topics import declare
 from models.rankers.checkpoint import SHIPPED, CheckpointError, load_checkpoint
@@ -101,7 +101,7 @@ def _ranker(settings: Settings) -> Finding:
     name = settings.ranker.name
     try:
         checked_device(settings)
-        start = start_of(settings)
+        start = starting_checkpoint(settings)
     except EddyError as error:
         return Finding("ranker", "error", str(error))
     if name == "none":

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from dataflows.run import settings as configuration
 from dataflows.run.runtime import run_flow, store_folder
-from dataflows.run.worker import at_work
+from dataflows.run.worker import open_worker
 
 Flow = Annotated[Literal["recommend", "learn", "evaluate"], typer.Argument(help="Which flow to run.")]
 
@@ -23,8 +23,8 @@ def run(flow: Flow) -> None:
     state survives a crash. `eddy doctor --settings` lists them all.
     """
     settings = configuration.load()
-    with at_work(flow, settings, store_folder(settings, flow)) as work:
-        run_flow(work.dataflow, settings, flow)
-    counts = ", ".join(f"{n} {name}" for name, n in sorted(work.health.counts.items())) or "nothing arrived"
+    with open_worker(flow, settings, store_folder(settings, flow)) as worker:
+        run_flow(worker.dataflow, settings, flow)
+    counts = ", ".join(f"{n} {name}" for name, n in sorted(worker.health.counts.items())) or "nothing arrived"
     console = Console(stderr=True)
     console.print(f"[bold]{flow}[/bold] has drained and stopped: {counts}", highlight=False)

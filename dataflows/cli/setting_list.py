@@ -13,7 +13,7 @@ import typer
 from pydantic import BaseModel
 
 from dataflows.run.presets import PRESETS, PresetName
-from dataflows.run.settings import Settings
+from dataflows.run.settings import Settings, variable_of
 
 PresetOption: TypeAlias = Annotated[
     PresetName | None,
@@ -51,7 +51,7 @@ def all_settings(preset: PresetName | None = None) -> Iterator[Setting]:
         if isinstance(default, BaseModel) or is_dataclass(default):
             yield from _section(name, default)
         else:
-            yield Setting(f"EDDY_{name.upper()}", _write(default), texts.get(name, ""))
+            yield Setting(variable_of(name), _write(default), texts.get(name, ""))
 
 
 def _filled(section: Any, values: Mapping[str, Any]) -> Any:
@@ -64,8 +64,7 @@ def _filled(section: Any, values: Mapping[str, Any]) -> Any:
 def _section(name: str, defaults: Any) -> Iterator[Setting]:
     texts = _docstrings(type(defaults))
     for field in type(defaults).model_fields if isinstance(defaults, BaseModel) else defaults.__dataclass_fields__:
-        variable = f"EDDY_{name}__{field}".upper()
-        yield Setting(variable, _write(getattr(defaults, field)), texts.get(field, ""))
+        yield Setting(variable_of(name, field), _write(getattr(defaults, field)), texts.get(field, ""))
 
 
 def _docstrings(section: type[Any]) -> dict[str, str]:

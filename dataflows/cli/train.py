@@ -13,8 +13,8 @@ from rich.table import Table
 from dataflows.errors import EddyError
 from dataflows.files.event_files import load_events, load_items, load_requests
 from dataflows.run import settings as configuration
+from dataflows.run.resources import text_space
 from dataflows.run.settings import Settings
-from dataflows.run.text_spaces import text_space
 from models.messages import Event, Item, Request
 from models.names import FineTune, Loss, NetworkName
 from models.offline.train import Training, TrainingConfig, train

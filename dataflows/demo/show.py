@@ -24,7 +24,8 @@ from dataflows.demo.world import World, load_world
 from dataflows.kafka.admin import Client, create_topics
 from dataflows.kafka.reader import KafkaReader, scan
 from dataflows.kafka.writer import KafkaWriter
-from dataflows.run.settings import KafkaSettings, Settings
+from dataflows.run.infrastructure import KafkaSettings
+from dataflows.run.settings import Settings
 from dataflows.topics import declare
 from models.messages import Event, Request
 

@@ -36,6 +36,25 @@ def check(data: object, kind: Any, path: tuple[Step, ...] = (), *, strict: bool 
         raise DeclarationError(_with_remedy(str(error), data, kind), path) from None
 
 
+def convert_text(value: object, kind: Any) -> object:
+    """Convert a value of the environment, which is text: JSON where the text itself is no such value.
+
+    Raises
+    ------
+    DeclarationError : the value is wrong.
+    """
+    try:
+        return msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError:
+        if isinstance(value, str) and value.startswith(("{", "[")):
+            try:
+                value = msgspec.json.decode(value)
+            except msgspec.DecodeError as error:
+                raise DeclarationError(f"{error}: give it as JSON") from None
+        check(value, kind, strict=False)
+        return msgspec.convert(value, kind, strict=False)
+
+
 def name_of(path: tuple[Step, ...]) -> str:
     """Write a path as it is written in code, `experiments[0].name: `; nothing for an empty one."""
     name = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
@@ -52,7 +71,7 @@ def _parts(data: object, kind: Any, path: tuple[Step, ...]) -> list[tuple[Step, 
     """List the parts of a value with their declared types, refusing keys that are not declared."""
     kind = _bare(kind)
     if isinstance(data, list) and get_origin(kind) in (list, tuple):
-        return [(place, part, get_args(kind)[0]) for place, part in enumerate(data)]
+        return [(index, part, get_args(kind)[0]) for index, part in enumerate(data)]
     if not isinstance(data, dict):
         return []
     known: dict[str, Any]

@@ -36,7 +36,7 @@ class Edges(Protocol):
     """What joins a flow's graph with its topics; names are those of `dataflows.topics`, without the prefix."""
 
     where: str
-    """The place as a person would say it."""
+    """The cluster's or the folder's name, for messages."""
 
     def source(self, topic: str) -> KafkaSource | FileSource:
         """Read a topic."""

@@ -1,11 +1,14 @@
 """Presets: what the settings of a field of use are, where they are not the general ones.
 
-Data alone. `PRESETS.md` says which to pick and why; a test holds that its values are these.
+`PRESETS.md` says which to pick and why; a test holds that its values are these.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
+
+from pydantic.fields import FieldInfo
+from pydantic_settings import PydanticBaseSettingsSource
 
 HOUR_S = 3_600
 DAY_S = 86_400
@@ -251,3 +254,31 @@ PRESETS: dict[PresetName, Preset] = {
         },
     ),
 }  # fmt: skip
+
+
+class PresetSource(PydanticBaseSettingsSource):
+    """Gives pydantic the values of the preset that is named, for all that nobody has set.
+
+    A name that is unknown is left to the field's own check.
+    """
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        """Values come by the section, not one by one."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the preset's sections, without what was set elsewhere.
+
+        A setting is set as a whole: of event weights that the environment names, the preset adds none.
+        """
+        preset = next((preset for name, preset in PRESETS.items() if name == self.current_state.get("preset")), None)
+        if preset is None:
+            return {}
+        return {
+            section: {name: value for name, value in values.items() if name not in self._set_in(section)}
+            for section, values in preset.settings.items()
+        }
+
+    def _set_in(self, section: str) -> dict[str, Any]:
+        given = self.current_state.get(section)
+        return given if isinstance(given, dict) else {}

@@ -1,4 +1,4 @@
-"""What a running flow has beside its graph: health and metrics, the recovery store, the collector."""
+"""What a running flow has beside its graph: health and metrics, the recovery store, garbage collection."""
 
 import gc
 import threading
@@ -19,7 +19,8 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily
 
 from dataflows.errors import EddyError, fixable
-from dataflows.run.settings import HttpSettings, Settings
+from dataflows.run.infrastructure import HttpSettings
+from dataflows.run.settings import Settings
 
 
 @dataclass
@@ -104,7 +105,7 @@ def recovery_store(settings: Settings, flow: str) -> RecoveryConfig | None:
     return RecoveryConfig(str(folder))  # type: ignore[no-untyped-call]
 
 
-def calm_collector() -> None:
+def tune_gc() -> None:
     """Let the garbage collector leave long-lived objects alone.
 
     What start-up made lives as long as the process, and profiles live for days: with Python's defaults they are
@@ -125,7 +126,7 @@ def run_flow(dataflow: Dataflow, settings: Settings, flow: str) -> None:
     seconds = settings.recovery.epoch_interval_s if flow == "recommend" else settings.recovery.learn_epoch_interval_s
     recovery = recovery_store(settings, flow)
     members = settings.cluster.members
-    calm_collector()
+    tune_gc()
     try:
         cli_main(  # type: ignore[no-untyped-call]
             dataflow,

@@ -5,157 +5,33 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
-import msgspec
 from msgspec import Meta
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableError
 
 from dataflows.errors import EddyError
-from dataflows.run.conversion import check, name_of
-from dataflows.run.preset_source import PresetSource
-from dataflows.run.presets import PresetName
+from dataflows.run.conversion import convert_text, name_of
+from dataflows.run.infrastructure import (
+    ClusterSettings,
+    HttpSettings,
+    KafkaSettings,
+    RecoverySettings,
+    TopicSettings,
+)
+from dataflows.run.presets import PresetName, PresetSource
 from models.config import AttributionConfig, Count, ItemSideConfig, OnlineConfig, OutcomeConfig, ProfileConfig
 from models.events import EventConfig
 from models.experiments.assign.declaration import DeclarationError
 from models.names import LearnerName, MetricName
 from models.strategy import Strategy
 
-Option: TypeAlias = str | int | float | bool
-
 
 class SettingsError(EddyError):
     """A setting is wrong; the text says which, why, and how to fix it."""
-
-
-class Section(BaseModel):
-    """A group of settings: frozen, and an unknown name is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class KafkaSettings(Section):
-    """How to reach the cluster."""
-
-    bootstrap_servers: str = "127.0.0.1:9092"
-    """Brokers, `host:port` separated by commas."""
-    security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
-    sasl_mechanism: str | None = None
-    """`PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `OAUTHBEARER`, ..."""
-    sasl_username: str | None = None
-    """Who asks, where the protocol is one of SASL's."""
-    sasl_password: SecretStr | None = None
-    """Shown nowhere."""
-    ssl_ca_location: Path | None = None
-    """Certificates of those who may sign the brokers'; none: the system's."""
-    ssl_certificate_location: Path | None = None
-    """Our own certificate, where the brokers ask for one."""
-    ssl_key_location: Path | None = None
-    """Its private key."""
-    ssl_key_password: SecretStr | None = None
-    """What opens the key; shown nowhere."""
-    start: Literal["earliest", "latest"] = "earliest"
-    """Where a flow without a snapshot begins to read."""
-    lost_offsets: Literal["fail", "earliest"] = "fail"
-    """What a flow does where the log no longer holds the offset at which it has to go on."""
-    options: dict[str, Option] = Field(default_factory=dict)
-    """Any other librdkafka option, for every client."""
-    consumer_options: dict[str, Option] = Field(default_factory=dict)
-    """librdkafka options for consumers only."""
-    producer_options: dict[str, Option] = Field(default_factory=dict)
-    """librdkafka options for producers only."""
-
-    def client(self) -> dict[str, Option]:
-        """Return the librdkafka configuration that all clients share. It holds secrets: never log it."""
-        config: dict[str, Option] = {
-            "bootstrap.servers": self.bootstrap_servers,
-            "security.protocol": self.security_protocol,
-            "log.connection.close": False,
-        }
-        optional = {
-            "sasl.mechanism": self.sasl_mechanism,
-            "sasl.username": self.sasl_username,
-            "sasl.password": self.sasl_password.get_secret_value() if self.sasl_password else None,
-            "ssl.ca.location": self.ssl_ca_location,
-            "ssl.certificate.location": self.ssl_certificate_location,
-            "ssl.key.location": self.ssl_key_location,
-            "ssl.key.password": self.ssl_key_password.get_secret_value() if self.ssl_key_password else None,
-        }
-        config.update({name: str(value) for name, value in optional.items() if value is not None})
-        return config | self.options
-
-
-class TopicSettings(Section):
-    """Where the topics are."""
-
-    prefix: str = ""
-    """Put before every topic's name: `shop-` makes `shop-events`."""
-    folder: Path | None = None
-    """Read and write file topics in this folder instead of Kafka."""
-    partitions: int = Field(default=4, ge=1, le=1024)
-    """Partitions of a topic that `eddy topics create` makes."""
-    replication: int = Field(default=1, ge=1, le=16)
-    """Copies of each partition that `eddy topics create` asks for: 3 in production."""
-
-
-class RecoverySettings(Section):
-    """Where state survives a crash."""
-
-    folder: Path | None = None
-    """The recovery store's folder, one sub-folder a flow; none: a crash starts from the log's beginning."""
-    epoch_interval_s: int = Field(default=5, ge=0)
-    """Seconds between snapshots of `recommend`: the flow rests while one is written, and a crash repeats so much."""
-    learn_epoch_interval_s: int = Field(default=10, ge=0)
-    """Seconds between snapshots of `learn`, which packs whole shards, and of `evaluate`: nobody waits for them."""
-    partitions: int = Field(default=8, ge=1, le=4096)
-    """Files of the store, fixed when it is made. Each is synced to the disk at a snapshot, so many make a long pause;
-    but a resume is quadratic in the users of one: take 64 from 300,000 users a process on."""
-
-
-class ClusterSettings(Section):
-    """The processes that share one flow."""
-
-    addresses: str = ""
-    """`host:port` of every process, separated by `;`; empty: one process."""
-    process_id: int = Field(default=0, ge=0)
-    """This process's place in `addresses`."""
-
-    @property
-    def members(self) -> list[str]:
-        """All processes' addresses, empty for one process."""
-        return [address.strip() for address in self.addresses.split(";") if address.strip()]
-
-    @model_validator(mode="after")
-    def _check_place(self) -> "ClusterSettings":
-        if self.members and self.process_id >= len(self.members):
-            raise ValueError(
-                f"process_id is {self.process_id}, but addresses has {len(self.members)} entries: "
-                "number the processes from 0"
-            )
-        return self
-
-
-class HttpSettings(Section):
-    """The health and metrics endpoint."""
-
-    host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 where probes come from outside, as in a container."""
-    port: int = Field(default=8080, ge=0, le=65535)
-    """0 takes a free port."""
-    enabled: bool = True
-    """Whether there is an endpoint at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,12 +150,12 @@ class Settings(BaseSettings):
             return given
         kinds, values, wrong = get_type_hints(kind, include_extras=True), {}, []
         for name, value in given.items():
-            variable = _variable(section, name)
+            variable = variable_of(section, name)
             if name not in kinds:
                 wrong.append(_unknown(variable))
                 continue
             try:
-                values[name] = _converted(value, kinds[name])
+                values[name] = convert_text(value, kinds[name])
             except DeclarationError as error:
                 wrong.append(f"{variable}: {name_of(error.path)}{error}")
         if wrong:
@@ -287,33 +163,14 @@ class Settings(BaseSettings):
         try:
             return kind(**values)
         except ValueError as error:
-            raise _SectionError(f"{_variable(section)}: {error}") from None
+            raise _SectionError(f"{variable_of(section)}: {error}") from None
 
 
 class _SectionError(ValueError):
     """What is wrong with a section; the text names each variable."""
 
 
-def _converted(value: object, kind: Any) -> object:
-    """Convert a value of the environment, which is text: JSON where the text itself is no such value.
-
-    Raises
-    ------
-    DeclarationError : the value is wrong.
-    """
-    try:
-        return msgspec.convert(value, kind, strict=False)
-    except msgspec.ValidationError:
-        if isinstance(value, str) and value.startswith(("{", "[")):
-            try:
-                value = msgspec.json.decode(value)
-            except msgspec.DecodeError as error:
-                raise DeclarationError(f"{error}: give it as JSON") from None
-        check(value, kind, strict=False)
-        return msgspec.convert(value, kind, strict=False)
-
-
-def _variable(*names: str) -> str:
+def variable_of(*names: str) -> str:
     """Name the variable of a setting: of its section, where it is in one, and its own name."""
     return f"EDDY_{'__'.join(names)}".upper()
 
@@ -323,11 +180,11 @@ def variables() -> Iterator[str]:
     for name, field in Settings.model_fields.items():
         kind: Any = field.annotation
         if is_dataclass(kind):
-            yield from (_variable(name, part.name) for part in fields(kind))
+            yield from (variable_of(name, part.name) for part in fields(kind))
         elif hasattr(kind, "model_fields"):
-            yield from (_variable(name, part) for part in kind.model_fields)
+            yield from (variable_of(name, part) for part in kind.model_fields)
         else:
-            yield _variable(name)
+            yield variable_of(name)
 
 
 def load(**overrides: object) -> Settings:
@@ -340,21 +197,21 @@ def load(**overrides: object) -> Settings:
     try:
         settings = Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
-        raise SettingsError("; ".join(map(_told, error.errors()))) from None
+        raise SettingsError("; ".join(map(_describe, error.errors()))) from None
     except UnreadableError as error:
         # The value stays out of the text, since it may be a secret.
         raise SettingsError(f'{error}: give it as JSON, as in EDDY_KAFKA__OPTIONS=\'{{"client.rack": "a"}}\'') from None
-    known = {_variable(name) for name in Settings.model_fields}
+    known = {variable_of(name) for name in Settings.model_fields}
     unknown = [name for name in os.environ if name.startswith("EDDY_") and name.partition("__")[0] not in known]
     if unknown:
         raise SettingsError("; ".join(map(_unknown, sorted(unknown))))
     return settings
 
 
-def _told(problem: ErrorDetails) -> str:
+def _describe(problem: ErrorDetails) -> str:
     if isinstance(error := problem.get("ctx", {}).get("error"), _SectionError):
         return str(error)
-    variable = _variable(*map(str, problem["loc"]))
+    variable = variable_of(*map(str, problem["loc"]))
     return _unknown(variable) if problem["type"] == "extra_forbidden" else f"{variable}: {problem['msg']}"
 
 

@@ -24,7 +24,7 @@ class Owner:
 
     Parameters
     ----------
-    file : the token's place, one a process of the flow.
+    file : where the token is kept, one a process of the flow.
     clock : seconds that only rise.
     """
 
@@ -123,7 +123,7 @@ class Stop:
 
 
 class Watchdog:
-    """Ends the process where its sources are no longer polled: something hangs that only a restart can mend.
+    """Ends the process where its sources are no longer polled: something hangs that only a restart can fix.
 
     Every source of a running flow looks at `Stop` many times a second, also while nothing arrives; so where none has
     done so for long, the engine stands still. What hangs is printed first, a stack a thread.

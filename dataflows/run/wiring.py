@@ -9,17 +9,16 @@ from bytewax.dataflow import Dataflow
 from rich.console import Console
 
 from dataflows import evaluate, learn, recommend
-from dataflows.codecs import catalog_decoder, encode, event_decoder, event_time, slate_decoder
+from dataflows.codecs import event_time
 from dataflows.errors import EddyError
 from dataflows.run.aligned import AlignedSource, Alignment
-from dataflows.run.checkpoints import checked_device, loaded_checkpoint, start_of
 from dataflows.run.edges import Edges, open_edges
 from dataflows.run.experiments_file import load_experiments
+from dataflows.run.resources import checked_device, loaded_checkpoint, starting_checkpoint, text_space
 from dataflows.run.runtime import Health
 from dataflows.run.settings import Settings
 from dataflows.run.stopping import Stop
-from dataflows.run.text_spaces import text_space
-from dataflows.steps.score import follow_rankers
+from dataflows.steps.outputs import follow_rankers
 from models.counts.warm_up import warm_up
 from models.experiments.assign.assignment import Experiments
 from models.items import ItemTable
@@ -33,7 +32,7 @@ def now() -> datetime:
 
 
 @contextmanager
-def laid_out(flow: str, settings: Settings, stop: Stop, health: Health) -> Iterator[Dataflow]:
+def open_flow(flow: str, settings: Settings, stop: Stop, health: Health) -> Iterator[Dataflow]:
     """Lay out a flow, `recommend`, `learn` or `evaluate`, over its topics; its helpers stop with the context.
 
     Raises
@@ -95,11 +94,8 @@ def _learn(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflo
     torch.set_num_threads(1)
     inputs = learn.LearnInputs(edges.source("events"), edges.source("catalog"), edges.source("recommendations"))
     outputs = learn.LearnOutputs(edges.sink("model-updates"), edges.sink("dead-letters"))
-    codecs = learn.LearnCodecs(
-        event_decoder(settings.events), catalog_decoder(settings.events), slate_decoder(settings.events), encode
-    )
     checked_device(settings)
-    yield learn.build(inputs, outputs, codecs, settings, now, health.counts, start_of(settings))
+    yield learn.build(inputs, outputs, settings, now, health.counts, starting_checkpoint(settings))
 
 
 @contextmanager

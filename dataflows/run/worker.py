@@ -1,4 +1,8 @@
-"""A flow at work in this process, with all that it has beside its graph; also as a plain Bytewax worker."""
+"""A flow in this process with all that it has beside its graph, and each flow for a plain Bytewax worker.
+
+`python -m bytewax.run "dataflows.run.worker:learn()"` runs a flow as the environment says; flags of Bytewax decide on
+recovery and processes.
+"""
 
 import argparse
 import atexit
@@ -14,13 +18,14 @@ from bytewax.dataflow import Dataflow
 from rich.console import Console
 
 from dataflows.errors import EddyError
-from dataflows.run.runtime import Health, calm_collector, serve_health
-from dataflows.run.settings import ClusterSettings, Settings, load
+from dataflows.run.infrastructure import ClusterSettings
+from dataflows.run.runtime import Health, serve_health, tune_gc
+from dataflows.run.settings import Settings, load
 from dataflows.run.stopping import Owner, Stop, Watchdog
-from dataflows.run.wiring import laid_out
+from dataflows.run.wiring import open_flow
 
 
-class Work(NamedTuple):
+class Worker(NamedTuple):
     """A flow that can be run."""
 
     dataflow: Dataflow
@@ -28,7 +33,7 @@ class Work(NamedTuple):
 
 
 @contextmanager
-def at_work(flow: str, settings: Settings, store: Path | None) -> Iterator[Work]:
+def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[Worker]:
     """Lay out a flow that drains on signals and answers probes; its helpers stop with the context.
 
     Parameters
@@ -44,7 +49,7 @@ def at_work(flow: str, settings: Settings, store: Path | None) -> Iterator[Work]
     stop.on_signals()
     with (
         serve_health(settings.http, flow, health) as port,
-        laid_out(flow, settings, stop, health) as dataflow,
+        open_flow(flow, settings, stop, health) as dataflow,
     ):
         where = settings.topics.folder or settings.kafka.bootstrap_servers
         probes = f"; health on http://{settings.http.host}:{port}/healthz" if port else ""
@@ -53,25 +58,40 @@ def at_work(flow: str, settings: Settings, store: Path | None) -> Iterator[Work]
             # Only now: a copy that cannot start takes nothing from the one that runs.
             stop.owner = Owner(store / f"owner-{settings.cluster.process_id}")
         with Watchdog(stop, settings.watchdog_s):
-            yield Work(dataflow, health)
+            yield Worker(dataflow, health)
 
 
-def plain_worker(flow: str) -> Dataflow:
-    """Lay out a flow for `python -m bytewax.run`, whose flags decide on recovery and processes.
+def recommend() -> Dataflow:
+    """Lay out the flow that makes slates, for a plain Bytewax worker."""
+    return _plain_worker("recommend")
 
-    Helpers stop when the interpreter exits; what is wrong ends it with its text alone and exit code 1.
+
+def learn() -> Dataflow:
+    """Lay out the flow that learns, for a plain Bytewax worker."""
+    return _plain_worker("learn")
+
+
+def evaluate() -> Dataflow:
+    """Lay out the flow that says what works, for a plain Bytewax worker."""
+    return _plain_worker("evaluate")
+
+
+def _plain_worker(flow: str) -> Dataflow:
+    """Open a worker whose helpers stop when the interpreter exits.
+
+    What is wrong ends the process with its text alone and exit code 1.
     """
     helpers = ExitStack()
     atexit.register(helpers.close)
     try:
-        work = helpers.enter_context(at_work(flow, *_as_flags_say(load())))
+        worker = helpers.enter_context(open_worker(flow, *_from_flags(load())))
     except EddyError as error:
         sys.exit(f"eddy: {error}")
-    calm_collector()
-    return work.dataflow
+    tune_gc()
+    return worker.dataflow
 
 
-def _as_flags_say(settings: Settings) -> tuple[Settings, Path | None]:
+def _from_flags(settings: Settings) -> tuple[Settings, Path | None]:
     """Read Bytewax's flags: a stop has to reach all processes, and the recovery store needs an owner."""
     given = os.environ.get
     parser = argparse.ArgumentParser(add_help=False)

@@ -1,14 +1,18 @@
-"""The step that turns records into messages, by user; what does not decode stays beside them as a dead letter."""
+"""The steps at a flow's entrance: records become messages, and what cannot be used becomes a dead letter."""
 
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import bytewax.operators as op
 from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream
 
-from dataflows.codecs import Decoder
-from dataflows.records import Record
+from dataflows.codecs import Decoder, encode
+from dataflows.records import Outgoing, Record
 from models.messages import DeadLetter, Erasure, Event, Request
+
+M = TypeVar("M")
 
 
 class Received(NamedTuple):
@@ -32,8 +36,50 @@ def decode(
     return op.flat_map_batch(step_id, records, mapper)
 
 
-def by_user(step_id: str, decoded: Stream[tuple[str, Received] | DeadLetter]) -> KeyedStream[Received]:
+def by_user(step_id: str, decoded: Stream[tuple[str, M] | DeadLetter]) -> KeyedStream[M]:
     """Leave the dead letters out."""
     return op.flat_map_batch(
         step_id, decoded, lambda batch: [entry for entry in batch if not isinstance(entry, DeadLetter)]
     )
+
+
+def decode_known(
+    step_id: str,
+    records: Stream[Record],
+    decoder: Callable[[list[Record]], list[M | DeadLetter]],
+    counts: Counter[str],
+) -> Stream[M]:
+    """Decode a topic whose dead letters another flow writes: bad messages are only counted here, by reason."""
+
+    def mapper(batch: list[Record]) -> list[M]:
+        messages = []
+        for message in decoder(batch):
+            if isinstance(message, DeadLetter):
+                counts[message.reason] += 1
+            else:
+                messages.append(message)
+        return messages
+
+    return op.flat_map_batch(step_id, records, mapper)
+
+
+def readable(step_id: str, decoded: Stream[M | DeadLetter]) -> Stream[M]:
+    """Leave the dead letters out."""
+    return op.filter_map(step_id, decoded, lambda message: None if isinstance(message, DeadLetter) else message)
+
+
+def write_letters(step_id: str, decoded: Stream[M | DeadLetter]) -> KeyedStream[Outgoing]:
+    """Encode the dead letters, each under the position of the message that it holds, and leave out the rest.
+
+    The same bad message gives the same record_id, so it is written once.
+    """
+
+    def mapper(batch: list[M | DeadLetter]) -> list[tuple[str, Outgoing]]:
+        return [_outgoing(letter) for letter in batch if isinstance(letter, DeadLetter)]
+
+    return op.flat_map_batch(step_id, decoded, mapper)
+
+
+def _outgoing(letter: DeadLetter) -> tuple[str, Outgoing]:
+    key = f"{letter.topic}/{letter.partition}/{letter.offset}"
+    return key, Outgoing(key, key, encode(letter))

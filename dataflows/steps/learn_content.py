@@ -7,7 +7,7 @@ import bytewax.operators as op
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from dataflows.records import Outgoing
-from dataflows.steps.versions import first_version
+from dataflows.steps.shards import first_version
 from models.counts.content_rows import ContentRow, ContentState
 from models.items.rows import pack_content
 from models.items.texts import TextSpace
@@ -52,11 +52,8 @@ def learn_content(
 
 
 def _encoded(batch: list[tuple[str, Item | None]], texts: TextSpace) -> list[tuple[str, Int8s | None]]:
-    there = [place for place, (_, item) in enumerate(batch) if item is not None]
-    vectors: list[Int8s | None] = [None] * len(batch)
-    for place, vector in zip(there, texts.items([item for _, item in batch if item is not None]), strict=True):
-        vectors[place] = vector
-    return [(item_id, vector) for (item_id, _), vector in zip(batch, vectors, strict=True)]
+    vectors = iter(texts.items([item for _, item in batch if item is not None]))
+    return [(item_id, None if item is None else next(vectors)) for item_id, item in batch]
 
 
 def _outgoing(keyed: tuple[str, ContentRow | None]) -> tuple[str, Outgoing]:

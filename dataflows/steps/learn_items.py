@@ -9,8 +9,7 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from dataflows.records import Outgoing
 from dataflows.run.settings import LearnSettings
-from dataflows.steps.turns import next_turn
-from dataflows.steps.versions import first_version
+from dataflows.steps.shards import first_version, next_turn
 from models.counts.batches import ShardBatch
 from models.counts.item_statistics import ItemStatistics
 from models.counts.packing import neighbours_key, packed_neighbours, packed_trending, trending_key

@@ -10,21 +10,20 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from dataflows.records import Outgoing
 from dataflows.run.settings import LearnSettings
-from dataflows.steps.add_up import shard_key
-from dataflows.steps.turns import next_turn
+from dataflows.steps.shards import next_turn, shard_key
 from models.counts.newest_sessions import Sessions
 from models.counts.packing import packed_session
 from models.counts.transitions import Contribution
 
 
-class Lesson(NamedTuple):
+class ShardContributions(NamedTuple):
     """What a batch of events teaches one shard of the users."""
 
     shard: int
     contributions: list[Contribution]
 
 
-class LearnSessionsLogic(StatefulBatchLogic[Lesson, Outgoing, bytes]):
+class LearnSessionsLogic(StatefulBatchLogic[ShardContributions, Outgoing, bytes]):
     """One shard. What waits to be published is part of its state; at the end of its input it publishes all."""
 
     def __init__(self, packed: bytes | None, config: LearnSettings, clock: Callable[[], datetime]) -> None:
@@ -33,7 +32,7 @@ class LearnSessionsLogic(StatefulBatchLogic[Lesson, Outgoing, bytes]):
         self._sessions = Sessions.unpack(packed, config.sessions) if packed else Sessions(config.sessions)
         self._publish_at = clock() if self._sessions.changed else None
 
-    def on_batch(self, values: list[Lesson]) -> tuple[Iterable[Outgoing], bool]:
+    def on_batch(self, values: list[ShardContributions]) -> tuple[Iterable[Outgoing], bool]:
         """Learn; publish later."""
         config = self._config
         for shard, contributions in values:
@@ -77,13 +76,13 @@ def learn_sessions(
     clock : aware, as the engine's notifications are.
     """
 
-    def by_shard(keyed: list[tuple[str, Contribution]]) -> list[tuple[str, Lesson]]:
-        lessons: defaultdict[int, list[Contribution]] = defaultdict(list)
+    def by_shard(keyed: list[tuple[str, Contribution]]) -> list[tuple[str, ShardContributions]]:
+        shards: defaultdict[int, list[Contribution]] = defaultdict(list)
         for _, contribution in keyed:
-            number = contribution.user % config.sessions
-            lessons[number % config.shards].append(contribution)
-        return [(shard_key(shard), Lesson(shard, learned)) for shard, learned in lessons.items()]
+            row = contribution.user % config.sessions
+            shards[row % config.shards].append(contribution)
+        return [(shard_key(shard), ShardContributions(shard, learned)) for shard, learned in shards.items()]
 
-    lessons = op.flat_map_batch(f"{step_id}_by_shard", contributions, by_shard)
-    rows = op.stateful_batch(step_id, lessons, lambda packed: LearnSessionsLogic(packed, config, clock))
+    sharded = op.flat_map_batch(f"{step_id}_by_shard", contributions, by_shard)
+    rows = op.stateful_batch(step_id, sharded, lambda packed: LearnSessionsLogic(packed, config, clock))
     return op.map(f"{step_id}_rows", rows, lambda keyed: (keyed[1].key, keyed[1]))

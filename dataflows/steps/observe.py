@@ -152,10 +152,3 @@ def decode_assignments(step_id: str, records: Stream[Record], max_bytes: int) ->
 def _exposed(assignment: Assignment) -> Exposure:
     shares = None if assignment.shares is None else tuple(assignment.shares)
     return Exposure(assignment.assigned_at, assignment.experiment, assignment.digest, assignment.variant, shares)
-
-
-def exposures(step_id: str, decoded: Stream[Observed | DeadLetter]) -> KeyedStream[Observation | None]:
-    """Leave the dead letters out."""
-    return op.flat_map_batch(
-        step_id, decoded, lambda batch: [entry for entry in batch if not isinstance(entry, DeadLetter)]
-    )

@@ -10,6 +10,7 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from dataflows.codecs import dead_letter
 from dataflows.records import Record
+from dataflows.run.settings import Settings
 from dataflows.steps.decode import Received
 from models.config import ProfileConfig
 from models.events import EventConfig
@@ -36,10 +37,16 @@ class ProfileStep:
     strategy: Strategy
     config: ProfileConfig
     events: EventConfig
-    events_topic: str
     clock: Callable[[], datetime]
     """Aware; decides when an idle user is forgotten."""
     counts: Counter[str]
+
+
+def profile_step(
+    settings: Settings, experiments: Experiments, table: ItemTable, clock: Callable[[], datetime], counts: Counter[str]
+) -> ProfileStep:
+    """Gather from the settings what the step needs."""
+    return ProfileStep(table, experiments, settings.strategy, settings.profile, settings.events, clock, counts)
 
 
 class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
@@ -78,7 +85,7 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
         step.counts["no_consent" if outcome is None else outcome.value] += 1
         if outcome is EventOutcome.LATE:
             older = "older than the user's newest event by more than the allowed lateness"
-            yield dead_letter(step.events_topic, record, "late", older)
+            yield dead_letter("events", record, "late", older)
         elif outcome is EventOutcome.APPLIED:
             if user.is_due(event, record.offset):
                 yield from self._due(event)

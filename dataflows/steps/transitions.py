@@ -1,14 +1,27 @@
-"""The step that remembers each user's running session and says what an event teaches about items."""
+"""The steps that reduce events to acts, and say what each teaches about items in its user's running session."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 import bytewax.operators as op
+from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from models.config import ProfileConfig
-from models.counts.transitions import Contribution, ItemAct, UserTransitions
+from models.counts.transitions import Contribution, ItemAct, UserTransitions, act_of
+from models.events import EventConfig
+from models.messages import Event
+
+
+def read_acts(step_id: str, events: Stream[Event], config: EventConfig) -> KeyedStream[ItemAct]:
+    """Reduce events to what learning needs of them, by user; leave out those that teach nothing."""
+
+    def mapper(batch: list[Event]) -> list[tuple[str, ItemAct]]:
+        acts = [(event.user_id, act_of(event, config)) for event in batch]
+        return [(user_id, act) for user_id, act in acts if act is not None]
+
+    return op.flat_map_batch(step_id, events, mapper)
 
 
 class TransitionsLogic(StatefulBatchLogic[ItemAct, Contribution, bytes]):
@@ -24,9 +37,9 @@ class TransitionsLogic(StatefulBatchLogic[ItemAct, Contribution, bytes]):
         self._user = UserTransitions.unpack(packed, config) if packed else UserTransitions(config)
         self._clock = clock
         self._counts = counts
-        self._rest = timedelta(milliseconds=self._user.forget_after_ms)
+        self._idle_time = timedelta(milliseconds=self._user.forget_after_ms)
         self._active_at = clock()
-        self._notify_at = self._active_at + self._rest
+        self._notify_at = self._active_at + self._idle_time
 
     def on_batch(self, values: list[ItemAct]) -> tuple[Iterable[Contribution], bool]:
         """Emit a contribution for each act that teaches something; count the others by reason."""
@@ -41,12 +54,12 @@ class TransitionsLogic(StatefulBatchLogic[ItemAct, Contribution, bytes]):
         return learned, self.RETAIN
 
     def on_notify(self) -> tuple[Iterable[Contribution], bool]:
-        """Forget a user who has rested since; the notification may be older than the last act."""
-        self._notify_at = self._active_at + self._rest
+        """Forget a user who has been idle since; the notification may be older than the last act."""
+        self._notify_at = self._active_at + self._idle_time
         return (), self.DISCARD if self._notify_at <= self._clock() else self.RETAIN
 
     def notify_at(self) -> datetime:
-        """Return when to look again whether the user has gone."""
+        """Return when to check again whether the user is idle."""
         return self._notify_at
 
     def snapshot(self) -> bytes:

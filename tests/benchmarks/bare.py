@@ -8,9 +8,9 @@ from time import perf_counter
 import numpy as np
 
 from dataflows.codecs import encode, event_decoder
-from dataflows.recommend import profile_step
 from dataflows.records import Record
 from dataflows.run.settings import Settings
+from dataflows.steps.profile import profile_step
 from models.candidates.blend import blend
 from models.experiments.assign.assignment import NOTHING, Experiments
 from models.messages import DeadLetter, Event
@@ -22,7 +22,6 @@ from models.user.query import Query
 from models.user.state import PackedUser, UserState
 from tests.benchmarks.engine import batches
 from tests.benchmarks.world import World, clock
-from tests.tables import FixedTables
 
 
 @dataclass(slots=True)
@@ -46,7 +45,7 @@ class BareLoop:
     def __init__(self, world: World, settings: Settings, past: dict[str, PackedUser] | None = None) -> None:
         self._world = world
         self._decode = event_decoder(settings.events)
-        self._step = profile_step(settings, Experiments(), FixedTables(world.table), clock, Counter())
+        self._step = profile_step(settings, Experiments(), world.table, clock, Counter())
         self.past = past or self._live_through(world.past)
 
     def bytes_per_user(self) -> float:

@@ -15,7 +15,6 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import TestingSource, run_main
 
 from dataflows import learn, recommend
-from dataflows.codecs import catalog_decoder, encode, event_decoder, slate_decoder
 from dataflows.records import Outgoing, Record
 from dataflows.run.settings import EventSettings, Settings
 from models.experiments.assign.assignment import Experiments
@@ -140,9 +139,6 @@ def time_learn(world: World, settings: Settings) -> Stopwatch:
     flow = learn.build(
         learn.LearnInputs(feed, TestingSource([]), TestingSource([])),
         learn.LearnOutputs(Count(watch), Count()),
-        learn.LearnCodecs(
-            event_decoder(settings.events), catalog_decoder(settings.events), slate_decoder(settings.events), encode
-        ),
         settings,
         clock,
         Counter(),

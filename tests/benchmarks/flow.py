@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from dataflows.run.runtime import calm_collector
+from dataflows.run.runtime import tune_gc
 from models.names import FEATURES
 from models.rankers.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from models.rankers.mlp import MLP, MLPConfig
@@ -53,7 +53,7 @@ def measure(n_events: int, n_rounds: int) -> dict[str, Any]:
         bare = BareLoop(world, settings_for("blend"))
         loops = {name: BareLoop(world, settings_for(name), bare.past) for name in STRATEGIES}
         warm_up(world, recommender)
-        calm_collector()  # as `run_flow` does
+        tune_gc()  # as `run_flow` does
         laps: dict[str, list[Lap]] = {name: [] for name in STRATEGIES}
         flows: dict[str, list[Stopwatch]] = {name: [] for name in (*STRATEGIES, RECOVERY, "learn")}
         for number in range(1, n_rounds + 1):

@@ -5,17 +5,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 import orjson
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import TestingSink, TestingSource, run_main
 
-from dataflows.codecs import slate_decoder
-from dataflows.learn import LearnCodecs, LearnInputs, LearnOutputs, build
+from dataflows.learn import LearnInputs, LearnOutputs, build
 from dataflows.records import Outgoing, Record
-from dataflows.run.settings import EventSettings, LearnSettings, Settings
-from models.messages import DeadLetter, Event, Item
+from dataflows.run.settings import LearnSettings, Settings
 
 if TYPE_CHECKING:
     from models.rankers.checkpoint import Checkpoint
@@ -30,14 +27,14 @@ SETTINGS = Settings(learn=LearnSettings(shards=4))
 
 
 def an_event(number: int, user: str = "u-1", item: str = "a", **changes: Any) -> Record:
-    fields = {
+    fields: dict[str, Any] = {
         "event_id": f"e-{number}",
         "user_id": user,
         "item_id": item,
         "event_type": "view",
         "timestamp": NOW + number * SECOND,
-    }
-    return Record(0, number, NOW, user.encode(), orjson.dumps(fields | changes))
+    } | changes
+    return Record(0, number, fields["timestamp"], user.encode(), orjson.dumps(fields))
 
 
 def an_entry(number: int, item: str = "a", title: str | None = "A lamp") -> Record:
@@ -47,32 +44,6 @@ def an_entry(number: int, item: str = "a", title: str | None = "A lamp") -> Reco
 
 def garbage(number: int = 0) -> Record:
     return Record(0, number, NOW, b"k", b"{")
-
-
-def decode(topic: str, record: Record, kind: type[Any]) -> Any:
-    try:
-        return msgspec.json.decode(record.value or b"", type=kind)
-    except msgspec.MsgspecError as error:
-        return DeadLetter(topic, record.partition, record.offset, "malformed", str(error), NOW, None, "")
-
-
-def decode_catalog(records: list[Record]) -> list[tuple[str, Item | None] | DeadLetter]:
-    decoded: list[tuple[str, Item | None] | DeadLetter] = []
-    for record in records:
-        if record.value is None:
-            decoded.append(((record.key or b"").decode(), None))
-        else:
-            item = decode("catalog", record, Item)
-            decoded.append(item if isinstance(item, DeadLetter) else (item.item_id, item))
-    return decoded
-
-
-CODECS = LearnCodecs(
-    lambda records: [decode("events", record, Event) for record in records],
-    decode_catalog,
-    slate_decoder(EventSettings()),
-    orjson.dumps,
-)
 
 
 class Run:
@@ -104,7 +75,6 @@ class Run:
         return build(
             LearnInputs(*(TestingSource(topic, self.batch_size) for topic in (self.events, self.catalog, self.slates))),
             LearnOutputs(TestingSink(self.written), TestingSink(self.letters)),
-            CODECS,
             self.settings,
             lambda: self.now,
             self.counts,

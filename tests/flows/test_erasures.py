@@ -6,18 +6,16 @@ from typing import Any
 import orjson
 from bytewax.testing import TestingSource
 
-from dataflows.recommend import profile_step
 from dataflows.records import Record
 from dataflows.run.settings import Settings
 from dataflows.steps.decode import Received
-from dataflows.steps.profile import ProfileLogic
+from dataflows.steps.profile import ProfileLogic, profile_step
 from models.experiments.assign.assignment import Experiments
 from models.items import ItemTable
 from models.messages import Assignment, Erasure, Event
 from models.user.query import Query
 from tests.experiments import experiments_from
 from tests.flows.test_recommend import NOW, Run, an_event
-from tests.tables import FixedTables
 
 RECORD = Record(0, 0, NOW, b"u", b"")
 ERASED = Received(Erasure("x-1", "u", NOW), RECORD)
@@ -29,8 +27,7 @@ def an_erasure(number: int, **changes: Any) -> Record:
 
 
 def a_user(experiments: Experiments | None = None) -> ProfileLogic:
-    tables = FixedTables(ItemTable(NOW))
-    step = profile_step(Settings(), experiments or Experiments(), tables, lambda: datetime.now(UTC), Counter())
+    step = profile_step(Settings(), experiments or Experiments(), ItemTable(NOW), lambda: datetime.now(UTC), Counter())
     return ProfileLogic(None, step)
 
 
@@ -38,7 +35,7 @@ def seen(number: int) -> Received:
     return Received(Event(f"e-{number}", "u", "i-0", "view", NOW + number), RECORD)
 
 
-def test_an_erased_user_leaves_no_state_and_begins_anew(tmp_path: Path):
+def test_an_erased_user_leaves_no_state_and_starts_over(tmp_path: Path):
     stop: Any = TestingSource.EOF()
     events = [an_event(0), an_event(1), an_event(2, user_id="other"), stop, stop, an_event(3), an_event(4)]
     run = Run(events, store=tmp_path / "store", erasures=[stop, an_erasure(0)])
@@ -46,7 +43,7 @@ def test_an_erased_user_leaves_no_state_and_begins_anew(tmp_path: Path):
         run.run()
     written = [outgoing for _, outgoing in run._written["recommendations"]]
     assert [outgoing.value for outgoing in written if outgoing.value is None] == [None]
-    ended = next(place for place, outgoing in enumerate(written) if outgoing.value is None)
+    ended = next(index for index, outgoing in enumerate(written) if outgoing.value is None)
     assert written[ended].key == "u"
     counts = [
         orjson.loads(outgoing.value or b"{}")["n_events"] for outgoing in written[ended + 1 :] if outgoing.key == "u"
@@ -64,7 +61,7 @@ def test_an_erasure_ends_the_users_assignment_too():
     assert erased.counts["erased"] == 2
 
 
-def test_what_comes_before_an_erasure_is_emitted_before_it_and_what_comes_after_begins_anew():
+def test_what_comes_before_an_erasure_is_emitted_before_it_and_what_comes_after_starts_over():
     variants = [{"name": name, "weight": 1, "strategy": {}} for name in "ab"]
     user = a_user(experiments_from([{"name": "e", "variants": variants}]))
     emitted, discard = user.on_batch([seen(0), seen(1), ERASED, seen(2)])

@@ -61,7 +61,7 @@ def test_what_teaches_nothing_is_counted_by_reason():
         [garbage(), *(an_event(1) for _ in range(2)), *(an_event(n) for n in range(100, 104)), an_event(2)],
         settings=settings,
     ).run()
-    assert run.counts == {"malformed": 1, "repeated": 1, "bot": 3, "late": 1}
+    assert run.counts == {"truncated": 1, "repeated": 1, "bot": 3, "late": 1}
     assert run.letters == []
 
 
@@ -80,7 +80,7 @@ def test_a_bad_catalog_entry_becomes_a_dead_letter_and_the_good_ones_go_on():
     [(key, letter)] = run.letters
     assert key == letter.record_id == "catalog/0/1"
     assert letter.value is not None
-    assert orjson.loads(letter.value)["reason"] == "malformed"
+    assert orjson.loads(letter.value)["reason"] == "truncated"
 
 
 def test_content_is_published_when_it_changes_and_ended_when_the_item_is_removed():

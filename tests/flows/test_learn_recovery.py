@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from bytewax.testing import TestingSource
 
-from dataflows.steps import add_up as add_up_step
+from dataflows.steps import shards
 from models.counts.content_rows import ContentState
 from models.counts.item_statistics import ItemStatistics
 from models.counts.newest_sessions import Sessions
@@ -15,7 +15,7 @@ from tests.flows.learning import FAR_AHEAD, Run, an_event, many_entries, many_ev
 
 STEPS = {
     "transitions": (UserTransitions, "apply"),
-    "add_up": (add_up_step, "add_up_batch"),
+    "add_up": (shards, "add_up_batch"),
     "learn_items": (ItemStatistics, "learn"),
     "publish_items": (ItemStatistics, "take_changed"),
     "publish_trending": (TrendCounts, "take_changed"),

@@ -15,16 +15,11 @@ from bytewax.errors import BytewaxRuntimeError
 from dataflows.errors import EddyError, FencedError
 from dataflows.files.source import FileSource, read_whole
 from dataflows.run import runtime
+from dataflows.run.infrastructure import RecoverySettings, TopicSettings
 from dataflows.run.runtime import Health, run_flow
-from dataflows.run.settings import (
-    LearnSettings,
-    RankerSettings,
-    RecoverySettings,
-    Settings,
-    TopicSettings,
-)
+from dataflows.run.settings import LearnSettings, RankerSettings, Settings
 from dataflows.run.stopping import Owner, Stop
-from dataflows.run.wiring import laid_out
+from dataflows.run.wiring import open_flow
 from models.config import AttributionConfig
 from models.numeric.ids import hash64
 from models.serving.recommender import Recommender
@@ -80,14 +75,14 @@ def settings_for(folder: Path, store: Path) -> Settings:
 
 def run(flow: str, settings: Settings) -> Health:
     health = Health()
-    with laid_out(flow, settings, Stop(), health) as dataflow:
+    with open_flow(flow, settings, Stop(), health) as dataflow:
         run_flow(dataflow, settings, flow)
     return health
 
 
 @pytest.fixture(autouse=True)
 def same_collector(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "calm_collector", lambda: None)
+    monkeypatch.setattr(runtime, "tune_gc", lambda: None)
 
 
 @pytest.mark.slow
@@ -174,7 +169,7 @@ def test_a_crashed_flow_goes_on_from_its_snapshot_and_each_event_has_one_slate(
             raise RuntimeError("crash")
         return original(*arguments)
 
-    with laid_out("recommend", settings, Stop(), Health()) as dataflow:
+    with open_flow("recommend", settings, Stop(), Health()) as dataflow:
         monkeypatch.setattr(Recommender, "_slates", crash_once)
         with pytest.raises((RuntimeError, BytewaxRuntimeError)):
             run_flow(dataflow, settings, "recommend")
@@ -204,7 +199,7 @@ def test_a_copy_that_was_replaced_writes_no_snapshot(tmp_path: Path, monkeypatch
         Owner(store / "recommend" / "owner-0")
         return original(*arguments)
 
-    with laid_out("recommend", settings, stop, Health()) as dataflow:
+    with open_flow("recommend", settings, stop, Health()) as dataflow:
         monkeypatch.setattr(Recommender, "recommend", start_another)
         with pytest.raises(FencedError):
             run_flow(dataflow, settings, "recommend")
@@ -232,17 +227,17 @@ def test_what_users_did_with_slates_trains_the_ranker_that_the_next_run_serves(t
         learn=LearnSettings(shards=2),
         attribution=AttributionConfig(window_s=60, lateness_s=5),
         ranker=RankerSettings(name="linear", learning_rate=0.03, publish_every=2),
-        # Strangers' lanterns trend; what follows what, which the blend hardly heeds, says what a user looks at next.
+        # Others' lanterns trend; sequential rules, which have next to no weight in the blend, say what comes next.
         strategy=Strategy(sources={"trending": 1.0, "sequential_rules": 0.01}, ranker="linear", allow_seen=True),
     )
-    versions, foreseen = [], []
+    versions, predicted = [], []
     for _ in range(2):
         learned = run("learn", settings).counts
         run("recommend", settings)
         slates = written(folder, "recommendations")
         versions.append({slate["model_version"].partition("@")[0].partition("-")[0] for slate in slates})
-        foreseen.append(sum(is_next_on_top(slate) for slate in slates))
+        predicted.append(sum(is_next_on_top(slate) for slate in slates))
     assert learned["ranker_versions"] >= 1
     assert learned["attributed_slates"] > N_EVENTS * 0.9
     assert versions == [{"blend"}, {"linear"}]
-    assert foreseen[1] > foreseen[0] + N_EVENTS / 2
+    assert predicted[1] > predicted[0] + N_EVENTS / 2

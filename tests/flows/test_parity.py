@@ -15,11 +15,10 @@ from bytewax.dataflow import Dataflow
 from bytewax.testing import TestingSink, TestingSource, run_main
 
 from dataflows.codecs import event_decoder, request_decoder
-from dataflows.recommend import profile_step
 from dataflows.records import Record
 from dataflows.run.settings import EventSettings, Settings
 from dataflows.steps.decode import Received
-from dataflows.steps.profile import profile
+from dataflows.steps.profile import profile, profile_step
 from models.config import ProfileConfig
 from models.counts.item_side import ItemSide
 from models.experiments.assign.assignment import Experiments
@@ -35,7 +34,6 @@ from models.serving.ranked import Ranked
 from models.serving.recommender import Recommender
 from models.strategy import Strategy
 from models.user.query import Query
-from tests.tables import FixedTables
 
 NOW = 1_700_000_000_000
 SECOND = 1_000
@@ -142,7 +140,7 @@ class Flow:
         self.counts: Counter[str] = Counter()
         out: list[tuple[str, object]] = []
         flow = Dataflow("parity")
-        step = profile_step(SETTINGS, Experiments(), FixedTables(a_side().table), now, self.counts)
+        step = profile_step(SETTINGS, Experiments(), a_side().table, now, self.counts)
         due = profile("profile", op.input("received", flow, TestingSource(received, 50)), step)
         op.output("due", due, TestingSink(out))
         run_main(flow)

@@ -7,10 +7,9 @@ import pytest
 from bytewax.errors import BytewaxRuntimeError
 from bytewax.testing import TestingSource
 
-from dataflows.recommend import profile_step
 from dataflows.records import Record
 from dataflows.run.settings import Settings
-from dataflows.steps.profile import ProfileLogic
+from dataflows.steps.profile import ProfileLogic, profile_step
 from models.experiments.assign.assignment import NOTHING, Experiments
 from models.items import ItemTable
 from models.numeric.ids import hash64
@@ -19,7 +18,6 @@ from models.user.profile import Profile
 from tests import places
 from tests.experiments import experiments_from
 from tests.flows.test_recommend import NOW, Run, an_event
-from tests.tables import FixedTables
 
 USERS = [f"u-{n}" for n in range(8)]
 
@@ -92,6 +90,6 @@ def test_a_crash_in_a_step_neither_loses_nor_repeats_an_event(
 
 def test_a_users_packed_state_is_the_profile_the_assignment_the_requests_and_the_run():
     packed = ((places.GOLDEN / "profile_v1.bin").read_bytes(), ("digest", "treatment"), (hash64("r-1"), 7), 5)
-    step = profile_step(Settings(), Experiments(), FixedTables(ItemTable(NOW)), lambda: datetime.now(UTC), Counter())
+    step = profile_step(Settings(), Experiments(), ItemTable(NOW), lambda: datetime.now(UTC), Counter())
     assert ProfileLogic(packed, step).snapshot() == packed
     assert ProfileLogic(None, step).snapshot()[1:] == (NOTHING, (), -1)

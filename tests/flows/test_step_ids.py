@@ -1,6 +1,6 @@
 """The identities under which the engine keeps state: a step that is renamed loses what its snapshots hold."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 from bytewax.dataflow import Dataflow, Operator
@@ -45,13 +45,14 @@ def step_ids(steps: Iterable[Operator]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "flow"),
+    ("name", "build"),
     [
-        ("recommend", Recommend([])._flow),
-        ("learn", Learn().flow()),
-        ("learn, with a ranker", Learn(settings=settings_for()).flow()),
-        ("evaluate", Evaluate().flow()),
+        ("recommend", lambda: Recommend([])._flow),
+        ("learn", lambda: Learn().flow()),
+        ("learn, with a ranker", lambda: Learn(settings=settings_for()).flow()),
+        ("evaluate", lambda: Evaluate().flow()),
     ],
 )
-def test_the_steps_of_a_flow_keep_their_names(name: str, flow: Dataflow):
+def test_the_steps_of_a_flow_keep_their_names(name: str, build: Callable[[], Dataflow]):
+    flow = build()
     assert step_ids(flow.substeps) == [f"{flow.flow_id}.{step}" for step in STEP_IDS[name].split()]

@@ -9,10 +9,11 @@ import pytest
 from bytewax.testing import TestingSource
 
 from dataflows.run import runtime
+from dataflows.run.infrastructure import RecoverySettings, TopicSettings
 from dataflows.run.runtime import Health, run_flow
-from dataflows.run.settings import RecoverySettings, Settings, TopicSettings
+from dataflows.run.settings import Settings
 from dataflows.run.stopping import Stop
-from dataflows.run.wiring import laid_out
+from dataflows.run.wiring import open_flow
 from models.experiments.assign.assignment import Experiments
 from models.experiments.judge.results import look
 from models.experiments.judge.tally import Tally
@@ -105,15 +106,15 @@ def test_an_erased_user_who_comes_back_is_new(tmp_path: Path):
     )
     for _ in range(3):
         run.run()
-    told = [orjson.loads(outgoing.value) for _, outgoing in run._written["assignments"] if outgoing.value]
-    assert [entry["variant"] for entry in told] == ["a", "b"]
+    assigned = [orjson.loads(outgoing.value) for _, outgoing in run._written["assignments"] if outgoing.value]
+    assert [entry["variant"] for entry in assigned] == ["a", "b"]
 
 
 @pytest.mark.parametrize(("analysis", "expected"), [("{stop: true}", {"b"}), ("{}", {"a", "b"})])
 def test_a_flow_over_files_follows_the_results_that_lie_there_where_it_is_allowed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, analysis: str, expected: set[str]
 ):
-    monkeypatch.setattr(runtime, "calm_collector", lambda: None)
+    monkeypatch.setattr(runtime, "tune_gc", lambda: None)
     result = a_result(declared(stop=True), 0, STOPPED)
     folder = tmp_path / "topics"
     folder.mkdir()
@@ -130,7 +131,7 @@ def test_a_flow_over_files_follows_the_results_that_lie_there_where_it_is_allowe
         experiments_file=file,
     )
     health = Health()
-    with laid_out("recommend", settings, Stop(), health) as dataflow:
+    with open_flow("recommend", settings, Stop(), health) as dataflow:
         run_flow(dataflow, settings, "recommend")
     lines = (folder / "assignments" / "00000.jsonl").read_bytes().splitlines()
     assert {orjson.loads(line)["variant"] for line in lines} == expected

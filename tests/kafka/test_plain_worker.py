@@ -21,7 +21,7 @@ pytestmark = pytest.mark.kafka
 
 @contextmanager
 def plain_worker(flow: str, log: Path, *flags: str, **settings: str) -> Iterator["subprocess.Popen[bytes]"]:
-    command = [sys.executable, "-m", "bytewax.run", f"dataflows.run.plain:{flow}()", *flags]
+    command = [sys.executable, "-m", "bytewax.run", f"dataflows.run.worker:{flow}()", *flags]
     with log.open("ab") as output:
         process = subprocess.Popen(command, env=os.environ | settings, stdout=output, stderr=subprocess.STDOUT)
     try:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from dataflows.errors import EddyError
-from dataflows.run import text_spaces
+from dataflows.run import resources
 from dataflows.run.settings import Settings
 from models.config import ItemSideConfig, ProfileConfig
 from models.counts.item_side import ItemSide
@@ -29,28 +29,28 @@ TITLES = [
 
 
 @pytest.fixture(autouse=True)
-def loaded_anew() -> Iterator[None]:
-    text_spaces._minilm.cache_clear()
+def loaded_again() -> Iterator[None]:
+    resources._minilm.cache_clear()
     yield
-    text_spaces._minilm.cache_clear()
+    resources._minilm.cache_clear()
 
 
 def test_words_are_hashed_unless_asked_otherwise():
-    assert text_spaces.text_space(Settings().learn.text) is HASHED
+    assert resources.text_space(Settings().learn.text) is HASHED
 
 
 def test_without_the_extra_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "all_minilm_l6_v2", None)
-    monkeypatch.setattr(text_spaces, "find_spec", lambda _name: None)
+    monkeypatch.setattr(resources, "find_spec", lambda _name: None)
     with pytest.raises(EddyError, match=r"eddy-recs\[text\]"):
-        text_spaces.text_space("minilm")
+        resources.text_space("minilm")
 
 
 def test_a_title_near_in_meaning_is_recommended_with_no_clicks_and_no_word_in_common():
-    if text_spaces.find_spec("all_minilm_l6_v2") is None or text_spaces.find_spec("sentence_transformers") is None:
+    if resources.find_spec("all_minilm_l6_v2") is None or resources.find_spec("sentence_transformers") is None:
         pytest.skip("the extra `text` is not installed")
     items = [Item(f"i-{n}", title=title) for n, title in enumerate(TITLES)]
-    texts = text_spaces.text_space("minilm")
+    texts = resources.text_space("minilm")
     table = ItemSide(items, NOW, ItemSideConfig(), EventConfig(), ProfileConfig(), texts).table
     strategy = Strategy(exploration_slots=0, diversity=0)
     query = Query("u", "request", "r", NOW, strategy, query="sofa for the living room", n_items=3)

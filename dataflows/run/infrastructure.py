@@ -1,0 +1,126 @@
+"""The sections of the settings that say what a flow runs on: the cluster, topics, recovery, processes and probes."""
+
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+Option: TypeAlias = str | int | float | bool
+
+
+class Section(BaseModel):
+    """A group of settings: frozen, and an unknown name is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class KafkaSettings(Section):
+    """How to reach the cluster."""
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    """Brokers, `host:port` separated by commas."""
+    security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
+    sasl_mechanism: str | None = None
+    """`PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512`, `OAUTHBEARER`, ..."""
+    sasl_username: str | None = None
+    """Who asks, where the protocol is one of SASL's."""
+    sasl_password: SecretStr | None = None
+    """Shown nowhere."""
+    ssl_ca_location: Path | None = None
+    """Certificates of those who may sign the brokers'; none: the system's."""
+    ssl_certificate_location: Path | None = None
+    """Our own certificate, where the brokers ask for one."""
+    ssl_key_location: Path | None = None
+    """Its private key."""
+    ssl_key_password: SecretStr | None = None
+    """What opens the key; shown nowhere."""
+    start: Literal["earliest", "latest"] = "earliest"
+    """Where a flow without a snapshot begins to read."""
+    lost_offsets: Literal["fail", "earliest"] = "fail"
+    """What a flow does where the log no longer holds the offset at which it has to go on."""
+    options: dict[str, Option] = Field(default_factory=dict)
+    """Any other librdkafka option, for every client."""
+    consumer_options: dict[str, Option] = Field(default_factory=dict)
+    """librdkafka options for consumers only."""
+    producer_options: dict[str, Option] = Field(default_factory=dict)
+    """librdkafka options for producers only."""
+
+    def client(self) -> dict[str, Option]:
+        """Return the librdkafka configuration that all clients share. It holds secrets: never log it."""
+        config: dict[str, Option] = {
+            "bootstrap.servers": self.bootstrap_servers,
+            "security.protocol": self.security_protocol,
+            "log.connection.close": False,
+        }
+        optional = {
+            "sasl.mechanism": self.sasl_mechanism,
+            "sasl.username": self.sasl_username,
+            "sasl.password": self.sasl_password.get_secret_value() if self.sasl_password else None,
+            "ssl.ca.location": self.ssl_ca_location,
+            "ssl.certificate.location": self.ssl_certificate_location,
+            "ssl.key.location": self.ssl_key_location,
+            "ssl.key.password": self.ssl_key_password.get_secret_value() if self.ssl_key_password else None,
+        }
+        config.update({name: str(value) for name, value in optional.items() if value is not None})
+        return config | self.options
+
+
+class TopicSettings(Section):
+    """Where the topics are."""
+
+    prefix: str = ""
+    """Put before every topic's name: `shop-` makes `shop-events`."""
+    folder: Path | None = None
+    """Read and write file topics in this folder instead of Kafka."""
+    partitions: int = Field(default=4, ge=1, le=1024)
+    """Partitions of a topic that `eddy topics create` makes."""
+    replication: int = Field(default=1, ge=1, le=16)
+    """Copies of each partition that `eddy topics create` asks for: 3 in production."""
+
+
+class RecoverySettings(Section):
+    """Where state survives a crash."""
+
+    folder: Path | None = None
+    """The recovery store's folder, one sub-folder a flow; none: a crash starts from the log's beginning."""
+    epoch_interval_s: int = Field(default=5, ge=0)
+    """Seconds between snapshots of `recommend`: the flow rests while one is written, and a crash repeats so much."""
+    learn_epoch_interval_s: int = Field(default=10, ge=0)
+    """Seconds between snapshots of `learn`, which packs whole shards, and of `evaluate`: nobody waits for them."""
+    partitions: int = Field(default=8, ge=1, le=4096)
+    """Files of the store, fixed when it is made. Each is synced to the disk at a snapshot, so many make a long pause;
+    but a resume is quadratic in the users of one: take 64 from 300,000 users a process on."""
+
+
+class ClusterSettings(Section):
+    """The processes that share one flow."""
+
+    addresses: str = ""
+    """`host:port` of every process, separated by `;`; empty: one process."""
+    process_id: int = Field(default=0, ge=0)
+    """This process's number in `addresses`, from 0."""
+
+    @property
+    def members(self) -> list[str]:
+        """All processes' addresses, empty for one process."""
+        return [address.strip() for address in self.addresses.split(";") if address.strip()]
+
+    @model_validator(mode="after")
+    def _check_place(self) -> "ClusterSettings":
+        if self.members and self.process_id >= len(self.members):
+            raise ValueError(
+                f"process_id is {self.process_id}, but addresses has {len(self.members)} entries: "
+                "number the processes from 0"
+            )
+        return self
+
+
+class HttpSettings(Section):
+    """The health and metrics endpoint."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 where probes come from outside, as in a container."""
+    port: int = Field(default=8080, ge=0, le=65535)
+    """0 takes a free port."""
+    enabled: bool = True
+    """Whether there is an endpoint at all."""

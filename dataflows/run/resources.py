@@ -1,0 +1,90 @@
+"""What the settings name and a flow loads: trained rankers, the device that they compute on, text spaces."""
+
+import tempfile
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+from zipfile import ZipFile
+
+from dataflows.errors import EddyError
+from dataflows.run.settings import Settings
+from models.items.texts import HASHED, Sentences, TextSpace
+from models.rankers.checkpoint import SHIPPED, Checkpoint, CheckpointError, load_checkpoint
+from models.rankers.served import DeviceError, require_device
+
+
+def checked_device(settings: Settings) -> str:
+    """Return where networks compute.
+
+    Raises
+    ------
+    EddyError : there is no such device.
+    """
+    try:
+        require_device(settings.ranker.device)
+    except DeviceError as error:
+        raise EddyError(f"EDDY_RANKER__DEVICE: {error}") from error
+    return settings.ranker.device
+
+
+def loaded_checkpoint(settings: Settings) -> Checkpoint:
+    """Load the checkpoint that is named, else the one that comes with this release.
+
+    Raises
+    ------
+    EddyError : it cannot be read, or is none for this release.
+    """
+    try:
+        return load_checkpoint(settings.checkpoint or SHIPPED)
+    except (OSError, CheckpointError) as error:
+        raise EddyError(f"EDDY_CHECKPOINT: {error}") from error
+
+
+def starting_checkpoint(settings: Settings) -> Checkpoint | None:
+    """Load what the ranker that learns starts from: a checkpoint of its kind, where there is one.
+
+    Raises
+    ------
+    EddyError : the checkpoint that is named is of another kind.
+    """
+    name = settings.ranker.name
+    if name in {"none", "ftrl"}:
+        return None
+    checkpoint = loaded_checkpoint(settings)
+    if checkpoint.kind == name:
+        return checkpoint
+    if settings.checkpoint is not None:
+        raise EddyError(
+            f"EDDY_CHECKPOINT: {settings.checkpoint} holds the ranker {checkpoint.kind!r}, but EDDY_RANKER__NAME is "
+            f"{name!r}: name the same one, or leave the checkpoint away to start from nothing"
+        )
+    return None
+
+
+def text_space(name: Literal["hashed", "minilm"]) -> TextSpace:
+    """Return the text space of `EDDY_LEARN__TEXT`; a model is loaded once a process.
+
+    Raises
+    ------
+    EddyError : the extra `text` is not installed.
+    """
+    return HASHED if name == "hashed" else _minilm()
+
+
+@cache
+def _minilm() -> TextSpace:
+    """Load all-MiniLM-L6-v2 from its package, without a network."""
+    package = find_spec("all_minilm_l6_v2")  # not imported: it greets on the standard output
+    if package is None or package.origin is None or find_spec("sentence_transformers") is None:
+        raise EddyError(
+            "EDDY_LEARN__TEXT=minilm needs the extra `text`: pip install 'eddy-recs[text]', or say hashed, which "
+            "needs nothing"
+        )
+    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - it takes seconds, and only minilm needs it
+
+    with tempfile.TemporaryDirectory() as folder:
+        with ZipFile(Path(package.origin).with_name("model.zip")) as archive:
+            archive.extractall(folder)
+        model = SentenceTransformer(folder, device="cpu", local_files_only=True)
+    return Sentences(lambda texts: model.encode(texts, show_progress_bar=False))

@@ -1,0 +1,65 @@
+"""The steps that write what is due for users: slates, assignments, and tombstones after an erasure."""
+
+import bytewax.operators as op
+from bytewax.operators import KeyedStream
+
+from dataflows.codecs import encode
+from dataflows.following.tables import Tables
+from dataflows.records import Outgoing
+from dataflows.steps.profile import Output
+from models.messages import Assignment, Erasure
+from models.serving.recommender import Recommender
+from models.serving.rivals import merge_rivals, with_rivals
+from models.user.query import Query
+
+
+def score(step_id: str, due: KeyedStream[Output], recommender: Recommender, tables: Tables) -> KeyedStream[Outgoing]:
+    """Answer a batch of queries, of many users at once, with one slate each: (user_id, Outgoing).
+
+    Item tables and rankers change between two batches, never within one.
+    """
+
+    def mapper(batch: list[tuple[str, Output]]) -> list[tuple[str, Outgoing]]:
+        tables.refresh()
+        follow_rankers(recommender, tables)
+        recommender.table_version = tables.version
+        queries = [query for _, query in batch if isinstance(query, Query)]
+        slates = iter(merge_rivals(queries, recommender.recommend(with_rivals(queries))))
+        outgoing = []
+        # In the batch's own order: a user's slates from before an erasure lie before its tombstone.
+        for user_id, output in batch:
+            if isinstance(output, Query):
+                slate = next(slates)
+                outgoing.append((user_id, Outgoing(slate.user_id, slate.recommendation_id, encode(slate))))
+            elif isinstance(output, Erasure):
+                outgoing.append((user_id, _tombstone(output)))
+        return outgoing
+
+    return op.flat_map_batch(step_id, due, mapper)
+
+
+def follow_rankers(recommender: Recommender, tables: Tables) -> None:
+    """Put the versions that have come into service."""
+    for name, checkpoint in tables.take_rankers():
+        recommender.swap(name, checkpoint)
+
+
+def assign(step_id: str, due: KeyedStream[Output]) -> KeyedStream[Outgoing]:
+    """Write A/B assignments, once a user and declaration: (user_id, Outgoing)."""
+
+    def mapper(batch: list[tuple[str, Output]]) -> list[tuple[str, Outgoing]]:
+        outgoing = []
+        for user_id, output in batch:
+            if isinstance(output, Assignment):
+                record_id = f"{user_id}/{output.experiment}/{output.digest}"
+                outgoing.append((user_id, Outgoing(user_id, record_id, encode(output))))
+            elif isinstance(output, Erasure):
+                outgoing.append((user_id, _tombstone(output)))
+        return outgoing
+
+    return op.flat_map_batch(step_id, due, mapper)
+
+
+def _tombstone(erasure: Erasure) -> Outgoing:
+    """Return the message without a value that lets compaction remove the user's others."""
+    return Outgoing(erasure.user_id, f"erased/{erasure.user_id}/{erasure.erasure_id}", None)

@@ -1,0 +1,48 @@
+"""What the shards of the item tables share: keys, what a batch adds to each, when they publish, and versions."""
+
+import math
+from datetime import UTC, datetime
+
+import bytewax.operators as op
+from bytewax.operators import KeyedStream
+
+from models.counts.batches import ShardBatch
+from models.counts.batches import add_up as add_up_batch
+from models.counts.transitions import Contribution
+
+
+def shard_key(shard: int) -> str:
+    """Name a shard's state; zero-padded, since the engine orders keys as text."""
+    return f"{shard:04d}"
+
+
+def add_up(
+    step_id: str, contributions: KeyedStream[Contribution], n_shards: int, half_life_ms: int
+) -> KeyedStream[ShardBatch]:
+    """Add up what a batch teaches by shard: one message a shard travels, and not twenty an event."""
+
+    def mapper(keyed: list[tuple[str, Contribution]]) -> list[tuple[str, ShardBatch]]:
+        batches = add_up_batch([contribution for _, contribution in keyed], n_shards, half_life_ms)
+        return [(shard_key(batch.shard), batch) for batch in batches]
+
+    return op.flat_map_batch(step_id, contributions, mapper)
+
+
+def next_turn(now: datetime, shard: int, n_shards: int, every_s: float) -> datetime:
+    """Return a shard's next moment to publish, `every_s` seconds after the one before it.
+
+    Shards take turns, so that they do not all publish at the same moment.
+    """
+    phase = every_s * shard / n_shards
+    turn = math.floor((now.timestamp() - phase) / every_s) + 1
+    return datetime.fromtimestamp(turn * every_s + phase, UTC)
+
+
+def first_version(now: datetime) -> int:
+    """Return a version above those of any state that was made a moment earlier.
+
+    Rows count up from here by what was added to them. Should a recovery store be lost, the rows of the state
+    that takes its place still rise above those that consumers already have: by 2**20 a millisecond, more than
+    anybody adds to a row.
+    """
+    return int(now.timestamp() * 1_000) << 20

@@ -9,7 +9,7 @@ from zipfile import ZipFile
 
 from dataflows.errors import EddyError
 from dataflows.run.settings import Settings
-from models.items.texts import HASHED, Sentences, TextSpace
+from models.items.vectors import HASHED, Sentences, TextSpace
 from models.rankers.checkpoint import SHIPPED, Checkpoint, CheckpointError, load_checkpoint
 from models.rankers.served import DeviceError, require_device
 

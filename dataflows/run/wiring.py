@@ -19,7 +19,7 @@ from dataflows.run.runtime import Health
 from dataflows.run.settings import Settings
 from dataflows.run.stopping import Stop
 from dataflows.steps.outputs import follow_rankers
-from models.counts.warm_up import warm_up
+from models.counts import item_statistics, pairs, trending
 from models.experiments.assign.assignment import Experiments
 from models.items import ItemTable
 from models.items import warm_up as items
@@ -90,7 +90,9 @@ def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dat
 @contextmanager
 def _learn(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflow]:
     with Console(stderr=True).status("loading the kernels"):
-        warm_up()
+        pairs.warm_up()
+        item_statistics.warm_up()
+        trending.warm_up()
     torch.set_num_threads(1)
     inputs = learn.LearnInputs(edges.source("events"), edges.source("catalog"), edges.source("recommendations"))
     outputs = learn.LearnOutputs(edges.sink("model-updates"), edges.sink("dead-letters"))

@@ -9,11 +9,11 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from dataflows.records import Outgoing
 from dataflows.run.settings import LearnSettings
-from dataflows.steps.shards import first_version, next_turn
-from models.counts.batches import ShardBatch
+from dataflows.steps.shards import first_version, next_turn, outgoing, tombstone
 from models.counts.item_statistics import ItemStatistics
-from models.counts.packing import neighbours_key, packed_neighbours, packed_trending, trending_key
-from models.counts.trends import TrendCounts
+from models.counts.pairs import ShardBatch
+from models.counts.trending import TrendCounts
+from models.items.wire import neighbours_key, trending_key
 
 _HEADER = struct.Struct("<qq")
 
@@ -52,8 +52,8 @@ class LearnItemsLogic(StatefulBatchLogic[ShardBatch, Outgoing, bytes]):
         gone: list[Outgoing] = []
         for batch in values:
             self._shard = batch.shard
-            gone += (_tombstone(neighbours_key(item_id)) for item_id in self._items.learn(batch))
-            gone += (_tombstone(trending_key(name, self._shard)) for name in self._trending.learn(batch))
+            gone += (tombstone(neighbours_key(item_id)) for item_id in self._items.learn(batch))
+            gone += (tombstone(trending_key(name, self._shard)) for name in self._trending.learn(batch))
         if self._publish_at is None:
             self._publish_at = self._next_turn()
         return gone, self.RETAIN
@@ -82,17 +82,9 @@ class LearnItemsLogic(StatefulBatchLogic[ShardBatch, Outgoing, bytes]):
         return next_turn(self._clock(), self._shard, self._config.shards, self._config.publish_every_s)
 
     def _publish(self, limit: int) -> list[Outgoing]:
-        rows = [_outgoing(row.version, *packed_neighbours(row)) for row in self._items.take_changed(limit)]
-        rows += (_outgoing(row.version, *packed_trending(row, self._shard)) for row in self._trending.take_changed())
+        rows = [outgoing(row) for row in self._items.take_changed(limit)]
+        rows += (outgoing(row) for row in self._trending.take_changed(self._shard))
         return rows
-
-
-def _outgoing(version: int, key: str, value: bytes) -> Outgoing:
-    return Outgoing(key, f"{key}@{version}", value)
-
-
-def _tombstone(key: str) -> Outgoing:
-    return Outgoing(key, f"{key}@gone", None)
 
 
 def learn_items(

@@ -10,9 +10,8 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from dataflows.records import Outgoing
 from dataflows.run.settings import LearnSettings
-from dataflows.steps.shards import next_turn, shard_key
-from models.counts.newest_sessions import Sessions
-from models.counts.packing import packed_session
+from dataflows.steps.shards import next_turn, outgoing, shard_key
+from models.counts.sessions import NewestSessions
 from models.counts.transitions import Contribution
 
 
@@ -29,7 +28,7 @@ class LearnSessionsLogic(StatefulBatchLogic[ShardContributions, Outgoing, bytes]
     def __init__(self, packed: bytes | None, config: LearnSettings, clock: Callable[[], datetime]) -> None:
         self._config = config
         self._clock = clock
-        self._sessions = Sessions.unpack(packed, config.sessions) if packed else Sessions(config.sessions)
+        self._sessions = NewestSessions.unpack(packed, config.sessions) if packed else NewestSessions(config.sessions)
         self._publish_at = clock() if self._sessions.changed else None
 
     def on_batch(self, values: list[ShardContributions]) -> tuple[Iterable[Outgoing], bool]:
@@ -59,8 +58,7 @@ class LearnSessionsLogic(StatefulBatchLogic[ShardContributions, Outgoing, bytes]
         return self._sessions.pack()
 
     def _publish(self) -> list[Outgoing]:
-        keyed = ((row.version, *packed_session(row)) for row in self._sessions.take_changed())
-        return [Outgoing(key, f"{key}@{version}", value) for version, key, value in keyed]
+        return [outgoing(row) for row in self._sessions.take_changed()]
 
 
 def learn_sessions(
@@ -79,8 +77,8 @@ def learn_sessions(
     def by_shard(keyed: list[tuple[str, Contribution]]) -> list[tuple[str, ShardContributions]]:
         shards: defaultdict[int, list[Contribution]] = defaultdict(list)
         for _, contribution in keyed:
-            row = contribution.user % config.sessions
-            shards[row % config.shards].append(contribution)
+            number = contribution.user % config.sessions
+            shards[number % config.shards].append(contribution)
         return [(shard_key(shard), ShardContributions(shard, learned)) for shard, learned in shards.items()]
 
     sharded = op.flat_map_batch(f"{step_id}_by_shard", contributions, by_shard)

@@ -1,4 +1,4 @@
-"""What the shards of the item tables share: keys, what a batch adds to each, when they publish, and versions."""
+"""What the shards of the item tables share: keys, what a batch adds to each, when they publish, versions, messages."""
 
 import math
 from datetime import UTC, datetime
@@ -6,9 +6,11 @@ from datetime import UTC, datetime
 import bytewax.operators as op
 from bytewax.operators import KeyedStream
 
-from models.counts.batches import ShardBatch
-from models.counts.batches import add_up as add_up_batch
+from dataflows.records import Outgoing
+from models.counts.pairs import ShardBatch
+from models.counts.pairs import add_up as add_up_batch
 from models.counts.transitions import Contribution
+from models.items.wire import PackedRow
 
 
 def shard_key(shard: int) -> str:
@@ -46,3 +48,13 @@ def first_version(now: datetime) -> int:
     anybody adds to a row.
     """
     return int(now.timestamp() * 1_000) << 20
+
+
+def outgoing(row: PackedRow) -> Outgoing:
+    """Make a row's message."""
+    return Outgoing(row.key, f"{row.key}@{row.version}", row.pack())
+
+
+def tombstone(key: str) -> Outgoing:
+    """Make the message that takes a row away."""
+    return Outgoing(key, f"{key}@gone", None)

@@ -47,8 +47,8 @@ class Content:
             _collect(
                 strongest.tastes,
                 strongest.postings,
-                table.posting_new,
-                table.posting_popular,
+                table.postings.newest,
+                table.postings.popular,
                 batch.marks.starts,
                 batch.marks.rows,
                 table.hashes,
@@ -83,7 +83,7 @@ class _Strongest:
 def _strongest(batch: QueryBatch, table: ItemTable) -> _Strongest:
     """Pick the attributes that are looked up."""
     interests = batch.interests
-    postings = table.posting_of(interests.attributes)
+    postings = table.postings.numbers_of(interests.attributes)
     shape = (batch.n, N_STRONGEST)
     strongest = _Strongest(np.zeros(shape, np.uint32), np.full(shape, -1, np.int32), np.zeros(shape, np.float32))
     _pick_strongest(
@@ -91,7 +91,7 @@ def _strongest(batch: QueryBatch, table: ItemTable) -> _Strongest:
         interests.attributes,
         interests.weights,
         postings,
-        table.posting_n,
+        table.postings.n_items,
         table.n,
         strongest.attributes,
         strongest.postings,

@@ -49,7 +49,7 @@ class SessionKNN:
     def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, found: Candidates) -> None:
         """Propose the items that go best with the running session."""
         sessions, held = table.sessions, scratch(max(table.n, len(table.sessions.records)))
-        holders = sessions.holders
+        holders = sessions.holders.arrays
         _find(
             batch.history, batch.history_weights, batch.n_session, batch.users, batch.at, sessions.records,
             holders.cells, holders.starts, holders.sizes, sessions.n, batch.marks.starts, batch.marks.rows,
@@ -60,7 +60,7 @@ class SessionKNN:
         """Name the item of the session through which the neighbours said most for each."""
         causes = np.full(rows.shape, -1, np.int64)
         sessions, held = table.sessions, scratch(max(table.n, len(table.sessions.records)))
-        holders = sessions.holders
+        holders = sessions.holders.arrays
         _explain(
             batch.history, batch.history_weights, batch.n_session, batch.users, batch.at, sessions.records,
             holders.cells, holders.starts, holders.sizes, held.slots, rows, causes,

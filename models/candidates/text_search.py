@@ -5,14 +5,12 @@ import numpy as np
 from models.candidates.protocol import Candidates
 from models.candidates.selection import mark, select_top, unmark
 from models.items import ItemTable
-from models.items.attributes import word_attribute
+from models.items.catalog import word_attribute
+from models.items.vectors import UNIT
 from models.numeric.arrays import Bytes, Floats, Int8s, Int32s, Int64s
 from models.numeric.ids import hash32
 from models.numeric.kernels import kernel
 from models.query.batch import QueryBatch
-
-UNIT = 127
-"""The length of a content vector: unit vectors times 127, rounded."""
 
 
 def search(batch: QueryBatch, table: ItemTable, states: Bytes, found: Candidates) -> None:
@@ -26,7 +24,7 @@ def search(batch: QueryBatch, table: ItemTable, states: Bytes, found: Candidates
         return
 
     def is_in_titles(word: str) -> bool:
-        return bool(table.posting_of(np.array([hash32(word_attribute(word))], np.uint32))[0] >= 0)
+        return bool(table.postings.numbers_of(np.array([hash32(word_attribute(word))], np.uint32))[0] >= 0)
 
     texts = np.stack([table.texts.search(batch.queries[b].query or "", is_in_titles) for b in asked])
     found.rows[asked] = -1

@@ -4,34 +4,23 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from models.config import ItemSideConfig, ProfileConfig
-from models.counts.batches import add_up
-from models.counts.content_rows import ContentState
 from models.counts.item_statistics import ItemStatistics
-from models.counts.newest_sessions import Sessions
-from models.counts.packing import (
-    neighbours_key,
-    packed_content,
-    packed_neighbours,
-    packed_session,
-    packed_trending,
-    trending_key,
-)
+from models.counts.pairs import add_up
+from models.counts.sessions import NewestSessions
 from models.counts.transitions import Contribution, UserTransitions, act_of
-from models.counts.trends import TrendCounts
+from models.counts.trending import TrendCounts
 from models.events import EventConfig
 from models.items import ItemTable
-from models.items.texts import HASHED, TextSpace
+from models.items.vectors import HASHED, TextSpace
+from models.items.wire import ContentRow, PackedRow, neighbours_key, trending_key
 from models.messages import Event, Item
-
-MAX_HALF_LIVES = 30
-"""A table's stored weights stay within single precision for so many short half-lives from its landmark."""
 
 
 class ItemSide:
     """Learns events and keeps the table that scoring reads.
 
-    Every row takes its way of production: learned by shard, packed, applied. So nothing that is trained on this
-    table differs from what is served.
+    Every row goes the way that it goes in production: learned by shard, packed, applied. So nothing that is trained on
+    this table differs from what is served.
 
     Parameters
     ----------
@@ -50,39 +39,30 @@ class ItemSide:
         profile: ProfileConfig,
         texts: TextSpace = HASHED,
     ) -> None:
-        self._config, self._events, self._texts = config, events, texts
-        self._items = list(items)
+        self._config, self._events = config, events
         self._users: defaultdict[str, UserTransitions] = defaultdict(lambda: UserTransitions(profile))
         short_ms, long_ms = config.half_life_short_ms, config.half_life_long_ms
         self._shards = [
             (ItemStatistics(short_ms, long_ms), TrendCounts(short_ms, config.min_users)) for _ in range(config.shards)
         ]
-        self._sessions = Sessions(config.sessions)
-        self._topic: dict[str, bytes] = {}
-        for item, vector in zip(self._items, texts.items(self._items), strict=True):
-            content = ContentState(1).apply(vector)
-            if content is not None:
-                self._topic.update([packed_content(item.item_id, content)])
-        self.table = self._load(at)
+        self._sessions = NewestSessions(config.sessions)
+        self.table = ItemTable(at, half_life_short_ms=short_ms, half_life_long_ms=long_ms, texts=texts)
+        self.table.apply_items(list(items), [])
+        vectors = texts.items(items)
+        self._publish([], [ContentRow(item.item_id, 1, vector) for item, vector in zip(items, vectors, strict=True)])
 
     def learn(self, events: Sequence[Event]) -> None:
-        """Learn events, in their order, and publish what they changed; `table` may be another one afterwards."""
+        """Learn events, in their order, and publish what they changed."""
         contributions = list(self._contributions(events))
         if not contributions:
             return
-        config = self._config
-        newest_at = max(contribution.at for contribution in contributions)
-        if newest_at - self.table.landmark_at > MAX_HALF_LIVES * config.half_life_short_ms:
-            self.table = self._load(newest_at)
-        for batch in add_up(contributions, config.shards, config.half_life_long_ms):
+        for batch in add_up(contributions, self._config.shards, self._config.half_life_long_ms):
             statistics, trending = self._shards[batch.shard]
             gone = [neighbours_key(item_id) for item_id in statistics.learn(batch)]
             gone += [trending_key(segment, batch.shard) for segment in trending.learn(batch)]
-            changed = [packed_neighbours(row) for row in statistics.take_changed(statistics.n)]
-            changed += [packed_trending(row, batch.shard) for row in trending.take_changed()]
-            self._publish(gone, dict(changed))
+            self._publish(gone, [*statistics.take_changed(statistics.n), *trending.take_changed(batch.shard)])
         self._sessions.learn(contributions)
-        self._publish([], dict(map(packed_session, self._sessions.take_changed())))
+        self._publish([], self._sessions.take_changed())
 
     def _contributions(self, events: Sequence[Event]) -> Iterator[Contribution]:
         for event in events:
@@ -91,20 +71,7 @@ class ItemSide:
             if isinstance(learned, Contribution):
                 yield learned
 
-    def _publish(self, gone: list[str], changed: dict[str, bytes]) -> None:
-        for key in gone:
-            self._topic.pop(key, None)
-        self._topic.update(changed)
-        self.table.apply_rows([key.encode() for key in (*gone, *changed)], [*(None for _ in gone), *changed.values()])
-
-    def _load(self, at: int) -> ItemTable:
-        """Make a table from the catalog and all rows, as a process does that starts at `at`."""
-        table = ItemTable(
-            at,
-            half_life_short_ms=self._config.half_life_short_ms,
-            half_life_long_ms=self._config.half_life_long_ms,
-            texts=self._texts,
-        )
-        table.apply_items(self._items, [])
-        table.apply_rows([key.encode() for key in self._topic], list(self._topic.values()))
-        return table
+    def _publish(self, gone: list[str], changed: Sequence[PackedRow]) -> None:
+        keys = [*gone, *(row.key for row in changed)]
+        values = [*(None for _ in gone), *(row.pack() for row in changed)]
+        self.table.apply_rows([key.encode() for key in keys], values)

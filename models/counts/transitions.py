@@ -10,15 +10,15 @@ from models.config import ProfileConfig
 from models.events import EventConfig
 from models.messages import Event
 from models.numeric.ids import hash64
-from models.numeric.windows import PLATFORM_SILENCE_MS, SlidingWindow
+from models.numeric.windows import BOT_WINDOW_MS, PLATFORM_SILENCE_MS, SlidingWindow, is_bot, silence_ms
 from models.segments import segments_of
 
 STEPS = 10
 """How many items back a pair may reach."""
 MAX_SEEN = 1024
 """Event ids that one user keeps against repeats, should more fall within the lateness."""
-BOT_WINDOW_MS = 300_000
-BOT_SLIDE_MS = 30_000
+PANE_MS = 30_000
+"""Of the window of a user's acts: as packed states have it, and a half of what `is_bot` needs."""
 
 FORMAT = 1
 _HEADER = struct.Struct("<BHHHq")
@@ -91,7 +91,7 @@ class UserTransitions:
         self._recent: list[tuple[int, int, int]] = []
         self._seen: dict[int, int] = {}
         self._prune_at = 32
-        self._window = SlidingWindow(BOT_WINDOW_MS, BOT_SLIDE_MS, config.lateness_ms)
+        self._window = SlidingWindow(BOT_WINDOW_MS, PANE_MS, config.lateness_ms)
 
     @property
     def forget_after_ms(self) -> int:
@@ -108,32 +108,33 @@ class UserTransitions:
         self._remember(act.event, at)
         self._window.add(at)
         self.newest_at = max(self.newest_at, at)
-        if self._window.count(at) > self._config.max_events_per_5_min:
+        if is_bot(self._window, at, self._config.max_events_per_5_min):
             return "bot"
         previous = self._previous(at, act.session)
-        self._place(at, act.item, act.session)
+        self._insert(at, act.item, act.session)
         return Contribution(act.item, act.item_id, at, act.weight, act.user, act.segments, previous)
 
     def _previous(self, at: int, session: int) -> tuple[int, ...]:
         """Items of the session before `at`, newest first."""
         items = []
-        gap_ms = self._config.session_gap_ms
+        # What the platform names stays open for the lateness longer (`SessionWindows`); a gap decides exactly.
+        longest_ms = silence_ms(session, self._config.session_gap_ms) + (self._config.lateness_ms if session else 0)
         later_at = at
         for before_at, item, of_session in reversed(self._recent):
             if before_at > at or of_session != session:
                 continue
-            if not session and later_at - before_at > gap_ms:
+            if later_at - before_at > longest_ms:
                 break
             items.append(item)
             later_at = before_at
         return tuple(items)
 
-    def _place(self, at: int, item: int, session: int) -> None:
+    def _insert(self, at: int, item: int, session: int) -> None:
         recent = self._recent
-        place = len(recent)
-        while place and recent[place - 1][0] > at:
-            place -= 1
-        recent.insert(place, (at, item, session))
+        p = len(recent)
+        while p and recent[p - 1][0] > at:
+            p -= 1
+        recent.insert(p, (at, item, session))
         if len(recent) > STEPS:
             del recent[0]
 
@@ -170,8 +171,7 @@ class UserTransitions:
 
         Raises
         ------
-        ValueError
-            When the bytes are of a newer format.
+        ValueError : the bytes are of a newer format.
         """
         version, n_recent, n_seen, n_panes, newest_at = _HEADER.unpack_from(packed)
         if version != FORMAT:
@@ -187,6 +187,6 @@ class UserTransitions:
         ages = rest[n_seen : 2 * n_seen]
         user._seen = {event: newest_at - age for event, age in zip(rest[:n_seen], ages, strict=True)}
         user._window = SlidingWindow.unpack(
-            (newest_at, *rest[2 * n_seen :]), BOT_WINDOW_MS, BOT_SLIDE_MS, config.lateness_ms
+            (newest_at, *rest[2 * n_seen :]), BOT_WINDOW_MS, PANE_MS, config.lateness_ms
         )
         return user

@@ -1,15 +1,67 @@
-"""Entries of the catalog as arrays: what the table takes over of each."""
+"""Entries of the catalog: the attributes that a profile learns of an item, and what the table takes over, as arrays."""
 
+import math
+import re
 from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 
-from models.items.attributes import LARGEST_PRICE, attributes_of
 from models.items.columns import N_ATTRIBUTES
 from models.messages import Item
 from models.numeric.arrays import Bools, Floats, Hash32s, Int64s
 from models.numeric.ids import hash32, hash_all
+
+LARGEST_PRICE = float(np.finfo(np.float32).max)
+MIN_WORD_LENGTH = 4
+"""Of a word of the title that is an attribute."""
+MAX_TEXT_LENGTH = 64
+"""A longer text is a description, not an attribute."""
+
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_STOP = frozenset({
+    "a", "an", "and", "are", "as", "at", "be", "by", "for", "from", "has", "have", "in", "is", "it", "its",
+    "of", "on", "or", "that", "the", "their", "this", "to", "was", "were", "will", "with", "your",
+})  # fmt: skip
+
+
+def words_of(text: str) -> list[str]:
+    """List a text's words in lower case, without stop words."""
+    return [word for word in _WORD.findall(text.lower()) if word not in _STOP]
+
+
+def price_band(price: float | None) -> list[str]:
+    """Name the power of two below a price; nothing for an unknown one."""
+    return [f"price={math.floor(math.log2(min(price, LARGEST_PRICE)))}"] if price else []
+
+
+def short_texts(item: Item) -> dict[str, str]:
+    """Pick the item's own attributes that are short texts, such as its brand."""
+    own = (item.attributes or {}).items()
+    return {name: text for name, text in own if isinstance(text, str) and 0 < len(text) <= MAX_TEXT_LENGTH}
+
+
+def word_attribute(word: str) -> str:
+    """Name the attribute of the items whose title holds a word."""
+    return f"word={word}"
+
+
+def attributes_of(item: Item) -> list[str]:
+    """Name what a profile learns of an item.
+
+    Returns
+    -------
+    At most 8 names such as `category=Drama`, `tag=1990s`, `brand=Lamy` (an attribute of the item's own that is a
+    text), `price=7` (the power of two below it) and `word=lantern`, most telling first; longer words before shorter
+    ones, since they are rarer.
+    """
+    names = [f"category={name}" for name in item.categories]
+    names += [f"tag={name}" for name in item.tags]
+    names += [f"{name}={text}" for name, text in short_texts(item).items()]
+    names += price_band(item.price)
+    words = sorted({word for word in words_of(item.title) if len(word) >= MIN_WORD_LENGTH})
+    names += [word_attribute(word) for word in sorted(words, key=len, reverse=True)]
+    return list(dict.fromkeys(names))[:N_ATTRIBUTES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +70,9 @@ class Entries:
 
     items: list[Item]
     hashes: Int64s
-    """(M,)"""
+    """(M,) of the items' ids."""
     attributes: Hash32s
-    """(M, 8) 0 where there are fewer."""
+    """(M, 8) hashes, 0 where there are fewer."""
     category: Hash32s
     """(M,) 0 for none."""
     price: Floats
@@ -32,14 +84,15 @@ class Entries:
 
     @classmethod
     def of(cls, items: list[Item], names: dict[int, str]) -> "Entries":
-        """Lay entries out, the last of each item; `names` learns what their attributes are called."""
+        """Lay entries out, the last of each item; the names of their attributes are added to `names`, by hash."""
         entries = list({item.item_id: item for item in items}.values())
-        carried = [{hash32(name): name for name in attributes_of(item)} for item in entries]
-        for told in carried:
-            names.update(told)
-        sizes = np.array([len(told) for told in carried])
+        names_by_hash = [{hash32(name): name for name in attributes_of(item)} for item in entries]
+        for of_item in names_by_hash:
+            names.update(of_item)
+        sizes = np.array([len(of_item) for of_item in names_by_hash])
         attributes = np.zeros((len(entries), N_ATTRIBUTES), np.uint32)
-        attributes[np.arange(N_ATTRIBUTES) < sizes[:, None]] = np.fromiter(chain.from_iterable(carried), np.uint32)
+        carried = np.fromiter(chain.from_iterable(names_by_hash), np.uint32)
+        attributes[np.arange(N_ATTRIBUTES) < sizes[:, None]] = carried
         has_category = np.array([bool(item.categories) for item in entries], np.bool_)
         prices = np.array([np.nan if item.price is None else item.price for item in entries], np.float64)
         return cls(

@@ -1,18 +1,41 @@
 """The item table's arrays, one a column, which grow together."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from models.numeric.arrays import Bools, Doubles, Floats, Hash32s, Int8s, Int32s, Int64s
-from models.numeric.hashmap import index, insert, look_up, look_up_one
+from models.numeric.hashmap import insert, look_up, look_up_one, slots_for
 
 N_ATTRIBUTES = 8
 N_DIMENSIONS = 64
+SHORT, LONG = 0, 1
+"""Columns of `popularity`, by half-life."""
+NEIGHBOURS_VERSION, CONTENT_VERSION = 0, 1
+"""Columns of `versions`, by the table of the row."""
+
+
+K = -1
+"""Stands for the number of neighbours that are kept of an item."""
+
+
+class _Column(NamedTuple):
+    """How an array is made."""
+
+    dtype: Any
+    shape: tuple[int, ...]
+    """Of a row."""
+    fill: Any
+
+
+def _column(dtype: Any, *shape: int, fill: Any = 0) -> Any:
+    return _Column(dtype, shape, fill)
 
 
 class Columns:
-    """Struct of arrays over dense rows; (N, ...) with N the capacity, of which `n` rows are in use.
+    """Struct of arrays over dense rows; N is the capacity, of which `n` rows are in use.
+
+    Weights are in landmark units (`models.items.table`).
 
     Parameters
     ----------
@@ -20,74 +43,68 @@ class Columns:
     n_neighbours : K, neighbours kept of an item.
     """
 
-    hashes: Int64s
-    attributes: Hash32s
-    category: Hash32s
-    price: Floats
-    created_at: Int64s
-    first_seen_at: Int64s
-    available: Bools
-    named: Bools
-    in_catalog: Bools
-    vectors: Int8s
-    neighbours: Int32s
-    rule_weights: Floats
-    covisit_weights: Floats
-    rule_totals: Doubles
+    n: int
+    """Rows in use."""
+    hashes: Int64s = _column(np.int64)
+    """(N,) of the items' ids."""
+    attributes: Hash32s = _column(np.uint32, N_ATTRIBUTES)
+    """(N, 8) attribute hashes, 0 where there are fewer."""
+    category: Hash32s = _column(np.uint32)
+    """(N,) hash of the first category, 0 for none."""
+    price: Floats = _column(np.float32, fill=np.nan)
+    """(N,) prices, nan where unknown."""
+    created_at: Int64s = _column(np.int64)
+    """(N,) the catalog's time, else when the item was first seen; Unix ms."""
+    first_seen_at: Int64s = _column(np.int64)
+    """(N,) event time of the item's first event, Unix ms; 0 unknown."""
+    available: Bools = _column(np.bool_, fill=True)
+    """(N,) false where the catalog says so or removed the item."""
+    named: Bools = _column(np.bool_)
+    """(N,) false while an item is known by its hash alone."""
+    in_catalog: Bools = _column(np.bool_)
+    """(N,) whether the catalog holds the item."""
+    vectors: Int8s = _column(np.int8, N_DIMENSIONS)
+    """(N, 64) content vectors of length 127."""
+    neighbours: Int32s = _column(np.int32, K, fill=-1)
+    """(N, K) rows, -1 where there are fewer."""
+    rule_weights: Floats = _column(np.float32, K)
+    """(N, K) weights of the rule item -> neighbour, at the long half-life."""
+    covisit_weights: Floats = _column(np.float32, K)
+    """(N, K) weights of both seen in a session, at the long half-life."""
+    rule_totals: Doubles = _column(np.float64)
     """(N,) each item's rule weights added up."""
-    popularity: Floats
-    versions: Int64s
+    popularity: Floats = _column(np.float32, 2)
+    """(N, 2) decayed events at the short and the long half-life."""
+    versions: Int64s = _column(np.int64, 2)
     """(N, 2) of the neighbours row and of the content row."""
-    n_sessions: Int32s
-    run_start: Int64s
-    run_room: Int32s
-    """(N,) of the item's sessions (`models.items.runs`)."""
-    posted: Int32s
+    n_sessions: Int32s = _column(np.int32)
+    """(N,) and below: the item's sessions (`models.items.runs`)."""
+    run_start: Int64s = _column(np.int64)
+    run_room: Int32s = _column(np.int32)
+    posted: Int32s = _column(np.int32, N_ATTRIBUTES, fill=-1)
     """(N, 8) the posting lists that offer the item, by number; -1 where there are fewer."""
 
     def __init__(self, capacity: int, n_neighbours: int) -> None:
         self.n = 0
         self._capacity = max(1, capacity)
-        k = n_neighbours
-        self._layout: dict[str, tuple[type[Any], tuple[int, ...], Any]] = {
-            "hashes": (np.int64, (), 0),
-            "attributes": (np.uint32, (N_ATTRIBUTES,), 0),
-            "category": (np.uint32, (), 0),
-            "price": (np.float32, (), np.nan),
-            "created_at": (np.int64, (), 0),
-            "first_seen_at": (np.int64, (), 0),
-            "available": (np.bool_, (), True),
-            "named": (np.bool_, (), False),
-            "in_catalog": (np.bool_, (), False),
-            "vectors": (np.int8, (N_DIMENSIONS,), 0),
-            "neighbours": (np.int32, (k,), -1),
-            "rule_weights": (np.float32, (k,), 0),
-            "covisit_weights": (np.float32, (k,), 0),
-            "rule_totals": (np.float64, (), 0),
-            "popularity": (np.float32, (2,), 0),
-            "versions": (np.int64, (2,), 0),
-            "n_sessions": (np.int32, (), 0),
-            "run_start": (np.int64, (), 0),
-            "run_room": (np.int32, (), 0),
-            "posted": (np.int32, (N_ATTRIBUTES,), -1),
-        }
-        for name, (dtype, shape, fill) in self._layout.items():
-            setattr(self, name, np.full((self._capacity, *shape), fill, dtype))
-        self._index()
+        self._n_neighbours = n_neighbours
+        for name, column in _layout().items():
+            setattr(self, name, self._empty(column))
+        self._slots = slots_for(self.hashes[:0], self._capacity)
 
-    def _index(self) -> None:
-        self.places = np.empty(1 << (2 * self._capacity - 1).bit_length(), np.int32)
-        index(self.places, self.hashes[: self.n])
+    def _empty(self, column: _Column) -> Any:
+        shape = (self._n_neighbours if size == K else size for size in column.shape)
+        return np.full((self._capacity, *shape), column.fill, column.dtype)
 
     def rows_of(self, hashes: Int64s) -> Int32s:
         """Look up (M,) item hashes: (M,) rows, -1 where an item is unknown."""
         rows = np.empty(len(hashes), np.int32)
-        look_up(self.places, self.hashes, hashes, rows)
+        look_up(self._slots, self.hashes, hashes, rows)
         return rows
 
     def row_of(self, item: int) -> int:
         """Look up one item's hash: its row, -1 where it is unknown."""
-        return look_up_one(self.places, self.hashes, item)
+        return look_up_one(self._slots, self.hashes, item)
 
     def ensure(self, hashes: Int64s) -> Int32s:
         """Look up (M,) item hashes, giving a row to each that has none; returns (M,) rows."""
@@ -99,7 +116,7 @@ class Columns:
         if self.n + len(new) > self._capacity:
             self._grow(self.n + len(new))
         self.hashes[self.n : self.n + len(new)] = new
-        insert(self.places, self.hashes, self.n, self.n + len(new))
+        insert(self._slots, self.hashes, self.n, self.n + len(new))
         self.n += len(new)
         rows[missing] = self.rows_of(hashes[missing])
         return rows
@@ -107,9 +124,20 @@ class Columns:
     def _grow(self, needed: int) -> None:
         while self._capacity < needed:
             self._capacity *= 2
-        for name, (dtype, shape, fill) in self._layout.items():
-            grown = np.full((self._capacity, *shape), fill, dtype)
-            old = getattr(self, name)
+        for name, column in _layout().items():
+            old, grown = getattr(self, name), self._empty(column)
             grown[: len(old)] = old
             setattr(self, name, grown)
-        self._index()
+        self._slots = slots_for(self.hashes[: self.n], self._capacity)
+
+    def rescale(self, short: float, long: float) -> None:
+        """Multiply all weights: those of the short half-life by `short`, the others by `long`."""
+        n = self.n
+        self.popularity[:n] *= np.array([short, long], np.float32)
+        self.rule_weights[:n] *= np.float32(long)
+        self.rule_totals[:n] *= long
+        self.covisit_weights[:n] *= np.float32(long)
+
+
+def _layout() -> dict[str, _Column]:
+    return {name: column for name, column in vars(Columns).items() if isinstance(column, _Column)}

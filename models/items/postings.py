@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.items.columns import Columns
+from models.items.columns import LONG, Columns
 from models.numeric.arrays import Bools, Floats, Hash32s, Int32s, Int64s
 from models.numeric.hashmap import KEY_SHIFT, Numbers
 from models.numeric.kernels import inline, kernel
@@ -25,12 +25,13 @@ class Postings:
         self._columns = columns
         self._numbers = Numbers()
         self.newest = np.full((16, N_POSTED), -1, np.int32)
-        """(P, 32) item rows, best first, -1 where there are fewer."""
+        """(P, 32) newest available items of an attribute: rows, -1 where there are fewer."""
         self.popular = np.full((16, N_POSTED), -1, np.int32)
+        """(P, 32) most popular available items of an attribute: rows, -1 where there are fewer."""
         self.n_items = np.zeros(16, np.int32)
-        """(P,) items that are offered to the attribute's lists."""
-        self._short = np.zeros(16, np.bool_)
-        """(P,) lists that miss an item which they have no room for: they lost one, or one of theirs has fallen."""
+        """(P,) available items that carry an attribute."""
+        self._incomplete = np.zeros(16, np.bool_)
+        """(P,) lists that lack an item which they may have room for: they lost one, or one of theirs has fallen."""
 
     def numbers_of(self, attributes: Hash32s) -> Int32s:
         """Look up (M,) attributes: (M,) posting numbers, -1 where no item ever carried one."""
@@ -46,12 +47,12 @@ class Postings:
             self.newest = np.concatenate([self.newest, empty])
             self.popular = np.concatenate([self.popular, empty])
             self.n_items = np.concatenate([self.n_items, np.zeros_like(self.n_items)])
-            self._short = np.concatenate([self._short, np.zeros_like(self._short)])
+            self._incomplete = np.concatenate([self._incomplete, np.zeros_like(self._incomplete)])
         return numbers
 
     def withdraw(self, rows: Int32s) -> None:
         """Take (M,) items out of their lists: they are offered to none."""
-        _withdraw(rows, self._columns.posted, self.newest, self.popular, self.n_items, self._short)
+        _withdraw(rows, self._columns.posted, self.newest, self.popular, self.n_items, self._incomplete)
 
     def post(self, rows: Int32s, numbers: Int32s) -> None:
         """Offer (M,) items that are offered to no list to those of (M, 8) numbers, -1 for none."""
@@ -67,23 +68,23 @@ class Postings:
         )
 
     def lower(self, rows: Int32s) -> None:
-        """Say, before they are offered, that the popularity of (M,) items has fallen: others may earn their places."""
-        _lower(rows, self._columns.posted, self.popular, self.n_items, self._short)
+        """Say, before they are offered, that the popularity of (M,) items has fallen: others may take their places."""
+        _lower(rows, self._columns.posted, self.popular, self.n_items, self._incomplete)
 
     def reorder(self) -> None:
         """Remember that all popularities have changed alike, by which some may have become equal."""
-        self._short[:] = True
+        self._incomplete[:] = True
 
     def refill(self) -> None:
-        """Make lists that lost an item whole again, by one pass over all items."""
-        if self._short.any():
+        """Complete the lists that lost an item, by one pass over all items."""
+        if self._incomplete.any():
+            self.newest[self._incomplete] = self.popular[self._incomplete] = -1
             columns = self._columns
-            self.newest[self._short] = self.popular[self._short] = -1
             _refill(
-                columns.n, self._short, columns.posted, self.newest, self.popular,
+                columns.n, self._incomplete, columns.posted, self.newest, self.popular,
                 columns.created_at, columns.popularity, columns.hashes,
             )  # fmt: skip
-            self._short[:] = False
+            self._incomplete[:] = False
 
 
 def _keys(attributes: Hash32s) -> Int64s:
@@ -93,7 +94,7 @@ def _keys(attributes: Hash32s) -> Int64s:
 
 @inline
 def _insert(posted: Int32s, row: int, ranks: Int64s | Floats, hashes: Int64s) -> None:
-    """Put `row`, which is not in the list, at its place; what has no room falls out."""
+    """Put `row`, which is not in the (32,) list, where it belongs; what has no room falls out."""
     p = len(posted)
     while p > 0:
         other = posted[p - 1]
@@ -108,7 +109,7 @@ def _insert(posted: Int32s, row: int, ranks: Int64s | Floats, hashes: Int64s) ->
 
 @inline
 def _take_out(posted: Int32s, row: int) -> bool:
-    """Take `row` out of a list and close the gap; says whether it was there."""
+    """Take `row` out of a (32,) list and close the gap; says whether it was there."""
     found = False
     for p in range(len(posted)):
         if found:
@@ -122,15 +123,15 @@ def _take_out(posted: Int32s, row: int) -> bool:
 
 @kernel
 def _offer_all(
-    rows: Int32s,
-    posted: Int32s,
-    newest: Int32s,
-    popular: Int32s,
-    created_at: Int64s,
-    popularity: Floats,
-    hashes: Int64s,
+    rows: Int32s,  # (M,) all different
+    posted: Int32s,  # (N, 8)
+    newest: Int32s,  # (P, 32) written
+    popular: Int32s,  # (P, 32) written
+    created_at: Int64s,  # (N,)
+    popularity: Floats,  # (N, 2)
+    hashes: Int64s,  # (N,)
 ) -> None:
-    """Take out the rows whose rank has risen, so that what is left is in order; then put all at their places."""
+    """Take out the rows whose rank has risen, so that what is left is in order; then put all where they belong."""
     for row in rows:
         for number in posted[row]:
             if number >= 0:
@@ -140,11 +141,19 @@ def _offer_all(
         for number in posted[row]:
             if number >= 0:
                 _insert(newest[number], row, created_at, hashes)
-                _insert(popular[number], row, popularity[:, 1], hashes)
+                _insert(popular[number], row, popularity[:, LONG], hashes)
 
 
 @kernel
-def _withdraw(rows: Int32s, posted: Int32s, newest: Int32s, popular: Int32s, n_items: Int32s, short: Bools) -> None:
+def _withdraw(
+    rows: Int32s,  # (M,)
+    posted: Int32s,  # (N, 8) written
+    newest: Int32s,  # (P, 32) written
+    popular: Int32s,  # (P, 32) written
+    n_items: Int32s,  # (P,) written
+    incomplete: Bools,  # (P,) written
+) -> None:
+    """Take rows out of all lists that offer them, and mark the lists that lack an item now."""
     for row in rows:
         for a in range(posted.shape[1]):
             number = posted[row, a]
@@ -156,32 +165,40 @@ def _withdraw(rows: Int32s, posted: Int32s, newest: Int32s, popular: Int32s, n_i
             was_popular = _take_out(popular[number], row)
             # With fewer than that, all others stand in both lists.
             if (was_new or was_popular) and n_items[number] >= newest.shape[1]:
-                short[number] = True
+                incomplete[number] = True
 
 
 @kernel
-def _lower(rows: Int32s, posted: Int32s, popular: Int32s, n_items: Int32s, short: Bools) -> None:
+def _lower(
+    rows: Int32s,  # (M,)
+    posted: Int32s,  # (N, 8)
+    popular: Int32s,  # (P, 32)
+    n_items: Int32s,  # (P,)
+    incomplete: Bools,  # (P,) written
+) -> None:
+    """Mark the lists of popular items in which a row stands, where others wait for room."""
     for row in rows:
         for number in posted[row]:
             if number >= 0 and n_items[number] > popular.shape[1]:
                 for other in popular[number]:
                     if other == row:
-                        short[number] = True
+                        incomplete[number] = True
 
 
 @kernel
 def _refill(
     n: int,
-    short: Bools,
-    posted: Int32s,
-    newest: Int32s,
-    popular: Int32s,
-    created_at: Int64s,
-    popularity: Floats,
-    hashes: Int64s,
+    incomplete: Bools,  # (P,)
+    posted: Int32s,  # (N, 8)
+    newest: Int32s,  # (P, 32) written
+    popular: Int32s,  # (P, 32) written
+    created_at: Int64s,  # (N,)
+    popularity: Floats,  # (N, 2)
+    hashes: Int64s,  # (N,)
 ) -> None:
+    """Offer the first n rows to the incomplete lists, which were emptied."""
     for row in range(n):
         for number in posted[row]:
-            if number >= 0 and short[number]:
+            if number >= 0 and incomplete[number]:
                 _insert(newest[number], row, created_at, hashes)
-                _insert(popular[number], row, popularity[:, 1], hashes)
+                _insert(popular[number], row, popularity[:, LONG], hashes)

@@ -1,8 +1,10 @@
 """Ordered runs of numbers, one an item, in one array: what a kernel reads from start to end without jumping.
 
-A run lies in a block with room to grow; where it outgrows it, it moves to the array's end, and what it leaves behind is
-lost until the array is laid out anew.
+A run lies in a block with room to grow. Where it outgrows it, it moves to the array's end, and what it leaves behind is
+lost until the array is laid out again.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +13,21 @@ from models.numeric.arrays import Int32s, Int64s
 from models.numeric.kernels import inline, kernel
 
 LEAST_ROOM = 4
+
+
+class RunArrays(NamedTuple):
+    """What kernels take of all runs."""
+
+    cells: Int32s
+    """(C,)"""
+    used: Int64s
+    """(1,) cells from the first on that belong to blocks, or did."""
+    starts: Int64s
+    """(N,) where each item's run begins."""
+    sizes: Int32s
+    """(N,) how long it is."""
+    rooms: Int32s
+    """(N,) how long it may become where it lies."""
 
 
 class Runs:
@@ -24,41 +41,32 @@ class Runs:
 
     def __init__(self, columns: Columns, capacity: int) -> None:
         self._columns = columns
-        self.cells: Int32s = np.zeros(capacity, np.int32)
-        self.used: Int64s = np.zeros(1, np.int64)
-        """(1,) cells from the first on that belong to blocks, or did."""
+        self._cells: Int32s = np.zeros(capacity, np.int32)
+        self._used: Int64s = np.zeros(1, np.int64)
 
     @property
-    def starts(self) -> Int64s:
-        """(N,) where each item's run begins."""
-        return self._columns.run_start
-
-    @property
-    def sizes(self) -> Int32s:
-        """(N,) how long it is."""
-        return self._columns.n_sessions
-
-    @property
-    def rooms(self) -> Int32s:
-        """(N,) how long it may become where it lies."""
-        return self._columns.run_room
+    def arrays(self) -> RunArrays:
+        """All arrays, until items or cells are added."""
+        columns = self._columns
+        return RunArrays(self._cells, self._used, columns.run_start, columns.n_sessions, columns.run_room)
 
     def lay_out(self, more: int) -> None:
-        """Lay out all runs anew, each with room for one more, without what was lost, and with `more` free cells."""
-        sizes = self.sizes
-        rooms = np.where(sizes > 0, np.maximum(sizes + sizes // 2, LEAST_ROOM), 0)
-        ends = np.cumsum(rooms, dtype=np.int64)
-        cells = np.zeros(2 * int(ends[-1]) + more, np.int32)
-        _copy_runs(self.cells, self.starts, sizes, ends - rooms, cells)
-        self.starts[:], self.rooms[:] = ends - rooms, rooms
-        self.cells, self.used[0] = cells, ends[-1]
+        """Lay out all runs again, each with room for one more, without what was lost, and with `more` free cells."""
+        cells, used, starts, sizes, rooms = self.arrays
+        new_rooms = np.where(sizes > 0, np.maximum(sizes + sizes // 2, LEAST_ROOM), 0)
+        ends = np.cumsum(new_rooms, dtype=np.int64)
+        new_cells = np.zeros(2 * int(ends[-1]) + more, np.int32)
+        _copy_runs(cells, starts, sizes, ends - new_rooms, new_cells)
+        starts[:], rooms[:] = ends - new_rooms, new_rooms
+        self._cells, used[0] = new_cells, ends[-1]
 
 
 @kernel
-def _copy_runs(cells: Int32s, starts: Int64s, sizes: Int32s, to_starts: Int64s, to_cells: Int32s) -> None:
+def _copy_runs(cells: Int32s, starts: Int64s, sizes: Int32s, new_starts: Int64s, new_cells: Int32s) -> None:
+    """Copy all runs to `new_cells`, each to its new start: all but the cells are (N,)."""
     for item in range(len(sizes)):
         for p in range(sizes[item]):
-            to_cells[to_starts[item] + p] = cells[starts[item] + p]
+            new_cells[new_starts[item] + p] = cells[starts[item] + p]
 
 
 @inline
@@ -68,27 +76,25 @@ def room_for_one_more(size: int, room: int) -> int:
 
 
 @inline
-def put_in(
-    item: int, place: int, value: int, cells: Int32s, used: Int64s, starts: Int64s, sizes: Int32s, rooms: Int32s
-) -> None:
-    """Insert a value before the `place`-th of an item's run; `room_for_one_more` cells have to be free."""
-    size, start = sizes[item], starts[item]
-    needed = room_for_one_more(size, rooms[item])
+def put_in(item: int, position: int, value: int, runs: RunArrays) -> None:
+    """Insert a value before a position of an item's run; `room_for_one_more` cells have to be free."""
+    size, start = runs.sizes[item], runs.starts[item]
+    needed = room_for_one_more(size, runs.rooms[item])
     if needed:
         for p in range(size):
-            cells[used[0] + p] = cells[start + p]
-        starts[item] = start = used[0]
-        rooms[item] = needed
-        used[0] += needed
-    for p in range(size, place, -1):
-        cells[start + p] = cells[start + p - 1]
-    cells[start + place] = value
-    sizes[item] = size + 1
+            runs.cells[runs.used[0] + p] = runs.cells[start + p]
+        runs.starts[item] = start = runs.used[0]
+        runs.rooms[item] = needed
+        runs.used[0] += needed
+    for p in range(size, position, -1):
+        runs.cells[start + p] = runs.cells[start + p - 1]
+    runs.cells[start + position] = value
+    runs.sizes[item] = size + 1
 
 
 @inline
-def take_out(item: int, place: int, cells: Int32s, starts: Int64s, sizes: Int32s) -> None:
-    """Remove the `place`-th value of an item's run."""
-    sizes[item] -= 1
-    for p in range(starts[item] + place, starts[item] + sizes[item]):
-        cells[p] = cells[p + 1]
+def take_out(item: int, position: int, runs: RunArrays) -> None:
+    """Remove the value at a position of an item's run."""
+    runs.sizes[item] -= 1
+    for p in range(runs.starts[item] + position, runs.starts[item] + runs.sizes[item]):
+        runs.cells[p] = runs.cells[p + 1]

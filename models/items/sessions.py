@@ -4,22 +4,19 @@ Memory is bounded by the number of sessions and by their length: each item of a 
 run, the newest session last, and a session that takes another's number takes its nodes too.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.items.columns import Columns
-from models.items.runs import LEAST_ROOM, Runs, put_in, room_for_one_more, take_out
+from models.items.runs import LEAST_ROOM, RunArrays, Runs, put_in, room_for_one_more, take_out
+from models.items.wire import HEADER_WORDS, REFERENCE_AT, TOMBSTONE, USER, VERSION, CheckedRow, tombstone
 from models.numeric.arrays import Int32s, Int64s
 from models.numeric.kernels import inline, kernel
 
 LENGTH = 11
 """Items kept of a session, the newest: as far as a pair of `learn` reaches, and one more."""
-MAX_SESSIONS = 1 << 22
-"""No session has this number or a higher one."""
-EMPTY = -1
-"""Version of a session that is taken away."""
 
 SESSION = np.dtype(
     [
@@ -33,6 +30,50 @@ SESSION = np.dtype(
 
 Sessions = NDArray[np.void]
 """(S,) records of `SESSION`."""
+
+
+class NewSessions(NamedTuple):
+    """M sessions that take the place of those with their numbers."""
+
+    numbers: Int64s
+    """(M,)"""
+    versions: Int64s
+    """(M,) `TOMBSTONE` takes the session away."""
+    owners: Int64s
+    """(M,) hashes of the users."""
+    last_at: Int64s
+    """(M,) of the newest event, Unix ms."""
+    starts: Int64s
+    """(M + 1,) where each session's items begin among those of all, oldest first."""
+
+
+class SessionRows(NamedTuple):
+    """Rows of sessions laid end to end."""
+
+    sessions: NewSessions
+    items: Int64s
+    """Hashes, session by session, oldest first."""
+
+    @classmethod
+    def read(cls, rows: list[CheckedRow]) -> "SessionRows":
+        """Unpack rows.
+
+        Raises
+        ------
+        ValueError : an item has no hash; the text names the key.
+        """
+        words = [np.frombuffer(value or tombstone(key), np.int64) for key, value in rows]
+        for (key, _), row in zip(rows, words, strict=True):
+            if (row[HEADER_WORDS:] <= 0).any():
+                raise key.error("an item without a hash")
+        headers = np.array([row[:HEADER_WORDS] for row in words], np.int64).reshape(-1, HEADER_WORDS)
+        starts = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum([len(row) - HEADER_WORDS for row in words], out=starts[1:])
+        numbers = np.array([key.number for key, _ in rows], np.int64)
+        return cls(
+            NewSessions(numbers, headers[:, VERSION], headers[:, USER], headers[:, REFERENCE_AT], starts),
+            np.concatenate([np.empty(0, np.int64), *(row[HEADER_WORDS:] for row in words)]),
+        )
 
 
 class SessionIndex:
@@ -57,32 +98,29 @@ class SessionIndex:
         self.n = 0
         """Sessions that are there."""
 
-    def put(self, numbers: Int64s, versions: Int64s, owners: Int64s, at: Int64s, starts: Int64s, rows: Int32s) -> int:
-        """Take sessions; an older or repeated version changes nothing, version -1 takes the session away.
+    def put(self, sessions: NewSessions, items: Int32s) -> int:
+        """Take sessions; an older or repeated version changes nothing.
 
         Parameters
         ----------
-        numbers, versions, owners, at : (M,) of each session.
-        starts : (M + 1,) where its items begin in `rows`, oldest first; at most 11 each.
+        items : rows of all sessions' items, of which the last 11 of each are kept.
 
         Returns
         -------
         How many changed.
         """
-        if not len(numbers):
+        n_sessions = len(sessions.numbers)
+        if not n_sessions:
             return 0
-        self._reserve(int(numbers.max()) + 1)
-        holders, n_changed, done = self.holders, 0, 0
+        self._reserve(int(sessions.numbers.max()) + 1)
+        n_changed = done = 0
         while True:
-            done, changed, more = _put(
-                done, numbers, versions, owners, at, starts, rows, self.records, self.versions,
-                holders.cells, holders.used, holders.starts, holders.sizes, holders.rooms,
-            )  # fmt: skip
+            done, changed, more = _put(done, sessions, items, self.records, self.versions, self.holders.arrays)
             n_changed += changed
             self.n += more
-            if done == len(numbers):
+            if done == n_sessions:
                 return n_changed
-            holders.lay_out(LENGTH * LEAST_ROOM)
+            self.holders.lay_out(LENGTH * LEAST_ROOM)
 
     def _reserve(self, n: int) -> None:
         capacity = len(self.records)
@@ -120,15 +158,16 @@ def _stands_before(node: int, at: int, session: int, records: Sessions) -> bool:
 
 
 @inline
-def _place(session: int, at: int, start: int, size: int, records: Sessions, cells: Int32s) -> int:
-    """Find where a session that ended at `at` stands in a run, or belongs."""
+def _position(session: int, at: int, item: int, records: Sessions, runs: RunArrays) -> int:
+    """Find where a session that ended at `at` stands in an item's run, or belongs."""
+    start, size = runs.starts[item], runs.sizes[item]
     low, high = 0, size
     # Nearly every new session is the newest.
-    if size > 0 and _stands_before(cells[start + size - 1], at, session, records):
+    if size > 0 and _stands_before(runs.cells[start + size - 1], at, session, records):
         low = size
     while low < high:
         middle = (low + high) // 2
-        if _stands_before(cells[start + middle], at, session, records):
+        if _stands_before(runs.cells[start + middle], at, session, records):
             low = middle + 1
         else:
             high = middle
@@ -136,53 +175,55 @@ def _place(session: int, at: int, start: int, size: int, records: Sessions, cell
 
 
 @inline
-def _take_away(session: int, records: Sessions, cells: Int32s, starts: Int64s, sizes: Int32s) -> None:
-    """Take all nodes of a session out of their runs."""
+def _take_away(session: int, records: Sessions, runs: RunArrays) -> None:
+    """Empty a session, and take all its nodes out of their runs."""
     record = records[session]
     for p in range(record.length):
         item = record.items[p]
         if _is_last(record.items, p, record.length):
-            place = _place(session, record.last_at, starts[item], sizes[item], records, cells)
-            take_out(item, place, cells, starts, sizes)
+            take_out(item, _position(session, record.last_at, item, records, runs), runs)
     record.length = 0
 
 
 @inline
-def _needed(rows: Int32s, sizes: Int32s, rooms: Int32s) -> int:
-    """Say how many free cells a session with these items needs at most."""
+def _needed(items: Int32s, runs: RunArrays) -> int:
+    """Say how many free cells a session with these (n,) items needs at most."""
     needed = 0
-    for p in range(len(rows)):
-        if _is_last(rows, p, len(rows)):
-            needed += room_for_one_more(sizes[rows[p]], rooms[rows[p]])
+    for p in range(len(items)):
+        if _is_last(items, p, len(items)):
+            needed += room_for_one_more(runs.sizes[items[p]], runs.rooms[items[p]])
     return needed
 
 
 @kernel
 def _put(
-    first: int, numbers: Int64s, new_versions: Int64s, new_owners: Int64s, at: Int64s, row_starts: Int64s, rows: Int32s,
-    records: Sessions, versions: Int64s, cells: Int32s, used: Int64s, starts: Int64s, sizes: Int32s, rooms: Int32s,
-) -> tuple[int, int, int]:  # fmt: skip
+    first: int,
+    new: NewSessions,
+    items: Int32s,  # rows of the new sessions' items
+    records: Sessions,  # (S,) written
+    versions: Int64s,  # (S,) written
+    runs: RunArrays,  # written
+) -> tuple[int, int, int]:
     """Put sessions from `first` on until the runs are full; say how far, how many changed, how many more there are."""
     n_changed = n_more = 0
-    for m in range(first, len(numbers)):
-        session = numbers[m]
-        if new_versions[m] != EMPTY and new_versions[m] <= versions[session]:
+    for m in range(first, len(new.numbers)):
+        session, version, at = new.numbers[m], new.versions[m], new.last_at[m]
+        if version != TOMBSTONE and version <= versions[session]:
             continue
-        held = rows[max(row_starts[m], row_starts[m + 1] - LENGTH) : row_starts[m + 1]]
-        if used[0] + _needed(held, sizes, rooms) > len(cells):
+        held = items[max(new.starts[m], new.starts[m + 1] - LENGTH) : new.starts[m + 1]]
+        if runs.used[0] + _needed(held, runs) > len(runs.cells):
             return m, n_changed, n_more
         n_changed += 1
         record = records[session]
         n_more -= record.length > 0
-        _take_away(session, records, cells, starts, sizes)
-        versions[session] = max(new_versions[m], 0)
-        record.owner, record.last_at, record.length = new_owners[m], at[m], len(held)
+        _take_away(session, records, runs)
+        versions[session] = max(version, 0)
+        record.owner, record.last_at, record.length = new.owners[m], at, len(held)
         n_more += len(held) > 0
         for p in range(len(held)):
             record.items[p] = held[p]
         for p in range(len(held)):
             item = held[p]
             if _is_last(held, p, len(held)):
-                place = _place(session, at[m], starts[item], sizes[item], records, cells)
-                put_in(item, place, session * LENGTH + p, cells, used, starts, sizes, rooms)
-    return len(numbers), n_changed, n_more
+                put_in(item, _position(session, at, item, records, runs), session * LENGTH + p, runs)
+    return len(new.numbers), n_changed, n_more

@@ -1,28 +1,44 @@
-"""The replicated item table: what changes it are rows of `model-updates` and entries of `catalog`."""
+"""The replicated item table: what changes it are rows of `model-updates` and entries of `catalog`.
+
+Decayed weights are kept in landmark units (forward decay; Cormode, Shkapenyuk, Srivastava and Xu, 2009): a weight w as
+of time t is stored as w * 2^((t - landmark) / half-life), so that weights of different times compare and nothing has to
+be decayed again.
+"""
+
+import math
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
 
 import numpy as np
 
 from models.items.catalog import Entries
 from models.items.columns import Columns
-from models.items.packed import PackedRows, Scales, rescale
-from models.items.texts import HASHED, TextSpace
-from models.items.updates import SessionUpdates, TrendingUpdate, Updates
-from models.items.view import ItemView
+from models.items.eligibility import Eligibility
+from models.items.postings import Postings
+from models.items.sessions import SessionIndex, SessionRows
+from models.items.trends import TrendingUpdate, Trends
+from models.items.updates import ItemRows, Updates
+from models.items.vectors import HASHED, TextSpace
 from models.messages import Item
-from models.numeric.arrays import Int32s, Int64s
-from models.numeric.decay import MAX_HALF_LIVES
+from models.numeric.arrays import Floats, Hash32s, Int32s, Int64s
+from models.numeric.decay import MAX_HALF_LIVES, Landmark
 from models.numeric.ids import hash_all
 
 DAY_MS = 86_400_000
+NO_ATTRIBUTES: Hash32s = np.empty(0, np.uint32)
+
+T = TypeVar("T")
 
 
-class ItemTable(ItemView):
-    """Everything that a process knows of the items. Nobody reads it while something is applied.
+class ItemTable(Columns):
+    """Everything that a process knows of the items; row numbers never leave it.
+
+    Nobody reads it while something is applied.
 
     Parameters
     ----------
     landmark_at : the moment that stored weights refer to, Unix ms: about now.
-    capacity : rows to begin with; a table that is told its size never copies itself.
+    capacity : rows to begin with; a table that is given its size never copies itself.
     n_neighbours : K, neighbours kept of an item.
     half_life_short_ms, half_life_long_ms : of the published popularities, as `learn` uses them.
     texts : the space of the published content vectors, as `learn` uses it.
@@ -38,9 +54,82 @@ class ItemTable(ItemView):
         half_life_long_ms: int = 14 * DAY_MS,
         texts: TextSpace = HASHED,
     ) -> None:
-        super().__init__(Columns(capacity, n_neighbours), landmark_at, half_life_short_ms, half_life_long_ms)
+        super().__init__(capacity, n_neighbours)
+        self.landmark_at = landmark_at
+        """It moves when weights come from another time, so a reader takes it again for each batch."""
+        self.half_life_short_ms = half_life_short_ms
+        self.half_life_long_ms = half_life_long_ms
         self.texts = texts
+        self.ids: list[str] = []
+        """Of each row; empty until its own row or its catalog entry names it."""
+        self.titles: list[str] = []
+        self.learned_until = 0
+        """Event time of the newest event that the applied rows had learned."""
+        self.n_applied = 0
+        """Rows that changed the table so far."""
+        self.has_catalog = False
+        """Whether a catalog entry was ever applied. From then on only items in the catalog are recommended: what it no
+        longer holds was removed, even where nobody remembers the removal. Without a catalog, every named item is."""
+        self.sessions = SessionIndex(self)
+        """The most recent sessions, by their items."""
+        self.eligibility = Eligibility()
+        """What the catalog's items require of a user, and what excludes one."""
+        self.postings = Postings(self)
+        """The available items by attribute."""
+        self._trends = Trends(half_life_short_ms)
         self._newest_at = 0
+        self._names: dict[int, str] = {}
+        self._facts: dict[int, tuple[Hash32s, float]] = {}
+        self._popular: dict[int, list[Hash32s]] = {}
+        self._derived: dict[Hashable, Any] = {}
+
+    def trending(self, segment: int) -> tuple[Int32s, Floats]:
+        """Return what trends in a segment: (T,) rows and weights, best first, T at most 500."""
+        return self._trends.best(segment, self)
+
+    def derived(self, name: Hashable, make: Callable[[], T]) -> T:
+        """Return what `make` makes of the table under this name: made once, until the table changes."""
+        if name not in self._derived:
+            self._derived[name] = make()
+        made: T = self._derived[name]
+        return made
+
+    def popular_attributes(self, segment: int, draw: int) -> Hash32s:
+        """Return the attributes of an item that trends in a segment; none where nothing trends.
+
+        Parameters
+        ----------
+        draw : which item, the same for the same number as long as the trend is the same; 0 or above.
+        """
+        popular = self._popular.get(segment)
+        if popular is None:
+            rows, _ = self.trending(segment)
+            popular = [self.facts(item)[0] for item in self.hashes[rows].tolist()] or [NO_ATTRIBUTES]
+            self._popular[segment] = popular
+        return popular[draw % len(popular)]
+
+    def attribute_name(self, attribute: int) -> str:
+        """Return an attribute's value as a person would say it: `Drama`; empty for an unknown one."""
+        return self._names.get(attribute, "").partition("=")[2]
+
+    def facts(self, item: int) -> tuple[Hash32s, float]:
+        """Return an item's (M,) attribute hashes, M at most 8, and its price (0 unknown); none for an unknown item."""
+        facts = self._facts.get(item)
+        if facts is None:
+            row = self.row_of(item)
+            if row < 0:
+                return NO_ATTRIBUTES, 0.0
+            attributes, price = self.attributes[row], float(self.price[row])
+            facts = self._facts[item] = (attributes[attributes != 0], 0.0 if math.isnan(price) else price)
+        return facts
+
+    def ensure(self, hashes: Int64s) -> Int32s:
+        """Look up (M,) item hashes, giving a row without a name to each that has none; returns (M,) rows."""
+        rows = super().ensure(hashes)
+        missing = self.n - len(self.ids)
+        self.ids.extend([""] * missing)
+        self.titles.extend([""] * missing)
+        return rows
 
     def apply_rows(self, keys: list[bytes], values: list[bytes | None]) -> int:
         """Apply rows of `model-updates`; an older or repeated version changes nothing.
@@ -48,7 +137,7 @@ class ItemTable(ItemView):
         Parameters
         ----------
         keys : `neighbours/<item_id>`, `content/<item_id>`, `trending/<segment>/<shard>` or `sessions/<number>`.
-        values : packed rows (`models.items.rows`); None empties the row, after which any version is taken.
+        values : packed rows (`models.items.wire`); None empties the row, after which any version is taken.
 
         Returns
         -------
@@ -59,29 +148,26 @@ class ItemTable(ItemView):
         ValueError : a row is malformed; the text names its key. Then none is applied.
         """
         updates = Updates.read(keys, values, self.neighbours.shape[1])
-        self._changing()
-        applied = self._apply_packed(updates.packed)
+        self._forget_derived()
+        applied = self._apply_item_rows(updates.items)
         applied += sum(self._apply_trending(update) for update in updates.trends)
         applied += self._apply_sessions(updates.sessions)
-        self._postings.refill()
+        self.postings.refill()
         self.n_applied += applied
         return applied
 
-    def _apply_packed(self, packed: PackedRows) -> int:
-        columns = self.columns
-        columns.ensure(packed.hashes[~packed.empties])
-        mentioned = columns.ensure(packed.mentioned)
-        self._lengthen()
-        rows = columns.rows_of(packed.hashes)
-        self._name(rows, packed)
-        self._follow(packed.newest_at)
-        applied = packed.write(
-            columns, rows, mentioned, Scales(self.landmark_at, self.half_life_short_ms, self.half_life_long_ms)
-        )
-        undated = applied.learned[columns.created_at[applied.learned] == 0]
-        columns.created_at[undated] = columns.first_seen_at[undated]
-        self._postings.lower(applied.fallen)
-        self._postings.offer(applied.learned)
+    def _apply_item_rows(self, items: ItemRows) -> int:
+        self.ensure(items.hashes[~items.tombstones])
+        mentioned = self.ensure(items.mentioned)
+        rows = self.rows_of(items.hashes)
+        self._name(rows, items)
+        self._follow(items.newest_at)
+        landmark = Landmark(self.landmark_at, self.half_life_short_ms, self.half_life_long_ms)
+        applied = items.write(self, rows, mentioned, landmark)
+        undated = applied.learned[self.created_at[applied.learned] == 0]
+        self.created_at[undated] = self.first_seen_at[undated]
+        self.postings.lower(applied.fallen)
+        self.postings.offer(applied.learned)
         self.learned_until = max(self.learned_until, applied.learned_until)
         return applied.n
 
@@ -92,19 +178,21 @@ class ItemTable(ItemView):
         if not self._trends.put(segment, number, shard):
             return False
         # Now, and not when they are asked for: scoring holds arrays of the table, which must not grow meanwhile.
-        self.columns.ensure(shard.items)
-        self._lengthen()
+        self.ensure(shard.items)
         self.learned_until = max(self.learned_until, learned_until)
         return True
 
-    def _apply_sessions(self, updates: SessionUpdates) -> int:
-        rows = self.columns.ensure(updates.items)
-        self._lengthen()
-        newest_at = int(updates.last_at.max(initial=0))
-        self.learned_until = max(self.learned_until, newest_at)
-        return self.sessions.put(
-            updates.numbers, updates.versions, updates.users, updates.last_at, updates.starts, rows
-        )
+    def _apply_sessions(self, rows: SessionRows) -> int:
+        items = self.ensure(rows.items)
+        self.learned_until = max(self.learned_until, int(rows.sessions.last_at.max(initial=0)))
+        return self.sessions.put(rows.sessions, items)
+
+    def _name(self, rows: Int32s, items: ItemRows) -> None:
+        """Name items by the keys of their rows; a tombstone is no sign of life."""
+        present = ~items.tombstones
+        for p in np.flatnonzero(present & ~self.named[rows]).tolist():
+            self.ids[rows[p]] = items.item_ids[p]
+        self.named[rows[present]] = True
 
     def _follow(self, newest_at: int) -> None:
         """Move the landmark to the newest weights where it is so far from them that single precision would end.
@@ -117,65 +205,51 @@ class ItemTable(ItemView):
             return
         # Where the landmark lies ahead, a past is replayed and nothing is stored yet, since no weights were newer.
         if ahead > 0:
-            short, long = 2.0 ** (-ahead / self.half_life_short_ms), 2.0 ** (-ahead / self.half_life_long_ms)
-            rescale(self.columns, short, long)
-            self._postings.reorder()
+            self.rescale(2.0 ** (-ahead / self.half_life_short_ms), 2.0 ** (-ahead / self.half_life_long_ms))
+            self.postings.reorder()
         self.landmark_at = self._newest_at
 
     def apply_items(self, items: list[Item], removed: list[str]) -> None:
         """Apply entries of the catalog, then removals: a removed item stays known but is no longer available."""
-        self._changing()
+        self._forget_derived()
         self._apply_entries(Entries.of(items, self._names))
         self._remove(np.unique(hash_all(removed)))
-        self._postings.refill()
+        self.postings.refill()
 
     def _apply_entries(self, entries: Entries) -> None:
-        columns = self.columns
-        rows = columns.ensure(entries.hashes)
-        self._lengthen()
+        rows = self.ensure(entries.hashes)
         ids, titles = self.ids, self.titles
         for row, item in zip(rows.tolist(), entries.items, strict=True):
             ids[row], titles[row] = item.item_id, item.title
             self.eligibility.put(row, item.requires, item.excludes)
-        columns.named[rows] = columns.in_catalog[rows] = True
-        columns.available[rows] = entries.available
-        columns.price[rows] = entries.price
-        columns.category[rows] = entries.category
-        columns.attributes[rows] = entries.attributes
+        self.named[rows] = self.in_catalog[rows] = True
+        self.available[rows] = entries.available
+        self.price[rows] = entries.price
+        self.category[rows] = entries.category
+        self.attributes[rows] = entries.attributes
         self._forget_facts(entries.hashes)
-        created_at = np.where(entries.created_at, entries.created_at, columns.first_seen_at[rows])
-        numbers = np.where(entries.available[:, None], self._postings.number(entries.attributes), -1)
-        moved = (numbers != columns.posted[rows]).any(axis=1) | (created_at != columns.created_at[rows])
-        self._postings.withdraw(rows[moved])
-        columns.created_at[rows] = created_at
-        self._postings.post(rows[moved], numbers[moved])
+        created_at = np.where(entries.created_at, entries.created_at, self.first_seen_at[rows])
+        numbers = np.where(entries.available[:, None], self.postings.number(entries.attributes), -1)
+        moved = (numbers != self.posted[rows]).any(axis=1) | (created_at != self.created_at[rows])
+        self.postings.withdraw(rows[moved])
+        self.created_at[rows] = created_at
+        self.postings.post(rows[moved], numbers[moved])
         self.has_catalog |= bool(len(rows))
 
     def _remove(self, hashes: Int64s) -> None:
         """Remove items; those unknown so far too, since their own rows may come later."""
-        columns = self.columns
-        rows = columns.ensure(hashes)
-        self._lengthen()
-        columns.available[rows] = columns.in_catalog[rows] = False
-        columns.attributes[rows] = 0
+        rows = self.ensure(hashes)
+        self.available[rows] = self.in_catalog[rows] = False
+        self.attributes[rows] = 0
         for row in rows.tolist():
             self.eligibility.put(row, (), ())
         self._forget_facts(hashes)
-        self._postings.withdraw(rows)
+        self.postings.withdraw(rows)
 
     def _forget_facts(self, hashes: Int64s) -> None:
         for item in hashes.tolist():
             self._facts.pop(item, None)
 
-    def _lengthen(self) -> None:
-        missing = self.n - len(self.ids)
-        self.ids.extend([""] * missing)
-        self.titles.extend([""] * missing)
-
-    def _name(self, rows: Int32s, packed: PackedRows) -> None:
-        """Name items by the keys of their rows; a tombstone is no sign of life."""
-        new = rows[~packed.empties]
-        named = self.columns.named
-        for p in np.flatnonzero(~packed.empties & ~named[rows]).tolist():
-            self.ids[rows[p]] = packed.item_ids[p]
-        named[new] = True
+    def _forget_derived(self) -> None:
+        self._popular.clear()
+        self._derived.clear()

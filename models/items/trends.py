@@ -5,7 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from models.items.columns import Columns
+from models.items.wire import HEAD, HEADER_WORDS, LEARNED_UNTIL, N_SHIFT, REFERENCE_AT, VERSION, RowKey
 from models.numeric.arrays import Floats, Int32s, Int64s
+from models.numeric.ids import hash64
 
 MAX_TRENDING = 500
 
@@ -20,6 +22,37 @@ class Shard(NamedTuple):
     """(n,) hashes."""
     weights: Floats
     """(n,)"""
+
+
+class TrendingUpdate(NamedTuple):
+    """One shard's row of a segment, or its tombstone."""
+
+    segment: int
+    """Its hash."""
+    number: int
+    """Of the shard."""
+    shard: Shard | None
+    learned_until: int
+
+    @classmethod
+    def read(cls, key: RowKey, value: bytes | None) -> "TrendingUpdate":
+        """Unpack a row.
+
+        Raises
+        ------
+        ValueError : a weight or an item is none; the text names the key.
+        """
+        segment = hash64(key.name)
+        if value is None:
+            return cls(segment, key.number, None, 0)
+        words = np.frombuffer(value, np.int64)
+        n = int(words[HEAD]) >> N_SHIFT
+        items = words[HEADER_WORDS : HEADER_WORDS + n]
+        weights = words[HEADER_WORDS + n :].view(np.float32)[:n]
+        if not np.isfinite(weights).all() or (items <= 0).any():
+            raise key.error("a weight that is no finite number, or an item without a hash")
+        shard = Shard(int(words[VERSION]), int(words[REFERENCE_AT]), items, weights)
+        return cls(segment, key.number, shard, int(words[LEARNED_UNTIL]))
 
 
 _NOTHING: tuple[Int32s, Floats] = np.empty(0, np.int32), np.empty(0, np.float32)

@@ -1,36 +1,147 @@
-"""Rows of `model-updates` as they arrive: all checked before any is applied."""
+"""Rows of `model-updates` as they arrive: all checked before any is applied, those of items written in one pass."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from models.items.packed import PackedRows
-from models.items.rows import HEADER_WORDS, SESSIONS, TRENDING, RowKey
-from models.items.sessions import EMPTY
-from models.items.trends import Shard
-from models.numeric.arrays import Int64s
-from models.numeric.ids import hash64
+from models.items.columns import CONTENT_VERSION, LONG, NEIGHBOURS_VERSION, SHORT, Columns
+from models.items.sessions import SessionRows
+from models.items.trends import TrendingUpdate
+from models.items.wire import (
+    CODE_MASK,
+    CONTENT,
+    FIRST_SEEN_AT,
+    HASH,
+    HEAD,
+    HEADER_WORDS,
+    LEARNED_UNTIL,
+    N_SHIFT,
+    NEIGHBOURS,
+    POPULARITY,
+    REFERENCE_AT,
+    RULE_SHIFT,
+    SESSIONS,
+    TOMBSTONE,
+    TRENDING,
+    VERSION,
+    CheckedRow,
+    RowKey,
+    tombstone,
+)
+from models.numeric.arrays import Bools, Doubles, Floats, Hash32s, Int8s, Int32s, Int64s
+from models.numeric.decay import Landmark
+from models.numeric.kernels import inline, kernel
+
+_FALLEN = 1 - 1e-5
+"""A popularity has fallen only where rounding does not explain it."""
+_SHORT_HALF, _LONG_HALF = 2 * POPULARITY, 2 * POPULARITY + 1
+"""Where a row's popularities stand, in halves of a word."""
+_RULE_BITS = np.uint32(0xFFFF0000)
+"""Of a pair of weights."""
+_INFINITY = 0x7F800000
+"""Bits of a float32 that are all set in an infinity, and in what is no number."""
 
 
-class TrendingUpdate(NamedTuple):
-    """One shard's row of a segment, or its tombstone."""
+class Applied(NamedTuple):
+    """What a pass changed, as rows of the table."""
 
-    segment: int
-    """Its hash."""
-    number: int
-    """Of the shard."""
-    shard: Shard | None
+    learned: Int32s
+    """Those whose neighbours row was applied, each once."""
+    fallen: Int32s
+    """Those whose popularity is lower than before."""
+    n: int
+    """Packed rows applied."""
     learned_until: int
+    """The newest of the applied rows."""
+
+
+class _RowArrays(NamedTuple):
+    """M rows laid end to end, seen in three ways."""
+
+    words: Int64s
+    """(W,)"""
+    halves: Hash32s
+    """(2 W,) the bits of float32 and of pairs of weights."""
+    signed: Int8s
+    """(8 W,)"""
+    starts: Int64s
+    """(M,) the word where each row begins."""
+
+
+class _Written(NamedTuple):
+    """The columns that rows are written to; shapes as in `Columns`."""
+
+    versions: Int64s
+    neighbours: Int32s
+    rule_weights: Floats
+    covisit_weights: Floats
+    rule_totals: Doubles
+    popularity: Floats
+    first_seen_at: Int64s
+    vectors: Int8s
+
+
+class ItemRows:
+    """Neighbours and content rows laid end to end.
+
+    Parameters
+    ----------
+    n_neighbours : K, how many are kept of an item.
+
+    Raises
+    ------
+    ValueError : a weight or a neighbour is none; the text names the key.
+    """
+
+    def __init__(self, rows: list[CheckedRow], n_neighbours: int) -> None:
+        self.item_ids = [key.name for key, _ in rows]
+        parts = [tombstone(key) if value is None else value for key, value in rows]
+        words = np.frombuffer(b"".join(parts), np.int64)
+        sizes = np.fromiter(map(len, parts), np.int64, len(parts)) // 8
+        starts = np.cumsum(sizes) - sizes
+        self._packed = _RowArrays(words, words.view(np.uint32), words.view(np.int8), starts)
+        self.hashes = words[starts + HASH]
+        """(M,) of the items."""
+        self.tombstones = words[starts + VERSION] == TOMBSTONE
+        """(M,) bool."""
+        self.newest_at = int(words[starts + REFERENCE_AT].max(initial=0))
+        """The newest moment that weights refer to, Unix ms."""
+        mentioned = np.empty(len(words), np.int64)
+        n = _mention(self._packed, n_neighbours, mentioned)
+        if n < 0:
+            raise rows[-1 - n][0].error("a weight that is no finite number, or a neighbour without a hash")
+        self.mentioned = mentioned[:n]
+        """Hashes of all neighbours that are kept, row by row."""
+
+    def write(self, columns: Columns, rows: Int32s, mentioned: Int32s, landmark: Landmark) -> Applied:
+        """Write the rows in their order; an older or repeated version changes nothing, a tombstone empties a row.
+
+        Parameters
+        ----------
+        rows : (M,) of the table, -1 where an item is unknown.
+        mentioned : rows of the table for `self.mentioned`.
+        """
+        changed = np.zeros(len(rows), np.bool_)
+        fallen = np.zeros(len(rows), np.bool_)
+        written = _Written(
+            columns.versions, columns.neighbours, columns.rule_weights, columns.covisit_weights, columns.rule_totals,
+            columns.popularity, columns.first_seen_at, columns.vectors,
+        )  # fmt: skip
+        _write(self._packed, rows, mentioned, landmark, written, changed, fallen)
+        words, starts = self._packed.words, self._packed.starts
+        learned = changed & (words[starts + HEAD] & CODE_MASK == NEIGHBOURS)
+        learned_until = int(words[starts[changed] + LEARNED_UNTIL].max(initial=0))
+        return Applied(np.unique(rows[learned]), rows[fallen], int(changed.sum()), learned_until)
 
 
 @dataclass(frozen=True, slots=True)
 class Updates:
     """Rows of items, of trends and of sessions, each in their order."""
 
-    packed: PackedRows
+    items: ItemRows
     trends: list[TrendingUpdate]
-    sessions: "SessionUpdates"
+    sessions: SessionRows
 
     @classmethod
     def read(cls, keys: list[bytes], values: list[bytes | None], n_neighbours: int) -> "Updates":
@@ -40,75 +151,98 @@ class Updates:
         ------
         ValueError : a row is malformed; the text names its key.
         """
-        rows = []
-        trends = []
-        sessions = []
+        items: list[CheckedRow] = []
+        trends: list[TrendingUpdate] = []
+        sessions: list[CheckedRow] = []
         for raw, value in zip(keys, values, strict=True):
             key = RowKey.parse(raw)
             if value is not None:
                 key.check(value)
             if key.code == TRENDING:
-                trends.append(_trending(key, value))
+                trends.append(TrendingUpdate.read(key, value))
             elif key.code == SESSIONS:
                 sessions.append((key, value))
             else:
-                rows.append((key, value))
-        return cls(PackedRows(rows, n_neighbours), trends, SessionUpdates.of(sessions))
+                items.append((key, value))
+        return cls(ItemRows(items, n_neighbours), trends, SessionRows.read(sessions))
 
 
-class SessionUpdates(NamedTuple):
-    """Rows of sessions laid end to end, and tombstones, whose version is -1."""
-
-    numbers: Int64s
-    """(M,)"""
-    versions: Int64s
-    """(M,)"""
-    users: Int64s
-    """(M,) hashes."""
-    last_at: Int64s
-    """(M,)"""
-    starts: Int64s
-    """(M + 1,)"""
-    items: Int64s
-    """Hashes, session by session, oldest first."""
-
-    @classmethod
-    def of(cls, rows: list[tuple[RowKey, bytes | None]]) -> "SessionUpdates":
-        """Lay out checked rows.
-
-        Raises
-        ------
-        ValueError : an item has no hash; the text names the key.
-        """
-        words = [np.frombuffer(value or _NO_SESSION, np.int64) for _, value in rows]
-        for (key, _), row in zip(rows, words, strict=True):
-            if (row[HEADER_WORDS:] <= 0).any():
-                raise key.error("an item without a hash")
-        heads = np.array([row[:HEADER_WORDS] for row in words], np.int64).reshape(-1, HEADER_WORDS)
-        starts = np.zeros(len(rows) + 1, np.int64)
-        np.cumsum([len(row) - HEADER_WORDS for row in words], out=starts[1:])
-        return cls(
-            np.array([key.number for key, _ in rows], np.int64),
-            heads[:, 2],
-            heads[:, 6],
-            heads[:, 4],
-            starts,
-            np.concatenate([np.empty(0, np.int64), *(row[HEADER_WORDS:] for row in words)]),
-        )
+@inline
+def _is_no_number(bits: int) -> bool:
+    """Whether the bits of a float32 are those of an infinity or of no number."""
+    return (bits & _INFINITY) == _INFINITY
 
 
-_NO_SESSION = np.array([0, 0, EMPTY, 0, 0, 0, 0, 0], np.int64).tobytes()
+@kernel
+def _mention(packed: _RowArrays, n_kept: int, mentioned: Int64s) -> int:
+    """Write the hashes of the neighbours that are kept; return how many, or -1 - m where row m is malformed."""
+    words, halves, starts = packed.words, packed.halves, packed.starts
+    total = 0
+    for m in range(len(starts)):
+        start = starts[m]
+        if words[start + HEAD] & CODE_MASK != NEIGHBOURS:
+            continue
+        if _is_no_number(halves[2 * start + _SHORT_HALF]) or _is_no_number(halves[2 * start + _LONG_HALF]):
+            return -1 - m
+        n = words[start + HEAD] >> N_SHIFT
+        body = start + HEADER_WORDS
+        for p in range(min(n, n_kept)):
+            pair = halves[2 * (body + n) + p]
+            if words[body + p] <= 0 or _is_no_number(pair) or _is_no_number(pair << np.uint32(RULE_SHIFT)):
+                return -1 - m
+            mentioned[total] = words[body + p]
+            total += 1
+    return total
 
 
-def _trending(key: RowKey, value: bytes | None) -> TrendingUpdate:
-    segment = hash64(key.name)
-    if value is None:
-        return TrendingUpdate(segment, key.number, None, 0)
-    words = np.frombuffer(value, np.int64)
-    n = int(words[0]) >> 16
-    version, learned_until, reference_at = words[2:5].tolist()
-    items = words[HEADER_WORDS : HEADER_WORDS + n]
-    weights = words[HEADER_WORDS + n :].view(np.float32)[:n]
-    if not np.isfinite(weights).all() or (items <= 0).any():
-        raise key.error("a weight that is no finite number, or an item without a hash")
-    return TrendingUpdate(segment, key.number, Shard(version, reference_at, items, weights), learned_until)
+@kernel
+def _write(
+    packed: _RowArrays,
+    rows: Int32s,  # (M,) of the table, -1 unknown
+    mentioned: Int32s,  # rows of the neighbours that are kept, row by row
+    landmark: Landmark,
+    columns: _Written,
+    changed: Bools,  # (M,) written: rows that were applied
+    fallen: Bools,  # (M,) written: rows whose item has become less popular
+) -> None:
+    """Apply rows in their order."""
+    words, halves = packed.words, packed.halves
+    bits = np.empty(2, np.uint32)
+    weights = bits.view(np.float32)
+    next_mentioned = 0
+    for m in range(len(rows)):
+        start, row = packed.starts[m], rows[m]
+        is_content = words[start + HEAD] & CODE_MASK == CONTENT
+        n = words[start + HEAD] >> N_SHIFT
+        body = start + HEADER_WORDS
+        n_kept = 0 if is_content else min(n, columns.neighbours.shape[1])
+        first = next_mentioned
+        next_mentioned += n_kept
+        version, table = words[start + VERSION], CONTENT_VERSION if is_content else NEIGHBOURS_VERSION
+        if row < 0 or (version != TOMBSTONE and version <= columns.versions[row, table]):
+            continue
+        columns.versions[row, table] = max(version, 0)
+        changed[m] = True
+        if is_content:
+            for d in range(columns.vectors.shape[1]):
+                columns.vectors[row, d] = packed.signed[8 * body + d] if d < n else 0
+            continue
+        age = words[start + REFERENCE_AT] - landmark.at
+        long = 2.0 ** (age / landmark.half_life_long_ms)
+        bits[0], bits[1] = halves[2 * start + _SHORT_HALF], halves[2 * start + _LONG_HALF]
+        fallen[m] = weights[1] * long < columns.popularity[row, LONG] * _FALLEN
+        columns.popularity[row, SHORT] = weights[0] * 2.0 ** (age / landmark.half_life_short_ms)
+        columns.popularity[row, LONG] = weights[1] * long
+        if version != TOMBSTONE:
+            columns.first_seen_at[row] = words[start + FIRST_SEEN_AT]
+        columns.rule_totals[row] = 0.0
+        for p in range(n_kept):
+            pair = halves[2 * (body + n) + p]
+            bits[0], bits[1] = pair & _RULE_BITS, pair << np.uint32(RULE_SHIFT)
+            columns.neighbours[row, p] = mentioned[first + p]
+            columns.rule_weights[row, p] = weights[0] * long
+            columns.rule_totals[row] += columns.rule_weights[row, p]
+            columns.covisit_weights[row, p] = weights[1] * long
+        for p in range(n_kept, columns.neighbours.shape[1]):
+            columns.neighbours[row, p] = -1
+            columns.rule_weights[row, p] = columns.covisit_weights[row, p] = 0.0

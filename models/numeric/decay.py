@@ -1,9 +1,19 @@
 """Exponentially decayed sums that do not depend on the order of arrival."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 MAX_HALF_LIVES = 32
 """Half-lives that a weight may lie ahead of the landmark before all are renormalised: far from overflow."""
+
+
+class Landmark(NamedTuple):
+    """What forward-decayed weights of two half-lives refer to: as of time t, w is ``w * 2^((t - at) / half_life)``."""
+
+    at: int
+    """Unix ms."""
+    half_life_short_ms: int
+    half_life_long_ms: int
 
 
 class DecayedSums:

@@ -1,4 +1,4 @@
-"""How well a ranker foresaw what users did: hit rate, reciprocal rank and gain, over all that was judged."""
+"""How well a ranker predicts what users do: hit rate, reciprocal rank, gain and pairwise AUC."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,9 @@ def ranks_of(scores: Floats, present: Bools, label_index: Int64s) -> Int64s:
 
     Parameters
     ----------
-    scores
-        (B, C)
-    present
-        (B, C) False where a list has no candidate.
-    label_index
-        (B,) which candidate it was, -1 for none of them.
+    scores : (B, C)
+    present : (B, C) False where a list has no candidate.
+    label_index : (B,) which candidate it was, -1 for none of them.
 
     Returns
     -------
@@ -30,7 +27,7 @@ def ranks_of(scores: Floats, present: Bools, label_index: Int64s) -> Int64s:
 
 @dataclass(slots=True)
 class Accuracy:
-    """Adds up ranks: the share within the first k, and the mean of 1 / rank, a missed label counting as 0."""
+    """Hit rate and gain within the first k, and mean reciprocal rank; a missed label counts as 0."""
 
     k: int = 10
     n: int = 0
@@ -40,11 +37,10 @@ class Accuracy:
 
     def add(self, ranks: Int64s) -> None:
         """Add (B,) ranks from 1, 0 for a label that was no candidate."""
-        found = ranks[ranks > 0]
         self.n += len(ranks)
-        self.hits += int((found <= self.k).sum())
-        self.reciprocals += float((1 / found).sum())
-        self.gains += float((1 / np.log2(1 + found[found <= self.k])).sum())
+        self.hits += int(hits(ranks, self.k).sum())
+        self.reciprocals += float((1 / ranks[ranks > 0]).sum())
+        self.gains += float(gains(ranks, self.k).sum())
 
     @property
     def hit_rate(self) -> float:
@@ -70,10 +66,8 @@ def pairwise_auc(scores: Floats, labels: Floats, present: Bools) -> Floats:
 
     Parameters
     ----------
-    scores, labels
-        (B, L); a label above 0 is a positive.
-    present
-        (B, L) False where a slate has no item.
+    scores, labels : (B, L); a label above 0 is a positive.
+    present : (B, L) False where a slate has no item.
 
     Returns
     -------
@@ -90,17 +84,17 @@ def pairwise_auc(scores: Floats, labels: Floats, present: Bools) -> Floats:
 
 
 def hits(ranks: Int64s, k: int) -> Doubles:
-    """(B,) 1 where the rank, from 1, is within the first k; 0 elsewhere, and for rank 0, a miss."""
+    """Say which of (B,) ranks, from 1, are within the first k: (B,) 1 or 0, also 0 for rank 0, a miss."""
     return ((ranks > 0) & (ranks <= k)).astype(np.float64)
 
 
 def reciprocals(ranks: Int64s, k: int) -> Doubles:
-    """(B,) 1 / rank within the first k, else 0; their mean is MRR@k."""
+    """Return 1 / rank of (B,) ranks within the first k, else 0: (B,), whose mean is MRR@k."""
     return hits(ranks, k) / np.maximum(ranks, 1)
 
 
 def gains(ranks: Int64s, k: int) -> Doubles:
-    """(B,) 1 / log2(1 + rank) within the first k, else 0: NDCG@k with one relevant item.
+    """Return 1 / log2(1 + rank) of (B,) ranks within the first k, else 0: (B,), NDCG@k with one relevant item.
 
     Järvelin and Kekäläinen (2002), Cumulated gain-based evaluation of IR techniques.
     """

@@ -2,6 +2,12 @@
 
 Both keep the same rule of lateness: an event older than the newest one by more than `lateness_ms` is late,
 one exactly that old is not. Times are integer Unix milliseconds, 0 or later.
+
+What ends a session (`silence_ms`) and who is a bot (`is_bot`) are decided here, for profiles (`models.user.profile`)
+and for transitions (`models.counts.transitions`), which differ only in what they see and keep. A profile sees every
+event and keeps its open sessions, of which the platform may name four. Transitions see the events whose type has a
+weight above 0 and keep the last ten items: an impression prolongs none of their sessions, a dislike makes nobody a bot
+for them, and a fifth platform session closes none.
 """
 
 import sys
@@ -15,9 +21,16 @@ MAX_PLATFORM_SESSIONS = 4
 """Platform sessions that one user keeps open side by side: about one a device."""
 PLATFORM_SILENCE_MS = 24 * 60 * 60 * 1000
 """A platform session may rest this long: when it goes on, the platform decides and not the gap."""
+MINUTE_MS = 60_000
+BOT_WINDOW_MS = 5 * MINUTE_MS
 
 _started_at = attrgetter("started_at")
 _last_at = attrgetter("last_at")
+
+
+def silence_ms(session_hash: int, gap_ms: int) -> int:
+    """Return the longest pause after which a session still goes on; `session_hash` is 0 where the gap decides."""
+    return max(gap_ms, PLATFORM_SILENCE_MS) if session_hash else gap_ms
 
 
 @dataclass(slots=True)
@@ -155,8 +168,7 @@ class SessionWindows:
 
     def _end_of(self, session: Session) -> int:
         """Time of the last event that could still extend a session."""
-        silence = max(self.gap_ms, PLATFORM_SILENCE_MS) if session.session_hash else self.gap_ms
-        return session.last_at + silence
+        return session.last_at + silence_ms(session.session_hash, self.gap_ms)
 
     def _join_by_id(self, at: int, session_hash: int) -> Session:
         platform = [session for session in self.open if session.session_hash]
@@ -262,19 +274,6 @@ class SlidingWindow:
         end = len(self._panes) + at // self.slide_ms - self._newest_pane
         return sum(self._panes[max(end - self.length_ms // self.slide_ms, 0) : max(end, 0)])
 
-    def windows(self) -> list[tuple[int, int]]:
-        """List the windows that hold an event and can still change, oldest first.
-
-        Returns
-        -------
-        Pairs of a window's start, Unix milliseconds, inclusive, and its count.
-        """
-        before_last_pane = self.length_ms - self.slide_ms
-        last_pane = (self.newest_at - self.lateness_ms) // self.slide_ms
-        ends = range(last_pane * self.slide_ms, self.newest_at + self.length_ms, self.slide_ms)
-        counted = ((at - before_last_pane, self.count(at)) for at in ends)
-        return [(start_at, n) for start_at, n in counted if n]
-
     def pack(self) -> tuple[int, ...]:
         """Pack into `newest_at` and the panes, oldest first, without those before the first event."""
         first = next((i for i, n in enumerate(self._panes) if n), len(self._panes))
@@ -289,3 +288,13 @@ class SlidingWindow:
         n_panes = len(window._panes)
         window._panes = ([0] * n_panes + list(values[1:]))[-n_panes:]
         return window
+
+
+def is_bot(actions: SlidingWindow, at: int, limit: int) -> bool:
+    """Whether more than `limit` actions lie in the 5 minutes that end with the minute of `at`.
+
+    Parameters
+    ----------
+    actions : counts of `BOT_WINDOW_MS`, with a slide that divides a minute.
+    """
+    return actions.count(at - at % MINUTE_MS + MINUTE_MS - 1) > limit

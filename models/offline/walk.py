@@ -11,7 +11,7 @@ from models.config import ItemSideConfig, ProfileConfig
 from models.counts.item_side import ItemSide
 from models.events import EventConfig
 from models.items import ItemTable
-from models.items.texts import HASHED, TextSpace
+from models.items.vectors import HASHED, TextSpace
 from models.messages import Event, Item, Request
 from models.numeric.arrays import Bools, Int64s
 from models.numeric.ids import hash_all

@@ -8,7 +8,7 @@ from models.messages import Event
 from models.numeric.arrays import Hash32s
 from models.numeric.decay import DecayedSums, strongest
 from models.numeric.ids import hash64
-from models.numeric.windows import SessionWindows, SlidingWindow
+from models.numeric.windows import BOT_WINDOW_MS, SessionWindows, SlidingWindow, is_bot
 from models.user.preferences import shared_preferences
 from models.user.record import new_state
 
@@ -58,7 +58,7 @@ class Profile:
         self.event_ids: dict[int, int] = {}
         """Hash of the event id to event time, in order of arrival."""
         self.sessions = SessionWindows(config.session_gap_ms, config.lateness_ms)
-        self.minutes = SlidingWindow(5 * MINUTE_MS, MINUTE_MS, config.lateness_ms)
+        self.minutes = SlidingWindow(BOT_WINDOW_MS, MINUTE_MS, config.lateness_ms)
         """Actions by 5 minutes; an impression is none."""
         self.hour = SlidingWindow(HOUR_MS, 5 * MINUTE_MS, config.lateness_ms)
         self.state = new_state(config.half_life_moment_ms, config.half_life_habit_ms)
@@ -103,7 +103,7 @@ class Profile:
         self.minutes.add(at)
         self.hour.add(at)
         limit = config.max_events_per_5_min
-        if self.n_events > limit and self.minutes.count(at) > limit:
+        if self.n_events > limit and is_bot(self.minutes, at, limit):
             return EventOutcome.BOT
         self.impressions.scaled.pop(item, None)
         if event.event_type in events.owning_types:

@@ -7,11 +7,9 @@ import numpy as np
 import orjson
 
 from dataflows.records import Record
-from models.counts.newest_sessions import SessionRow
-from models.counts.packing import packed_session
 from models.items import ItemTable
-from models.items.rows import pack_content, pack_neighbours, pack_trending
 from models.items.sessions import LENGTH
+from models.items.wire import ContentRow, NeighboursRow, SessionRow, TrendingRow
 from models.messages import Item
 from models.numeric.arrays import Doubles, Int64s
 from models.numeric.ids import hash64, hash_all
@@ -71,40 +69,37 @@ def _table(rng: np.random.Generator, shelf: Int64s, popularity: Doubles) -> Item
         weights.sort(axis=1)
         keys.append(f"neighbours/{item_id}".encode())
         rows.append(
-            pack_neighbours(
+            NeighboursRow(
                 item_id,
                 version=1,
-                learned_until=NOW,
                 reference_at=NOW,
                 first_seen_at=NOW - 30 * DAY_MS,
                 popularity=(1e3 * popularity[n], 1e4 * popularity[n]),
                 neighbours=hashes[neighbours],
                 rule_weights=weights[0, ::-1],
                 covisit_weights=weights[1, ::-1],
-            )
+            ).pack()
         )
         vector = centres[shelf[n]] + rng.normal(size=_DIMENSIONS)
         keys.append(f"content/{item_id}".encode())
-        rows.append(pack_content(item_id, 1, np.rint(127 * vector / np.linalg.norm(vector)).astype(np.int8)))
+        rows.append(ContentRow(item_id, 1, np.rint(127 * vector / np.linalg.norm(vector)).astype(np.int8)).pack())
     best = np.argsort(-popularity)[:_N_TRENDING]
     for segment in _SEGMENTS:
         keys.append(f"trending/{segment}/0".encode())
         rows.append(
-            pack_trending(
+            TrendingRow(
                 segment,
                 shard=0,
                 version=1,
-                learned_until=NOW,
                 reference_at=NOW,
                 items=hashes[best],
                 weights=popularity[best].astype(np.float32),
-            )
+            ).pack()
         )
     for user, steps in enumerate(_walks(rng, popularity)):
         row = SessionRow(user, 1, NOW - HOUR_MS, hash64(f"visitor-{user}"), tuple(hashes[steps].tolist()))
-        key, packed = packed_session(row)
-        keys.append(key.encode())
-        rows.append(packed)
+        keys.append(row.key.encode())
+        rows.append(row.pack())
     table.apply_rows(keys, rows)
     return table
 

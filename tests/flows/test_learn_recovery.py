@@ -5,11 +5,11 @@ import pytest
 from bytewax.testing import TestingSource
 
 from dataflows.steps import shards
-from models.counts.content_rows import ContentState
+from dataflows.steps.learn_content import ContentState
 from models.counts.item_statistics import ItemStatistics
-from models.counts.newest_sessions import Sessions
+from models.counts.sessions import NewestSessions
 from models.counts.transitions import UserTransitions
-from models.counts.trends import TrendCounts
+from models.counts.trending import TrendCounts
 from tests.flows.crashes import CrashOnce
 from tests.flows.learning import FAR_AHEAD, Run, an_event, many_entries, many_events
 
@@ -20,8 +20,8 @@ STEPS = {
     "publish_items": (ItemStatistics, "take_changed"),
     "publish_trending": (TrendCounts, "take_changed"),
     "snapshot": (ItemStatistics, "pack"),
-    "learn_sessions": (Sessions, "learn"),
-    "publish_sessions": (Sessions, "take_changed"),
+    "learn_sessions": (NewestSessions, "learn"),
+    "publish_sessions": (NewestSessions, "take_changed"),
     "learn_content": (ContentState, "apply"),
 }
 

@@ -5,7 +5,7 @@ from dataflows.run.settings import LearnSettings
 from dataflows.steps.learn_items import LearnItemsLogic
 from dataflows.steps.transitions import TransitionsLogic
 from models.config import ProfileConfig
-from models.counts.batches import ShardBatch, add_up
+from models.counts.pairs import ShardBatch, add_up
 from tests.models.counts.builders import DAY, NOW, a_contribution, an_act
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

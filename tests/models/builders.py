@@ -14,8 +14,8 @@ import numpy as np
 from models.candidates.protocol import Candidates, CandidateSource
 from models.items import ItemTable
 from models.items.eligibility import Eligibility
-from models.items.sessions import SessionIndex
-from models.items.texts import HASHED, TextSpace
+from models.items.sessions import NewSessions, SessionIndex
+from models.items.vectors import HASHED, TextSpace
 from models.numeric.ids import hash32, hash64
 from models.query.batch import QueryBatch, usable
 from models.strategy import Strategy
@@ -58,6 +58,19 @@ class ASession:
 
 
 @dataclass
+class ArrayPostings:
+    """What scoring reads of the posting lists."""
+
+    newest: Any
+    popular: Any
+    n_items: Any
+    numbers: dict[int, int]
+
+    def numbers_of(self, attributes: Any) -> Any:
+        return np.array([self.numbers.get(int(attribute), -1) for attribute in attributes], np.int32)
+
+
+@dataclass
 class ArrayTable:
     """What scoring reads of an item table."""
 
@@ -75,12 +88,9 @@ class ArrayTable:
     rule_weights: Any
     covisit_weights: Any
     popularity: Any
-    posting_new: Any
-    posting_popular: Any
-    posting_n: Any
+    postings: "ArrayPostings"
     sessions: SessionIndex
     eligibility: Eligibility
-    postings: dict[int, int] = field(default_factory=dict)
     segments: dict[int, tuple[Any, Any]] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
     has_catalog: bool = False
@@ -103,9 +113,6 @@ class ArrayTable:
 
     def rows_of(self, hashes: Any) -> Any:
         return np.array([self.rows.get(int(name), -1) for name in hashes], np.int32)
-
-    def posting_of(self, attributes: Any) -> Any:
-        return np.array([self.postings.get(int(attribute), -1) for attribute in attributes], np.int32)
 
     def trending(self, segment: int) -> tuple[Any, Any]:
         return self.segments.get(segment, (np.empty(0, np.int32), np.empty(0, np.float32)))
@@ -190,12 +197,14 @@ def a_table(
         rule_weights=rules,
         covisit_weights=covisits,
         popularity=np.array([item.popularity for item in laid], np.float32).reshape(n, 2),
-        posting_new=newest,
-        posting_popular=popular,
-        posting_n=np.array([len(held) for held in carriers.values()] or [0], np.int32),
+        postings=ArrayPostings(
+            newest,
+            popular,
+            np.array([len(held) for held in carriers.values()] or [0], np.int32),
+            {attribute: number for number, attribute in enumerate(carriers)},
+        ),
         sessions=an_index(rows, sessions or []),
         eligibility=eligibility,
-        postings={attribute: posting for posting, attribute in enumerate(carriers)},
         segments=segments,
         names=names,
     )
@@ -216,14 +225,14 @@ def an_index(rows: dict[str, int], sessions: list[ASession]) -> SessionIndex:
 def put_sessions(index: SessionIndex, rows: dict[str, int], sessions: dict[int, ASession], version: int = 1) -> int:
     """Put sessions by number, all with one version."""
     starts = np.cumsum([0, *(len(session.items) for session in sessions.values())])
-    return index.put(
+    new = NewSessions(
         np.array(list(sessions), np.int64),
         np.full(len(sessions), version, np.int64),
         np.array([hash64(session.user_id) for session in sessions.values()], np.int64),
         np.array([session.last_at for session in sessions.values()], np.int64),
         starts.astype(np.int64),
-        np.array([rows[item] for session in sessions.values() for item in session.items], np.int32),
     )
+    return index.put(new, np.array([rows[item] for session in sessions.values() for item in session.items], np.int32))
 
 
 def a_query(

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from models.config import ItemSideConfig, ProfileConfig
 from models.events import EventConfig
-from models.items.texts import HASHED, TextSpace
+from models.items.vectors import HASHED, TextSpace
 
 Repeats: TypeAlias = Literal["collapse", "keep"]
 Ties: TypeAlias = Literal["strict", "order"]

@@ -11,7 +11,7 @@ from dataflows.run.settings import Settings
 from models.config import ItemSideConfig, ProfileConfig
 from models.counts.item_side import ItemSide
 from models.events import EventConfig
-from models.items.texts import HASHED
+from models.items.vectors import HASHED
 from models.messages import Item
 from models.serving.recommender import Recommender
 from models.strategy import Strategy

@@ -6,7 +6,7 @@ import pytest
 
 from dataflows.cli.setting_list import all_settings
 from dataflows.run.settings import Settings, SettingsError, load, variables
-from models.items.sessions import MAX_SESSIONS
+from models.items.wire import MAX_SESSIONS
 
 DEFAULTS = {
     "EDDY_PRESET": "",

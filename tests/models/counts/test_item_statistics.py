@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.counts.batches import add_up
-from models.counts.item_statistics import N_PUBLISHED, N_SLOTS, ItemRow, ItemStatistics
+from models.counts.item_statistics import N_COUNTED, N_PUBLISHED, ItemStatistics
+from models.counts.pairs import add_up
 from models.counts.transitions import Contribution
+from models.items.wire import NeighboursRow
 from models.numeric.ids import hash64
 from tests import places
 from tests.models.counts.builders import DAY, NOW, a_contribution, decayed, read_literally
@@ -26,20 +27,18 @@ def learned(*contributions: Contribution) -> ItemStatistics:
     return statistics
 
 
-def rows_of(statistics: ItemStatistics) -> dict[str, ItemRow]:
+def rows_of(statistics: ItemStatistics) -> dict[str, NeighboursRow]:
     return {row.item_id: row for row in statistics.take_changed(10**6)}
 
 
-def neighbours_of(row: ItemRow) -> dict[int, tuple[float, float]]:
-    return {
-        item: (rule, covisit)
-        for item, rule, covisit in zip(row.neighbours.tolist(), row.rules.tolist(), row.covisits.tolist(), strict=True)
-    }
+def neighbours_of(row: NeighboursRow) -> dict[int, tuple[float, float]]:
+    weights = zip(row.rule_weights.tolist(), row.covisit_weights.tolist(), strict=True)
+    return dict(zip(row.neighbours.tolist(), weights, strict=True))
 
 
 def comparable(statistics: ItemStatistics) -> dict[str, tuple[object, ...]]:
     return {
-        row.item_id: (*row[1:5], row.neighbours.tolist(), row.rules.tolist(), row.covisits.tolist())
+        row.item_id: (*row[1:5], row.neighbours.tolist(), row.rule_weights.tolist(), row.covisit_weights.tolist())
         for row in statistics.take_changed(10**6)
     }
 
@@ -137,17 +136,17 @@ def test_only_changed_rows_are_taken_and_each_has_its_turn():
 
 def test_a_full_item_keeps_the_neighbours_that_come_again():
     statistics = learned(a_contribution("hub"))
-    for number in range(40 * N_SLOTS):
+    for number in range(40 * N_COUNTED):
         learn(statistics, a_contribution(f"once-{number}", "hub"), a_contribution("steady", "hub"))
     row = rows_of(statistics)["hub"]
     assert len(row.neighbours) == N_PUBLISHED
     assert row.neighbours[0] == hash64("steady")
-    assert row.covisits[0] == 40 * N_SLOTS
+    assert row.covisit_weights[0] == 40 * N_COUNTED
 
 
 def test_a_newcomer_to_a_full_item_can_rise_to_the_top():
     statistics = learned(a_contribution("hub"))
-    for number in range(N_SLOTS):
+    for number in range(N_COUNTED):
         learn(statistics, *[a_contribution(f"old-{number}", "hub")] * 5)
     for number in range(200):
         learn(statistics, a_contribution(f"once-{number}", "hub"), a_contribution("new", "hub"))
@@ -157,10 +156,10 @@ def test_a_newcomer_to_a_full_item_can_rise_to_the_top():
 
 def test_no_neighbour_is_published_heavier_than_it_was_seen():
     statistics = learned(a_contribution("hub"))
-    for number in range(3 * N_SLOTS):
+    for number in range(3 * N_COUNTED):
         learn(statistics, *[a_contribution(f"i-{number}", "hub")] * 2)
     row = rows_of(statistics)["hub"]
-    assert row.covisits.max() == 2.0
+    assert row.covisit_weights.max() == 2.0
 
 
 def test_an_item_that_nobody_touches_is_forgotten_and_comes_back_above_its_old_version():
@@ -184,7 +183,7 @@ def test_a_silence_of_years_neither_overflows_nor_leaves_anything_undefined():
     learn(statistics, a_contribution("c", at=NOW + 4_000 * DAY))
     learn(statistics, a_contribution("d", "c", at=NOW))
     for row in rows_of(statistics).values():
-        assert np.isfinite([*row.popularity, *row.rules, *row.covisits]).all()
+        assert np.isfinite([*row.popularity, *row.rule_weights, *row.covisit_weights]).all()
 
 
 def test_many_items_grow_the_table():

@@ -1,3 +1,6 @@
+from collections import defaultdict
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,8 +16,10 @@ from models.counts.transitions import (
 from models.events import EventConfig
 from models.messages import Event
 from models.numeric.ids import hash64
+from models.numeric.windows import SessionWindows
+from models.user.profile import EventOutcome, Profile
 from tests import places
-from tests.models.counts.builders import NOW, SECOND, an_act
+from tests.models.counts.builders import DAY, NOW, SECOND, an_act
 
 MINUTE = 60 * SECOND
 EVENTS = EventConfig(segment_fields=("device",))
@@ -47,7 +52,7 @@ def test_an_event_goes_on_from_the_items_before_it_newest_first():
     assert previous(user, "c", NOW + 2 * SECOND) == hashes("b", "a")
 
 
-def test_a_repeated_item_stays_in_its_place():
+def test_a_repeated_item_counts_at_both_of_its_steps():
     user = a_user()
     for second, item in enumerate("aba"):
         found = previous(user, item, NOW + second * SECOND)
@@ -193,3 +198,35 @@ def test_everybody_is_in_the_last_segment():
     act = act_of(an_event(), EVENTS)
     assert act is not None
     assert act.segments == ("all",)
+
+
+GAP, OPEN = 30 * MINUTE, DAY + 10 * MINUTE
+"""How long a session may rest: one without a name, and one that the platform named."""
+PAUSES = st.sampled_from([0, 1, GAP - 1, GAP, GAP + 1, DAY, OPEN, OPEN + 1])
+
+
+@given(st.lists(st.tuples(PAUSES, st.sampled_from([None, "s-1", "s-2", "s-3"])), max_size=STEPS))
+def test_an_event_in_order_goes_on_from_what_a_profile_has_in_the_same_session(steps: list[tuple[int, str | None]]):
+    user, windows, at = a_user(), SessionWindows(GAP, 10 * MINUTE), NOW
+    members = defaultdict[tuple[int, int], list[int]](list)
+    for number, (pause, name) in enumerate(steps):
+        at += pause
+        session = windows.place(at, hash64(name) if name else 0)
+        assert session is not None
+        before = members[session.session_hash, session.started_at]
+        assert previous(user, f"i-{number}", at, name) == before[::-1]
+        before.append(hash64(f"i-{number}"))
+
+
+@given(st.lists(st.integers(0, 12 * MINUTE), max_size=30), st.integers(1, 4))
+def test_whom_a_profile_takes_for_a_bot_and_what_it_finds_late_teach_nothing(times: list[int], limit: int):
+    config = ProfileConfig(max_events_per_5_min=limit)
+    user, profile = UserTransitions(config), Profile(config, EVENTS)
+    no_attributes = np.empty(0, np.uint32)
+    for number, time in enumerate(times):
+        event = an_event(event_id=f"e-{number}", timestamp=NOW + time)
+        act = act_of(event, EVENTS)
+        assert act is not None
+        outcome = profile.apply(event, no_attributes, 0.0, no_attributes)
+        learned = user.apply(act)
+        assert outcome.value == (learned if isinstance(learned, str) else EventOutcome.APPLIED.value)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from models.items import ItemTable
-from models.items.rows import pack_neighbours, pack_trending
+from models.items.wire import NeighboursRow, TrendingRow
 from models.numeric.ids import hash32, hash64
 
 NOW = 1_700_000_000_000
@@ -19,29 +19,27 @@ def a_row(
     first_seen_at: int = NOW - DAY_MS,
 ) -> bytes:
     n = len(neighbours)
-    return pack_neighbours(
+    return NeighboursRow(
         item,
         version=version,
-        learned_until=at,
         reference_at=at,
         first_seen_at=first_seen_at,
         popularity=(weight, 2 * weight),
         neighbours=np.array([hash64(name) for name in neighbours], np.int64),
         rule_weights=np.full(n, weight, np.float32),
         covisit_weights=np.full(n, weight / 2, np.float32),
-    )
+    ).pack()
 
 
 def a_trend(segment: str, weights: dict[str, float], *, shard: int = 0, version: int = 1, at: int = NOW) -> bytes:
-    return pack_trending(
+    return TrendingRow(
         segment,
         shard=shard,
         version=version,
-        learned_until=at,
         reference_at=at,
         items=np.array([hash64(item) for item in weights], np.int64),
         weights=np.array(list(weights.values()), np.float32),
-    )
+    ).pack()
 
 
 def apply(table: ItemTable, item: str, value: bytes | None, kind: str = "neighbours") -> int:
@@ -54,5 +52,5 @@ def row_of(table: ItemTable, item: str) -> int:
 
 def posted(table: ItemTable, attribute: str, lists: np.ndarray) -> list[str]:
     """Name the items of an attribute's list."""
-    number = table.posting_of(np.array([hash32(attribute)], np.uint32))[0]
+    number = table.postings.numbers_of(np.array([hash32(attribute)], np.uint32))[0]
     return [table.ids[row] for row in lists[number] if row >= 0]

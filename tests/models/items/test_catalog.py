@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from models.items import ItemTable
-from models.items.attributes import attributes_of, content_vector, text_vector
+from models.items.catalog import attributes_of
+from models.items.vectors import content_vector, text_vector
 from models.messages import Item
 from models.numeric.ids import hash64
 from models.query.batch import usable

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.items import ItemTable
-from models.items.rows import pack_content
+from models.items.wire import ContentRow
 from models.messages import Item
 from models.numeric.ids import hash32, hash64
 from tests.models.items.builders import DAY_MS, NOW, a_row, a_trend, apply, row_of
@@ -115,10 +115,12 @@ def test_a_catalog_entry_that_changes_changes_the_facts_and_the_postings():
     assert facts_of(table, "a") == ([hash32("category=Drama"), hash32("price=2")], 4.0)
     table.apply_items([Item("a", categories=["Comedy"])], [])
     assert facts_of(table, "a") == ([hash32("category=Comedy")], 0.0)
-    drama, comedy = table.posting_of(np.array([hash32("category=Drama"), hash32("category=Comedy")], np.uint32))
-    assert table.posting_n[[drama, comedy]].tolist() == [0, 1]
-    assert row_of(table, "a") in table.posting_new[comedy]
-    assert row_of(table, "a") not in table.posting_new[drama]
+    drama, comedy = table.postings.numbers_of(
+        np.array([hash32("category=Drama"), hash32("category=Comedy")], np.uint32)
+    )
+    assert table.postings.n_items[[drama, comedy]].tolist() == [0, 1]
+    assert row_of(table, "a") in table.postings.newest[comedy]
+    assert row_of(table, "a") not in table.postings.newest[drama]
 
 
 def test_a_removed_item_stays_known_but_is_not_available():
@@ -135,15 +137,15 @@ def test_the_popular_list_of_an_attribute_keeps_the_32_most_popular():
     table.apply_items([Item(name, categories=["Drama"]) for name in names], [])
     for number, name in enumerate(names):
         apply(table, name, a_row(name, weight=float(number + 1)))
-    posting = table.posting_of(np.array([hash32("category=Drama")], np.uint32))[0]
-    posted = {table.ids[row] for row in table.posting_popular[posting]}
+    posting = table.postings.numbers_of(np.array([hash32("category=Drama")], np.uint32))[0]
+    posted = {table.ids[row] for row in table.postings.popular[posting]}
     assert posted == set(names[8:])
 
 
 def test_a_content_row_sets_the_vector():
     table = ItemTable(NOW)
     vector = np.arange(64, dtype=np.int8)
-    apply(table, "a", pack_content("a", 1, vector), "content")
+    apply(table, "a", ContentRow("a", 1, vector).pack(), "content")
     assert table.vectors[row_of(table, "a")].tolist() == vector.tolist()
 
 

@@ -79,7 +79,7 @@ def test_in_any_order_of_times_a_weight_is_what_it_would_be_without_a_landmark(r
         assert (long, rule) == pytest.approx((2 * 2.0 ** ((day - newest) / 4), 2.0 ** ((day - newest) / 4)), rel=1e-5)
 
 
-def test_shards_that_speak_of_different_times_are_compared_at_the_newest():
+def test_shards_of_different_times_are_compared_at_the_newest():
     table = a_table()
     apply(table, "all/0", a_trend("all", {"a": 8.0}, at=NOW), "trending")
     apply(table, "all/1", a_trend("all", {"b": 3.0}, shard=1, at=NOW + 2 * DAY_MS), "trending")
@@ -95,4 +95,4 @@ def test_items_that_decayed_to_nothing_stand_in_the_popular_list_in_the_order_of
     for n, name in enumerate(names):
         apply(table, name, a_row(name, weight=1.0 + n))
     apply(table, "new", a_row("new", at=NOW + 1_000 * DAY_MS))
-    assert posted(table, "category=Drama", table.posting_popular) == sorted(names, key=hash64)[:32]
+    assert posted(table, "category=Drama", table.postings.popular) == sorted(names, key=hash64)[:32]

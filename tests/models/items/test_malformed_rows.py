@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.items import ItemTable
-from models.items.rows import pack_content
+from models.items.wire import ContentRow
 from models.numeric.ids import hash64
 from tests.models.items.builders import NOW, a_row, a_trend
 
@@ -37,7 +37,7 @@ MALFORMED = {
     "an infinite weight": (b"neighbours/a", weighing(np.inf)),
     "a weight that is no number": (b"neighbours/a", weighing(np.nan)),
     "a neighbour without a hash": (b"neighbours/a", changed(ROW, 8, 0)),
-    "a vector of another length": (b"content/a", pack_content("a", 1, np.ones(8, np.int8))),
+    "a vector of another length": (b"content/a", ContentRow("a", 1, np.ones(8, np.int8)).pack()),
     "another segment": (b"trending/a/0", a_trend("b", {"b": 1.0})),
     "another shard": (b"trending/a/1", a_trend("a", {"b": 1.0})),
     "a trend that is no number": (b"trending/a/0", a_trend("a", {"b": np.nan})),

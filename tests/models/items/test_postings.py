@@ -29,15 +29,15 @@ def a_shop(n: int = 40) -> ItemTable:
 
 
 def newest(table: ItemTable, attribute: str = DRAMA) -> list[str]:
-    return posted(table, attribute, table.posting_new)
+    return posted(table, attribute, table.postings.newest)
 
 
 def popular(table: ItemTable, attribute: str = DRAMA) -> list[str]:
-    return posted(table, attribute, table.posting_popular)
+    return posted(table, attribute, table.postings.popular)
 
 
 def n_posted(table: ItemTable, attribute: str = DRAMA) -> int:
-    return int(table.posting_n[table.posting_of(np.array([hash32(attribute)], np.uint32))[0]])
+    return int(table.postings.n_items[table.postings.numbers_of(np.array([hash32(attribute)], np.uint32))[0]])
 
 
 def test_of_more_items_than_a_list_holds_the_newest_and_the_most_popular_stay():
@@ -153,7 +153,7 @@ def test_after_any_changes_the_lists_are_those_of_a_sort_over_all_items(changes:
         carry_out(table, version, change)
         for attribute in (DRAMA, "category=Comedy"):
             by_date = expected(table, attribute, lambda row: table.created_at[row])
-            if table.posting_of(np.array([hash32(attribute)], np.uint32))[0] < 0:
+            if table.postings.numbers_of(np.array([hash32(attribute)], np.uint32))[0] < 0:
                 assert by_date == []
                 continue
             assert newest(table, attribute) == by_date[:32]
@@ -165,4 +165,4 @@ def test_an_item_without_attributes_is_in_no_list():
     table = ItemTable(NOW)
     table.apply_items([Item("i-0")], [])
     assert row_of(table, "i-0") == 0
-    assert not (table.posting_new >= 0).any()
+    assert not (table.postings.newest >= 0).any()

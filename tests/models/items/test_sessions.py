@@ -1,4 +1,4 @@
-"""The index of recent sessions, against one that is built anew each time."""
+"""The index of recent sessions, against one that is rebuilt each time."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.items import ItemTable
-from models.items.rows import pack_session
 from models.items.sessions import LENGTH, SessionIndex
+from models.items.wire import SessionRow
 from models.numeric.ids import hash64
 from tests.models.builders import NOW, ASession, an_index, put_sessions
 
@@ -24,7 +24,7 @@ SESSIONS = st.builds(
 
 def holders(index: SessionIndex, item: str) -> list[tuple[int, int]]:
     """Number of each session that holds an item, the newest first, and the item's position in it."""
-    runs, row = index.holders, ROWS[item]
+    runs, row = index.holders.arrays, ROWS[item]
     nodes = runs.cells[runs.starts[row] :][: runs.sizes[row]]
     return [divmod(int(node), LENGTH) for node in reversed(nodes)]
 
@@ -67,10 +67,8 @@ def test_an_older_or_repeated_version_changes_nothing():
 
 
 def a_row(number: int, *items: str, version: int = 1) -> tuple[bytes, bytes]:
-    hashes = np.array([hash64(item) for item in items], np.int64)
-    return f"sessions/{number}".encode(), pack_session(
-        number, version=version, last_at=NOW, user=hash64("u"), items=hashes
-    )
+    row = SessionRow(number, version=version, last_at=NOW, user=hash64("u"), items=tuple(map(hash64, items)))
+    return f"sessions/{number}".encode(), row.pack()
 
 
 def test_rows_of_sessions_reach_the_table_and_tombstones_take_them_away():
@@ -83,7 +81,7 @@ def test_rows_of_sessions_reach_the_table_and_tombstones_take_them_away():
     assert (session["owner"], session["last_at"], table.learned_until) == (hash64("u"), NOW, NOW)
     assert table.apply_rows([key], [value]) == 0
     assert table.apply_rows([key], [None]) == 1
-    assert table.sessions.n == table.sessions.holders.sizes[row] == 0
+    assert table.sessions.n == table.sessions.holders.arrays.sizes[row] == 0
 
 
 @pytest.mark.parametrize(

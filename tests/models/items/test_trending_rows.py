@@ -12,7 +12,7 @@ from tests.models.items.builders import NOW, a_trend, row_of
 IDS = [f"i-{n}" for n in range(20)]
 
 
-def a_table_told_what_trends() -> ItemTable:
+def a_table_of_trends() -> ItemTable:
     """Of one row to begin with, so that the items that trend do not fit."""
     table = ItemTable(NOW, capacity=1)
     row = a_trend("all", dict(zip(IDS, range(20, 0, -1), strict=True)))
@@ -21,7 +21,7 @@ def a_table_told_what_trends() -> ItemTable:
 
 
 def test_asking_what_trends_changes_nothing_since_arrays_of_the_table_are_in_use_meanwhile():
-    table = a_table_told_what_trends()
+    table = a_table_of_trends()
     n, available = table.n, table.available
     rows, weights = table.trending(hash64("all"))
     assert table.hashes[rows].tolist() == [hash64(name) for name in IDS]
@@ -31,7 +31,7 @@ def test_asking_what_trends_changes_nothing_since_arrays_of_the_table_are_in_use
 
 
 def test_an_item_that_trends_before_its_own_row_has_no_name_yet():
-    table = a_table_told_what_trends()
+    table = a_table_of_trends()
     rows, _ = table.trending(hash64("all"))
     assert not table.named[rows].any()
     assert [table.ids[row] for row in rows] == [""] * 20

@@ -3,6 +3,7 @@
 import pytest
 
 from models.numeric.windows import MAX_PLATFORM_SESSIONS, PLATFORM_SILENCE_MS, Session, SessionWindows, SlidingWindow
+from tests.models.numeric.builders import windows_of
 
 DAY = 24 * 60 * 60 * 1000
 NOON = 20_000 * DAY + DAY // 2
@@ -111,7 +112,7 @@ def test_a_silent_platform_session_closes_after_a_day_and_the_lateness():
     assert windows.close(NOON + DAY + 11) == [Session(NOON, NOON, 1, 7)]
 
 
-def test_an_event_that_names_a_session_given_up_begins_it_anew():
+def test_an_event_that_names_a_closed_session_starts_it_over():
     windows = placed((NOON, 7), (NOON + DAY + 11, 7), lateness_ms=10)
     assert windows.open == [Session(NOON + DAY + 11, NOON + DAY + 11, 1, 7)]
 
@@ -158,7 +159,7 @@ def test_windows_start_at_multiples_of_the_slide_since_the_epoch():
     # Panes of 20: 1000-1019 holds two, 1020-1039 one, 1040-1059 one.
     window = counted(1000, 1019, 1020, 1041)
     # The watermark is 1031, so a window that ended at 1020 is past and one that ends at 1040 is not.
-    assert window.windows() == [(980, 3), (1000, 4), (1020, 2), (1040, 1)]
+    assert windows_of(window) == [(980, 3), (1000, 4), (1020, 2), (1040, 1)]
     assert [window.count(at) for at in (1031, 1041, 1060, 1080, 1100)] == [3, 4, 2, 1, 0]
 
 
@@ -191,7 +192,7 @@ def test_a_count_from_before_the_kept_panes_takes_no_later_events():
 def test_an_empty_sliding_window_counts_nothing_and_packs_into_one_number():
     window = counted()
     assert window.count(NOON) == 0
-    assert window.windows() == []
+    assert windows_of(window) == []
     assert window.pack() == (0,)
     assert SlidingWindow.unpack((0,), 60, 20, 10).count(0) == 0
 

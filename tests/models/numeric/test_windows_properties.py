@@ -14,6 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from models.numeric.windows import MAX_PLATFORM_SESSIONS, Session, SessionWindows, SlidingWindow
+from tests.models.numeric.builders import windows_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -108,7 +109,7 @@ def our_sliding(stream: Stream, length_ms: int, slide_ms: int, lateness_ms: int)
     found: dict[tuple[str, int], int] = {}
     for user, at in stream:
         users[user].add(at)
-        found |= {(user, start_at): n for start_at, n in users[user].windows()}
+        found |= {(user, start_at): n for start_at, n in windows_of(users[user])}
     return sorted((user, start_at, start_at + length_ms, n) for (user, start_at), n in found.items())
 
 
@@ -215,4 +216,4 @@ def test_packing_a_sliding_window_between_two_events_changes_nothing(
         restored.add(at)
         window.add(at)
         assert restored.pack() == window.pack()
-        assert restored.windows() == window.windows()
+        assert windows_of(restored) == windows_of(window)

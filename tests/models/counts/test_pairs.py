@@ -1,6 +1,6 @@
 import pytest
 
-from models.counts.batches import ShardBatch, add_up, shard_of
+from models.counts.pairs import ShardBatch, add_up
 from models.numeric.ids import hash64
 from tests.models.counts.builders import DAY, NOW, SECOND, a_contribution
 
@@ -49,10 +49,10 @@ def test_every_item_goes_to_its_own_shard_and_only_there():
     items = [f"i-{number}" for number in range(40)]
     contributions = [a_contribution(item, *items[:10]) for item in items]
     batches = add_up(contributions, 7, DAY)
-    assert [batch.shard for batch in batches] == sorted({shard_of(hash64(item), 7) for item in items})
+    assert [batch.shard for batch in batches] == sorted({hash64(item) % 7 for item in items})
     for batch in batches:
         named = [*batch.events["item"].tolist(), *batch.pairs["item"].tolist()]
-        assert {shard_of(item, 7) for item in named} == {batch.shard}
+        assert {item % 7 for item in named} == {batch.shard}
         assert [hash64(item_id) for item_id in batch.item_ids] == batch.events["item"].tolist()
     assert sum(len(batch.events) for batch in batches) == 40
 

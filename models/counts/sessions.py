@@ -1,36 +1,25 @@
 """The newest session of each user, as it is published for session kNN.
 
-A session's number is the user's hash over the number of places, so its rows need no state, come out the same whatever
-the batches, the workers and the crashes, and are bounded: of two users who share a place, the one who acted last has
+A session's number is the user's hash modulo the number of places. So rows need no state, come out the same whatever
+the batches, the workers and the crashes, and are bounded: of two users who share a number, the one who acted last has
 it. Versions follow event time.
 """
 
 import struct
 from collections.abc import Iterable
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 
 from models.counts.transitions import Contribution
-from models.items.sessions import LENGTH, MAX_SESSIONS
+from models.items.sessions import LENGTH
+from models.items.wire import MAX_SESSIONS, SessionRow
 
 FORMAT = 1
 _HEADER = struct.Struct("<BxxxI")
 _ROW = np.dtype(
     [("number", "<i8"), ("version", "<i8"), ("last_at", "<i8"), ("user", "<i8"), ("n", "<i8"), ("items", "<i8", LENGTH)]
 )
-
-
-class SessionRow(NamedTuple):
-    """What is published of one session."""
-
-    number: int
-    version: int
-    last_at: int
-    user: int
-    """Its hash."""
-    items: tuple[int, ...]
-    """Hashes, oldest first, at most 11."""
 
 
 def session_row(contribution: Contribution, n_places: int) -> SessionRow:
@@ -48,7 +37,7 @@ def session_row(contribution: Contribution, n_places: int) -> SessionRow:
     )
 
 
-class Sessions:
+class NewestSessions:
     """Rows that wait to be published, the newest of each number.
 
     Parameters
@@ -88,10 +77,10 @@ class Sessions:
     def pack(self) -> bytes:
         """Pack into bytes: 128 a row that waits."""
         packed = np.zeros(len(self._waiting), _ROW)
-        for row, cells in zip(self._waiting.values(), packed, strict=True):
-            cells["number"], cells["version"], cells["last_at"], cells["user"] = row[:4]
-            cells["n"] = len(row.items)
-            cells["items"][: len(row.items)] = row.items
+        for row, record in zip(self._waiting.values(), packed, strict=True):
+            record["number"], record["version"], record["last_at"], record["user"] = row[:4]
+            record["n"] = len(row.items)
+            record["items"][: len(row.items)] = row.items
         return _HEADER.pack(FORMAT, len(packed)) + packed.tobytes()
 
     @classmethod
@@ -100,8 +89,7 @@ class Sessions:
 
         Raises
         ------
-        ValueError
-            When the bytes are of a newer format.
+        ValueError : the bytes are of a newer format.
         """
         version, n = _HEADER.unpack_from(packed)
         if version != FORMAT:

@@ -1,7 +1,7 @@
 import pytest
 
-from models.counts.content_rows import ContentState
-from models.items.attributes import content_vector
+from dataflows.steps.learn_content import ContentState
+from models.items.vectors import content_vector
 from models.messages import Item
 
 LAMP = Item("i-1", title="A brass lamp", categories=["home"])

@@ -3,15 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.counts.batches import add_up
+from models.counts.pairs import add_up
 from models.counts.transitions import Contribution
-from models.counts.trends import (
+from models.counts.trending import (
     MAX_SEGMENTS,
     N_ENTRIES,
     N_PUBLISHED,
     TrendCounts,
-    TrendingRow,
 )
+from models.items.wire import TrendingRow
 from models.numeric.ids import hash64
 from tests import places
 from tests.models.counts.builders import DAY, NOW, a_contribution, decayed
@@ -40,7 +40,7 @@ def weights_of(row: TrendingRow) -> dict[int, float]:
 
 
 def comparable(trending: TrendCounts) -> list[tuple[object, ...]]:
-    return [(*row[:3], row.items.tolist(), row.weights.tolist()) for row in trending.take_changed()]
+    return [(*row[:4], row.items.tolist(), row.weights.tolist()) for row in trending.take_changed()]
 
 
 def test_an_event_counts_in_each_of_its_segments():

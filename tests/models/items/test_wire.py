@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from models.items import ItemTable
-from models.items.rows import pack_content, pack_neighbours, to_bf16
+from models.items.wire import ContentRow, NeighboursRow, to_bf16
 from models.numeric.ids import hash64
 from tests.models.items.builders import NOW, apply, row_of
 
@@ -32,11 +32,11 @@ def test_what_is_packed_is_what_a_table_holds_of_as_many_neighbours_as_it_keeps(
     table = ItemTable(NOW, capacity=1, n_neighbours=5)
     others = [f"other-{n}" for n in range(len(pairs))]
     rules, covisits = np.array(pairs, np.float32).reshape(-1, 2).T
-    packed = pack_neighbours(
-        "a", version=1, learned_until=NOW, reference_at=NOW, first_seen_at=NOW - 5, popularity=popularity,
+    packed = NeighboursRow(
+        "a", version=1, reference_at=NOW, first_seen_at=NOW - 5, popularity=popularity,
         neighbours=np.array([hash64(other) for other in others], np.int64),
         rule_weights=rules, covisit_weights=covisits,
-    )  # fmt: skip
+    ).pack()  # fmt: skip
     assert len(packed) % 8 == 0
     apply(table, "a", packed)
     row, n = row_of(table, "a"), min(len(pairs), 5)
@@ -52,7 +52,7 @@ def test_what_is_packed_is_what_a_table_holds_of_as_many_neighbours_as_it_keeps(
 @given(arrays(np.int8, 64))
 def test_a_vector_arrives_as_it_was_packed_and_leaves_with_a_tombstone(vector: np.ndarray):
     table = ItemTable(NOW)
-    apply(table, "a", pack_content("a", 1, vector), "content")
+    apply(table, "a", ContentRow("a", 1, vector).pack(), "content")
     assert table.vectors[row_of(table, "a")].tolist() == vector.tolist()
     apply(table, "a", None, "content")
     assert not table.vectors.any()

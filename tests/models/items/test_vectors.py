@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.items.attributes import content_vector, text_vector
-from models.items.texts import HASHED, Sentences, TextSpace
+from models.items.vectors import HASHED, Sentences, TextSpace, content_vector, text_vector
 from models.messages import Item
 from models.numeric.arrays import Floats
 

@@ -2,14 +2,15 @@
 
 import struct
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.counts.batches import EVENT, NO_SEGMENT, PAIR, ShardBatch
-from models.counts.item_kernels import MAX_HALF_LIVES
-from models.numeric.arrays import Floats, Int64s
+from models.counts.item_statistics import MAX_AHEAD
+from models.counts.pairs import EVENT, NO_SEGMENT, PAIR, ShardBatch
+from models.items.wire import TrendingRow
+from models.numeric.arrays import Int64s
 from models.numeric.kernels import inline, kernel
 
 N_ENTRIES = 256
@@ -26,18 +27,6 @@ _SEGMENT = struct.Struct("<Hqq?I")
 ENTRY = np.dtype([("item", "i8"), ("weight", "f4"), ("inherited", "f4"), ("n_users", "i4")])
 
 
-class TrendingRow(NamedTuple):
-    """What is published of one segment; weights are decayed to `reference_at`."""
-
-    segment: str
-    version: int
-    reference_at: int
-    items: Int64s
-    """(n,) hashes, the heaviest first, n at most `N_PUBLISHED`."""
-    weights: Floats
-    """(n,)"""
-
-
 @dataclass(slots=True)
 class _Segment:
     name: str
@@ -46,7 +35,7 @@ class _Segment:
     entries: NDArray[np.void]
     """(N_ENTRIES,) ENTRY; the used ones come first."""
     users: Int64s
-    """(N_ENTRIES, k) hashes of the first k users of each entry; more need not be told apart."""
+    """(N_ENTRIES, k) hashes of the first k users of each entry; more need not be counted."""
     n: int = 0
     changed: bool = True
 
@@ -54,8 +43,7 @@ class _Segment:
 class TrendCounts:
     """Decayed popularity by segment, bounded in segments, items and users.
 
-    Weights are forward-decayed like `item_kernels`', and items compete for the entries as neighbours do for
-    slots.
+    Weights are forward-decayed and items compete for the entries as in `models.counts.neighbours`.
 
     Parameters
     ----------
@@ -86,31 +74,32 @@ class TrendCounts:
             return []
         self._move_on(batch.reference_at)
         dropped: list[str] = []
-        for number in np.unique(batch.segments).tolist():
-            if number == NO_SEGMENT:
+        for index in np.unique(batch.segments).tolist():
+            if index == NO_SEGMENT:
                 continue
-            segment = self._segment(batch.segment_names[number], dropped)
-            events = batch.events[(batch.segments == number).any(axis=1)]
+            segment = self._segment(batch.segment_names[index], dropped)
+            events = batch.events[(batch.segments == index).any(axis=1)]
             segment.n = _add(events, self.landmark_at, self._half_life_ms, segment.entries, segment.users, segment.n)
             segment.version += len(events)
             segment.last_at = max(segment.last_at, int(events["at"].max()))
             segment.changed = True
         return dropped
 
-    def take_changed(self) -> list[TrendingRow]:
-        """Take the changed rows; they count as published."""
+    def take_changed(self, shard: int = 0) -> list[TrendingRow]:
+        """Take the changed rows, of a shard of this number; they count as published."""
         changed = [segment for segment in self._segments.values() if segment.changed]
         for segment in changed:
             segment.changed = False
-        return [self._published(segment) for segment in changed]
+        return [self._published(segment, shard) for segment in changed]
 
-    def _published(self, segment: _Segment) -> TrendingRow:
+    def _published(self, segment: _Segment, shard: int) -> TrendingRow:
         entries = segment.entries[: segment.n]
         entries = entries[(entries["n_users"] >= self._min_users) & (entries["weight"] > 0)]
         best = entries[np.lexsort((entries["item"], -entries["weight"]))[:N_PUBLISHED]]
         age = min((self.landmark_at - segment.last_at) / self._half_life_ms, 1_000)
         return TrendingRow(
             segment.name,
+            shard,
             segment.version,
             segment.last_at,
             best["item"].copy(),
@@ -135,7 +124,7 @@ class TrendCounts:
         """Move the landmark before a weight can overflow."""
         if not self.landmark_at:
             self.landmark_at = at
-        if at - self.landmark_at > MAX_HALF_LIVES * self._half_life_ms:
+        if at - self.landmark_at > MAX_AHEAD * self._half_life_ms:
             self._rebase(at)
 
     def _rebase(self, at: int) -> None:
@@ -146,7 +135,7 @@ class TrendCounts:
         self.landmark_at = at
 
     def pack(self) -> bytes:
-        """Pack into bytes: 20 an entry and 8 a user that is told apart."""
+        """Pack into bytes: 20 an entry and 8 a user that is kept."""
         parts = [
             _HEADER.pack(
                 FORMAT, len(self._segments), self._min_users, self._half_life_ms, self.first_version,
@@ -171,26 +160,25 @@ class TrendCounts:
 
         Raises
         ------
-        ValueError
-            When the bytes are of a newer format.
+        ValueError : the bytes are of a newer format.
         """
         version, n_segments, k, packed_half_life_ms, first_version, landmark_at = _HEADER.unpack_from(packed)
         if version != FORMAT:
             raise ValueError(f"trending of format {version}: this release reads format {FORMAT}")
         trending = cls(packed_half_life_ms, min_users, first_version)
         trending.landmark_at = landmark_at
-        place = _HEADER.size
+        offset = _HEADER.size
         for _ in range(n_segments):
-            n_name, row_version, last_at, changed, n = _SEGMENT.unpack_from(packed, place)
-            place += _SEGMENT.size
-            segment = trending._segment(packed[place : place + n_name].decode(), [])
-            place += n_name
+            n_name, row_version, last_at, changed, n = _SEGMENT.unpack_from(packed, offset)
+            offset += _SEGMENT.size
+            segment = trending._segment(packed[offset : offset + n_name].decode(), [])
+            offset += n_name
             segment.version, segment.last_at, segment.changed, segment.n = row_version, last_at, changed, n
-            segment.entries[:n] = np.frombuffer(packed, ENTRY, n, place)
-            place += n * ENTRY.itemsize
-            users = np.frombuffer(packed, np.int64, n * k, place).reshape(n, k)[:, :min_users]
+            segment.entries[:n] = np.frombuffer(packed, ENTRY, n, offset)
+            offset += n * ENTRY.itemsize
+            users = np.frombuffer(packed, np.int64, n * k, offset).reshape(n, k)[:, :min_users]
             segment.users[:n, : users.shape[1]] = users
-            place += 8 * n * k
+            offset += 8 * n * k
             segment.entries["n_users"] = np.minimum(segment.entries["n_users"], users.shape[1])
         if half_life_ms != packed_half_life_ms:
             newest_at = max((segment.last_at for segment in trending._segments.values()), default=landmark_at)
@@ -201,45 +189,45 @@ class TrendCounts:
 
 @kernel
 def _add(
-    events: NDArray[np.void],  # (E,) batches.EVENT
+    events: NDArray[np.void],  # (E,) pairs.EVENT
     landmark_at: int,
     half_life_ms: int,
     entries: NDArray[np.void],  # (N,) ENTRY, written
     users: Int64s,  # (N, k) written
     n: int,
 ) -> int:
-    """Add events of one segment; say how many entries are used now."""
+    """Add events of one segment, of which n entries are used; say how many are used now."""
     for e in range(len(events)):
         event = events[e]
-        place = 0
+        p = 0
         lightest = 0
         least = np.float32(np.inf)
-        while place < n and entries[place]["item"] != event["item"]:
-            weight = entries[place]["weight"] + entries[place]["inherited"]
+        while p < n and entries[p]["item"] != event["item"]:
+            weight = entries[p]["weight"] + entries[p]["inherited"]
             if weight < least:
-                lightest = place
+                lightest = p
                 least = weight
-            place += 1
-        if place == n:
+            p += 1
+        if p == n:
             inherited = np.float32(0)
             if n < len(entries):
                 n += 1
             else:
-                place = lightest
+                p = lightest
                 inherited = least
-            entries[place]["item"] = event["item"]
-            entries[place]["weight"] = 0
-            entries[place]["inherited"] = inherited
-            entries[place]["n_users"] = 0
-        entry = entries[place]
+            entries[p]["item"] = event["item"]
+            entries[p]["weight"] = 0
+            entries[p]["inherited"] = inherited
+            entries[p]["n_users"] = 0
+        entry = entries[p]
         entry["weight"] += np.float32(event["weight"] * np.exp2((event["at"] - landmark_at) / half_life_ms))
-        entry["n_users"] = _count_user(users[place], entry["n_users"], event["user"])
+        entry["n_users"] = _count_user(users[p], entry["n_users"], event["user"])
     return n
 
 
 @inline
 def _count_user(users: Int64s, n: int, user: int) -> int:
-    """Tell a user from those before, until there are as many as matter; say how many there are."""
+    """Add a user to the (k,) first ones unless it is among them or they are full; say how many there are."""
     if n == len(users):
         return n
     for u in range(n):

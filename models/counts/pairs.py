@@ -1,7 +1,7 @@
 """What a batch of events teaches, added up and split by shard, as arrays that travel.
 
 A pair of items concerns two shards: that of the item it starts from, and, since co-visitation has no
-direction, that of the other one. Sent one by one pairs would be twenty messages an event; added up they are
+direction, that of the other one. Sent one by one, pairs would be twenty messages an event; added up they are
 one message a shard and batch.
 """
 
@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 
 from models.counts.transitions import Contribution
 from models.numeric.arrays import Int32s, Int64s
+from models.numeric.hashmap import EMPTY_SLOT, KEY_SHIFT
 from models.numeric.kernels import inline, kernel
 
 EVENT = np.dtype([("item", "i8"), ("user", "i8"), ("at", "i8"), ("weight", "f8")])
 PAIR = np.dtype([("item", "i8"), ("neighbour", "i8"), ("at", "i8"), ("n", "i8"), ("rule", "f8"), ("covisit", "f8")])
 """`at` is the newest event that added to the pair, `n` how often one did; weights hold for the reference."""
 NO_SEGMENT = -1
+NEIGHBOUR_SHIFT = 31
+"""Folds the upper bits of a neighbour's hash onto the lower ones where a pair is looked up."""
 
 
 class ShardBatch(NamedTuple):
@@ -35,14 +38,9 @@ class ShardBatch(NamedTuple):
     segment_names: tuple[str, ...]
     """(S,)"""
     segments: Int32s
-    """(E, W) the events' segments by their place in `segment_names`, then `NO_SEGMENT`."""
+    """(E, W) the events' segments as indices of `segment_names`, then `NO_SEGMENT`."""
     pairs: NDArray[np.void]
     """(P,) `PAIR`: the shard's items and what came before or after them; no pair twice."""
-
-
-def shard_of(item: int, n_shards: int) -> int:
-    """Say which shard keeps an item, by its hash."""
-    return item % n_shards
 
 
 def add_up(contributions: Sequence[Contribution], n_shards: int, half_life_ms: int) -> list[ShardBatch]:
@@ -76,9 +74,9 @@ def add_up(contributions: Sequence[Contribution], n_shards: int, half_life_ms: i
     pairs = pairs[order]
     order, event_starts = _by_shard(events["item"], n_shards)
     events = events[order]
-    sorted_ids = [item_ids[place] for place in order.tolist()]
-    names, places = _segment_places(segments)
-    places = places[order]
+    sorted_ids = [item_ids[e] for e in order.tolist()]
+    segment_names, segment_indices = _index_segments(segments)
+    segment_indices = segment_indices[order]
     batches = []
     for shard in range(n_shards):
         pair, pair_end = pair_starts[shard], pair_starts[shard + 1]
@@ -89,8 +87,8 @@ def add_up(contributions: Sequence[Contribution], n_shards: int, half_life_ms: i
                 reference_at,
                 events[event:event_end],
                 tuple(sorted_ids[event:event_end]),
-                names,
-                places[event:event_end],
+                segment_names,
+                segment_indices[event:event_end],
                 pairs[pair:pair_end],
             )
             batches.append(batch)
@@ -105,16 +103,16 @@ def _by_shard(items: Int64s, n_shards: int) -> tuple[Int64s, list[int]]:
     return np.argsort(shards, kind="stable"), starts.tolist()
 
 
-def _segment_places(segments: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], Int32s]:
-    """Give each segment of a batch a number; return the names, and (E, W) the events' numbers."""
-    numbers: dict[str, int] = {}
+def _index_segments(segments: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], Int32s]:
+    """Give each segment of a batch an index; return the names, and (E, W) the events' indices."""
+    indices: dict[str, int] = {}
     rows: dict[tuple[str, ...], list[int]] = {}
     for names in segments:
         if names not in rows:
-            rows[names] = [numbers.setdefault(name, len(numbers)) for name in names]
+            rows[names] = [indices.setdefault(name, len(indices)) for name in names]
     width = max(map(len, rows.values()))
     padded = {names: row + [NO_SEGMENT] * (width - len(row)) for names, row in rows.items()}
-    return tuple(numbers), np.array([padded[names] for names in segments], np.int32)
+    return tuple(indices), np.array([padded[names] for names in segments], np.int32)
 
 
 @kernel
@@ -127,10 +125,10 @@ def _add_up_pairs(
     pairs: NDArray[np.void],  # (2 B,) PAIR, written
 ) -> int:
     """Add up equal pairs, in both directions; say how many differ."""
-    size = 16
-    while size < 4 * len(before):
-        size *= 2
-    places = np.full(size, -1, np.int32)
+    n_slots = 16
+    while n_slots < 4 * len(before):
+        n_slots *= 2
+    slots = np.full(n_slots, EMPTY_SLOT, np.int32)
     n = 0
     for e in range(len(events)):
         item = events[e]["item"]
@@ -140,15 +138,15 @@ def _add_up_pairs(
             other = before[b]
             if other != item:
                 rule = weight / (b - starts[e] + 1)
-                n = _add_pair(places, pairs, n, other, item, at, rule, weight)
-                n = _add_pair(places, pairs, n, item, other, at, 0.0, weight)
+                n = _add_pair(slots, pairs, n, other, item, at, rule, weight)
+                n = _add_pair(slots, pairs, n, item, other, at, 0.0, weight)
     return n
 
 
 @inline
 def _add_pair(
-    places: Int32s,
-    pairs: NDArray[np.void],
+    slots: Int32s,  # (a power of two,) where in `pairs` each pair is, by its hash; written
+    pairs: NDArray[np.void],  # PAIR, written
     n: int,
     item: int,
     neighbour: int,
@@ -156,18 +154,19 @@ def _add_pair(
     rule: float,
     covisit: float,
 ) -> int:
-    mask = len(places) - 1
-    place = ((item >> 20) ^ (neighbour >> 31) ^ neighbour) & mask
-    while places[place] >= 0:
-        pair = pairs[places[place]]
+    """Add to a pair, or make it, after n others; return how many there are."""
+    mask = len(slots) - 1
+    slot = ((item >> KEY_SHIFT) ^ (neighbour >> NEIGHBOUR_SHIFT) ^ neighbour) & mask
+    while slots[slot] >= 0:
+        pair = pairs[slots[slot]]
         if pair["item"] == item and pair["neighbour"] == neighbour:
             pair["at"] = max(pair["at"], at)
             pair["n"] += 1
             pair["rule"] += rule
             pair["covisit"] += covisit
             return n
-        place = (place + 1) & mask
-    places[place] = n
+        slot = (slot + 1) & mask
+    slots[slot] = n
     pair = pairs[n]
     pair["item"] = item
     pair["neighbour"] = neighbour

@@ -1,6 +1,6 @@
 import pytest
 
-from models.counts.newest_sessions import Sessions
+from models.counts.sessions import NewestSessions
 from models.counts.transitions import Contribution
 from models.items.sessions import LENGTH
 from tests import places
@@ -15,8 +15,8 @@ def a_step(item: int, *previous: int, user: int = 1, at: int = NOW) -> Contribut
     return Contribution(item, f"i-{item}", at, 1.0, user, ("all",), previous)
 
 
-def after(*steps: Contribution) -> Sessions:
-    sessions = Sessions(N_PLACES)
+def after(*steps: Contribution) -> NewestSessions:
+    sessions = NewestSessions(N_PLACES)
     sessions.learn(steps)
     return sessions
 
@@ -44,33 +44,33 @@ def test_acts_of_one_moment_follow_each_other():
     assert row.items == (7, 8)
 
 
-def test_of_two_users_who_share_a_place_the_one_who_acted_last_has_it():
+def test_of_two_users_who_share_a_number_the_session_of_the_one_who_acted_last_is_kept():
     [row] = after(a_step(7, user=1, at=NOW + 1), a_step(8, user=11)).take_changed()
     assert (row.user, row.number) == (1, 1)
 
 
-def test_what_waits_is_still_there_after_a_restart_unless_its_place_has_moved():
+def test_what_waits_is_still_there_after_a_restart_unless_its_number_has_changed():
     sessions = after(a_step(7, 6, 5), a_step(8, user=13))
-    assert Sessions.unpack(sessions.pack(), N_PLACES).take_changed() == sessions.take_changed()
-    moved = Sessions.unpack(after(a_step(7, user=1), a_step(8, user=13)).pack(), 7)
+    assert NewestSessions.unpack(sessions.pack(), N_PLACES).take_changed() == sessions.take_changed()
+    moved = NewestSessions.unpack(after(a_step(7, user=1), a_step(8, user=13)).pack(), 7)
     assert [row.user for row in moved.take_changed()] == [1]
 
 
-def golden() -> Sessions:
+def golden() -> NewestSessions:
     """Make the state of the golden file, which was written once by `GOLDEN.write_bytes(golden().pack())`."""
     return after(a_step(7, 6, 5), a_step(8, user=13), a_step(9, *range(20, 30), user=4, at=NOW + 5))
 
 
 def test_state_of_an_older_release_still_loads():
-    assert Sessions.unpack(GOLDEN.read_bytes(), N_PLACES).take_changed() == golden().take_changed()
+    assert NewestSessions.unpack(GOLDEN.read_bytes(), N_PLACES).take_changed() == golden().take_changed()
 
 
 def test_state_of_a_newer_release_is_refused():
     with pytest.raises(ValueError, match="format 2"):
-        Sessions.unpack(b"\x02" + golden().pack()[1:], N_PLACES)
+        NewestSessions.unpack(b"\x02" + golden().pack()[1:], N_PLACES)
 
 
 @pytest.mark.parametrize("n_places", [0, (1 << 22) + 1])
 def test_a_number_of_places_that_no_table_takes_is_refused(n_places: int):
     with pytest.raises(ValueError, match="places for sessions"):
-        Sessions(n_places)
+        NewestSessions(n_places)

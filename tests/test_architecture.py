@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 
 from models import names
-from models.candidates.every_source import every_source
+from models.candidates.blend import EVERY_SOURCE
 from models.experiments.judge.metrics import METRICS
 from models.rankers.networks import KINDS
 from tests.places import ROOT
@@ -189,7 +189,8 @@ def test_a_list_of_names_is_written_once() -> None:
 
 
 def test_what_goes_by_a_list_of_names_has_each_of_them_once() -> None:
-    assert tuple(source.name for source in every_source()) == names.SOURCES
+    assert tuple(EVERY_SOURCE) == names.SOURCES
+    assert all(source.phrase for source in EVERY_SOURCE.values())
     assert tuple(KINDS) == names.NETWORKS
     assert tuple(metric.name for metric in METRICS) == get_args(names.MetricName)
     assert len(set(names.FEATURES)) == len(names.FEATURES)

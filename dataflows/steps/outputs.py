@@ -9,7 +9,6 @@ from dataflows.records import Outgoing
 from dataflows.steps.profile import Output
 from models.messages import Assignment, Erasure
 from models.serving.recommender import Recommender
-from models.serving.rivals import merge_rivals, with_rivals
 from models.user.query import Query
 
 
@@ -24,7 +23,7 @@ def score(step_id: str, due: KeyedStream[Output], recommender: Recommender, tabl
         follow_rankers(recommender, tables)
         recommender.table_version = tables.version
         queries = [query for _, query in batch if isinstance(query, Query)]
-        slates = iter(merge_rivals(queries, recommender.recommend(with_rivals(queries))))
+        slates = iter(recommender.recommend(queries))
         outgoing = []
         # In the batch's own order: a user's slates from before an erasure lie before its tombstone.
         for user_id, output in batch:

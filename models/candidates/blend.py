@@ -1,22 +1,39 @@
 """The blend: the sources' candidates in one list a query, each with what every source said about it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from models.candidates.protocol import Candidates, CandidateSource
+from models.candidates.content import Content
+from models.candidates.covisitation import Covisitation
+from models.candidates.protocol import CandidateSource
+from models.candidates.revisits import Revisits
 from models.candidates.scratch import scratch
-from models.candidates.selection import USABLE, select_top
+from models.candidates.selection import USABLE, Allowed, Candidates, select_top
+from models.candidates.sequential_rules import SequentialRules
+from models.candidates.session_knn import SessionKNN
+from models.candidates.trending import Trending
+from models.candidates.two_step_rules import TwoStepRules
 from models.items import ItemTable
-from models.names import SOURCES
-from models.numeric.arrays import Bytes, Floats, Int8s, Int32s, Int64s
+from models.names import SOURCES, SourceName
+from models.numeric.arrays import Floats, Int8s, Int32s, Int64s
 from models.numeric.kernels import inline, kernel
 from models.query.batch import QueryBatch
 
+EVERY_SOURCE: dict[SourceName, CandidateSource] = {
+    source.name: source
+    for source in (
+        SequentialRules(), Covisitation(), Trending(), Content(), SessionKNN(), TwoStepRules(), Revisits(),
+    )
+}  # fmt: skip
+"""All candidate sources that a strategy can name, in the order of SOURCES."""
+_OWN = len(SOURCES)
+"""The column of a query's own candidates behind the sources'."""
 
-@dataclass(frozen=True, slots=True)
-class Blended:
-    """The candidates of each query, best blend first, ties by the item's hash."""
+
+class Blended(NamedTuple):
+    """C candidates of each of B queries, best blend first, ties by the item's hash; S sources."""
 
     rows: Int32s
     """(B, C) -1 where there is no more."""
@@ -37,51 +54,34 @@ class Blended:
         rows, scores = np.full(shape, -1, np.int32), np.zeros(shape, np.float32)
         return cls(rows, scores, source_scores, source_ranks, np.full(shape, -1, np.int8))
 
-    def at(self, places: Int32s) -> "Blended":
-        """Keep the candidates at (B, L) places, -1 for none."""
-        kept = Blended.empty(*places.shape)
-        _keep(
-            places, self.rows, self.scores, self.source_scores, self.source_ranks, self.top_source,
-            kept.rows, kept.scores, kept.source_scores, kept.source_ranks, kept.top_source,
-        )  # fmt: skip
-        return kept
 
-
-def blend(batch: QueryBatch, table: ItemTable, states: Bytes, sources: dict[str, CandidateSource], n: int) -> Blended:
-    """Ask the strategy's sources and merge what they say.
+def blend(
+    batch: QueryBatch, table: ItemTable, n: int, sources: Mapping[SourceName, CandidateSource] = EVERY_SOURCE
+) -> Blended:
+    """Ask the strategy's sources for n candidates a query, and merge what they say.
 
     score(j) = sum_s w_s * score_s(j) / max_k score_s(k) / sum_s w_s. Queries with their own candidates keep
     all of those that are allowed, proposed by a source or not. With a search text, the content source (which
     then is the search) weighs as much as all others together, so that the match leads.
     """
+    allowed = Allowed.of(batch, table)
     weights = _weights(batch)
     columns = [s for s, name in enumerate(SOURCES) if batch.strategy.sources.get(name, 0.0) or _is_sought(name, batch)]
-    shape = (batch.n, n)
-    found_rows = np.full((len(columns) + batch.own, *shape), -1, np.int32)
-    found_scores = np.zeros(found_rows.shape, np.float32)
-    for a, s in enumerate(columns):
-        sources[SOURCES[s]].generate(batch, table, states, Candidates(found_rows[a], found_scores[a]))
-    if batch.own:
-        _give(batch, states, Candidates(found_rows[-1], found_scores[-1]))
-    blended = Blended.empty(batch.n, n)
-    _fuse(
-        found_rows,
-        found_scores,
-        np.array([*columns, len(SOURCES)]),
-        weights,
-        table.hashes,
-        scratch(table.n).slots,
-        blended.rows,
-        blended.scores,
-        blended.source_scores,
-        blended.source_ranks,
-        blended.top_source,
+    found = Candidates(
+        np.full((len(columns) + batch.own, batch.n, n), -1, np.int32),
+        np.zeros((len(columns) + batch.own, batch.n, n), np.float32),
     )
+    for a, s in enumerate(columns):
+        sources[SOURCES[s]].generate(batch, table, allowed, Candidates(found.rows[a], found.scores[a]))
+    if batch.own:
+        _list_own(batch, allowed, Candidates(found.rows[-1], found.scores[-1]))
+    blended = Blended.empty(batch.n, n)
+    _fuse(found, np.array([*columns, _OWN]), weights, table.hashes, scratch(table.n).slots, blended)
     return blended
 
 
 def _is_sought(name: str, batch: QueryBatch) -> bool:
-    return name == "content" and any(query.query for query in batch.queries)
+    return name == Content.name and any(query.query for query in batch.queries)
 
 
 def _weights(batch: QueryBatch) -> Floats:
@@ -90,7 +90,7 @@ def _weights(batch: QueryBatch) -> Floats:
     total = sum(row)
     weights = np.empty((batch.n, len(SOURCES) + 1), np.float32)
     weights[:] = [*(weight / total for weight in row), 0.0]
-    content = SOURCES.index("content")
+    content = SOURCES.index(Content.name)
     for b, query in enumerate(batch.queries):
         if query.query:
             searched = list(row)
@@ -99,55 +99,26 @@ def _weights(batch: QueryBatch) -> Floats:
     return weights
 
 
-def _give(batch: QueryBatch, states: Bytes, given: Candidates) -> None:
+def _list_own(batch: QueryBatch, allowed: Allowed, found: Candidates) -> None:
     """List the queries' own candidates, as if a source of no weight had named them."""
     owner = np.repeat(np.arange(batch.n), np.diff(batch.marks.starts))
-    place = np.arange(len(owner)) - batch.marks.starts[owner]
-    given.rows[owner, place] = np.where(states[batch.marks.rows] == USABLE, batch.marks.rows, -1)
-    given.scores[:] = 1
-
-
-@kernel
-def _keep(
-    places: Int32s,  # (B, L)
-    rows: Int32s,  # (B, C)
-    scores: Floats,  # (B, C)
-    source_scores: Floats,  # (B, C, S)
-    source_ranks: Floats,  # (B, C, S)
-    top_source: Int8s,  # (B, C)
-    out_rows: Int32s,  # (B, L)
-    out_scores: Floats,  # (B, L)
-    out_source_scores: Floats,  # (B, L, S)
-    out_source_ranks: Floats,  # (B, L, S)
-    out_top_source: Int8s,  # (B, L)
-) -> None:
-    for b in range(places.shape[0]):
-        for p in range(places.shape[1]):
-            c = places[b, p]
-            if c < 0:
-                break
-            out_rows[b, p], out_scores[b, p], out_top_source[b, p] = rows[b, c], scores[b, c], top_source[b, c]
-            for s in range(source_scores.shape[2]):
-                out_source_scores[b, p, s] = source_scores[b, c, s]
-                out_source_ranks[b, p, s] = source_ranks[b, c, s]
+    position = np.arange(len(owner)) - batch.marks.starts[owner]
+    found.rows[owner, position] = np.where(allowed.flags[batch.marks.rows] == USABLE, batch.marks.rows, -1)
+    found.scores[:] = 1
 
 
 @kernel
 def _fuse(
-    rows: Int32s,  # (A, B, n) of the sources that were asked
-    scores: Floats,  # (A, B, n)
-    columns: Int64s,  # (A,) where each source stands in arrays with a column a source
-    weights: Floats,  # (B, S + 1) the last is that of the given candidates, 0
-    hashes: Int64s,
-    slots: Int32s,
-    out_rows: Int32s,  # (B, C)
-    out_scores: Floats,  # (B, C)
-    out_source_scores: Floats,  # (B, C, S)
-    out_source_ranks: Floats,  # (B, C, S)
-    out_top_source: Int8s,  # (B, C)
+    found: Candidates,  # (A, B, n) of the sources that were asked, and of the queries' own candidates if any
+    columns: Int64s,  # (A,) where each stands in arrays with a column a source; the own candidates behind them all
+    weights: Floats,  # (B, S + 1)
+    hashes: Int64s,  # (N,)
+    slots: Int32s,  # (N,) cells
+    blended: Blended,  # written
 ) -> None:
-    n_asked, n_queries, width = rows.shape
-    n_sources = out_source_scores.shape[2]
+    """Add up the shares of each query's items, which are numbered as they are met, and keep the best."""
+    n_asked, n_queries, width = found.rows.shape
+    n_sources = blended.source_scores.shape[2]
     entered = np.empty(n_asked * width, np.int32)
     pool_rows = np.empty(n_asked * width, np.int32)
     pool_scores = np.empty(n_asked * width, np.float32)
@@ -158,7 +129,7 @@ def _fuse(
         for a in range(n_asked):
             column = columns[a]
             for p in range(width):
-                row = rows[a, b, p]
+                row = found.rows[a, b, p]
                 if row < 0:
                     continue
                 if slots[row] == 0:
@@ -167,20 +138,20 @@ def _fuse(
                     n += 1
                     slots[row] = n
                 entry = slots[row] - 1
-                share = scores[a, b, p] / scores[a, b, 0]
+                share = found.scores[a, b, p] / found.scores[a, b, 0]
                 shares[entry, column] = share
                 ranks[entry, column] = np.float32(1) / np.float32(p + 1)
                 pool_scores[entry] += weights[b, column] * share
-        kept = select_top(pool_rows, pool_scores, n, out_rows.shape[1], hashes)
+        kept = select_top(pool_rows, pool_scores, n, blended.rows.shape[1], hashes)
         for c in range(kept):
             # The selection moved rows and scores; the slots still say where each row's entry is.
             entry = slots[pool_rows[c]] - 1
-            out_rows[b, c] = pool_rows[c]
-            out_scores[b, c] = min(pool_scores[c], np.float32(1))
-            out_top_source[b, c] = _most(weights[b], shares[entry], n_sources)
+            blended.rows[b, c] = pool_rows[c]
+            blended.scores[b, c] = min(pool_scores[c], np.float32(1))
+            blended.top_source[b, c] = _find_top(weights[b], shares[entry], n_sources)
             for s in range(n_sources):
-                out_source_scores[b, c, s] = shares[entry, s]
-                out_source_ranks[b, c, s] = ranks[entry, s]
+                blended.source_scores[b, c, s] = shares[entry, s]
+                blended.source_ranks[b, c, s] = ranks[entry, s]
         for entry in range(n):
             slots[entered[entry]] = 0
             for s in range(n_sources):
@@ -188,7 +159,7 @@ def _fuse(
 
 
 @inline
-def _most(weights: Floats, shares: Floats, n_sources: int) -> int:
+def _find_top(weights: Floats, shares: Floats, n_sources: int) -> int:
     """Name the source that contributed most, the first at a tie; -1 where none did."""
     top, most = -1, np.float32(0)
     for s in range(n_sources):

@@ -2,14 +2,15 @@
 
 import numpy as np
 
-from models.candidates.neighbours import strongest_cause, sum_neighbours
-from models.candidates.protocol import Candidates
+from models.candidates.neighbours import Links, find_strongest, links_of, sum_neighbours
+from models.candidates.protocol import CandidateSource
 from models.candidates.scratch import scratch
+from models.candidates.selection import Allowed, Candidates, propose, take_sums
 from models.items import ItemTable
-from models.names import SourceName
-from models.numeric.arrays import Bytes, Floats, Int32s, Int64s
-from models.numeric.kernels import kernel
+from models.numeric.arrays import Doubles, Floats, Int32s, Int64s
+from models.numeric.kernels import inline, kernel
 from models.query.batch import QueryBatch
+from models.query.users import LONG, Histories, liked_item
 
 N_LAST = 15
 RECENCY = 5.0
@@ -18,7 +19,7 @@ SMOOTHING = 5.0
 """Visits added to both items, so that a pair seen once is no certainty."""
 
 
-class Covisitation:
+class Covisitation(CandidateSource):
     """Items seen together, damped by how often each is seen at all.
 
     score(j) = sum over r = 0..14 of e^(-r / 5) * C_ij / sqrt((n_i + 5) * (n_j + 5)), where i = i_r is the
@@ -27,60 +28,61 @@ class Covisitation:
     cancels. Deshpande, Karypis (2004), Item-based top-N recommendation algorithms.
     """
 
-    name: SourceName = "covisitation"
+    name = "covisitation"
+    phrase = "because you viewed {}"
 
-    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, found: Candidates) -> None:
+    def generate(self, batch: QueryBatch, table: ItemTable, allowed: Allowed, found: Candidates) -> None:
         """Propose the items that go best with the history."""
-        sum_neighbours(
-            batch.history,
-            _factors(batch, table),
-            table.neighbours,
-            table.covisit_weights,
-            table.popularity,
-            _smoothing(batch),
-            batch.marks.starts,
-            batch.marks.rows,
-            batch.wanted,
-            table.hashes,
-            states,
-            scratch(table.n).sums,
-            found.rows,
-            found.scores,
-        )
+        _accompany(batch.history, batch.visit, links_of(table), allowed, scratch(table.n).sums, found)
 
-    def causes(self, batch: QueryBatch, table: ItemTable, rows: Int32s) -> Int64s:
+    def explain(self, batch: QueryBatch, table: ItemTable, rows: Int32s, causes: Int64s) -> None:
         """Name the item of the history that goes best with each."""
-        causes = np.full(rows.shape, -1, np.int64)
-        strongest_cause(batch.history, _factors(batch, table), table.neighbours, table.covisit_weights, rows, causes)
-        return causes
+        _explain(batch.history, batch.visit, links_of(table), rows, causes)
 
 
-def _smoothing(batch: QueryBatch) -> Floats:
-    """(B,) the smoothing at each query's moment, in landmark units."""
-    return (SMOOTHING * batch.visit[:, 1]).astype(np.float32)
-
-
-def _factors(batch: QueryBatch, table: ItemTable) -> Floats:
-    """(B, 15) e^(-r / 5) / sqrt(n_i + smoothing); 0 where the item does not count."""
-    return batch.derived("covisitation factors", lambda: _new_factors(batch, table))
-
-
-def _new_factors(batch: QueryBatch, table: ItemTable) -> Floats:
-    factors = np.zeros((batch.n, N_LAST), np.float32)
-    _weigh(batch.history, batch.history_weights, table.popularity, _smoothing(batch), factors)
-    return factors
+@inline
+def _weigh(history: Histories, b: int, popularity: Floats, smoothing: np.float32, factors: Floats) -> None:
+    """Write (15,) e^(-r / 5) / sqrt(n_i + smoothing); 0 where the item does not count."""
+    factors[:] = 0
+    for r in range(len(factors)):
+        item = liked_item(history, b, r)
+        if item >= 0:
+            factors[r] = np.exp(-r / RECENCY) / np.sqrt(popularity[item, LONG] + smoothing)
 
 
 @kernel
-def _weigh(
-    history: Int32s,  # (B, 32)
-    history_weights: Floats,  # (B, 32)
-    popularity: Floats,  # (N, 2)
-    smoothing: Floats,  # (B,)
-    factors: Floats,  # (B, 15) written
+def _accompany(
+    history: Histories,
+    visit: Doubles,  # (B, 2) the weight of a visit at the query's moment
+    links: Links,
+    allowed: Allowed,
+    sums: Floats,  # (N,) cells
+    found: Candidates,
 ) -> None:
-    for b in range(factors.shape[0]):
-        for r in range(factors.shape[1]):
-            item = history[b, r]
-            if item >= 0 and history_weights[b, r] >= 0:
-                factors[b, r] = np.exp(-r / RECENCY) / np.sqrt(popularity[item, 1] + smoothing[b])
+    """Add up the visits of both over each query's history, and divide by the visits of the candidate."""
+    factors = np.empty(N_LAST, np.float32)
+    pool = np.empty(N_LAST * links.neighbours.shape[1], np.int32)
+    scores = np.empty(len(pool), np.float32)
+    for b in range(len(history.rows)):
+        smoothing = np.float32(SMOOTHING * visit[b, LONG])
+        _weigh(history, b, links.popularity, smoothing, factors)
+        n = sum_neighbours(history.rows[b], factors, links.neighbours, links.covisits, allowed, b, sums, pool)
+        take_sums(pool, n, sums, scores)
+        for p in range(n):
+            scores[p] /= np.sqrt(links.popularity[pool[p], LONG] + smoothing)
+        propose(pool, scores, n, allowed.hashes, found, b)
+
+
+@kernel
+def _explain(
+    history: Histories,
+    visit: Doubles,  # (B, 2)
+    links: Links,
+    rows: Int32s,  # (B, L)
+    causes: Int64s,  # (B, L) written
+) -> None:
+    """Find the cause of each row."""
+    factors = np.empty(N_LAST, np.float32)
+    for b in range(len(rows)):
+        _weigh(history, b, links.popularity, np.float32(SMOOTHING * visit[b, LONG]), factors)
+        find_strongest(history.rows[b], factors, links.neighbours, links.covisits, rows[b], causes[b])

@@ -1,32 +1,82 @@
-"""Helpers that every candidate kernel shares: who may be shown, and the best n of a small pool.
+"""Helpers that every candidate kernel shares: who may be shown, and the best n of a small pool."""
 
-`states` is a byte an item: bit 0 says that anybody may be shown it, bit 1 marks it for the running query.
-"""
+from typing import NamedTuple
 
 import numpy as np
 
+from models.items import ItemTable
 from models.numeric.arrays import Bytes, Floats, Int32s, Int64s
 from models.numeric.kernels import inline
+from models.query.batch import QueryBatch, usable
 
 USABLE = np.uint8(1)
+"""Flag of an item that anybody may be shown."""
 MARKED = np.uint8(2)
+"""Flag of an item that the running query names: one that it may not get, or one of its own candidates."""
 _BUCKETS = 256
 _COUNTED = 200
 """Up to this many ties are sorted by counting, for each, how many come before it."""
 
 
-@inline
-def mark(states: Bytes, rows: Int32s, start: int, stop: int) -> None:
-    """Mark the rows that one query names."""
-    for m in range(start, stop):
-        states[rows[m]] |= MARKED
+class Candidates(NamedTuple):
+    """The n items at most that one source proposes to each of B queries."""
+
+    rows: Int32s
+    """(B, n) best first, ties by the item's hash; -1 where there is no more."""
+    scores: Floats
+    """(B, n) above 0 in the source's own units; 0 where there is no item."""
+
+
+class Allowed(NamedTuple):
+    """Which of N items may be proposed to each of B queries."""
+
+    flags: Bytes
+    """(N,) USABLE or 0; a kernel adds MARKED for one query after the other, and takes it away again."""
+    eligible: int
+    """The flags of an item that a query may get, while its marks are set."""
+    mark_starts: Int64s
+    """(B + 1,)"""
+    mark_rows: Int32s
+    """(M,) the marks of query b are [mark_starts[b], mark_starts[b + 1])."""
+    hashes: Int64s
+    """(N,) by which ties are broken."""
+
+    @classmethod
+    def of(cls, batch: QueryBatch, table: ItemTable) -> "Allowed":
+        """Take the table's items and the batch's marks."""
+        eligible = int(USABLE | MARKED) if batch.own else int(USABLE)
+        return cls(usable(table, batch.locked), eligible, batch.marks.starts, batch.marks.rows, table.hashes)
 
 
 @inline
-def unmark(states: Bytes, rows: Int32s, start: int, stop: int) -> None:
-    """Take the marks away again."""
-    for m in range(start, stop):
-        states[rows[m]] &= USABLE
+def mark(allowed: Allowed, b: int) -> None:
+    """Mark the rows that query b names."""
+    for m in range(allowed.mark_starts[b], allowed.mark_starts[b + 1]):
+        allowed.flags[allowed.mark_rows[m]] |= MARKED
+
+
+@inline
+def unmark(allowed: Allowed, b: int) -> None:
+    """Take the marks of query b away again."""
+    for m in range(allowed.mark_starts[b], allowed.mark_starts[b + 1]):
+        allowed.flags[allowed.mark_rows[m]] &= USABLE
+
+
+@inline
+def take_sums(rows: Int32s, n: int, sums: Floats, scores: Floats) -> None:
+    """Move the sums of the first n rows of a pool from their cells, (N,), to the pool's scores; clear the cells."""
+    for p in range(n):
+        scores[p] = sums[rows[p]]
+        sums[rows[p]] = 0
+
+
+@inline
+def propose(rows: Int32s, scores: Floats, n: int, hashes: Int64s, found: Candidates, b: int) -> None:
+    """Write the best of the first n entries of a pool to query b's candidates."""
+    kept = select_top(rows, scores, n, found.rows.shape[1], hashes)
+    for p in range(kept):
+        found.rows[b, p] = rows[p]
+        found.scores[b, p] = scores[p]
 
 
 @inline

@@ -2,19 +2,20 @@
 
 import numpy as np
 
-from models.candidates.neighbours import strongest_cause, sum_neighbours
-from models.candidates.protocol import Candidates
+from models.candidates.neighbours import Links, find_strongest, links_of, sum_neighbours
+from models.candidates.protocol import CandidateSource
 from models.candidates.scratch import scratch
+from models.candidates.selection import Allowed, Candidates, propose, take_sums
 from models.items import ItemTable
-from models.names import SourceName
-from models.numeric.arrays import Bytes, Doubles, Floats, Int32s, Int64s
-from models.numeric.kernels import kernel
+from models.numeric.arrays import Doubles, Floats, Int32s, Int64s
+from models.numeric.kernels import inline, kernel
 from models.query.batch import QueryBatch
+from models.query.users import Histories, liked_item, n_newest
 
 N_LAST = 3
 
 
-class SequentialRules:
+class SequentialRules(CandidateSource):
     """Rules i -> j learned with weight 1 / steps, from the newest items of the session.
 
     score(j) = sum over r = 0..2 of 1 / (r + 1) * rule(i_r, j) / sum_k rule(i_r, k), where i_0 is the newest
@@ -23,57 +24,45 @@ class SequentialRules:
     method for session-based recommendation.
     """
 
-    name: SourceName = "sequential_rules"
+    name = "sequential_rules"
+    phrase = "often next after {}"
 
-    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, found: Candidates) -> None:
+    def generate(self, batch: QueryBatch, table: ItemTable, allowed: Allowed, found: Candidates) -> None:
         """Propose the likeliest next items; scores in [0, 1 + 1/2 + 1/3]."""
-        sum_neighbours(
-            batch.history,
-            _factors(batch, table),
-            table.neighbours,
-            table.rule_weights,
-            table.popularity,
-            np.full(batch.n, -1, np.float32),
-            batch.marks.starts,
-            batch.marks.rows,
-            batch.wanted,
-            table.hashes,
-            states,
-            scratch(table.n).sums,
-            found.rows,
-            found.scores,
-        )
+        _follow(batch.history, links_of(table), allowed, scratch(table.n).sums, found)
 
-    def causes(self, batch: QueryBatch, table: ItemTable, rows: Int32s) -> Int64s:
+    def explain(self, batch: QueryBatch, table: ItemTable, rows: Int32s, causes: Int64s) -> None:
         """Name the item whose rule weighed most."""
-        causes = np.full(rows.shape, -1, np.int64)
-        strongest_cause(batch.history, _factors(batch, table), table.neighbours, table.rule_weights, rows, causes)
-        return causes
+        _explain(batch.history, links_of(table), rows, causes)
 
 
-def _factors(batch: QueryBatch, table: ItemTable) -> Floats:
-    """(B, 3) recency over the sum of the item's rules; 0 where the item does not count."""
-    return batch.derived("rule factors", lambda: _new_factors(batch, table))
-
-
-def _new_factors(batch: QueryBatch, table: ItemTable) -> Floats:
-    factors = np.zeros((batch.n, N_LAST), np.float32)
-    _weigh(batch.history, batch.history_weights, batch.n_session, table.rule_totals, factors)
-    return factors
+@inline
+def _weigh(history: Histories, b: int, totals: Doubles, factors: Floats) -> None:
+    """Write (3,) recency over the sum of the item's rules, (N,); 0 where the item does not count."""
+    factors[:] = 0
+    for r in range(n_newest(history, b, len(factors))):
+        item = liked_item(history, b, r)
+        if item >= 0 and totals[item] > 0:
+            factors[r] = 1 / ((r + 1) * totals[item])
 
 
 @kernel
-def _weigh(
-    history: Int32s,  # (B, 32)
-    history_weights: Floats,  # (B, 32)
-    n_session: Int32s,  # (B,)
-    totals: Doubles,  # (N,)
-    factors: Floats,  # (B, 3) written
-) -> None:
-    for b in range(factors.shape[0]):
-        for r in range(min(factors.shape[1], max(1, n_session[b]))):
-            item = history[b, r]
-            if item < 0 or history_weights[b, r] < 0:
-                continue
-            if totals[item] > 0:
-                factors[b, r] = 1 / ((r + 1) * totals[item])
+def _follow(history: Histories, links: Links, allowed: Allowed, sums: Floats, found: Candidates) -> None:
+    """Add up the rules of each query's newest items; `sums` are (N,) cells."""
+    factors = np.empty(N_LAST, np.float32)
+    pool = np.empty(N_LAST * links.neighbours.shape[1], np.int32)
+    scores = np.empty(len(pool), np.float32)
+    for b in range(len(history.rows)):
+        _weigh(history, b, links.rule_totals, factors)
+        n = sum_neighbours(history.rows[b], factors, links.neighbours, links.rules, allowed, b, sums, pool)
+        take_sums(pool, n, sums, scores)
+        propose(pool, scores, n, allowed.hashes, found, b)
+
+
+@kernel
+def _explain(history: Histories, links: Links, rows: Int32s, causes: Int64s) -> None:
+    """Find the cause of each of the (B, L) rows."""
+    factors = np.empty(N_LAST, np.float32)
+    for b in range(len(rows)):
+        _weigh(history, b, links.rule_totals, factors)
+        find_strongest(history.rows[b], factors, links.neighbours, links.rules, rows[b], causes[b])

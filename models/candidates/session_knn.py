@@ -1,17 +1,19 @@
 """Session kNN: what went with these items in the most similar of the recent sessions."""
 
+from typing import NamedTuple
+
 import numpy as np
 
-from models.candidates.protocol import Candidates
+from models.candidates.protocol import CandidateSource
 from models.candidates.scratch import scratch
-from models.candidates.selection import mark, select_top, unmark
+from models.candidates.selection import Allowed, Candidates, mark, propose, select_top, unmark
 from models.items import ItemTable
 from models.items.sessions import LENGTH, Sessions
-from models.names import SourceName
-from models.numeric.arrays import Bytes, Doubles, Floats, Int32s, Int64s
+from models.numeric.arrays import Doubles, Floats, Int32s, Int64s
 from models.numeric.kernels import inline, kernel
 from models.numeric.prefetch import AHEAD, prefetch
 from models.query.batch import QueryBatch
+from models.query.users import Histories, liked_item, n_newest
 
 N_LAST = 10
 """Items of the running session that are looked up."""
@@ -32,7 +34,7 @@ _TABULATED = 256
 """Items of fewer sessions than this, which are nearly all, look their rarity up once it has been computed."""
 
 
-class SessionKNN:
+class SessionKNN(CandidateSource):
     """Items of similar sessions, the nearer to what was shared the better.
 
     similarity(s) = sum over the items r = 0, 1, ... of this session that s shares of e^(-r / 1.2) / |s|^0.4
@@ -44,28 +46,68 @@ class SessionKNN:
     recommendation algorithms (STAN, VSKNN); Kersbergen, Sprangers, Schelter (2022), Serenade (VMIS-kNN).
     """
 
-    name: SourceName = "session_knn"
+    name = "session_knn"
+    phrase = "others who viewed {} went on to it"
 
-    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, found: Candidates) -> None:
+    def generate(self, batch: QueryBatch, table: ItemTable, allowed: Allowed, found: Candidates) -> None:
         """Propose the items that go best with the running session."""
-        sessions, held = table.sessions, scratch(max(table.n, len(table.sessions.records)))
-        holders = sessions.holders.arrays
-        _find(
-            batch.history, batch.history_weights, batch.n_session, batch.users, batch.at, sessions.records,
-            holders.cells, holders.starts, holders.sizes, sessions.n, batch.marks.starts, batch.marks.rows,
-            batch.wanted, table.hashes, states, held.sums, held.slots, found.rows, found.scores,
-        )  # fmt: skip
+        cells = scratch(max(table.n, len(table.sessions.records)))
+        _find(batch.history, batch.users, batch.at, _recent_of(table), allowed, cells.sums, cells.slots, found)
 
-    def causes(self, batch: QueryBatch, table: ItemTable, rows: Int32s) -> Int64s:
+    def explain(self, batch: QueryBatch, table: ItemTable, rows: Int32s, causes: Int64s) -> None:
         """Name the item of the session through which the neighbours said most for each."""
-        causes = np.full(rows.shape, -1, np.int64)
-        sessions, held = table.sessions, scratch(max(table.n, len(table.sessions.records)))
-        holders = sessions.holders.arrays
-        _explain(
-            batch.history, batch.history_weights, batch.n_session, batch.users, batch.at, sessions.records,
-            holders.cells, holders.starts, holders.sizes, held.slots, rows, causes,
-        )  # fmt: skip
-        return causes
+        cells = scratch(max(table.n, len(table.sessions.records)))
+        _explain(batch.history, batch.users, batch.at, _recent_of(table), cells.slots, rows, causes)
+
+
+class _RecentSessions(NamedTuple):
+    """The recent sessions, and for each of N items those that hold it (`models.items.sessions`)."""
+
+    records: Sessions
+    """(S,)"""
+    nodes: Int32s
+    """(M,) session * 11 + position of the item in it; a run for each item, the newest session last."""
+    starts: Int64s
+    """(N,) where each item's run begins."""
+    n_holding: Int32s
+    """(N,) how long it is."""
+    n: int
+    """Sessions that are there."""
+
+
+def _recent_of(table: ItemTable) -> _RecentSessions:
+    def lay_out() -> _RecentSessions:
+        sessions, holders = table.sessions, table.sessions.holders.arrays
+        return _RecentSessions(sessions.records, holders.cells, holders.starts, holders.sizes, sessions.n)
+
+    return table.derived("recent sessions", lay_out)
+
+
+class _Search(NamedTuple):
+    """Working arrays: what one running session looks up, and the sessions that share an item with it."""
+
+    items: Int32s
+    """(10,) the items that count, newest first, each once."""
+    steps: Int32s
+    """(10,) how many steps back each was met last."""
+    sessions: Int64s
+    """(5000,) neighbours in the order in which they were found."""
+    anchors: Int32s
+    """(5000,) where in each the newest shared item stands."""
+    order: Int32s
+    """(5000,) the places of the most similar ones in `sessions`, best first."""
+    similarities: Floats
+    """(5000,) in the order of `order`."""
+
+
+@inline
+def _new_search() -> _Search:
+    """Make room."""
+    room = N_LAST * N_RECENT_SESSIONS
+    return _Search(
+        np.empty(N_LAST, np.int32), np.empty(N_LAST, np.int32), np.empty(room, np.int64), np.empty(room, np.int32),
+        np.empty(room, np.int32), np.empty(room, np.float32),
+    )  # fmt: skip
 
 
 @inline
@@ -98,170 +140,140 @@ def _rarity(n_holding: int, n_all: int, known: Doubles) -> float:
 
 
 @inline
-def _distinct(history: Int32s, history_weights: Floats, n_session: int, items: Int32s, steps: Int32s) -> int:
-    """List the items that count, newest first, each once with its steps back; say how many there are."""
+def _look_up(history: Histories, b: int, search: _Search) -> int:
+    """List the items of query b that count; say how many there are."""
     n = 0
-    for r in range(min(N_LAST, max(1, n_session))):
-        item = history[r]
-        if item < 0 or history_weights[r] < 0:
+    for r in range(n_newest(history, b, N_LAST)):
+        item = liked_item(history, b, r)
+        if item < 0:
             continue
         known = False
         for p in range(n):
-            known |= items[p] == item
+            known |= search.items[p] == item
         if not known:
-            items[n], steps[n] = item, r
+            search.items[n], search.steps[n] = item, r
             n += 1
     return n
 
 
 @inline
-def _neighbours(
-    items: Int32s, steps: Int32s, n_items: int, user: int, at: int,
-    records: Sessions, nodes: Int32s, starts: Int64s, n_holding: Int32s, slots: Int32s,
-    sessions: Int64s, anchors: Int32s, similarities: Floats, order: Int32s,
-) -> int:  # fmt: skip
-    """Find the sessions that share an item, and where in each the newest shared one stands; order the most similar.
+def _find_neighbours(n_items: int, user: int, at: int, recent: _RecentSessions, slots: Int32s, search: _Search) -> int:
+    """Find the sessions that share one of the first n items; say how many of them are the most similar.
 
-    Returns
-    -------
-    How many those are: `order` holds their places, best first, and `similarities` goes by the order, not by the place.
+    Parameters
+    ----------
+    user, at : who asks, a hash, and when, Unix ms.
+    slots : (S,) cells, 0 before and after.
     """
     n = 0
-    recent, short = _fading(N_LAST, RECENCY), _shortness(LENGTH)
+    by_steps, by_length = _fading(N_LAST, RECENCY), _shortness(LENGTH)
+    sessions, similarities = search.sessions, search.similarities
     for q in range(n_items):
-        weight = recent[steps[q]]
-        first = starts[items[q]]
-        end = first + n_holding[items[q]]
+        weight = by_steps[search.steps[q]]
+        first = recent.starts[search.items[q]]
+        end = first + recent.n_holding[search.items[q]]
         first = max(first, end - N_RECENT_SESSIONS)
         for m in range(end - 1, first - 1, -1):
             if m >= first + AHEAD:
-                prefetch(records, nodes[m - AHEAD] // LENGTH)
-            session = nodes[m] // LENGTH
-            if records[session].owner == user:
+                prefetch(recent.records, recent.nodes[m - AHEAD] // LENGTH)
+            session = recent.nodes[m] // LENGTH
+            if recent.records[session].owner == user:
                 continue
             if slots[session] == 0:
-                sessions[n], anchors[n], similarities[n] = session, nodes[m] % LENGTH, 0
+                sessions[n], search.anchors[n], similarities[n] = session, recent.nodes[m] % LENGTH, 0
                 n += 1
                 slots[session] = n
             similarities[slots[session] - 1] += weight
     for p in range(n):
-        record = records[sessions[p]]
+        record = recent.records[sessions[p]]
         slots[sessions[p]] = 0
-        order[p] = p
+        search.order[p] = p
         age = max(at - record.last_at, 0)
-        similarities[p] *= short[record.length] * np.exp(-min(age / FADING_MS, MOST_FADED))
-    return select_top(order, similarities, n, N_NEIGHBOURS, sessions)
+        similarities[p] *= by_length[record.length] * np.exp(-min(age / FADING_MS, MOST_FADED))
+    return select_top(search.order, similarities, n, N_NEIGHBOURS, sessions)
 
 
 @kernel
 def _find(
-    history: Int32s,  # (B, 32)
-    history_weights: Floats,  # (B, 32)
-    n_session: Int32s,  # (B,)
-    users: Int64s,  # (B,)
+    history: Histories,
+    users: Int64s,  # (B,) hashes
     at: Int64s,  # (B,)
-    records: Sessions,  # (S,)
-    nodes: Int32s,
-    starts: Int64s,  # (N,) where in the nodes each item's sessions begin
-    n_holding: Int32s,  # (N,) how many they are
-    n_all: int,
-    mark_starts: Int64s,
-    mark_rows: Int32s,
-    wanted: int,
-    hashes: Int64s,
-    states: Bytes,
-    sums: Floats,
-    slots: Int32s,
-    out_rows: Int32s,  # (B, n)
-    out_scores: Floats,  # (B, n)
+    recent: _RecentSessions,
+    allowed: Allowed,
+    sums: Floats,  # (N,) cells
+    slots: Int32s,  # (S,) cells
+    found: Candidates,
 ) -> None:
-    looked_up, steps = np.empty(N_LAST, np.int32), np.empty(N_LAST, np.int32)
-    sessions = np.empty(N_LAST * N_RECENT_SESSIONS, np.int64)
-    anchors, order = np.empty(len(sessions), np.int32), np.empty(len(sessions), np.int32)
-    similarities = np.empty(len(sessions), np.float32)
+    """Add up what the neighbours of each query say of their items."""
+    search = _new_search()
     pool = np.empty(N_NEIGHBOURS * LENGTH, np.int32)
     scores = np.empty(len(pool), np.float32)
     near, rarities = _fading(LENGTH, NEARNESS), np.zeros(_TABULATED)
-    for b in range(history.shape[0]):
-        n_items = _distinct(history[b], history_weights[b], n_session[b], looked_up, steps)
-        kept = _neighbours(
-            looked_up, steps, n_items, users[b], at[b], records, nodes, starts, n_holding, slots,
-            sessions, anchors, similarities, order,
-        )  # fmt: skip
-        mark(states, mark_rows, mark_starts[b], mark_starts[b + 1])
+    for b in range(len(history.rows)):
+        n_items = _look_up(history, b, search)
+        kept = _find_neighbours(n_items, users[b], at[b], recent, slots, search)
+        mark(allowed, b)
         n = 0
         for k in range(kept):
             if k + AHEAD < kept:
-                prefetch(records, sessions[order[k + AHEAD]])
-            record, anchor = records[sessions[order[k]]], anchors[order[k]]
+                prefetch(recent.records, search.sessions[search.order[k + AHEAD]])
+            record, anchor = recent.records[search.sessions[search.order[k]]], search.anchors[search.order[k]]
             for position in range(record.length):
                 j = record.items[position]
                 if position == anchor:
                     continue
                 if sums[j] == 0:
-                    if states[j] != wanted:
+                    if allowed.flags[j] != allowed.eligible:
                         continue
                     pool[n] = j
                     n += 1
-                sums[j] += similarities[k] * near[abs(position - anchor)]
-        unmark(states, mark_rows, mark_starts[b], mark_starts[b + 1])
+                sums[j] += search.similarities[k] * near[abs(position - anchor)]
+        unmark(allowed, b)
         for p in range(n):
-            scores[p] = sums[pool[p]] * _rarity(n_holding[pool[p]], n_all, rarities)
+            scores[p] = sums[pool[p]] * _rarity(recent.n_holding[pool[p]], recent.n, rarities)
             sums[pool[p]] = 0
-        found = select_top(pool, scores, n, out_rows.shape[1], hashes)
-        for p in range(found):
-            out_rows[b, p] = pool[p]
-            out_scores[b, p] = scores[p]
+        propose(pool, scores, n, allowed.hashes, found, b)
 
 
 @kernel
 def _explain(
-    history: Int32s,  # (B, 32)
-    history_weights: Floats,  # (B, 32)
-    n_session: Int32s,  # (B,)
-    users: Int64s,  # (B,)
+    history: Histories,
+    users: Int64s,  # (B,) hashes
     at: Int64s,  # (B,)
-    records: Sessions,  # (S,)
-    nodes: Int32s,
-    starts: Int64s,  # (N,)
-    n_holding: Int32s,  # (N,)
-    slots: Int32s,
-    rows: Int32s,  # (B, K)
-    causes: Int64s,  # (B, K) written
+    recent: _RecentSessions,
+    slots: Int32s,  # (max(N, S),) cells
+    rows: Int32s,  # (B, L)
+    causes: Int64s,  # (B, L) written
 ) -> None:
     """Split each candidate's score over the items of the running session; the newest at a tie."""
-    looked_up, steps = np.empty(N_LAST, np.int32), np.empty(N_LAST, np.int32)
-    sessions = np.empty(N_LAST * N_RECENT_SESSIONS, np.int64)
-    anchors, order = np.empty(len(sessions), np.int32), np.empty(len(sessions), np.int32)
-    similarities = np.empty(len(sessions), np.float32)
+    search = _new_search()
     shares = np.empty((rows.shape[1], N_LAST))
     shared = np.empty(N_LAST)
-    near, recent = _fading(LENGTH, NEARNESS), _fading(N_LAST, RECENCY)
-    for b in range(history.shape[0]):
+    near, by_steps = _fading(LENGTH, NEARNESS), _fading(N_LAST, RECENCY)
+    for b in range(len(rows)):
         if rows[b].max() < 0:
             continue
-        n_items = _distinct(history[b], history_weights[b], n_session[b], looked_up, steps)
+        n_items = _look_up(history, b, search)
         if n_items == 1:
             # Nothing else can have led to them: many a slate saves the search.
-            causes[b, :] = np.where(rows[b] >= 0, np.int64(looked_up[0]), np.int64(-1))
+            for c in range(rows.shape[1]):
+                if rows[b, c] >= 0:
+                    causes[b, c] = search.items[0]
             continue
-        kept = _neighbours(
-            looked_up, steps, n_items, users[b], at[b], records, nodes, starts, n_holding, slots,
-            sessions, anchors, similarities, order,
-        )  # fmt: skip
+        kept = _find_neighbours(n_items, users[b], at[b], recent, slots, search)
         shares[:] = 0
         _number(rows[b], slots, 1)
         for k in range(kept):
             if k + AHEAD < kept:
-                prefetch(records, sessions[order[k + AHEAD]])
-            record, anchor = records[sessions[order[k]]], anchors[order[k]]
-            _share(record.items, record.length, looked_up, steps, n_items, recent, shared)
-            _give(record.items, record.length, anchor, similarities[k], near, shared[:n_items], slots, shares)
+                prefetch(recent.records, search.sessions[search.order[k + AHEAD]])
+            record, anchor = recent.records[search.sessions[search.order[k]]], search.anchors[search.order[k]]
+            _split(record.items, record.length, search, n_items, by_steps, shared)
+            _credit(record.items, record.length, anchor, search.similarities[k], near, shared[:n_items], slots, shares)
         _number(rows[b], slots, 0)
         for c in range(rows.shape[1]):
             best = shares[c, :n_items].argmax() if n_items > 0 else 0
             if shares[c, best] > 0:
-                causes[b, c] = looked_up[best]
+                causes[b, c] = search.items[best]
 
 
 @inline
@@ -273,16 +285,14 @@ def _number(rows: Int32s, slots: Int32s, step: int) -> None:
 
 
 @inline
-def _share(
-    items: Int32s, n: int, looked_up: Int32s, steps: Int32s, n_items: int, recent: Floats, shared: Doubles
-) -> None:
-    """Say what part of a neighbour's similarity comes from each item of the running session."""
+def _split(items: Int32s, n: int, search: _Search, n_items: int, by_steps: Floats, shared: Doubles) -> None:
+    """Say what part of the similarity of a neighbour of n items comes from each item of the running session."""
     total = 0.0
     for q in range(n_items):
         shared[q] = 0
         for p in range(n):
-            if items[p] == looked_up[q]:
-                shared[q] = recent[steps[q]]
+            if items[p] == search.items[q]:
+                shared[q] = by_steps[search.steps[q]]
                 break
         total += shared[q]
     for q in range(n_items):
@@ -290,8 +300,15 @@ def _share(
 
 
 @inline
-def _give(
-    items: Int32s, n: int, anchor: int, similarity: float, near: Floats, shared: Doubles, slots: Int32s, shares: Doubles
+def _credit(
+    items: Int32s,  # (11,) of a neighbour, of which n are there
+    n: int,
+    anchor: int,
+    similarity: float,
+    near: Floats,  # (11,) by steps from the anchor
+    shared: Doubles,  # (Q,) what part of the similarity comes from each item of the running session
+    slots: Int32s,  # cells: the place of each candidate, from 1
+    shares: Doubles,  # (L, 10) added to
 ) -> None:
     """Add what a neighbour says of each candidate to the items of the running session that brought the neighbour."""
     for position in range(n):

@@ -1,32 +1,43 @@
-"""What a candidate is beside the user's history: how like it, how often met."""
+"""What a candidate is beside what the user did: how like it, how often met, how it follows the running session."""
 
 import numpy as np
 
+from models.candidates.covisitation import SMOOTHING
+from models.candidates.neighbours import Links
 from models.features.bounds import clip, count_candidates, damp
-from models.numeric.arrays import Floats, Int8s, Int32s, Int64s
+from models.names import FEATURES, HISTORY_FEATURES, SESSION_FEATURES
+from models.numeric.arrays import Doubles, Floats, Int8s, Int32s
 from models.numeric.kernels import inline
 from models.numeric.prefetch import AHEAD, prefetch_row
+from models.query.ragged import Ragged
+from models.query.users import LONG, Histories, liked_item, n_newest
 
-N_SIMILAR = 15
+_SIMILARITY, _N_SEEN, _N_IMPRESSIONS = map(FEATURES.index, HISTORY_FEATURES)
+(
+    _RULE_FROM_LAST, _RULE_FROM_SECOND, _COVISIT_WITH_LAST, _COVISIT_WITH_SECOND, _BACK, _N_IN_SESSION, _IS_CURRENT,
+    _N_DISTINCT,
+) = map(FEATURES.index, SESSION_FEATURES)  # fmt: skip
+_N_SIMILAR = 15
+_N_PAIRED = 2
+"""Newest items that a candidate is compared with one by one; the columns of a kind lie side by side."""
 
 
 @inline
 def compare_contents(
     rows: Int32s,  # (B, C)
-    history: Int32s,  # (B, 32)
-    history_weights: Floats,  # (B, 32)
+    history: Histories,
     vectors: Int8s,  # (N, D)
     features: Floats,  # (B, C, F) written
-    first: int,
 ) -> None:
     """Compare with the sum of the newest items that were not disliked; in integers, so exact in any order."""
     content = np.empty(vectors.shape[1], np.int32)
-    for b in range(rows.shape[0]):
+    for b in range(len(rows)):
         content[:] = 0
-        for r in range(N_SIMILAR):
-            if history[b, r] >= 0 and history_weights[b, r] >= 0:
+        for r in range(_N_SIMILAR):
+            item = liked_item(history, b, r)
+            if item >= 0:
                 for d in range(len(content)):
-                    content[d] += vectors[history[b, r], d]
+                    content[d] += vectors[item, d]
         squares = 0.0
         for d in range(len(content)):
             squares += np.float64(content[d]) * content[d]
@@ -38,34 +49,113 @@ def compare_contents(
             dot = np.int32(0)
             for d in range(len(content)):
                 dot += np.int32(vectors[rows[b, c], d]) * content[d]
-            features[b, c, first] = clip(dot * scale)
+            features[b, c, _SIMILARITY] = clip(dot * scale)
 
 
 @inline
 def count_contacts(
     rows: Int32s,  # (B, C)
-    history: Int32s,  # (B, 32)
-    shown_starts: Int64s,  # (B + 1,)
-    shown_rows: Int32s,
-    shown_counts: Floats,
-    contacts: Floats,  # scratch
+    history: Histories,
+    impressions: Ragged,
+    contacts: Floats,  # (N,) cells
     features: Floats,  # (B, C, F) written
-    first: int,
 ) -> None:
     """Count how often the user has acted on each, then how often it was shown without a reaction."""
-    for b in range(rows.shape[0]):
+    for b in range(len(rows)):
         n = count_candidates(rows[b])
-        for row in history[b]:
+        for row in history.rows[b]:
             if row >= 0:
                 contacts[row] += 1
         for c in range(n):
-            features[b, c, first] = damp(contacts[rows[b, c]])
-        for row in history[b]:
+            features[b, c, _N_SEEN] = damp(contacts[rows[b, c]])
+        for row in history.rows[b]:
             if row >= 0:
                 contacts[row] = 0
-        for m in range(shown_starts[b], shown_starts[b + 1]):
-            contacts[shown_rows[m]] = shown_counts[m]
+        for m in range(impressions.starts[b], impressions.starts[b + 1]):
+            contacts[impressions.rows[m]] = impressions.weights[m]
         for c in range(n):
-            features[b, c, first + 1] = damp(contacts[rows[b, c]])
-        for m in range(shown_starts[b], shown_starts[b + 1]):
-            contacts[shown_rows[m]] = 0
+            features[b, c, _N_IMPRESSIONS] = damp(contacts[rows[b, c]])
+        for m in range(impressions.starts[b], impressions.starts[b + 1]):
+            contacts[impressions.rows[m]] = 0
+
+
+@inline
+def compare_pairs(
+    rows: Int32s,  # (B, C)
+    history: Histories,
+    visit: Doubles,  # (B, 2) the weight of a visit at the query's moment
+    links: Links,
+    sums: Floats,  # (N,) cells
+    features: Floats,  # (B, C, F) written
+) -> None:
+    """Say how often each candidate follows the last two items of the session, and goes with them."""
+    popularity = links.popularity
+    for b in range(len(rows)):
+        n = count_candidates(rows[b])
+        smoothing = SMOOTHING * visit[b, LONG]
+        for r in range(n_newest(history, b, _N_PAIRED)):
+            i = liked_item(history, b, r)
+            if i < 0:
+                continue
+            total = links.rule_totals[i]
+            _spread(links.neighbours[i], links.rules[i], sums)
+            for c in range(n):
+                features[b, c, _RULE_FROM_LAST + r] = sums[rows[b, c]] / total if total > 0 else 0.0
+            _clear(links.neighbours[i], sums)
+            _spread(links.neighbours[i], links.covisits[i], sums)
+            own = popularity[i, LONG] + smoothing
+            for c in range(n):
+                both = sums[rows[b, c]]
+                if both > 0:
+                    shared = both / np.sqrt(own * (popularity[rows[b, c], LONG] + smoothing))
+                    features[b, c, _COVISIT_WITH_LAST + r] = clip(shared)
+            _clear(links.neighbours[i], sums)
+
+
+@inline
+def _spread(neighbours: Int32s, weights: Floats, sums: Floats) -> None:
+    """Write an item's (K,) weights to its neighbours' cells."""
+    for k in range(len(neighbours)):
+        if neighbours[k] < 0:
+            break
+        sums[neighbours[k]] = weights[k]
+
+
+@inline
+def _clear(neighbours: Int32s, sums: Floats) -> None:
+    """Clear the cells of an item's (K,) neighbours."""
+    for k in range(len(neighbours)):
+        if neighbours[k] < 0:
+            break
+        sums[neighbours[k]] = 0
+
+
+@inline
+def look_back(
+    rows: Int32s,  # (B, C)
+    history: Histories,
+    current: Int32s,  # (B,)
+    sums: Floats,  # (N,) cells
+    features: Floats,  # (B, C, F) written
+) -> None:
+    """Say where and how often each candidate was in the session, and how many different items that had."""
+    for b in range(len(rows)):
+        n = count_candidates(rows[b])
+        met = history.rows[b, : min(history.n_session[b], history.rows.shape[1])]
+        n_distinct = 0
+        for item in met:
+            if item >= 0:
+                n_distinct += sums[item] == 0
+                sums[item] += 1
+        for c in range(n):
+            features[b, c, _N_IN_SESSION] = damp(sums[rows[b, c]])
+            features[b, c, _IS_CURRENT] = rows[b, c] == current[b]
+            features[b, c, _N_DISTINCT] = damp(n_distinct)
+        for r in range(len(met) - 1, -1, -1):
+            if met[r] >= 0:
+                sums[met[r]] = 1 / (r + 1)
+        for c in range(n):
+            features[b, c, _BACK] = sums[rows[b, c]]
+        for item in met:
+            if item >= 0:
+                sums[item] = 0

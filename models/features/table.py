@@ -1,87 +1,157 @@
-"""The features of each candidate: the ranker's inputs, logged on the slate, never recomputed."""
+"""The features of each candidate: the ranker's inputs, logged on the slate, never recomputed.
+
+Each group of `models.names` has a kernel that fills its columns: the blend's, the item's and the query's signals here,
+those beside the user's history and session in `history.py`, those beside the user's interests in `taste.py`.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 
 from models.candidates.blend import Blended
+from models.candidates.neighbours import Links, links_of
 from models.candidates.scratch import scratch
-from models.features.history import compare_contents, count_contacts
-from models.features.item import describe_items
-from models.features.session import compare_pairs, look_back
+from models.features.bounds import clip, count_candidates, damp
+from models.features.history import compare_contents, compare_pairs, count_contacts, look_back
 from models.features.taste import match_tastes
 from models.items import ItemTable
-from models.names import FEATURES, HISTORY_FEATURES, ITEM_FEATURES, SESSION_FEATURES, TASTE_FEATURES
+from models.names import BLEND_FEATURES, FEATURES, ITEM_FEATURES, SIGNALS
 from models.numeric.arrays import Doubles, Floats, Hash32s, Int8s, Int32s, Int64s
 from models.numeric.kernels import inline, kernel
 from models.query.batch import QueryBatch
+from models.query.ragged import Ragged, Tastes
+from models.query.users import LONG, SHORT, Histories
 
-_ITEM = FEATURES.index(ITEM_FEATURES[0])
-_HISTORY = FEATURES.index(HISTORY_FEATURES[0])
-_SESSION = FEATURES.index(SESSION_FEATURES[0])
-_TASTE = FEATURES.index(TASTE_FEATURES[0])
+_BLEND, _SIGNALS = FEATURES.index(BLEND_FEATURES[-1]), FEATURES.index(SIGNALS[0])
+_POPULARITY_SHORT, _POPULARITY_LONG, _TREND, _AGE, _IS_NEW, _PRICE_RATIO = map(FEATURES.index, ITEM_FEATURES)
+_DAY_MS = 86_400_000
+
+
+class Moment(NamedTuple):
+    """What B queries say of the moment."""
+
+    at: Int64s
+    """(B,) Unix ms."""
+    visit: Doubles
+    """(B, 2) what one visit at the query's moment weighs, in landmark units of both half-lives."""
+    mean_price: Floats
+    """(B,) 0 unknown."""
+    current: Int32s
+    """(B,) row of the item that the user looks at, -1 none."""
+    signals: Floats
+    """(B, G) in the order of SIGNALS."""
+
+
+class ItemFacts(NamedTuple):
+    """What is known of N items by themselves."""
+
+    attributes: Hash32s
+    """(N, 8) 0 where there are fewer."""
+    vectors: Int8s
+    """(N, D)"""
+    created_at: Int64s
+    """(N,) Unix ms, 0 unknown."""
+    price: Floats
+    """(N,) nan unknown."""
+    half_lives: float
+    """The long half-life of popularity over the short one."""
 
 
 def featurise(batch: QueryBatch, table: ItemTable, blended: Blended) -> Floats:
     """Compute (B, C, F) features in the order of FEATURES, all finite; zeros where there is no candidate."""
     features = np.zeros((*blended.rows.shape, len(FEATURES)), np.float32)
+    moment = Moment(batch.at, batch.visit, batch.mean_price, batch.current, batch.signals)
     _featurise(
-        blended.rows, blended.scores, blended.source_scores, blended.source_ranks, batch.signals,
-        batch.at, batch.mean_price, batch.visit, table.half_life_long_ms / table.half_life_short_ms,
-        table.popularity, table.created_at, table.price, batch.history, batch.history_weights, batch.n_session,
-        batch.current, table.vectors, batch.impressions.starts, batch.impressions.rows, batch.impressions.weights,
-        table.neighbours, table.rule_weights, table.rule_totals, table.covisit_weights, table.attributes,
-        batch.interests.starts, batch.interests.attributes, batch.interests.weights,
-        batch.preferences.starts, batch.preferences.attributes, batch.preferences.weights,
-        scratch(table.n).sums, features,
+        blended, moment, batch.history, batch.impressions, batch.interests, batch.preferences, _facts_of(table),
+        links_of(table), scratch(table.n).sums, features,
     )  # fmt: skip
     return features
 
 
+def _facts_of(table: ItemTable) -> ItemFacts:
+    return table.derived(
+        "facts for features",
+        lambda: ItemFacts(
+            table.attributes, table.vectors, table.created_at, table.price,
+            table.half_life_long_ms / table.half_life_short_ms,
+        ),
+    )  # fmt: skip
+
+
 @kernel
 def _featurise(
-    rows: Int32s, blend: Floats, source_scores: Floats, source_ranks: Floats, signals: Floats,
-    at: Int64s, mean_price: Floats, visit: Doubles, half_lives: float,
-    popularity: Floats, created_at: Int64s, price: Floats, history: Int32s, history_weights: Floats, n_session: Int32s,
-    current: Int32s, vectors: Int8s, shown_starts: Int64s, shown_rows: Int32s, shown_counts: Floats,
-    neighbours: Int32s, rule_weights: Floats, rule_totals: Doubles, covisit_weights: Floats, item_attributes: Hash32s,
-    interest_starts: Int64s, interest_attributes: Hash32s, interests: Floats,
-    preference_starts: Int64s, preference_attributes: Hash32s, preferences: Floats,
-    sums: Floats, features: Floats,
-) -> None:  # fmt: skip
+    blended: Blended,
+    moment: Moment,
+    history: Histories,
+    impressions: Ragged,
+    interests: Tastes,  # W = 2
+    preferences: Tastes,  # W = 1
+    facts: ItemFacts,
+    links: Links,
+    sums: Floats,  # (N,) cells
+    features: Floats,  # (B, C, F) written over 0
+) -> None:
     """Fill all columns by one call, since each call from Python costs microseconds however few the queries are."""
-    _fill(rows, blend, source_scores, source_ranks, signals, features)
-    describe_items(rows, at, mean_price, popularity, visit, half_lives, created_at, price, features, _ITEM)
-    compare_contents(rows, history, history_weights, vectors, features, _HISTORY)
-    count_contacts(rows, history, shown_starts, shown_rows, shown_counts, sums, features, _HISTORY + 1)
-    compare_pairs(
-        rows, history, history_weights, n_session, neighbours, rule_weights, rule_totals, covisit_weights, popularity,
-        visit, sums, features, _SESSION,
-    )  # fmt: skip
-    look_back(rows, history, current, n_session, sums, features, _SESSION + 4)
-    match_tastes(
-        rows, item_attributes, interest_starts, interest_attributes, interests,
-        preference_starts, preference_attributes, preferences, features, _TASTE,
-    )  # fmt: skip
+    rows = blended.rows
+    _copy_blend(blended, features)
+    _copy_signals(rows, moment.signals, features)
+    _describe_items(rows, moment, facts, links.popularity, features)
+    compare_contents(rows, history, facts.vectors, features)
+    count_contacts(rows, history, impressions, sums, features)
+    compare_pairs(rows, history, moment.visit, links, sums, features)
+    look_back(rows, history, moment.current, sums, features)
+    match_tastes(rows, facts.attributes, interests, preferences, features)
 
 
 @inline
-def _fill(
+def _copy_blend(blended: Blended, features: Floats) -> None:
+    """Fill BLEND_FEATURES, of (B, C, F): the sources' scores, their ranks, the blend."""
+    n_sources = blended.source_scores.shape[2]
+    for b in range(len(blended.rows)):
+        for c in range(count_candidates(blended.rows[b])):
+            for s in range(n_sources):
+                features[b, c, s] = blended.source_scores[b, c, s]
+                features[b, c, n_sources + s] = blended.source_ranks[b, c, s]
+            features[b, c, _BLEND] = blended.scores[b, c]
+
+
+@inline
+def _copy_signals(rows: Int32s, signals: Floats, features: Floats) -> None:
+    """Fill SIGNALS, of (B, C, F), by (B, G) values that a query's candidates share."""
+    for b in range(len(rows)):
+        for c in range(count_candidates(rows[b])):
+            for g in range(signals.shape[1]):
+                features[b, c, _SIGNALS + g] = signals[b, g]
+
+
+@inline
+def _describe_items(
     rows: Int32s,  # (B, C)
-    blend: Floats,  # (B, C)
-    source_scores: Floats,  # (B, C, S)
-    source_ranks: Floats,  # (B, C, S)
-    signals: Floats,  # (B, G)
+    moment: Moment,
+    facts: ItemFacts,
+    popularity: Floats,  # (N, 2) landmark units
     features: Floats,  # (B, C, F) written
 ) -> None:
-    """Copy what the blend says to the first columns and what the query says to the last."""
-    n_sources = source_scores.shape[2]
-    shared = features.shape[2] - signals.shape[1]
-    for b in range(rows.shape[0]):
-        for c in range(rows.shape[1]):
-            if rows[b, c] < 0:
-                break
-            for s in range(n_sources):
-                features[b, c, s] = source_scores[b, c, s]
-                features[b, c, n_sources + s] = source_ranks[b, c, s]
-            features[b, c, 2 * n_sources] = blend[b, c]
-            for g in range(signals.shape[1]):
-                features[b, c, shared + g] = signals[b, g]
+    """Fill ITEM_FEATURES: popularity, age, price."""
+    counts = np.empty((rows.shape[1], 2), np.float32)
+    created = np.empty(rows.shape[1], np.int64)
+    prices = np.empty(rows.shape[1], np.float32)
+    for b in range(len(rows)):
+        n = count_candidates(rows[b])
+        # Gathered first, in short loops, so that the processor waits for many far rows at once.
+        for c in range(n):
+            counts[c, SHORT], counts[c, LONG] = popularity[rows[b, c], SHORT], popularity[rows[b, c], LONG]
+        for c in range(n):
+            created[c], prices[c] = facts.created_at[rows[b, c]], facts.price[rows[b, c]]
+        for c in range(n):
+            short = counts[c, SHORT] / moment.visit[b, SHORT]
+            long = counts[c, LONG] / moment.visit[b, LONG]
+            rate = short * facts.half_lives
+            features[b, c, _POPULARITY_SHORT] = damp(short)
+            features[b, c, _POPULARITY_LONG] = damp(long)
+            features[b, c, _TREND] = clip((rate - long) / (rate + long + 1))
+            if created[c] > 0:
+                features[b, c, _AGE] = damp((moment.at[b] - created[c]) / _DAY_MS)
+            features[b, c, _IS_NEW] = counts[c, LONG] <= 0
+            if prices[c] > 0 and moment.mean_price[b] > 0:
+                features[b, c, _PRICE_RATIO] = clip(np.log2(prices[c] / moment.mean_price[b]) / 4)

@@ -1,9 +1,10 @@
 """The one door to numba: typed, cached, and released from the GIL."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import update_wrapper
 from types import FunctionType
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast, get_type_hints
 
 import numba
 import numpy as np
@@ -19,14 +20,57 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a loop over arrays to machine code, cached on disk.
 
     A kernel reads and writes arrays only, so it runs without the GIL; a caller warms it up at start, since its
-    first call compiles (seconds) or loads the cache (a tenth).
+    first call compiles (seconds) or loads the cache (a tenth). NamedTuples among its arguments are handed over field
+    by field: numba takes 50 ns to recognise an array, and 200 ns for one in a tuple.
     """
+    if any(map(_is_named_tuple, _kinds(function).values())):
+        return _unpacking(function)
     return _compiled(function)
 
 
 def inline(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a small helper that kernels call."""
     return _compiled(function, inline="never")
+
+
+def _unpacking(function: Callable[P, R]) -> Callable[P, R]:
+    """Write a function that unpacks the NamedTuples, and a kernel that packs them again for the one as written."""
+    fields = (f"field_{n}" for n in range(1_000))
+    names: dict[str, Any] = {"written": inline(function)}
+    unpacked, packed = zip(*[_layout(kind, fields, names) for kind in _kinds(function).values()], strict=True)
+    arguments = ", ".join(unpacked).replace("(", "").replace(",)", "")
+    name, parameters = function.__name__, ", ".join(_kinds(function))
+    source = (
+        f"def {name}({arguments}): return written({', '.join(packed)})\n"
+        f"def entry({parameters}):\n    {', '.join(unpacked)}, = {parameters},\n    return kernel({arguments})\n"
+    )
+    written = cast("FunctionType", function)
+    exec(compile(source, written.__code__.co_filename, "exec"), names)  # noqa: S102 - written from names of this code
+    flat = names[name]
+    flat.__code__ = flat.__code__.replace(co_firstlineno=written.__code__.co_firstlineno)
+    flat.__module__, flat.__qualname__ = written.__module__, f"{written.__qualname__}.unpacked"
+    names["kernel"] = _compiled(flat)
+    return cast("Callable[P, R]", update_wrapper(names["entry"], function))
+
+
+def _layout(kind: Any, fields: Iterator[str], names: dict[str, Any]) -> tuple[str, str]:
+    """Write how an argument is unpacked, and how it is packed again; add the NamedTuples to the names."""
+    if not _is_named_tuple(kind):
+        field = next(fields)
+        return field, field
+    names[kind.__name__] = kind
+    unpacked, packed = zip(*[_layout(part, fields, names) for part in get_type_hints(kind).values()], strict=True)
+    return f"({', '.join(unpacked)},)", f"{kind.__name__}({', '.join(packed)})"
+
+
+def _kinds(function: Callable[..., Any]) -> dict[str, Any]:
+    """Name the parameters and their types."""
+    parameters = inspect.signature(function, eval_str=True).parameters
+    return {name: parameter.annotation for name, parameter in parameters.items()}
+
+
+def _is_named_tuple(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
 
 
 def _compiled(function: Callable[P, R], **options: Any) -> Callable[P, R]:

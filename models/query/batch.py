@@ -15,14 +15,11 @@ from models.numeric.arrays import Bytes, Doubles, Floats, Int32s, Int64s
 from models.numeric.ids import hash64
 from models.query.eligible import Ineligible
 from models.query.ragged import Ragged, Tastes
-from models.query.users import read_users
+from models.query.users import Histories, Moments, read_users
 from models.segments import hour_of
 from models.strategy import Strategy
 from models.user.query import Query
 from models.user.record import N_INTERESTS, N_RECENT, STATE, States
-
-HISTORY = N_RECENT
-"""Recent items that a query holds at most."""
 
 _MOBILE = frozenset({"mobile", "phone", "smartphone", "ios", "android", "app"})
 _NEVER = int(np.iinfo(np.int64).max)
@@ -39,7 +36,7 @@ class QueryBatch:
     queries: list[Query]
     strategy: Strategy
     own: bool
-    """Whether the queries bring their candidates: then the marked items are the only ones allowed."""
+    """Whether the queries bring their own candidates: then the marked items are the only ones allowed."""
     at: Int64s
     """(B,) Unix milliseconds."""
     users: Int64s
@@ -48,12 +45,7 @@ class QueryBatch:
     """(B, 2) what one visit at the query's moment weighs, in landmark units of the short and the long half-life."""
     current: Int32s
     """(B,) row of the item that the user is looking at, -1 none."""
-    history: Int32s
-    """(B, 32) rows, newest first and the current item before all, -1 unknown or none."""
-    history_weights: Floats
-    """(B, 32) 0 where there is no item."""
-    n_session: Int32s
-    """(B,) how many of the history belong to the running session."""
+    history: Histories
     marks: Ragged
     """Rows that the rules forbid; with own candidates, the rows that are allowed."""
     locked: Int32s
@@ -61,7 +53,7 @@ class QueryBatch:
     impressions: Ragged
     """Rows shown without a reaction, and their decayed number."""
     interests: Tastes
-    """W = 2: the moment, the habit."""
+    """W = 2: short-term, long-term."""
     preferences: Tastes
     """W = 1: what the user's own learner says."""
     mean_price: Floats
@@ -82,11 +74,6 @@ class QueryBatch:
         """How many queries there are."""
         return len(self.queries)
 
-    @property
-    def wanted(self) -> int:
-        """State of an item that a query may get (see `models.candidates.selection`): its own are marked."""
-        return 3 if self.own else 1
-
     @classmethod
     def from_queries(cls, queries: list[Query], table: ItemTable) -> "QueryBatch":
         """Turn queries of the same strategy into arrays; their items are looked up in one go."""
@@ -94,16 +81,16 @@ class QueryBatch:
         own = queries[0].candidates is not None
         n = len(queries)
         at = np.array([query.at for query in queries], np.int64)
-        states: States = np.frombuffer(b"".join([query.state for query in queries]), STATE)
-        current_items = np.array([query.current_item for query in queries], np.int64)
+        records: States = np.frombuffer(b"".join([query.state for query in queries]), STATE)
+        current_hashes = np.array([query.current_item for query in queries], np.int64)
         shown_owners, shown_items = _lists([query.impressions for query in queries])
         owned_owners, owned_items = _lists([query.owned for query in queries])
         own_owners, own_items = _lists([[hash64(item) for item in query.candidates or ()] for query in queries])
-        lists = [current_items, states["recent_items"].ravel(), shown_items, owned_items, own_items]
-        current, recent, shown, owned, candidates = _cut(table.rows_of(np.concatenate(lists)), map(len, lists))
+        lists = [current_hashes, records["recent_items"].ravel(), shown_items, owned_items, own_items]
+        current, recent, shown, owned, candidates = _split(table.rows_of(np.concatenate(lists)), map(len, lists))
         shown_counts = _flat([query.impressions.values() for query in queries], len(shown), np.float32)
 
-        ineligible = Ineligible.of(queries, states, table)
+        ineligible = Ineligible.of(queries, records, table)
         if own:
             allowed = (candidates != current[own_owners]) & ineligible.allows(own_owners, candidates)
             marked = [(own_owners[allowed], candidates[allowed])]
@@ -116,19 +103,15 @@ class QueryBatch:
             if not (strategy.allow_seen and strategy.allow_current):
                 marked.append((numbers, current))
             if not strategy.allow_seen:
-                # A record's places without an item have rows without one.
+                # Where a record holds fewer items, the rows are -1.
                 marked.append((numbers.repeat(N_RECENT), recent))
         mark_owners, mark_rows = (np.concatenate(part) for part in zip(*marked, strict=True))
 
-        history, history_weights = np.full((n, HISTORY), -1, np.int32), np.zeros((n, HISTORY), np.float32)
-        n_session, mean_price = np.zeros(n, np.int32), np.zeros(n, np.float32)
-        signals = np.empty((n, len(SIGNALS)), np.float32)
+        moments = Moments(at, _started_at(queries), _evidence(queries), current_hashes, current, recent)
+        history, mean_price = Histories.empty(n), np.zeros(n, np.float32)
         interests, preferences = Tastes.empty(n, N_INTERESTS, 2), Tastes.empty(n, N_INTERESTS, 1)
-        read_users(
-            states, at, _started_at(queries), _told(queries), current_items, current, recent, table.attributes,
-            history, history_weights, n_session, interests.starts, interests.attributes, interests.weights,
-            preferences.starts, preferences.attributes, preferences.weights, mean_price, signals,
-        )  # fmt: skip
+        signals = np.empty((n, len(SIGNALS)), np.float32)
+        read_users(records, moments, table.attributes, history, interests, preferences, mean_price, signals)
         return cls(
             queries=queries,
             strategy=strategy,
@@ -140,8 +123,6 @@ class QueryBatch:
             users=np.array([hash64(query.user_id) for query in queries], np.int64),
             current=current,
             history=history,
-            history_weights=history_weights,
-            n_session=n_session,
             marks=Ragged.of(n, mark_owners, mark_rows, np.ones(len(mark_rows), np.float32)),
             locked=ineligible.locked,
             impressions=Ragged.of(n, shown_owners, shown, shown_counts),
@@ -153,23 +134,23 @@ class QueryBatch:
 
 
 def usable(table: ItemTable, locked: Int32s | None = None) -> Bytes:
-    """Say which items may be shown to anybody, as (N,) states: 1 or 0.
+    """Say which items may be shown to anybody, as (N,) flags: 1 or 0.
 
     Those are available, known by their id and not locked (L,); once there is a catalog, only those in it: what it no
     longer holds was removed, though rows about it may still stand.
     """
-    states = table.derived("usable", lambda: _shown(table)).copy()
+    flags = table.derived("usable", lambda: _usable_by_table(table)).copy()
     if locked is not None and len(locked):
-        states[locked] = 0
-    return states
+        flags[locked] = 0
+    return flags
 
 
-def _shown(table: ItemTable) -> Bytes:
-    shown = table.available[: table.n] & table.named[: table.n]
+def _usable_by_table(table: ItemTable) -> Bytes:
+    usable_rows = table.available[: table.n] & table.named[: table.n]
     if table.has_catalog:
-        shown &= table.in_catalog[: table.n]
-    states: Bytes = shown.view(np.uint8)
-    return states
+        usable_rows &= table.in_catalog[: table.n]
+    flags: Bytes = usable_rows.view(np.uint8)
+    return flags
 
 
 def landmark_scale(at: Int64s, landmark_at: int, half_life_ms: NDArray[np.integer] | int) -> Doubles:
@@ -188,8 +169,8 @@ def _started_at(queries: list[Query]) -> Int64s:
     )
 
 
-def _told(queries: list[Query]) -> Doubles:
-    """(B, 7) what a query itself says of the signals: three counts, the hour, and three that are 0 or 1."""
+def _evidence(queries: list[Query]) -> Doubles:
+    """(B, 7) what the queries themselves say of the signals, in the order of `Moments.evidence`."""
     return np.array(
         [
             (
@@ -213,7 +194,7 @@ def _is_mobile(context: Context | None) -> bool:
 
 
 def _lists(lists: list[Collection[int]]) -> tuple[Int64s, Int64s]:
-    """Lay lists end to end: (M,) the number of each one's list, and (M,) what they hold."""
+    """Lay lists end to end: (M,) the number of the list that each entry is of, and (M,) the entries."""
     if not any(lists):
         return _NO_NUMBERS, _NO_NUMBERS
     sizes = [len(held) for held in lists]
@@ -225,8 +206,8 @@ def _flat(lists: Iterable[Iterable[float]], n: int, kind: type[Scalar]) -> NDArr
     return np.fromiter(chain.from_iterable(lists), kind, n)
 
 
-def _cut(rows: Int32s, sizes: Iterable[int]) -> list[Int32s]:
-    """Part rows that lie end to end."""
+def _split(rows: Int32s, sizes: Iterable[int]) -> list[Int32s]:
+    """Split rows that lie end to end."""
     parts, start = [], 0
     for size in sizes:
         parts.append(rows[start : start + size])

@@ -26,7 +26,7 @@ class Ineligible:
     """(M,)"""
 
     @classmethod
-    def of(cls, queries: list[Query], states: States, table: ItemTable) -> "Ineligible":
+    def of(cls, queries: list[Query], records: States, table: ItemTable) -> "Ineligible":
         """Judge each query by what its user has.
 
         A requirement is met by what the user owns and by what the context states; an exclusion holds for those, and
@@ -37,7 +37,7 @@ class Ineligible:
             return cls(_NOTHING, np.empty(0, np.int64), _NOTHING)
         has = [stated_by(query.context).union(query.owned) for query in queries]
         recent = [
-            items[:n] for items, n in zip(states["recent_items"].tolist(), states["n_recent"].tolist(), strict=True)
+            items[:n] for items, n in zip(records["recent_items"].tolist(), records["n_recent"].tolist(), strict=True)
         ]
         opened = [asked.opened_by(names) for names in has]
         closed = [asked.closed_by(names.union(acted)) for names, acted in zip(has, recent, strict=True)]

@@ -1,6 +1,6 @@
 """Lists of different lengths, one a query, laid end to end."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,8 +8,7 @@ from models.numeric.arrays import Floats, Hash32s, Int32s, Int64s
 from models.numeric.kernels import kernel
 
 
-@dataclass(frozen=True, slots=True)
-class Ragged:
+class Ragged(NamedTuple):
     """Item rows: those of query b are [starts[b], starts[b + 1])."""
 
     starts: Int64s
@@ -30,8 +29,7 @@ class Ragged:
         return cls(starts, grouped[:m], their_weights[:m])
 
 
-@dataclass(frozen=True, slots=True)
-class Tastes:
+class Tastes(NamedTuple):
     """Weights of attributes: those of query b are [starts[b], starts[b + 1])."""
 
     starts: Int64s

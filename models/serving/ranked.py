@@ -1,6 +1,7 @@
 """Ranked candidates: what a slate is chosen from, and what training and tuning look at."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,49 +13,56 @@ from models.numeric.kernels import kernel
 from models.query.batch import QueryBatch
 from models.rankers.inputs import N_HISTORY, Inputs
 
+_NO_FEATURES: Floats = np.empty((0, 0, 0), np.float32)
+
+
+class Chosen(NamedTuple):
+    """The candidates that stand on B slates of L positions at most."""
+
+    blended: Blended
+    """(B, L)"""
+    scores: Doubles
+    """(B, L) of the ranker; 0 for none."""
+    features: Floats
+    """(B, L, F) zeros for none."""
+
 
 @dataclass(slots=True)
 class Ranked:
     """The scored candidates of a batch; good until the table changes."""
 
-    table: ItemTable
+    ids: list[str]
+    """Of the slates to be made."""
     batch: QueryBatch
+    table: ItemTable
     blended: Blended
     scores: Floats
     """(B, C)"""
     version: str
     """The ranker's."""
-    looked_at: Inputs | None
+    ranker_inputs: Inputs | None = None
     """What the ranker looked at; None where it was the blend, which needs nothing more."""
 
     @property
     def inputs(self) -> Inputs:
         """What a ranker may look at, whether or not one did."""
-        if self.looked_at is None:
-            self.looked_at = inputs_of(self.batch, self.table, self.blended)
-        return self.looked_at
+        if self.ranker_inputs is None:
+            self.ranker_inputs = inputs_of(self.batch, self.table, self.blended)
+        return self.ranker_inputs
 
-    @property
-    def features(self) -> Floats:
-        """(B, C, F)."""
-        return self.inputs.features
+    def at(self, positions: Int32s) -> Chosen:
+        """Return the candidates at (B, L) positions of the candidates' lists, -1 for none.
 
-    def features_at(self, places: Int32s, chosen: Blended) -> Floats:
-        """Return the (B, L, F) features of the candidates at (B, L) places, which are `chosen`; zeros for none (-1).
-
-        Where no ranker has looked at any, only those that are logged are computed, a tenth.
+        Where no ranker has looked at any, only these are featurised, a tenth.
         """
-        if self.looked_at is None:
-            return featurise(self.batch, self.table, chosen)
-        features = np.zeros((*places.shape, self.looked_at.features.shape[2]), np.float32)
-        _take_rows(self.looked_at.features, places, features)
-        return features
-
-    def scores_at(self, places: Int32s) -> Doubles:
-        """Return the (B, L) scores of the candidates at (B, L) places; 0 for none (-1)."""
-        scores = np.zeros(places.shape)
-        _take(self.scores, places, scores)
-        return scores
+        blended, scores = Blended.empty(*positions.shape), np.zeros(positions.shape)
+        if self.ranker_inputs is None:
+            _take(positions, self.blended, self.scores, _NO_FEATURES, Chosen(blended, scores, _NO_FEATURES))
+            return Chosen(blended, scores, featurise(self.batch, self.table, blended))
+        known = self.ranker_inputs.features
+        chosen = Chosen(blended, scores, np.zeros((*positions.shape, known.shape[2]), np.float32))
+        _take(positions, self.blended, self.scores, known, chosen)
+        return chosen
 
 
 def inputs_of(batch: QueryBatch, table: ItemTable, blended: Blended) -> Inputs:
@@ -63,37 +71,46 @@ def inputs_of(batch: QueryBatch, table: ItemTable, blended: Blended) -> Inputs:
         featurise(batch, table, blended),
         _hashes_of(blended.rows, table),
         batch.users,
-        _hashes_of(batch.history[:, :N_HISTORY], table),
+        _hashes_of(batch.history.rows[:, :N_HISTORY], table),
     )
 
 
 def _hashes_of(rows: Int32s, table: ItemTable) -> Int64s:
-    """Name (B, K) rows by their hashes; 0 for none."""
+    """Return the hashes of (B, K) rows; 0 for none."""
     hashes = np.zeros(rows.shape, np.int64)
     _read_hashes(rows, table.hashes, hashes)
     return hashes
 
 
 @kernel
-def _read_hashes(rows: Int32s, names: Int64s, hashes: Int64s) -> None:
+def _read_hashes(rows: Int32s, item_hashes: Int64s, hashes: Int64s) -> None:
+    """Write the (B, K) hashes of the rows, of (N,); nothing for -1."""
     for b in range(rows.shape[0]):
         for k in range(rows.shape[1]):
             if rows[b, k] >= 0:
-                hashes[b, k] = names[rows[b, k]]
+                hashes[b, k] = item_hashes[rows[b, k]]
 
 
 @kernel
-def _take(values: Floats, places: Int32s, taken: Doubles) -> None:
-    for b in range(places.shape[0]):
-        for p in range(places.shape[1]):
-            if places[b, p] >= 0:
-                taken[b, p] = values[b, places[b, p]]
-
-
-@kernel
-def _take_rows(values: Floats, places: Int32s, taken: Floats) -> None:
-    for b in range(places.shape[0]):
-        for p in range(places.shape[1]):
-            if places[b, p] >= 0:
-                for f in range(values.shape[2]):
-                    taken[b, p, f] = values[b, places[b, p], f]
+def _take(
+    positions: Int32s,  # (B, L) -1 for none
+    blended: Blended,  # (B, C)
+    scores: Floats,  # (B, C)
+    features: Floats,  # (B, C, F), F = 0 where there are none yet
+    chosen: Chosen,  # (B, L) written over what is empty
+) -> None:
+    """Copy the candidates at these positions."""
+    taken = chosen.blended
+    for b in range(positions.shape[0]):
+        for p in range(positions.shape[1]):
+            c = positions[b, p]
+            if c < 0:
+                break
+            taken.rows[b, p], taken.scores[b, p] = blended.rows[b, c], blended.scores[b, c]
+            taken.top_source[b, p] = blended.top_source[b, c]
+            chosen.scores[b, p] = scores[b, c]
+            for s in range(blended.source_scores.shape[2]):
+                taken.source_scores[b, p, s] = blended.source_scores[b, c, s]
+                taken.source_ranks[b, p, s] = blended.source_ranks[b, c, s]
+            for f in range(features.shape[2]):
+                chosen.features[b, p, f] = features[b, c, f]

@@ -1,29 +1,39 @@
-"""From queries to slates: candidates, features, ranking, re-ranking, each one pass over the batch."""
+"""From queries to slates, each stage one pass over a batch, called from here.
+
+The way of a query through `Recommender.recommend`, with B queries, C candidates and L positions:
+
+    with_rivals               an interleaved query becomes two              serving/rivals.py
+    groups                    queries that can be ranked together
+    rank
+        QueryBatch            profiles and rules as arrays                  query/batch.py
+        blend                 the sources' candidates, merged: (B, C)       candidates/blend.py, a file a source
+        inputs_of             features, where a ranker asks: (B, C, F)      features/table.py
+        Ranker.score          (B, C)                                        rankers/served.py
+    rerank                    diversity, caps, exploration: (B, L)          serving/rerank.py
+    Ranked.at                 what is logged of these                       serving/ranked.py, features/table.py
+    build_slates              messages, with a reason for each item         serving/slates.py
+    merge_rivals              two slates become one                         serving/rivals.py
+"""
 
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.candidates.blend import blend
-from models.candidates.every_source import every_source
+from models.candidates.blend import EVERY_SOURCE, blend
 from models.items import ItemTable
 from models.messages import Slate
 from models.names import RANKERS
-from models.query.batch import QueryBatch, usable
+from models.query.batch import QueryBatch
 from models.rankers.checkpoint import Checkpoint
-from models.rankers.served import NetworkRanker
+from models.rankers.served import NetworkRanker, Ranker
 from models.serving.ranked import Ranked, inputs_of
 from models.serving.rerank import Reranked, rerank
+from models.serving.rivals import merge_rivals, with_rivals
 from models.serving.slates import build_slates, recommendation_id
 from models.strategy import Strategy
 from models.user.query import Query
-
-if TYPE_CHECKING:
-    from models.candidates.protocol import CandidateSource
-    from models.rankers.served import Ranker
 
 BLEND = "blend"
 """The order that needs no ranker."""
@@ -71,7 +81,6 @@ class Recommender:
         self.table_version = ""
         self._awaited = frozenset(awaited)
         self._device = device
-        self._sources: dict[str, CandidateSource] = {source.name: source for source in every_source()}
         self._rankers: dict[str, tuple[Ranker, str]] = {}
         self._threads = ThreadPoolExecutor(n_threads, "recommend") if n_threads > 1 else None
         if checkpoint is not None:
@@ -115,29 +124,48 @@ class Recommender:
         ValueError
             Where a strategy cannot be served (see `require`).
         """
-        slates: list[Slate | None] = [None] * len(queries)
-        groups = self.groups(queries)
+        asked = with_rivals(queries)
+        slates: list[Slate | None] = [None] * len(asked)
+        groups = self.groups(asked)
         run = map if self._threads is None or len(groups) == 1 else self._threads.map
-        made = run(lambda members: self._slates(self.rank([queries[m] for m in members])), groups)
+        made = run(lambda members: self._slates(self.rank([asked[m] for m in members])), groups)
         for members, group in zip(groups, made, strict=True):
             for m, slate in zip(members, group, strict=True):
                 slates[m] = slate
-        return [slate for slate in slates if slate is not None]
+        return merge_rivals(queries, [slate for slate in slates if slate is not None])
+
+    def _slates(self, ranked: Ranked) -> list[Slate]:
+        """Make the slates of what can be on them."""
+        reranked = self.choose(ranked)
+        version = f"{ranked.version}@{self.table_version}" if self.table_version else ranked.version
+        return build_slates(ranked, ranked.at(reranked.positions), reranked, version)
 
     def rank(self, queries: list[Query]) -> Ranked:
         """Find and score the candidates of queries that can be ranked together (see `groups`)."""
         self.require(queries[0].strategy)
         ranker_name = self._ranker_of(queries[0])
+        ids = [recommendation_id(self.flow, query.user_id, query.trigger, query.trigger_id) for query in queries]
         batch = QueryBatch.from_queries(queries, self.table)
-        blended = blend(batch, self.table, usable(self.table, batch.locked), self._sources, _n_candidates(batch))
+        blended = blend(batch, self.table, _n_candidates(batch))
         if ranker_name == BLEND:
-            return Ranked(self.table, batch, blended, blended.scores, BLEND, looked_at=None)
+            return Ranked(ids, batch, self.table, blended, blended.scores, BLEND)
         ranker, version = self._rankers[ranker_name]
         inputs = inputs_of(batch, self.table, blended)
         # No ranker is trained on searches: their order is the blend's, where the match leads.
         is_search = np.array([bool(query.query) for query in queries])
         scores = np.where(is_search[:, None], blended.scores, ranker.score(inputs))
-        return Ranked(self.table, batch, blended, scores, version, inputs)
+        return Ranked(ids, batch, self.table, blended, scores, version, inputs)
+
+    def choose(self, ranked: Ranked) -> Reranked:
+        """Fill each slate's positions from its ranked candidates; its id seeds what is drawn."""
+        return rerank(
+            ranked.blended.rows,
+            ranked.scores,
+            [_n_items(query) for query in ranked.batch.queries],
+            [int(slate_id[:16], 16) for slate_id in ranked.ids],
+            ranked.batch.strategy,
+            self.table,
+        )
 
     def _ranker_of(self, query: Query) -> str:
         """Name the ranker of a query: its variant's own, else its strategy's, and the blend until that has come."""
@@ -148,7 +176,7 @@ class Recommender:
         return BLEND
 
     def groups(self, queries: list[Query]) -> list[list[int]]:
-        """Part a batch into positions that share a strategy, a ranker, a number of candidates, and who brings them."""
+        """Split a batch into positions that share a strategy, a ranker, a number of candidates, and who brings them."""
         groups: list[tuple[Strategy, str, bool, int, list[int]]] = []
         for position, query in enumerate(queries):
             own, ranker = query.candidates is not None, self._ranker_of(query)
@@ -170,41 +198,8 @@ class Recommender:
             query = Query("warm-up", "event", "warm-up", self.table.landmark_at, Strategy(ranker=name))
             self.recommend([query, replace(query, query="warm up"), replace(query, candidates=["warm-up"])])
         batch = QueryBatch.from_queries([query], self.table)
-        for source in self._sources.values():
-            source.causes(batch, self.table, np.full((1, 1), -1, np.int32))
-
-    def choose(self, ranked: Ranked) -> Reranked:
-        """Fill each slate's positions from its ranked candidates."""
-        return self._choose(ranked, self._names(ranked.batch))
-
-    def _names(self, batch: QueryBatch) -> list[str]:
-        return [recommendation_id(self.flow, query.user_id, query.trigger, query.trigger_id) for query in batch.queries]
-
-    def _choose(self, ranked: Ranked, names: list[str]) -> Reranked:
-        return rerank(
-            ranked.blended.rows,
-            ranked.scores,
-            [_n_items(query) for query in ranked.batch.queries],
-            [int(name[:16], 16) for name in names],
-            ranked.batch.strategy,
-            self.table,
-        )
-
-    def _slates(self, ranked: Ranked) -> list[Slate]:
-        names = self._names(ranked.batch)
-        reranked = self._choose(ranked, names)
-        chosen = ranked.blended.at(reranked.places)
-        return build_slates(
-            ranked.batch,
-            self.table,
-            self._sources,
-            names,
-            chosen,
-            ranked.features_at(reranked.places, chosen),
-            ranked.scores_at(reranked.places),
-            reranked,
-            f"{ranked.version}@{self.table_version}" if self.table_version else ranked.version,
-        )
+        for source in EVERY_SOURCE.values():
+            source.explain(batch, self.table, np.full((1, 1), -1, np.int32), np.full((1, 1), -1, np.int64))
 
 
 def _n_items(query: Query) -> int:

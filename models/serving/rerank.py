@@ -1,7 +1,7 @@
 """Re-ranking: from scored candidates to the slate's positions, by the rules that look at the whole slate."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,10 @@ N_DIVERSIFIED = 40
 """Best candidates among which diversity may choose; more where the slate is longer than half of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reranked:
-    """Which candidate stands where."""
+class Reranked(NamedTuple):
+    """Which candidate stands where on B slates of L positions at most."""
 
-    places: Int32s
+    positions: Int32s
     """(B, L) positions in the candidates' lists; -1 after the last item."""
     propensities: Doubles
     """(B, L) probability of this item here, given what stands before it; 1 where nothing was drawn."""
@@ -28,6 +27,40 @@ class Reranked:
     """(B, L) whether the item was drawn."""
     n_items: Int64s
     """(B,) how many positions were filled."""
+
+
+class _Rules(NamedTuple):
+    """What a strategy says of slates."""
+
+    diversity: float
+    max_per_category: int
+    n_slots: int
+    """Last positions that are drawn."""
+    temperature: float
+
+
+class _Items(NamedTuple):
+    """What the rules look at of N items."""
+
+    categories: Hash32s
+    """(N,) 0 none."""
+    vectors: Int8s
+    """(N, D) of length 127."""
+    hashes: Int64s
+    """(N,)"""
+
+
+class _Pool(NamedTuple):
+    """One query's C candidates while its slate is filled."""
+
+    rows: Int32s
+    """(C,)"""
+    categories: Hash32s
+    """(C,)"""
+    n_held: Int32s
+    """(C,) chosen items of the candidate's category."""
+    taken: Bools
+    """(C,) whether it is chosen."""
 
 
 def rerank(
@@ -43,7 +76,7 @@ def rerank(
     Maximal marginal relevance (Carbonell, Goldstein 1998): the next item is the one with the largest (1 - d)
     * relevance - d * max over the chosen of cosine, d = `strategy.diversity`; relevance is the score put to
     [0, 1] over the best 40, the cosine that of the content vectors. No category gets more than
-    `max_per_category` places; an item without one is free. Each exploration slot draws from the candidates
+    `max_per_category` positions; an item without one is free. Each exploration slot draws from the candidates
     that remain, in proportion to exp(score / temperature).
 
     Parameters
@@ -58,26 +91,15 @@ def rerank(
         The rules, and what is known about the items.
     """
     shape = (len(rows), max(n_items))
-    places, propensities, explored = np.full(shape, -1, np.int32), np.ones(shape), np.zeros(shape, np.bool_)
-    filled = np.zeros(len(rows), np.int64)
-    _fill_slates(
-        rows,
-        scores,
-        np.array(n_items, np.int32),
-        np.array(seeds, np.uint64),
-        strategy.diversity,
-        strategy.max_per_category,
-        strategy.exploration_slots,
-        strategy.exploration_temperature,
-        table.category,
-        table.vectors,
-        table.hashes,
-        places,
-        propensities,
-        explored,
-        filled,
+    reranked = Reranked(
+        np.full(shape, -1, np.int32), np.ones(shape), np.zeros(shape, np.bool_), np.zeros(len(rows), np.int64)
     )
-    return Reranked(places, propensities, explored, filled)
+    rules = _Rules(
+        strategy.diversity, strategy.max_per_category, strategy.exploration_slots, strategy.exploration_temperature
+    )
+    items = table.derived("re-ranked items", lambda: _Items(table.category, table.vectors, table.hashes))
+    _fill_slates(rows, scores, np.array(n_items, np.int32), np.array(seeds, np.uint64), rules, items, reranked)
+    return reranked
 
 
 @inline
@@ -92,16 +114,18 @@ def _random(state: NDArray[np.uint64]) -> float:
 
 
 @inline
-def _count_category(category_of: Hash32s, held: Int32s, n: int, place: int) -> None:
-    """Count the item at `place` for all of its category; one without a category counts for none."""
-    category = category_of[place]
+def _choose(pool: _Pool, c: int) -> None:
+    """Take candidate c, and count it for all of its category; one without a category counts for none."""
+    pool.taken[c] = True
+    category = pool.categories[c]
     if category != 0:
-        for c in range(n):
-            held[c] += category_of[c] == category
+        for other in range(len(pool.rows)):
+            pool.n_held[other] += pool.categories[other] == category
 
 
 @inline
 def _cosine(vectors: Int8s, a: int, b: int) -> float:
+    """Compare two items by their (N, D) vectors."""
     dot = np.int32(0)
     for d in range(vectors.shape[1]):
         dot += np.int32(vectors[a, d]) * np.int32(vectors[b, d])
@@ -113,9 +137,9 @@ def _draw(
     scores: Floats,  # (C,)
     free: Bools,  # (C,) who may be drawn
     temperature: float,
-    state: NDArray[np.uint64],
+    state: NDArray[np.uint64],  # (1,) moved on
 ) -> tuple[int, float]:
-    """Draw one candidate by softmax; return its place and probability, (-1, 0) where nobody is free."""
+    """Draw one candidate by softmax; return its position and probability, (-1, 0) where nobody is free."""
     top = -np.inf
     for c in range(len(scores)):
         if free[c] and scores[c] > top:
@@ -143,43 +167,37 @@ def _draw(
 
 @inline
 def _diversify(
-    window: Int32s,  # (W,) places, best first
-    window_scores: Floats,  # (W,)
-    rows: Int32s,  # (C,)
-    category_of: Hash32s,  # (C,)
+    best: Int32s,  # (W,) positions of the best candidates, the best first
+    best_scores: Floats,  # (W,)
     goal: int,
-    diversity: float,
-    cap: int,
-    vectors: Int8s,
-    places: Int32s,  # (L,) written
-    taken: Bools,  # (C,) written
-    held: Int32s,  # (C,) written
+    rules: _Rules,
+    vectors: Int8s,  # (N, D)
+    pool: _Pool,  # the chosen ones are taken
+    positions: Int32s,  # (L,) written
 ) -> int:
     """Choose up to `goal` items by maximal marginal relevance; say how many were found."""
-    n = len(window)
+    n = len(best)
     nearest = np.zeros(n)  # largest cosine to the chosen; 0 before the first
-    worst = window_scores[n - 1] if n else np.float32(0)
-    spread = np.float64(window_scores[0]) - worst if n else 0.0
+    worst = best_scores[n - 1] if n else np.float32(0)
+    spread = np.float64(best_scores[0]) - worst if n else 0.0
     n_chosen = 0
     while n_chosen < goal:
-        best, best_value = -1, -np.inf
+        top, top_value = -1, -np.inf
         for w in range(n):
-            place = window[w]
-            if taken[place] or held[place] >= cap:
+            c = best[w]
+            if pool.taken[c] or pool.n_held[c] >= rules.max_per_category:
                 continue
-            if n_chosen > 0 and diversity > 0:
-                cosine = _cosine(vectors, rows[place], rows[places[n_chosen - 1]])
+            if n_chosen > 0 and rules.diversity > 0:
+                cosine = _cosine(vectors, pool.rows[c], pool.rows[positions[n_chosen - 1]])
                 nearest[w] = cosine if n_chosen == 1 else max(nearest[w], cosine)
-            relevance = (window_scores[w] - worst) / spread if spread > 0 else 1.0
-            value = (1 - diversity) * relevance - diversity * nearest[w]
-            if value > best_value:
-                best, best_value = w, value
-        if best < 0:
+            relevance = (best_scores[w] - worst) / spread if spread > 0 else 1.0
+            value = (1 - rules.diversity) * relevance - rules.diversity * nearest[w]
+            if value > top_value:
+                top, top_value = c, value
+        if top < 0:
             break
-        place = window[best]
-        places[n_chosen] = place
-        taken[place] = True
-        _count_category(category_of, held, len(held), place)
+        positions[n_chosen] = top
+        _choose(pool, top)
         n_chosen += 1
     return n_chosen
 
@@ -190,76 +208,57 @@ def _fill_slates(
     scores: Floats,  # (B, C)
     n_items: Int32s,  # (B,)
     seeds: NDArray[np.uint64],  # (B,)
-    diversity: float,
-    cap: int,
-    n_slots: int,
-    temperature: float,
-    categories: Hash32s,  # (N,)
-    vectors: Int8s,  # (N, D)
-    hashes: Int64s,  # (N,)
-    places: Int32s,  # (B, L) written
-    propensities: Doubles,  # (B, L) written
-    explored: Bools,  # (B, L) written
-    filled: Int64s,  # (B,) written
+    rules: _Rules,
+    items: _Items,
+    slates: Reranked,  # written
 ) -> None:
+    """Fill one slate after the other: the best by diversity, the next by score alone, the last by chance."""
     width = rows.shape[1]
-    pool = np.empty(width, np.int32)  # places in the candidates' list
-    pool_scores = np.empty(width, np.float32)
-    names = np.empty(width, np.int64)  # hashes, by place
-    category_of = np.empty(width, np.uint32)
-    held = np.empty(width, np.int32)  # chosen items of the candidate's category
+    order = np.empty(width, np.int32)  # positions in the candidates' list
+    ordered_scores = np.empty(width, np.float32)
+    hashes = np.empty(width, np.int64)  # by position
+    categories = np.empty(width, np.uint32)
+    n_held = np.empty(width, np.int32)
     taken = np.empty(width, np.bool_)
     free = np.empty(width, np.bool_)
     state = np.empty(1, np.uint64)
     for b in range(rows.shape[0]):
+        positions = slates.positions[b]
         n = 0
         while n < width and rows[b, n] >= 0:
-            pool[n] = n
-            pool_scores[n] = scores[b, n]
-            names[n] = hashes[rows[b, n]]
-            category_of[n] = categories[rows[b, n]]
-            held[n] = 0
+            order[n] = n
+            ordered_scores[n] = scores[b, n]
+            hashes[n] = items.hashes[rows[b, n]]
+            categories[n] = items.categories[rows[b, n]]
+            n_held[n] = 0
             taken[n] = False
             n += 1
-        n_explored = min(n_slots, n_items[b])
+        pool = _Pool(rows[b, :n], categories[:n], n_held[:n], taken[:n])
+        n_explored = min(rules.n_slots, n_items[b])
         goal = n_items[b] - n_explored
-        n_window = select_top(pool, pool_scores, n, max(N_DIVERSIFIED, 2 * n_items[b]), names)
-        n_chosen = _diversify(
-            pool[:n_window],
-            pool_scores[:n_window],
-            rows[b],
-            category_of,
-            goal,
-            diversity,
-            cap,
-            vectors,
-            places[b],
-            taken,
-            held[:n],
-        )
+        n_best = select_top(order, ordered_scores, n, max(N_DIVERSIFIED, 2 * n_items[b]), hashes)
+        n_chosen = _diversify(order[:n_best], ordered_scores[:n_best], goal, rules, items.vectors, pool, positions)
         if n_chosen < goal:
             # The category caps used up the best: the rest fills in, by score alone.
             for c in range(n):
-                pool[c] = c
-                pool_scores[c] = scores[b, c]
-            select_top(pool, pool_scores, n, n, names)
-            for place in pool[:n]:
-                if n_chosen < goal and held[place] < cap and not taken[place]:
-                    places[b, n_chosen] = place
-                    taken[place] = True
-                    _count_category(category_of, held, n, place)
+                order[c] = c
+                ordered_scores[c] = scores[b, c]
+            select_top(order, ordered_scores, n, n, hashes)
+            for c in order[:n]:
+                if n_chosen < goal and n_held[c] < rules.max_per_category and not taken[c]:
+                    positions[n_chosen] = c
+                    _choose(pool, c)
                     n_chosen += 1
         state[0] = seeds[b]
         for _ in range(n_explored):
             for c in range(n):
-                free[c] = not taken[c] and held[c] < cap
-            place, share = _draw(scores[b, :n], free[:n], temperature, state)
-            if place < 0:
+                free[c] = not taken[c] and n_held[c] < rules.max_per_category
+            drawn, share = _draw(scores[b, :n], free[:n], rules.temperature, state)
+            if drawn < 0:
                 break
-            places[b, n_chosen] = place
-            propensities[b, n_chosen] = share
-            explored[b, n_chosen] = True
-            taken[place] = True
-            _count_category(category_of, held, n, place)
+            positions[n_chosen] = drawn
+            slates.propensities[b, n_chosen] = share
+            slates.explored[b, n_chosen] = True
+            _choose(pool, drawn)
             n_chosen += 1
-        filled[b] = n_chosen
+        slates.n_items[b] = n_chosen

@@ -24,8 +24,8 @@ def merge_rivals(queries: list[Query], slates: list[Slate]) -> list[Slate]:
     ----------
     slates : of `with_rivals(queries)`, in the same order.
     """
-    made = iter(slates)
-    return [next(made) if query.rival is None else _merged(next(made), next(made)) for query in queries]
+    left = iter(slates)
+    return [next(left) if query.rival is None else _merged(next(left), next(left)) for query in queries]
 
 
 def _merged(first: Slate, second: Slate) -> Slate:

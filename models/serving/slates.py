@@ -1,31 +1,24 @@
 """Slates as messages: from chosen candidates to what is sent, each item with its true reason."""
 
-from collections.abc import Mapping
 from functools import cache, partial
 from itertools import accumulate, cycle
 
 import numpy as np
 import xxhash
 
-from models.candidates.blend import Blended
-from models.candidates.protocol import CandidateSource
+from models.candidates.blend import EVERY_SOURCE
 from models.items import ItemTable
 from models.messages import Slate, SlateItem
-from models.names import FEATURE_SET, SOURCES, SourceName
-from models.numeric.arrays import Doubles, Floats, Int8s, Int32s, Int64s
+from models.names import FEATURE_SET, SOURCES
+from models.numeric.arrays import Int8s, Int32s, Int64s
 from models.query.batch import QueryBatch
+from models.serving.ranked import Chosen, Ranked
 from models.serving.rerank import Reranked
 
 EXPLORATION = "something new to try"
-_PHRASES: dict[SourceName, str] = {
-    "sequential_rules": "often next after {}",
-    "two_step_rules": "often soon after {}",
-    "covisitation": "because you viewed {}",
-    "session_knn": "others who viewed {} went on to it",
-    "revisits": "because you looked at it before",
-    "trending": "trending now",
-}
-"""What to say of a candidate by its source; {} is the item of the history that contributed most."""
+"""The reason of an item that was drawn."""
+_GIVEN, _GIVEN_REASON = "request", "from the list given"
+"""Source and reason of an item that no source proposed: it is one of the query's own candidates."""
 
 
 def recommendation_id(flow: str, user_id: str, trigger: str, trigger_id: str) -> str:
@@ -37,49 +30,36 @@ def recommendation_id(flow: str, user_id: str, trigger: str, trigger_id: str) ->
     return xxhash.xxh3_128_hexdigest(parts.encode())
 
 
-def build_slates(
-    batch: QueryBatch,
-    table: ItemTable,
-    sources: Mapping[str, CandidateSource],
-    names: list[str],
-    chosen: Blended,
-    features: Floats,
-    scores: Doubles,
-    reranked: Reranked,
-    model_version: str,
-) -> list[Slate]:
+def build_slates(ranked: Ranked, chosen: Chosen, reranked: Reranked, model_version: str) -> list[Slate]:
     """Write one slate a query, in order.
 
     Parameters
     ----------
-    names
-        The recommendation ids.
-    chosen, features, scores
-        Of the (B, L) items as they stand on the slates.
+    chosen, reranked
+        The items as they stand on the slates, and how they came to stand there.
     """
-    rows, top = chosen.rows, chosen.top_source
-    causes = _causes(batch, table, sources, rows, top)
+    batch, table = ranked.batch, ranked.table
+    rows, top = chosen.blended.rows, chosen.blended.top_source
     reason = cache(partial(_reason, table))  # many items of a slate share one
     items = [
         SlateItem(
             table.ids[row],
             position,
             score,
-            SOURCES[source] if source >= 0 else "request",
-            EXPLORATION if explored else reason(source, cause, is_search),
+            SOURCES[source] if source >= 0 else _GIVEN,
+            EXPLORATION if explored else reason(source, cause),
             propensity,
-            inputs,
+            features,
         )
-        for row, position, score, source, explored, cause, is_search, propensity, inputs in zip(
+        for row, position, score, source, explored, cause, propensity, features in zip(
             rows.ravel().tolist(),
             cycle(range(rows.shape[1])),
-            scores.round(6).ravel().tolist(),
+            chosen.scores.round(6).ravel().tolist(),
             top.ravel().tolist(),
             reranked.explored.ravel().tolist(),
-            causes.ravel().tolist(),
-            [bool(query.query) for query in batch.queries for _ in range(rows.shape[1])],
+            _causes(batch, table, rows, top).ravel().tolist(),
             reranked.propensities.ravel().tolist(),
-            features.reshape(-1, features.shape[2]),
+            chosen.features.reshape(-1, chosen.features.shape[2]),
             strict=False,
         )
         if row >= 0
@@ -87,7 +67,7 @@ def build_slates(
     edges = [0, *accumulate(reranked.n_items.tolist())]
     return [
         Slate(
-            recommendation_id=name,
+            recommendation_id=slate_id,
             user_id=query.user_id,
             created_at=query.at,
             trigger=query.trigger,
@@ -100,27 +80,18 @@ def build_slates(
             feature_set=FEATURE_SET,
             items=items[start:stop],
         )
-        for query, name, start, stop in zip(batch.queries, names, edges, edges[1:], strict=False)
+        for query, slate_id, start, stop in zip(batch.queries, ranked.ids, edges, edges[1:], strict=False)
     ]
 
 
-def _causes(
-    batch: QueryBatch, table: ItemTable, sources: Mapping[str, CandidateSource], rows: Int32s, top: Int8s
-) -> Int64s:
+def _causes(batch: QueryBatch, table: ItemTable, rows: Int32s, top: Int8s) -> Int64s:
     """Ask each source for the causes of the (B, L) items that it brought: (B, L), -1 where there is none."""
     causes = np.full(rows.shape, -1, np.int64)
     for s in {*top.ravel().tolist()} - {-1}:
-        np.maximum(causes, sources[SOURCES[s]].causes(batch, table, np.where(top == s, rows, np.int32(-1))), out=causes)
+        EVERY_SOURCE[SOURCES[s]].explain(batch, table, np.where(top == s, rows, np.int32(-1)), causes)
     return causes
 
 
-def _reason(table: ItemTable, source: int, cause: int, is_search: bool) -> str:
+def _reason(table: ItemTable, source: int, cause: int) -> str:
     """Say what brought the item here: its strongest source, and what in the user's past that source used."""
-    if source < 0:
-        return "from the list given"
-    name = SOURCES[source]
-    if name in _PHRASES:
-        return _PHRASES[name].format(table.titles[cause] or table.ids[cause])
-    if is_search:
-        return "matches your search"
-    return f"because you like {table.attribute_name(cause)}" if cause >= 0 else "close to what you like"
+    return EVERY_SOURCE[SOURCES[source]].reason(table, cause) if source >= 0 else _GIVEN_REASON

@@ -14,7 +14,7 @@ from dataflows.steps.profile import profile_step
 from models.candidates.blend import blend
 from models.experiments.assign.assignment import NOTHING, Experiments
 from models.messages import DeadLetter, Event
-from models.query.batch import QueryBatch, usable
+from models.query.batch import QueryBatch
 from models.serving.ranked import Ranked
 from models.serving.recommender import MOST_AT_ONCE, Recommender
 from models.user.profile import EventOutcome
@@ -124,9 +124,10 @@ def time_recommending(recommender: Recommender, queries: list[Query]) -> dict[st
         at = perf_counter()
         batch = QueryBatch.from_queries(queries[start : start + MOST_AT_ONCE], table)
         at = lap("gather", at)
-        blended = blend(batch, table, usable(table), recommender._sources, strategy.n_candidates)
+        blended = blend(batch, table, strategy.n_candidates)
         at = lap("candidates", at)
-        ranked = Ranked(table, batch, blended, blended.scores, "benchmark", looked_at=None)
+        ids = ["0" * 32] * batch.n
+        ranked = Ranked(ids, batch, table, blended, blended.scores, "benchmark")
         if strategy.ranker in recommender._rankers:
             inputs = ranked.inputs
             at = lap("features", at)

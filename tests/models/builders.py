@@ -11,13 +11,14 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from models.candidates.protocol import Candidates, CandidateSource
+from models.candidates.protocol import CandidateSource
+from models.candidates.selection import Allowed, Candidates
 from models.items import ItemTable
 from models.items.eligibility import Eligibility
 from models.items.sessions import NewSessions, SessionIndex
 from models.items.vectors import HASHED, TextSpace
 from models.numeric.ids import hash32, hash64
-from models.query.batch import QueryBatch, usable
+from models.query.batch import QueryBatch
 from models.strategy import Strategy
 from models.user.query import Query
 from tests.states import a_state
@@ -284,10 +285,21 @@ def a_batch(table: ItemTable, *queries: Query) -> QueryBatch:
     return QueryBatch.from_queries(list(queries), table)
 
 
+def no_candidates(n_queries: int, n: int) -> Candidates:
+    """Make room for n candidates a query."""
+    return Candidates(np.full((n_queries, n), -1, np.int32), np.zeros((n_queries, n), np.float32))
+
+
 def candidates_of(source: CandidateSource, table: ItemTable, batch: QueryBatch, n: int) -> Candidates:
-    found = Candidates.empty(batch.n, n)
-    source.generate(batch, table, usable(table), found)
+    found = no_candidates(batch.n, n)
+    source.generate(batch, table, Allowed.of(batch, table), found)
     return found
+
+
+def causes_of(source: CandidateSource, table: ItemTable, batch: QueryBatch, rows: Any) -> Any:
+    causes = np.full(rows.shape, -1, np.int64)
+    source.explain(batch, table, rows, causes)
+    return causes
 
 
 def a_random_world(seed: int, n_items: int = 60) -> tuple[list[AnItem], dict[int, dict[str, float]]]:

@@ -99,7 +99,7 @@ class Pipeline:
 
     def _predict(self, recommender: Recommender, queries: Sequence[Query], truth: Int32s) -> Predictions:
         ranked = recommender.rank([replace(query, strategy=self.strategy) for query in queries])
-        chosen = recommender.choose(ranked).places  # (B, k) indices among the candidates
+        chosen = recommender.choose(ranked).positions  # (B, k) indices among the candidates
         rows = np.where(chosen >= 0, np.take_along_axis(ranked.blended.rows, np.maximum(chosen, 0), axis=1), -1)
         hits = (rows == truth) & (truth >= 0)  # (B, k)
         position = hits.argmax(axis=1)

@@ -1,32 +1,30 @@
 from typing import Any
 
-import numpy as np
 import pytest
 
 from models.candidates.blend import Blended, blend
-from models.candidates.protocol import Candidates
+from models.candidates.protocol import CandidateSource
 from models.candidates.scratch import scratch
+from models.candidates.selection import Allowed, Candidates
 from models.items import ItemTable
 from models.names import SOURCES, SourceName
-from models.numeric.arrays import Bytes, Int32s, Int64s
-from models.query.batch import QueryBatch, usable
+from models.numeric.arrays import Int32s, Int64s
+from models.query.batch import QueryBatch
 from tests.models.builders import AnItem, a_batch, a_query, a_strategy, a_table
 
 
-class Fixed:
+class Fixed(CandidateSource):
     """A source that proposes the same to everybody."""
 
-    def __init__(self, name: SourceName, scores: dict[str, float]) -> None:
-        self.name = name
+    def __init__(self, scores: dict[str, float]) -> None:
         self.scores = scores
 
-    def generate(self, batch: QueryBatch, table: ItemTable, states: Bytes, found: Candidates) -> None:  # noqa: ARG002
+    def generate(self, batch: QueryBatch, table: ItemTable, allowed: Allowed, found: Candidates) -> None:  # noqa: ARG002
         for p, (item, score) in enumerate(list(self.scores.items())[: found.rows.shape[1]]):
             found.rows[:, p] = table.ids.index(item)
             found.scores[:, p] = score
 
-    def causes(self, batch: QueryBatch, table: ItemTable, rows: Int32s) -> Int64s:  # noqa: ARG002
-        return np.full(rows.shape, -1, np.int64)
+    def explain(self, batch: QueryBatch, table: ItemTable, rows: Int32s, causes: Int64s) -> None: ...
 
 
 TABLE = a_table([AnItem(item) for item in "abcd"] + [AnItem("gone", available=False)])
@@ -40,8 +38,8 @@ SAID: dict[SourceName, dict[str, float]] = {
 
 def blended(weights: dict[SourceName, float], n: int = 10, **query: Any) -> tuple[list[str], Blended]:
     asked = a_query(strategy=a_strategy(sources=weights), **query)
-    sources: Any = {name: Fixed(name, SAID.get(name, {})) for name in SOURCES}
-    result = blend(a_batch(TABLE, asked), TABLE, usable(TABLE), sources, n)
+    sources = {name: Fixed(SAID.get(name, {})) for name in SOURCES}
+    result = blend(a_batch(TABLE, asked), TABLE, n, sources)
     return [TABLE.ids[row] for row in result.rows[0] if row >= 0], result
 
 

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.candidates.blend import EVERY_SOURCE as BY_NAME
 from models.candidates.content import Content
 from models.candidates.covisitation import Covisitation
-from models.candidates.every_source import every_source
-from models.candidates.protocol import Candidates, CandidateSource
+from models.candidates.protocol import CandidateSource
 from models.candidates.revisits import Revisits
 from models.candidates.scratch import scratch
+from models.candidates.selection import Allowed
 from models.candidates.sequential_rules import SequentialRules
 from models.candidates.session_knn import SessionKNN
 from models.candidates.trending import Trending
@@ -30,6 +31,8 @@ from tests.models.builders import (
     a_strategy,
     a_table,
     candidates_of,
+    causes_of,
+    no_candidates,
     rows_by_id,
     some_random_sessions,
 )
@@ -43,7 +46,7 @@ SOURCES: list[tuple[CandidateSource, Callable[..., dict[str, float]]]] = [
     (TwoStepRules(), literal.two_step_rules),
     (Revisits(), literal.revisits),
 ]
-EVERY_SOURCE = pytest.mark.parametrize("source", every_source(), ids=lambda s: s.name)
+EVERY_SOURCE = pytest.mark.parametrize("source", BY_NAME.values(), ids=lambda s: s.name)
 
 
 def a_random_table(seed: int, shuffle: int | None = None) -> ItemTable:
@@ -105,7 +108,7 @@ def test_a_session_knn_cause_is_the_item_that_contributed_most(seed: int):
     query = a_random_query(seed)
     shares = literal.session_knn_shares(query, world, sessions)
     rows = np.array([*table.rows_of(np.array([hash64(item) for item in shares], np.int64)), -1], np.int32)
-    *causes, of_nothing = SessionKNN().causes(a_batch(table, query), table, rows[None, :])[0].tolist()
+    *causes, of_nothing = causes_of(SessionKNN(), table, a_batch(table, query), rows[None, :])[0].tolist()
     assert of_nothing == -1
     for item, cause in zip(shares, causes, strict=True):
         assert shares[item][items[cause].item_id] == pytest.approx(max(shares[item].values()), rel=1e-5)
@@ -137,15 +140,15 @@ def test_candidates_are_sorted_distinct_padded_and_as_many_as_there_are(source: 
 def test_generating_leaves_nothing_behind(source: CandidateSource):
     table = a_random_table(1)
     batch = a_batch(table, *(a_random_query(seed) for seed in range(20)))
-    states = usable(table)
+    allowed = Allowed.of(batch, table)
 
-    first, second = Candidates.empty(batch.n, 10), Candidates.empty(batch.n, 10)
+    first, second = no_candidates(batch.n, 10), no_candidates(batch.n, 10)
     for found in (first, second):
-        source.generate(batch, table, states, found)
+        source.generate(batch, table, allowed, found)
 
     assert np.array_equal(first.rows, second.rows)
     assert np.array_equal(first.scores, second.scores)
-    assert np.array_equal(states, usable(table))
+    assert np.array_equal(allowed.flags, usable(table))
     assert not scratch(table.n).sums.any()
     assert not scratch(table.n).slots.any()
 
@@ -165,11 +168,11 @@ def test_other_row_numbers_give_the_same_candidates_in_the_same_order(source: Ca
 @EVERY_SOURCE
 def test_unknown_items_unknown_segments_and_users_without_a_past_are_survived(source: CandidateSource):
     table = a_random_table(3)
-    strangers = [
+    new_users = [
         a_query(segments=()),
         a_query(["nowhere", "nothing"], current="never", interests={"tag=unheard": (1.0, 1.0)}, segments=(12345,)),
     ]
-    assert proposals(source, table, *strangers) == [{}, {}]
+    assert proposals(source, table, *new_users) == [{}, {}]
 
 
 @EVERY_SOURCE
@@ -181,7 +184,7 @@ def test_an_empty_table_has_no_candidates(source: CandidateSource):
 def test_a_cause_is_named_only_for_the_rows_that_are_asked_for(source: CandidateSource):
     table = a_random_table(4)
     batch = a_batch(table, *(a_random_query(seed) for seed in range(5)))
-    assert (source.causes(batch, table, np.full((5, 3), -1, np.int32)) == -1).all()
+    assert (causes_of(source, table, batch, np.full((5, 3), -1, np.int32)) == -1).all()
 
 
 def test_trending_of_the_users_segment_comes_before_what_is_popular_everywhere():

@@ -13,7 +13,17 @@ from models.candidates.two_step_rules import TwoStepRules
 from models.items import ItemTable
 from models.numeric.ids import hash32
 from models.user.query import Query
-from tests.models.builders import DAY_MS, NOW, AnItem, ArrayTable, a_batch, a_query, a_table, candidates_of
+from tests.models.builders import (
+    DAY_MS,
+    NOW,
+    AnItem,
+    ArrayTable,
+    a_batch,
+    a_query,
+    a_table,
+    candidates_of,
+    causes_of,
+)
 
 
 def scores(source: CandidateSource, table: ItemTable, query: Query) -> dict[str, float]:
@@ -23,7 +33,7 @@ def scores(source: CandidateSource, table: ItemTable, query: Query) -> dict[str,
 
 def cause(source: CandidateSource, table: ItemTable, query: Query, item: str) -> int:
     rows = np.array([[table.ids.index(item)]], np.int32)
-    return int(source.causes(a_batch(table, query), table, rows)[0, 0])
+    return int(causes_of(source, table, a_batch(table, query), rows)[0, 0])
 
 
 CHAIN = [

@@ -188,7 +188,7 @@ def test_features_are_finite_and_bounded_whatever_comes_in(seed: int, at: int, h
         preferences={"category=c1": -huge},
         strategy=a_strategy(allow_seen=True, max_impressions=9),
     )
-    features = Recommender(table).rank([query]).features
+    features = Recommender(table).rank([query]).inputs.features
     assert np.isfinite(features).all()
     assert np.abs(features).max(initial=0) <= 4
     assert not scratch(table.n).sums.any()

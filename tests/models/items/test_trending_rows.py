@@ -1,12 +1,13 @@
 import numpy as np
 
-from models.candidates.protocol import Candidates
+from models.candidates.selection import USABLE, Allowed
 from models.candidates.trending import Trending
 from models.items import ItemTable
 from models.numeric.ids import hash64
 from models.query.batch import QueryBatch
 from models.strategy import Strategy
 from models.user.query import Query
+from tests.models.builders import no_candidates
 from tests.models.items.builders import NOW, a_trend, row_of
 
 IDS = [f"i-{n}" for n in range(20)]
@@ -43,8 +44,10 @@ def test_segments_that_nobody_learned_are_answered_and_leave_nothing_behind():
     everybody = hash64("all")
     for n in range(50):
         batch = QueryBatch.from_queries([Query("u", "event", "e", NOW, Strategy(), segments=(1 + n, everybody))], table)
-        found = Candidates.empty(1, 5)
-        Trending().generate(batch, table, np.ones(table.n, np.uint8), found)
+        found = no_candidates(1, 5)
+        flags = np.full(table.n, USABLE)
+        allowed = Allowed(flags, int(USABLE), batch.marks.starts, batch.marks.rows, table.hashes)
+        Trending().generate(batch, table, allowed, found)
         assert found.rows[0, 0] == row_of(table, "a")
     assert len(table._derived) == 1
     assert len(table._trends._merged) == 1

@@ -25,8 +25,8 @@ def test_the_history_keeps_its_order_its_repeats_and_the_place_of_unknown_items(
     table = a_table(ABC)
     batch = a_batch(table, a_query(["b", "nowhere", "a", "b"]), a_query([]))
     a, b = table.ids.index("a"), table.ids.index("b")
-    assert batch.history[0, :5].tolist() == [b, -1, a, b, -1]
-    assert (batch.history[1] == -1).all()
+    assert batch.history.rows[0, :5].tolist() == [b, -1, a, b, -1]
+    assert (batch.history.rows[1] == -1).all()
 
 
 def test_the_current_item_leads_the_history_unless_it_already_does():
@@ -38,15 +38,15 @@ def test_the_current_item_leads_the_history_unless_it_already_does():
         a_query([], current="a"),
         a_query(["b"]),
     )
-    names = [[table.ids[row] for row in rows if row >= 0] for rows in batch.history]
+    names = [[table.ids[row] for row in rows if row >= 0] for rows in batch.history.rows]
     assert names == [["a", "b"], ["b"], ["a"], ["b"]]
-    assert batch.n_session.tolist() == [2, 1, 1, 1]
+    assert batch.history.n_session.tolist() == [2, 1, 1, 1]
 
 
 def test_a_full_history_makes_room_for_the_current_item():
     table = a_table(ABC)
     batch = a_batch(table, a_query(["b"] * 32, current="a"))
-    assert rows_by_id(table, batch.history[0]) == ["a"] + ["b"] * 31
+    assert rows_by_id(table, batch.history.rows[0]) == ["a"] + ["b"] * 31
 
 
 @pytest.mark.parametrize(

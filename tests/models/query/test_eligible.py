@@ -11,7 +11,6 @@ from models.items import ItemTable
 from models.messages import Context, Item
 from models.numeric.ids import hash64
 from models.serving.recommender import Recommender
-from models.serving.rivals import merge_rivals, with_rivals
 from models.user.query import Query
 from tests.models.builders import (
     ALL,
@@ -37,8 +36,7 @@ STATED = ["age=17", "age=30", "member=true", "device=mobile"]
 
 def recommended(table: ItemTable, *queries: Query) -> list[list[str]]:
     """Serve queries as the flow does, interleaved where they have a rival."""
-    slates = merge_rivals(list(queries), Recommender(table).recommend(with_rivals(list(queries))))
-    return [[item.item_id for item in slate.items] for slate in slates]
+    return [[item.item_id for item in slate.items] for slate in Recommender(table).recommend(list(queries))]
 
 
 def may_be_shown(query: Query, item: AnItem) -> bool:

@@ -288,7 +288,7 @@ def test_the_logged_features_are_those_that_were_ranked():
     ranked = recommender.rank([a_query()])
     [slate] = recommender.recommend([a_query()])
     for place, item in enumerate(slate.items):
-        assert np.array_equal(item.features, ranked.features[0, place])
+        assert np.array_equal(item.features, ranked.inputs.features[0, place])
         assert item.score == pytest.approx(float(ranked.scores[0, place]), abs=1e-6)
 
 

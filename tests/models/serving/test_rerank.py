@@ -26,8 +26,8 @@ def reranked(table: ItemTable, scores: dict[str, float], n_items: int, seed: int
         a_strategy(**rules),
         table,
     )
-    kept = result.places[0] >= 0
-    items = [table.ids[rows[0, place]] for place in result.places[0][kept]]
+    kept = result.positions[0] >= 0
+    items = [table.ids[rows[0, position]] for position in result.positions[0][kept]]
     return items, result.propensities[0][kept].tolist(), result.explored[0][kept].tolist()
 
 
@@ -144,7 +144,7 @@ def test_an_explored_position_is_drawn_in_proportion_to_the_exponentiated_scores
     strategy = a_strategy(exploration_slots=1, exploration_temperature=0.7)
     result = rerank(rows, scores, np.full(n, 3, np.int32), seeds, strategy, table)
     for b in range(n):
-        item = list(SCORES)[result.places[b, 2]]
+        item = list(SCORES)[result.positions[b, 2]]
         drawn[item] += 1
         assert result.propensities[b, 2] == pytest.approx(expected[item])
     for item, share in expected.items():

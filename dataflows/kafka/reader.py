@@ -59,7 +59,7 @@ class KafkaReader:
         self._where = ", ".join(topics)
         self._timeout_s = timeout_s
         self._silent_s = 0.0
-        partitions = [(topic, p) for topic in topics for p in range(partitions_of(client, topic))]
+        partitions = [(topic, p) for topic in topics for p in range(partitions_of(client, topic, timeout_s))]
         self._consumer = new_consumer(client, group)
         try:
             bounds = {place: bounds_of(self._consumer, *place, timeout_s) for place in partitions}

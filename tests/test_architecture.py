@@ -229,7 +229,8 @@ def test_the_files_that_are_looked_at_are_the_project() -> None:
 
 
 def test_the_map_of_the_code_is_the_folder_list() -> None:
-    for page, package in (("models/README.md", "models"), ("dataflows/README.md", "dataflows")):
+    pages = [("README.md", "models"), ("README.md", "dataflows"), ("models/README.md", "models")]
+    for page, package in [*pages, ("dataflows/README.md", "dataflows")]:
         named = {
             cell for cell in re.findall(r"`([\w/]+)/`", (ROOT / page).read_text()) if (ROOT / package / cell).is_dir()
         }

@@ -189,8 +189,8 @@ def test_a_list_of_names_is_written_once() -> None:
 
 
 def test_what_goes_by_a_list_of_names_has_each_of_them_once() -> None:
-    assert tuple(EVERY_SOURCE) == names.SOURCES
-    assert all(source.phrase for source in EVERY_SOURCE.values())
+    assert tuple(source.name for source in EVERY_SOURCE) == names.SOURCES
+    assert all(source.phrase for source in EVERY_SOURCE)
     assert tuple(KINDS) == names.NETWORKS
     assert tuple(metric.name for metric in METRICS) == get_args(names.MetricName)
     assert len(set(names.FEATURES)) == len(names.FEATURES)

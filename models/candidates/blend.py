@@ -1,6 +1,6 @@
 """The blend: the sources' candidates in one list a query, each with what every source said about it."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,17 +16,14 @@ from models.candidates.session_knn import SessionKNN
 from models.candidates.trending import Trending
 from models.candidates.two_step_rules import TwoStepRules
 from models.items import ItemTable
-from models.names import SOURCES, SourceName
+from models.names import SOURCES
 from models.numeric.arrays import Floats, Int8s, Int32s, Int64s
 from models.numeric.kernels import inline, kernel
 from models.query.batch import QueryBatch
 
-EVERY_SOURCE: dict[SourceName, CandidateSource] = {
-    source.name: source
-    for source in (
-        SequentialRules(), Covisitation(), Trending(), Content(), SessionKNN(), TwoStepRules(), Revisits(),
-    )
-}  # fmt: skip
+EVERY_SOURCE: tuple[CandidateSource, ...] = (
+    SequentialRules(), Covisitation(), Trending(), Content(), SessionKNN(), TwoStepRules(), Revisits(),
+)  # fmt: skip
 """All candidate sources that a strategy can name, in the order of SOURCES."""
 _OWN = len(SOURCES)
 """The column of a query's own candidates behind the sources'."""
@@ -55,9 +52,7 @@ class Blended(NamedTuple):
         return cls(rows, scores, source_scores, source_ranks, np.full(shape, -1, np.int8))
 
 
-def blend(
-    batch: QueryBatch, table: ItemTable, n: int, sources: Mapping[SourceName, CandidateSource] = EVERY_SOURCE
-) -> Blended:
+def blend(batch: QueryBatch, table: ItemTable, n: int, sources: Sequence[CandidateSource] = EVERY_SOURCE) -> Blended:
     """Ask the strategy's sources for n candidates a query, and merge what they say.
 
     score(j) = sum_s w_s * score_s(j) / max_k score_s(k) / sum_s w_s. Queries with their own candidates keep
@@ -72,7 +67,7 @@ def blend(
         np.zeros((len(columns) + batch.own, batch.n, n), np.float32),
     )
     for a, s in enumerate(columns):
-        sources[SOURCES[s]].generate(batch, table, allowed, Candidates(found.rows[a], found.scores[a]))
+        sources[s].generate(batch, table, allowed, Candidates(found.rows[a], found.scores[a]))
     if batch.own:
         _list_own(batch, allowed, Candidates(found.rows[-1], found.scores[-1]))
     blended = Blended.empty(batch.n, n)

@@ -120,16 +120,16 @@ def _radix_sort(rows: Int32s, scores: Floats, keys: Int64s, n: int, n_bytes: int
     for byte in range(n_bytes):
         if counts[byte, (from_keys[0] >> (8 * byte)) & 255] == n:
             continue
-        place = 0
+        position = 0
         for value in range(_BUCKETS):
             count = counts[byte, value]
-            counts[byte, value] = place
-            place += count
+            counts[byte, value] = position
+            position += count
         for i in range(n):
             value = (from_keys[i] >> (8 * byte)) & 255
-            place = counts[byte, value]
-            counts[byte, value] = place + 1
-            to_rows[place], to_scores[place], to_keys[place] = from_rows[i], from_scores[i], from_keys[i]
+            position = counts[byte, value]
+            counts[byte, value] = position + 1
+            to_rows[position], to_scores[position], to_keys[position] = from_rows[i], from_scores[i], from_keys[i]
         from_rows, to_rows = to_rows, from_rows
         from_scores, to_scores = to_scores, from_scores
         from_keys, to_keys = to_keys, from_keys
@@ -148,10 +148,10 @@ def _sort_ties(rows: Int32s, scores: Floats, keys: Int64s, hashes: Int64s) -> No
         return
     unsorted = rows.copy()
     for i in range(n):
-        place = 0
+        position = 0
         for j in range(n):
-            place += keys[j] < keys[i]
-        rows[place] = unsorted[i]
+            position += keys[j] < keys[i]
+        rows[position] = unsorted[i]
 
 
 @inline

@@ -6,8 +6,9 @@ import numpy as np
 
 from models.candidates.protocol import CandidateSource
 from models.candidates.scratch import scratch
-from models.candidates.selection import Allowed, Candidates, mark, propose, select_top, unmark
+from models.candidates.selection import Allowed, Candidates, mark, propose, select_top, take_sums, unmark
 from models.items import ItemTable
+from models.items.runs import RunArrays
 from models.items.sessions import LENGTH, Sessions
 from models.numeric.arrays import Doubles, Floats, Int32s, Int64s
 from models.numeric.kernels import inline, kernel
@@ -65,22 +66,17 @@ class _RecentSessions(NamedTuple):
 
     records: Sessions
     """(S,)"""
-    nodes: Int32s
-    """(M,) session * 11 + position of the item in it; a run for each item, the newest session last."""
-    starts: Int64s
-    """(N,) where each item's run begins."""
-    n_holding: Int32s
-    """(N,) how long it is."""
+    runs: RunArrays
+    """A run for each item, the newest session last; a cell is session * 11 + position of the item in it."""
     n: int
     """Sessions that are there."""
 
 
 def _recent_of(table: ItemTable) -> _RecentSessions:
-    def lay_out() -> _RecentSessions:
-        sessions, holders = table.sessions, table.sessions.holders.arrays
-        return _RecentSessions(sessions.records, holders.cells, holders.starts, holders.sizes, sessions.n)
-
-    return table.derived("recent sessions", lay_out)
+    sessions = table.sessions
+    return table.derived(
+        "recent sessions", lambda: _RecentSessions(sessions.records, sessions.holders.arrays, sessions.n)
+    )
 
 
 class _Search(NamedTuple):
@@ -167,20 +163,20 @@ def _find_neighbours(n_items: int, user: int, at: int, recent: _RecentSessions, 
     """
     n = 0
     by_steps, by_length = _fading(N_LAST, RECENCY), _shortness(LENGTH)
-    sessions, similarities = search.sessions, search.similarities
+    runs, sessions, similarities = recent.runs, search.sessions, search.similarities
     for q in range(n_items):
         weight = by_steps[search.steps[q]]
-        first = recent.starts[search.items[q]]
-        end = first + recent.n_holding[search.items[q]]
+        first = runs.starts[search.items[q]]
+        end = first + runs.sizes[search.items[q]]
         first = max(first, end - N_RECENT_SESSIONS)
         for m in range(end - 1, first - 1, -1):
             if m >= first + AHEAD:
-                prefetch(recent.records, recent.nodes[m - AHEAD] // LENGTH)
-            session = recent.nodes[m] // LENGTH
+                prefetch(recent.records, runs.cells[m - AHEAD] // LENGTH)
+            session = runs.cells[m] // LENGTH
             if recent.records[session].owner == user:
                 continue
             if slots[session] == 0:
-                sessions[n], search.anchors[n], similarities[n] = session, recent.nodes[m] % LENGTH, 0
+                sessions[n], search.anchors[n], similarities[n] = session, runs.cells[m] % LENGTH, 0
                 n += 1
                 slots[session] = n
             similarities[slots[session] - 1] += weight
@@ -229,9 +225,9 @@ def _find(
                     n += 1
                 sums[j] += search.similarities[k] * near[abs(position - anchor)]
         unmark(allowed, b)
+        take_sums(pool, n, sums, scores)
         for p in range(n):
-            scores[p] = sums[pool[p]] * _rarity(recent.n_holding[pool[p]], recent.n, rarities)
-            sums[pool[p]] = 0
+            scores[p] *= _rarity(recent.runs.sizes[pool[p]], recent.n, rarities)
         propose(pool, scores, n, allowed.hashes, found, b)
 
 

@@ -15,7 +15,7 @@ from models.numeric.arrays import Bytes, Doubles, Floats, Int32s, Int64s
 from models.numeric.ids import hash64
 from models.query.eligible import Ineligible
 from models.query.ragged import Ragged, Tastes
-from models.query.users import Histories, Moments, read_users
+from models.query.users import Asked, Histories, read_users
 from models.segments import hour_of
 from models.strategy import Strategy
 from models.user.query import Query
@@ -107,11 +107,11 @@ class QueryBatch:
                 marked.append((numbers.repeat(N_RECENT), recent))
         mark_owners, mark_rows = (np.concatenate(part) for part in zip(*marked, strict=True))
 
-        moments = Moments(at, _started_at(queries), _evidence(queries), current_hashes, current, recent)
+        asked = Asked(at, _started_at(queries), _evidence(queries), current_hashes, current, recent)
         history, mean_price = Histories.empty(n), np.zeros(n, np.float32)
         interests, preferences = Tastes.empty(n, N_INTERESTS, 2), Tastes.empty(n, N_INTERESTS, 1)
         signals = np.empty((n, len(SIGNALS)), np.float32)
-        read_users(records, moments, table.attributes, history, interests, preferences, mean_price, signals)
+        read_users(records, asked, table.attributes, history, interests, preferences, mean_price, signals)
         return cls(
             queries=queries,
             strategy=strategy,
@@ -170,7 +170,7 @@ def _started_at(queries: list[Query]) -> Int64s:
 
 
 def _evidence(queries: list[Query]) -> Doubles:
-    """(B, 7) what the queries themselves say of the signals, in the order of `Moments.evidence`."""
+    """(B, 7) what the queries themselves say of the signals, in the order of `Asked.evidence`."""
     return np.array(
         [
             (

@@ -32,23 +32,23 @@ class Ineligible:
         A requirement is met by what the user owns and by what the context states; an exclusion holds for those, and
         for what the user has acted on of late, whatever the act.
         """
-        asked = table.eligibility
-        if not asked:
+        rules = table.eligibility
+        if not rules:
             return cls(_NOTHING, np.empty(0, np.int64), _NOTHING)
         has = [stated_by(query.context).union(query.owned) for query in queries]
         recent = [
             items[:n] for items, n in zip(records["recent_items"].tolist(), records["n_recent"].tolist(), strict=True)
         ]
-        opened = [asked.opened_by(names) for names in has]
-        closed = [asked.closed_by(names.union(acted)) for names, acted in zip(has, recent, strict=True)]
-        # An item that a few may be shown is closed to the others one by one; all else is locked for the batch at once.
+        opened = [rules.opened_by(hashes) for hashes in has]
+        excluded = [rules.closed_by(hashes.union(acted)) for hashes, acted in zip(has, recent, strict=True)]
+        # What some of the batch may be shown is closed to the others one by one; all else is locked for all at once.
         by_some: set[int] = set().union(*opened)
-        apart = [(by_some - own) | shut for own, shut in zip(opened, closed, strict=True)]
-        sizes = [len(rows) for rows in apart]
+        closed = [(by_some - mine) | shut for mine, shut in zip(opened, excluded, strict=True)]
+        sizes = [len(rows) for rows in closed]
         return cls(
-            _array(asked.requiring - by_some),
+            _array(rules.requiring - by_some),
             np.arange(len(queries)).repeat(sizes),
-            _array(row for rows in apart for row in rows),
+            _array(row for rows in closed for row in rows),
         )
 
     def allows(self, owners: Int64s, rows: Int32s) -> Bools:

@@ -68,7 +68,7 @@ def _group(
     filled = starts.copy()
     for m in range(len(rows)):
         if rows[m] >= 0:
-            place = filled[owners[m]]
-            out_rows[place], out_weights[place] = rows[m], weights[m]
+            position = filled[owners[m]]
+            out_rows[position], out_weights[position] = rows[m], weights[m]
             filled[owners[m]] += 1
     return int(starts[-1])

@@ -38,7 +38,7 @@ class Histories(NamedTuple):
         return cls(rows, weights, np.zeros(n, np.int32))
 
 
-class Moments(NamedTuple):
+class Asked(NamedTuple):
     """What B queries themselves say."""
 
     at: Int64s
@@ -70,7 +70,7 @@ def liked_item(history: Histories, b: int, back: int) -> np.int32:
 @kernel
 def read_users(
     records: States,  # (B,)
-    moments: Moments,
+    asked: Asked,
     item_attributes: Hash32s,  # (N, 8)
     history: Histories,  # written, empty before
     interests: Tastes,  # W = 2: short-term, long-term; written, empty before
@@ -80,8 +80,8 @@ def read_users(
 ) -> None:
     """Read histories, tastes and signals."""
     for b in range(len(records)):
-        user, at, current = records[b], moments.at[b], moments.current[b]
-        _read_history(user, b, moments, history)
+        user, at, current = records[b], asked.at[b], asked.current[b]
+        _read_history(user, b, asked, history)
         n = _read_interests(user, at, interests.starts[b], interests)
         if n == interests.starts[b] and current >= 0:
             n = _assume_interests(item_attributes[current], n, interests)
@@ -89,24 +89,24 @@ def read_users(
         preferences.starts[b + 1] = _read_preferences(user, preferences.starts[b], preferences)
         if user.price_weight > 0:
             mean_price[b] = min(user.price_sum / user.price_weight, 3.0e38)
-        _read_signals(user, at, history.n_session[b], moments.evidence[b], signals[b])
+        _read_signals(user, at, history.n_session[b], asked.evidence[b], signals[b])
 
 
 @inline
-def _read_history(user: Any, b: int, moments: Moments, history: Histories) -> None:
+def _read_history(user: Any, b: int, asked: Asked, history: Histories) -> None:
     """Lay out the history, and count what belongs to the session."""
     rows, weights = history.rows[b], history.weights[b]
     first = 0
-    looks_at = moments.current_hashes[b]
+    looks_at = asked.current_hashes[b]
     if looks_at != 0 and (user.n_recent == 0 or user.recent_items[0] != looks_at):
-        rows[0], weights[0] = moments.current[b], 1
+        rows[0], weights[0] = asked.current[b], 1
         first = 1
     n_session = first
     for p in range(min(user.n_recent, N_RECENT)):
         if p + first < N_RECENT:
-            rows[p + first] = moments.recent[b * N_RECENT + p]
+            rows[p + first] = asked.recent[b * N_RECENT + p]
             weights[p + first] = user.recent_weights[p]
-        n_session += user.recent_at[p] >= moments.started_at[b]
+        n_session += user.recent_at[p] >= asked.started_at[b]
     history.n_session[b] = n_session
 
 

@@ -198,7 +198,7 @@ class Recommender:
             query = Query("warm-up", "event", "warm-up", self.table.landmark_at, Strategy(ranker=name))
             self.recommend([query, replace(query, query="warm up"), replace(query, candidates=["warm-up"])])
         batch = QueryBatch.from_queries([query], self.table)
-        for source in EVERY_SOURCE.values():
+        for source in EVERY_SOURCE:
             source.explain(batch, self.table, np.full((1, 1), -1, np.int32), np.full((1, 1), -1, np.int64))
 
 

@@ -88,10 +88,10 @@ def _causes(batch: QueryBatch, table: ItemTable, rows: Int32s, top: Int8s) -> In
     """Ask each source for the causes of the (B, L) items that it brought: (B, L), -1 where there is none."""
     causes = np.full(rows.shape, -1, np.int64)
     for s in {*top.ravel().tolist()} - {-1}:
-        EVERY_SOURCE[SOURCES[s]].explain(batch, table, np.where(top == s, rows, np.int32(-1)), causes)
+        EVERY_SOURCE[s].explain(batch, table, np.where(top == s, rows, np.int32(-1)), causes)
     return causes
 
 
 def _reason(table: ItemTable, source: int, cause: int) -> str:
     """Say what brought the item here: its strongest source, and what in the user's past that source used."""
-    return EVERY_SOURCE[SOURCES[source]].reason(table, cause) if source >= 0 else _GIVEN_REASON
+    return EVERY_SOURCE[source].reason(table, cause) if source >= 0 else _GIVEN_REASON

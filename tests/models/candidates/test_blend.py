@@ -38,7 +38,7 @@ SAID: dict[SourceName, dict[str, float]] = {
 
 def blended(weights: dict[SourceName, float], n: int = 10, **query: Any) -> tuple[list[str], Blended]:
     asked = a_query(strategy=a_strategy(sources=weights), **query)
-    sources = {name: Fixed(SAID.get(name, {})) for name in SOURCES}
+    sources = [Fixed(SAID.get(name, {})) for name in SOURCES]
     result = blend(a_batch(TABLE, asked), TABLE, n, sources)
     return [TABLE.ids[row] for row in result.rows[0] if row >= 0], result
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.candidates.blend import EVERY_SOURCE as BY_NAME
+from models.candidates.blend import EVERY_SOURCE
 from models.candidates.content import Content
 from models.candidates.covisitation import Covisitation
 from models.candidates.protocol import CandidateSource
@@ -38,7 +38,7 @@ from tests.models.builders import (
 )
 from tests.models.candidates import literal
 
-SOURCES: list[tuple[CandidateSource, Callable[..., dict[str, float]]]] = [
+FORMULAE: list[tuple[CandidateSource, Callable[..., dict[str, float]]]] = [
     (SequentialRules(), literal.sequential_rules),
     (Covisitation(), literal.covisitation),
     (Trending(), literal.trending),
@@ -46,7 +46,7 @@ SOURCES: list[tuple[CandidateSource, Callable[..., dict[str, float]]]] = [
     (TwoStepRules(), literal.two_step_rules),
     (Revisits(), literal.revisits),
 ]
-EVERY_SOURCE = pytest.mark.parametrize("source", BY_NAME.values(), ids=lambda s: s.name)
+WITH_EVERY_SOURCE = pytest.mark.parametrize("source", EVERY_SOURCE, ids=lambda s: s.name)
 
 
 def a_random_table(seed: int, shuffle: int | None = None) -> ItemTable:
@@ -62,7 +62,7 @@ def proposals(source: CandidateSource, table: ItemTable, *queries: Query, n: int
     ]
 
 
-@pytest.mark.parametrize(("source", "formula"), SOURCES, ids=[source.name for source, _ in SOURCES])
+@pytest.mark.parametrize(("source", "formula"), FORMULAE, ids=[source.name for source, _ in FORMULAE])
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), own=st.booleans())
 def test_the_kernel_scores_as_the_formula_reads(source: CandidateSource, formula: Any, seed: int, own: bool):
@@ -114,7 +114,7 @@ def test_a_session_knn_cause_is_the_item_that_contributed_most(seed: int):
         assert shares[item][items[cause].item_id] == pytest.approx(max(shares[item].values()), rel=1e-5)
 
 
-@EVERY_SOURCE
+@WITH_EVERY_SOURCE
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000), n=st.integers(1, 30))
 def test_candidates_are_sorted_distinct_padded_and_as_many_as_there_are(source: CandidateSource, seed: int, n: int):
@@ -136,7 +136,7 @@ def test_candidates_are_sorted_distinct_padded_and_as_many_as_there_are(source: 
         assert rows.tolist() == everything.rows[b, :kept].tolist()
 
 
-@EVERY_SOURCE
+@WITH_EVERY_SOURCE
 def test_generating_leaves_nothing_behind(source: CandidateSource):
     table = a_random_table(1)
     batch = a_batch(table, *(a_random_query(seed) for seed in range(20)))
@@ -153,7 +153,7 @@ def test_generating_leaves_nothing_behind(source: CandidateSource):
     assert not scratch(table.n).slots.any()
 
 
-@EVERY_SOURCE
+@WITH_EVERY_SOURCE
 def test_other_row_numbers_give_the_same_candidates_in_the_same_order(source: CandidateSource):
     queries = [a_random_query(seed) for seed in range(20)]
     answers = []
@@ -165,7 +165,7 @@ def test_other_row_numbers_give_the_same_candidates_in_the_same_order(source: Ca
     assert answers[0] == answers[1] == answers[2]
 
 
-@EVERY_SOURCE
+@WITH_EVERY_SOURCE
 def test_unknown_items_unknown_segments_and_users_without_a_past_are_survived(source: CandidateSource):
     table = a_random_table(3)
     new_users = [
@@ -175,12 +175,12 @@ def test_unknown_items_unknown_segments_and_users_without_a_past_are_survived(so
     assert proposals(source, table, *new_users) == [{}, {}]
 
 
-@EVERY_SOURCE
+@WITH_EVERY_SOURCE
 def test_an_empty_table_has_no_candidates(source: CandidateSource):
     assert proposals(source, a_table([]), a_query(["a"], current="b")) == [{}]
 
 
-@EVERY_SOURCE
+@WITH_EVERY_SOURCE
 def test_a_cause_is_named_only_for_the_rows_that_are_asked_for(source: CandidateSource):
     table = a_random_table(4)
     batch = a_batch(table, *(a_random_query(seed) for seed in range(5)))

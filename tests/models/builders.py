@@ -51,7 +51,7 @@ class AnItem:
 
 @dataclass
 class ASession:
-    """One of the recent sessions; the place in a list is its number."""
+    """One of the recent sessions; its index in a list is its number."""
 
     items: list[str]
     user_id: str = "somebody"
@@ -102,7 +102,7 @@ class ArrayTable:
     texts: TextSpace = HASHED
 
     def __post_init__(self) -> None:
-        self.rows = {int(name): row for row, name in enumerate(self.hashes)}
+        self.rows = {int(item_hash): row for row, item_hash in enumerate(self.hashes)}
 
     @property
     def n(self) -> int:
@@ -113,13 +113,13 @@ class ArrayTable:
         return self.rule_weights.sum(axis=1, dtype=np.float64)
 
     def rows_of(self, hashes: Any) -> Any:
-        return np.array([self.rows.get(int(name), -1) for name in hashes], np.int32)
+        return np.array([self.rows.get(int(item_hash), -1) for item_hash in hashes], np.int32)
 
     def trending(self, segment: int) -> tuple[Any, Any]:
         return self.segments.get(segment, (np.empty(0, np.int32), np.empty(0, np.float32)))
 
-    def facts(self, name: int) -> tuple[tuple[int, ...], float]:
-        row = self.rows.get(name)
+    def facts(self, item_hash: int) -> tuple[tuple[int, ...], float]:
+        row = self.rows.get(item_hash)
         if row is None:
             return (), 0.0
         return tuple(int(a) for a in self.attributes[row] if a), float(np.nan_to_num(self.price[row]))
@@ -250,7 +250,7 @@ def a_query(
     weights: list[float] | None = None,
     **others: Any,
 ) -> Query:
-    """Build a query of readable ids; the strategy ranks by the blend unless told otherwise."""
+    """Build a query of readable ids; the strategy ranks by the blend unless another is given."""
     recent = recent or []
     recent_at = others.pop("recent_at", [NOW - 60_000 * back for back in range(len(recent))])
     n_in_session = others.pop("n_in_session", len(recent))

@@ -14,41 +14,41 @@ Trends = dict[int, dict[str, float]]
 
 def history_of(query: Query) -> list[tuple[int, float]]:
     """Item hashes and weights, newest first, the current item before all."""
-    told = evidence_of(query)
-    history = list(zip(told.recent_items, told.recent_weights, strict=True))
-    if query.current_item and query.current_item not in told.recent_items[:1]:
+    evidence = evidence_of(query)
+    history = list(zip(evidence.recent_items, evidence.recent_weights, strict=True))
+    if query.current_item and query.current_item not in evidence.recent_items[:1]:
         history.insert(0, (query.current_item, 1.0))
     return history[:32]
 
 
 def allowed(query: Query, item: AnItem) -> bool:
     """Whether the rules let the item stand on this query's slate."""
-    strategy, name = query.strategy, hash64(item.item_id)
+    strategy, item_hash = query.strategy, hash64(item.item_id)
     may_stay = strategy.allow_seen and strategy.allow_current and query.candidates is None
-    if not (item.available and item.named) or (name == query.current_item and not may_stay):
+    if not (item.available and item.named) or (item_hash == query.current_item and not may_stay):
         return False
     if query.candidates is not None:
         return item.item_id in query.candidates
     return not (
-        (not strategy.allow_seen and name in evidence_of(query).recent_items)
-        or (not strategy.allow_owned and name in query.owned)
-        or query.impressions.get(name, 0) >= strategy.max_impressions - 0.5
+        (not strategy.allow_seen and item_hash in evidence_of(query).recent_items)
+        or (not strategy.allow_owned and item_hash in query.owned)
+        or query.impressions.get(item_hash, 0) >= strategy.max_impressions - 0.5
     )
 
 
 def n_session_of(query: Query) -> int:
     """How many items of the history belong to the running session."""
-    told, started_at = evidence_of(query), query.session_started_at
-    n_session = sum(at >= started_at for at in told.recent_at) if started_at is not None else 0
-    leads = bool(query.current_item) and query.current_item not in told.recent_items[:1]
+    evidence, started_at = evidence_of(query), query.session_started_at
+    n_session = sum(at >= started_at for at in evidence.recent_at) if started_at is not None else 0
+    leads = bool(query.current_item) and query.current_item not in evidence.recent_items[:1]
     return n_session + leads
 
 
 def two_step_rules(query: Query, world: World, _: Trends) -> dict[str, float]:
     by_hash = {hash64(item_id): item for item_id, item in world.items()}
     scores: dict[str, float] = {}
-    for r, (name, weight) in enumerate(history_of(query)[: min(3, max(1, n_session_of(query)))]):
-        first = by_hash.get(name)
+    for r, (item_hash, weight) in enumerate(history_of(query)[: min(3, max(1, n_session_of(query)))]):
+        first = by_hash.get(item_hash)
         if first is None or weight < 0:
             continue
         drawn = {
@@ -65,9 +65,9 @@ def two_step_rules(query: Query, world: World, _: Trends) -> dict[str, float]:
 def revisits(query: Query, world: World, _: Trends) -> dict[str, float]:
     by_hash = {hash64(item_id): item_id for item_id in world}
     scores: dict[str, float] = {}
-    for r, (name, weight) in enumerate(history_of(query)[: n_session_of(query)]):
-        if name in by_hash and weight >= 0:
-            scores[by_hash[name]] = scores.get(by_hash[name], 0) + 1 / (r + 1)
+    for r, (item_hash, weight) in enumerate(history_of(query)[: n_session_of(query)]):
+        if item_hash in by_hash and weight >= 0:
+            scores[by_hash[item_hash]] = scores.get(by_hash[item_hash], 0) + 1 / (r + 1)
     return scores
 
 
@@ -78,9 +78,9 @@ def session_knn_shares(query: Query, world: World, sessions: list[ASession]) -> 
     """
     by_hash = {hash64(item_id): item_id for item_id in world}
     steps: dict[str, int] = {}
-    for r, (name, weight) in enumerate(history_of(query)[: min(10, max(1, n_session_of(query)))]):
-        if name in by_hash and weight >= 0:
-            steps.setdefault(by_hash[name], r)
+    for r, (item_hash, weight) in enumerate(history_of(query)[: min(10, max(1, n_session_of(query)))]):
+        if item_hash in by_hash and weight >= 0:
+            steps.setdefault(by_hash[item_hash], r)
     shares: dict[str, dict[str, float]] = {}
     for session in sessions:
         shared = [item for item in steps if item in session.items]
@@ -110,12 +110,12 @@ def session_knn(query: Query, world: World, sessions: list[ASession]) -> dict[st
 def sequential_rules(query: Query, world: World, _: Trends) -> dict[str, float]:
     by_hash = {hash64(item_id): item for item_id, item in world.items()}
     history = history_of(query)
-    told, started_at = evidence_of(query), query.session_started_at
-    n_session = sum(at >= started_at for at in told.recent_at) if started_at is not None else 0
-    n_session += len(history) > len(told.recent_items[:31]) and bool(query.current_item)
+    evidence, started_at = evidence_of(query), query.session_started_at
+    n_session = sum(at >= started_at for at in evidence.recent_at) if started_at is not None else 0
+    n_session += len(history) > len(evidence.recent_items[:31]) and bool(query.current_item)
     scores: dict[str, float] = {}
-    for r, (name, weight) in enumerate(history[:3]):
-        item = by_hash.get(name)
+    for r, (item_hash, weight) in enumerate(history[:3]):
+        item = by_hash.get(item_hash)
         if item is None or weight < 0 or r >= max(1, n_session):
             continue
         total = sum(item.rules.values())
@@ -127,8 +127,8 @@ def sequential_rules(query: Query, world: World, _: Trends) -> dict[str, float]:
 def covisitation(query: Query, world: World, _: Trends) -> dict[str, float]:
     by_hash = {hash64(item_id): item for item_id, item in world.items()}
     scores: dict[str, float] = {}
-    for r, (name, weight) in enumerate(history_of(query)[:15]):
-        item = by_hash.get(name)
+    for r, (item_hash, weight) in enumerate(history_of(query)[:15]):
+        item = by_hash.get(item_hash)
         if item is None or weight < 0:
             continue
         for other, count in item.covisits.items():

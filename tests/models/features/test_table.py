@@ -98,8 +98,8 @@ def test_popularity_has_decayed_to_the_querys_own_moment():
     assert later["popularity_long"] == pytest.approx(math.log(1 + 7 * 2 ** (-1 / 30)) / 10)
 
 
-def test_an_item_that_is_more_wanted_now_than_by_habit_trends_up():
-    # rates a long half-life: 30 * 2 now, 60 by habit
+def test_an_item_whose_rate_is_higher_at_the_short_half_life_trends_up():
+    # rates a long half-life: 30 * 2 at the short half-life, 60 at the long one
     def trend(short: float, long: float) -> float:
         return features_of(a_table([AnItem("a", popularity=(short, long))]), "a", a_query())["popularity_trend"]
 

@@ -92,8 +92,11 @@ def test_no_slate_breaks_a_rule_whatever_the_scores(seed: int, own: bool):
         if own and query.rival is None:
             given_back = [
                 item
-                for item, told in world.items()
-                if may_be_shown(query, told) and told.available and told.named and hash64(item) != query.current_item
+                for item, described in world.items()
+                if may_be_shown(query, described)
+                and described.available
+                and described.named
+                and hash64(item) != query.current_item
             ]
             assert len(slate) == min(20, sum_of_capped(given_back, world, strategy.max_per_category))
 

@@ -151,7 +151,7 @@ def test_an_explored_position_is_drawn_in_proportion_to_the_exponentiated_scores
         assert abs(drawn[item] / n - share) < 4 * math.sqrt(share * (1 - share) / n)
 
 
-def test_a_second_draw_is_told_given_the_first():
+def test_the_probability_of_a_second_draw_is_given_the_first():
     items, propensities, explored = reranked(plain(5), SCORES, 3, exploration_slots=2)
     assert items[0] == "i0"
     assert explored == [False, True, True]

@@ -18,7 +18,7 @@ class Inputs:
     """B queries with C candidates each. Ids are `models.numeric.ids.hash64`; 0 is none."""
 
     features: Floats
-    """(B, C, F) in the order of `models.features.table.FEATURES`."""
+    """(B, C, F) in the order of `models.names.FEATURES`."""
     items: Int64s
     """(B, C)"""
     users: Int64s

@@ -46,7 +46,7 @@ BLEND_FEATURES = (
 ITEM_FEATURES = (
     "popularity_short",  # log(1 + decayed count at the query's moment) / 10, short half-life
     "popularity_long",  # the same, long half-life
-    "popularity_trend",  # (rate now - rate by habit) / (their sum + one event a long half-life), in [-1, 1]
+    "popularity_trend",  # (short-term rate - long-term rate) / (their sum + one event a long half-life), in [-1, 1]
     "age",  # log(1 + days since the item appeared) / 10; 0 unknown
     "is_new",  # 1: nobody has acted on it, only the catalog knows it
     "price_ratio",  # log2(price / the user's mean price) / 4, in [-1, 1]; 0 unknown
@@ -114,4 +114,4 @@ MetricName: TypeAlias = Literal[
     "latency_ms",
     "preference",
 ]
-"""What experiments measure; `models.experiments.judge.metrics` says how."""
+"""What experiments measure; `models.experiments.judge.metrics` says how. State goes by their order: add at the end."""

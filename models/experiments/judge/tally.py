@@ -8,6 +8,7 @@ import numpy as np
 from msgspec import Struct, field, msgpack
 
 from models.experiments.judge.coverage import add_items, no_items
+from models.experiments.judge.journal import Journal
 from models.experiments.judge.metrics import METRICS
 from models.experiments.judge.moments import N_VALUES, gram
 from models.experiments.judge.user_metrics import Change, Values
@@ -126,7 +127,7 @@ class Tally:
         self.traffic = state.traffic
         """Shares that were asked for, the oldest first."""
         self.arms = {
-            variant: Arm(np.frombuffer(sums).reshape(_SHAPE).copy(), np.frombuffer(items, np.uint8).copy())
+            variant: Arm(_read_sums(sums), np.frombuffer(items, np.uint8).copy())
             for variant, (sums, items) in state.arms.items()
         }
         self._n_looks, self._every = state.n_looks, state.every
@@ -173,6 +174,15 @@ class Tally:
             self.moved.tolist(), self.traffic,
         )  # fmt: skip
         return bytes([FORMAT]) + msgpack.encode(state)
+
+
+def _read_sums(packed: bytes) -> Doubles:
+    """Read (M, 5, 5) sums; of a metric that an upgrade has added, each user so far has done nothing."""
+    held = np.frombuffer(packed).reshape(-1, *_SHAPE[1:])
+    n_users = held[0, 0, 0]
+    sums: Doubles = n_users * gram(np.array(Journal().values()))
+    sums[: len(held)] = held
+    return sums
 
 
 def _unpack(packed: bytes) -> _Packed:

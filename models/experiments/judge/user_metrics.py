@@ -8,7 +8,8 @@ from typing import Literal, NamedTuple
 from msgspec import Struct, field, msgpack
 
 from models.config import ImpressionKind, OutcomeConfig
-from models.experiments.judge.journal import Journal
+from models.experiments.judge.journal import Journal, zero_pairs
+from models.experiments.judge.metrics import METRICS
 from models.experiments.judge.observations import Exposure, Observation, SlateSent, order
 
 MAX_OPEN = 64
@@ -162,4 +163,13 @@ class UserMetrics:
 def _unpack(packed: bytes) -> _PackedUser:
     if packed[:1] != bytes([FORMAT]):
         raise ValueError(f"a user's metrics of format {packed[0]} cannot be read; this release writes {FORMAT}")
-    return msgpack.decode(packed[1:], type=_PackedUser)
+    state = msgpack.decode(packed[1:], type=_PackedUser)
+    journal = state.settled
+    n_added = len(METRICS) - len(journal.during)
+    if n_added > 0:
+        journal.during += zero_pairs()[-n_added:]
+        journal.before += zero_pairs()[-n_added:]
+        if state.reported is not None:
+            # What a tally takes an old user's value of a new metric to be.
+            state.reported += Journal().values()[-n_added:]
+    return state

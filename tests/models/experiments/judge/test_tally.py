@@ -1,3 +1,4 @@
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -80,6 +81,19 @@ def test_a_packed_tally_is_the_same_tally():
     assert again.arm("b").sums[INDEX_OF["ctr"], 0, 1] == 4
     again.add(add_up_changes([a_change("a", None, 2)])[0])
     assert again.arm("a").users == 2
+
+
+def test_users_so_far_have_done_nothing_of_a_metric_that_an_upgrade_adds():
+    packed = a_tally().pack()
+    state = msgspec.msgpack.decode(packed[1:])
+    for arm in state[2].values():
+        arm[0] = arm[0][: -5 * 5 * 8]  # the sums of the newest metric
+    tally = Tally(packed[:1] + msgspec.msgpack.encode(state))
+    np.testing.assert_array_equal(tally.arm("a").sums[:-1], a_tally().arm("a").sums[:-1])
+    nothing = [*values(2)[:-1], [0.0, 1.0, 0.0, 1.0]]
+    np.testing.assert_array_equal(tally.arm("a").sums, gram(np.array(nothing)))
+    tally.add(add_up_changes([a_change("a", 2, 3)._replace(old=nothing)])[0])
+    np.testing.assert_array_equal(tally.arm("a").sums, gram(np.array(values(3))))
 
 
 def test_looks_are_thinned_evenly():

@@ -1,6 +1,7 @@
 from itertools import pairwise
 from typing import get_args
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -127,6 +128,17 @@ def test_an_old_snapshot_still_loads():
     user = UserMetrics(OutcomeConfig(), "slate", GOLDEN.read_bytes())
     assert user.pack() == a_user().pack()
     assert user.withdraw() == a_user().withdraw()
+
+
+def test_a_metric_that_an_upgrade_adds_begins_with_nothing():
+    packed = a_user().pack()
+    (exposed, during, before, *journal), settled_to, waiting, newest_at, reported, reported_for = (
+        msgspec.msgpack.decode(packed[1:])
+    )
+    journal = [exposed, during[:-1], before[:-1], *journal]
+    old = [journal, settled_to, waiting, newest_at, reported[:-1], reported_for]
+    user = UserMetrics(OutcomeConfig(), "slate", packed[:1] + msgspec.msgpack.encode(old))
+    assert user.pack() == a_user().pack()
 
 
 def test_a_state_of_another_format_is_refused():

@@ -1,5 +1,6 @@
 """River's follow-the-regularised-leader: a linear model that learns example by example."""
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import msgspec
@@ -90,8 +91,12 @@ class FTRL:
         return bytes([FORMAT]) + msgspec.msgpack.encode((self._loss, self._alpha, *sums))
 
     @classmethod
-    def restore(cls, packed: bytes) -> Self:
-        """Go on from a snapshot.
+    def restore(cls, packed: bytes, columns: Sequence[int], n_features: int) -> Self:
+        """Go on from a snapshot; of features that it did not know, nothing has been learned.
+
+        Parameters
+        ----------
+        columns : where each of its features stands among the `n_features` of now.
 
         Raises
         ------
@@ -104,11 +109,14 @@ class FTRL:
             loss, alpha, weights, z, n = msgspec.msgpack.decode(packed[1:], type=_STATE)
         except msgspec.DecodeError as error:
             raise ValueError(f"an ftrl snapshot is damaged: {error}") from error
-        learner = cls(len(weights) - 1, loss, alpha)
+        if len(weights) != len(columns) + 1:
+            raise ValueError(f"an ftrl snapshot of {len(weights) - 1} features, {len(columns)} are named")
+        learner = cls(n_features, loss, alpha)
+        names = [*columns, n_features]
         if any(n):
-            learner._model._weights = VectorDict(dict(zip(learner._names, weights, strict=True)))  # noqa: SLF001
-            learner._optimizer.z.update(zip(learner._names, z, strict=True))
-            learner._optimizer.n.update(zip(learner._names, n, strict=True))
+            learner._model._weights = VectorDict(dict(zip(names, weights, strict=True)))  # noqa: SLF001
+            learner._optimizer.z.update(zip(names, z, strict=True))
+            learner._optimizer.n.update(zip(names, n, strict=True))
         return learner
 
     @property

@@ -67,10 +67,12 @@ def restore_learner(
     Raises
     ------
     MissingFeatureError
-        Where it looks at a feature that is not computed; FTRL, whose weights go by columns, where those are others.
+        Where it looks at a feature that is not computed.
     """
     if name != "ftrl":
         return NetworkLearner.restore(packed, device, features)
-    if tuple(features) != FEATURES:
-        raise MissingFeatureError("an ftrl snapshot of other columns: its weights go by them, not by names")
-    return FTRL.restore(packed)
+    if missing := [feature for feature in features if feature not in FEATURES]:
+        raise MissingFeatureError(
+            f"an ftrl snapshot looks at {', '.join(missing)}, which is not computed now"
+        )
+    return FTRL.restore(packed, [*map(FEATURES.index, features)], len(FEATURES))

@@ -7,10 +7,11 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from models.names import LEARNERS, LearnerName, Loss
+from models.names import FEATURES, LEARNERS, LearnerName, Loss
 from models.numeric.metrics import pairwise_auc
 from models.rankers.checkpoint import CheckpointError
 from models.rankers.config import LearnerConfig
+from models.rankers.ftrl import FTRL
 from models.rankers.inputs import Inputs, Labelled, collate
 from models.rankers.learners import Learner, new_learner, restore_learner
 from models.rankers.served import NetworkRanker
@@ -105,6 +106,18 @@ def test_a_restored_learner_goes_on_as_if_nothing_had_been(name: LearnerName):
 def test_a_new_learner_comes_back_from_its_snapshot(name: LearnerName):
     learner = a_learner(name)
     assert restore_learner(name, learner.snapshot()).snapshot() == learner.snapshot()
+
+
+def test_ftrl_takes_its_weights_along_by_name_to_a_list_with_more_features():
+    learner = new_learner("ftrl")
+    learner.learn(collate(some_slates(64, by_feature(2))))
+    shorter = FTRL.restore(learner.snapshot(), range(len(FEATURES)), len(FEATURES))
+    longer = FTRL.restore(learner.snapshot(), range(1, len(FEATURES) + 1), len(FEATURES) + 1)
+    features = collate(some_slates(8, by_feature(2), seed=5)).inputs.features
+    added = np.concatenate([np.ones_like(features[..., :1]), features], axis=2)
+    np.testing.assert_allclose(
+        longer.score(Inputs.of_features(added)), shorter.score(Inputs.of_features(features)), rtol=1e-5
+    )
 
 
 @EVERY_LEARNER

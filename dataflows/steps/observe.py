@@ -14,13 +14,14 @@ from models.credit import ANY_SLATE
 from models.events import EventConfig
 from models.experiments.judge.observations import Act, Exposure, Impression, Observation, SlateSent
 from models.messages import Assignment, DeadLetter, Event, Id, Version
-from models.names import FEATURE_SET, FEATURES
+from models.names import FEATURE_SETS
 from models.numeric.ids import hash64
 
 Observed = tuple[str, Observation | None]
 """By user_id."""
 
-_POPULARITY = FEATURES.index("popularity_long")
+_POPULARITY = {name: features.index("popularity_long") for name, features in FEATURE_SETS.items()}
+"""Where a slate's features say how popular an item was, by the slate's feature set."""
 
 
 class ObservedItem(msgspec.Struct):
@@ -127,9 +128,10 @@ def _shown(slate: ObservedSlate, record: Record) -> SlateSent:
 
 def _novelty(slate: ObservedSlate) -> float | None:
     """Sum 1 - logged popularity over the items; None where it was not logged."""
-    if slate.feature_set != FEATURE_SET or any(len(item.features) <= _POPULARITY for item in slate.items):
+    column = _POPULARITY.get(slate.feature_set)
+    if column is None or any(len(item.features) <= column for item in slate.items):
         return None
-    return sum(1 - item.features[_POPULARITY] for item in slate.items)
+    return sum(1 - item.features[column] for item in slate.items)
 
 
 def decode_assignments(step_id: str, records: Stream[Record], max_bytes: int) -> Stream[Observed | DeadLetter]:

@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,7 +11,7 @@ from models.candidates.blend import Blended
 from models.candidates.scratch import scratch
 from models.features.table import featurise
 from models.items import ItemTable
-from models.names import FEATURES, SIGNALS, SOURCES
+from models.names import FEATURE_SET, FEATURES, SIGNALS, SOURCES
 from models.serving.recommender import Recommender
 from models.user.query import Query
 from tests.models.builders import (
@@ -47,17 +48,27 @@ def test_every_feature_has_its_own_name():
     assert len(set(FEATURES)) == len(FEATURES)
 
 
+def test_another_list_of_features_has_another_name():
+    """Slates and state name only the set: who changes the list gives FEATURE_SET another name, and keeps the old list.
+
+    A source adds two features. In its new place, the name and the digest are written here.
+    """
+    assert (FEATURE_SET, xxhash.xxh3_64_hexdigest(" ".join(FEATURES).encode())) == ("v3", "16985f655202b571")
+
+
 def test_what_the_sources_said_is_kept():
+    shares = [0.1 + 0.05 * s for s in range(len(SOURCES))]
+    ranks = [1 / (1 + s) for s in range(len(SOURCES))]
     features = features_of(
         a_table([AnItem("a")]),
         "a",
         a_query(),
         score=0.5,
-        shares=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7],
-        ranks=[1, 0.5, 0.25, 0.2, 0.1, 0, 0],
+        shares=shares,
+        ranks=ranks,
     )
-    assert [features[name] for name in SOURCES] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7])
-    assert [features[f"{name}_rank"] for name in SOURCES] == pytest.approx([1, 0.5, 0.25, 0.2, 0.1, 0, 0])
+    assert [features[name] for name in SOURCES] == pytest.approx(shares)
+    assert [features[f"{name}_rank"] for name in SOURCES] == pytest.approx(ranks)
     assert features["blend"] == 0.5
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from models.items import ItemTable
 from models.numeric.arrays import Bytes, Floats, Int32s, Int64s
 from models.numeric.kernels import inline
-from models.query.batch import QueryBatch, usable
+from models.query.batch import QueryBatch
 
 USABLE = np.uint8(1)
 """Flag of an item that anybody may be shown."""
@@ -46,6 +46,26 @@ class Allowed(NamedTuple):
         """Take the table's items and the batch's marks."""
         eligible = int(USABLE | MARKED) if batch.own else int(USABLE)
         return cls(usable(table, batch.locked), eligible, batch.marks.starts, batch.marks.rows, table.hashes)
+
+
+def usable(table: ItemTable, locked: Int32s | None = None) -> Bytes:
+    """Say which items may be shown to anybody, as (N,) flags: 1 or 0.
+
+    Those are available, known by their id and not locked (L,); once there is a catalog, only those in it: what it no
+    longer holds was removed, though rows about it may still stand.
+    """
+    flags = table.derived("usable", lambda: _usable_by_table(table)).copy()
+    if locked is not None and len(locked):
+        flags[locked] = 0
+    return flags
+
+
+def _usable_by_table(table: ItemTable) -> Bytes:
+    usable_rows = table.available[: table.n] & table.named[: table.n]
+    if table.has_catalog:
+        usable_rows &= table.in_catalog[: table.n]
+    flags: Bytes = usable_rows.view(np.uint8)
+    return flags
 
 
 @inline

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.items import ItemTable
 from models.messages import Context, Value
 from models.names import SIGNALS
-from models.numeric.arrays import Bytes, Doubles, Floats, Int32s, Int64s
+from models.numeric.arrays import Doubles, Floats, Int32s, Int64s
 from models.numeric.ids import hash64
 from models.query.eligible import Ineligible
 from models.query.ragged import Ragged, Tastes
@@ -49,7 +49,7 @@ class QueryBatch:
     marks: Ragged
     """Rows that the rules forbid; with own candidates, the rows that are allowed."""
     locked: Int32s
-    """(L,) rows that nobody of the batch may be shown (see `usable`), kept out of the marks, which are many already."""
+    """(L,) rows that nobody of the batch may be shown, kept out of the marks, which are many already."""
     impressions: Ragged
     """Rows shown without a reaction, and their decayed number."""
     interests: Tastes
@@ -131,26 +131,6 @@ class QueryBatch:
             mean_price=mean_price,
             signals=signals,
         )
-
-
-def usable(table: ItemTable, locked: Int32s | None = None) -> Bytes:
-    """Say which items may be shown to anybody, as (N,) flags: 1 or 0.
-
-    Those are available, known by their id and not locked (L,); once there is a catalog, only those in it: what it no
-    longer holds was removed, though rows about it may still stand.
-    """
-    flags = table.derived("usable", lambda: _usable_by_table(table)).copy()
-    if locked is not None and len(locked):
-        flags[locked] = 0
-    return flags
-
-
-def _usable_by_table(table: ItemTable) -> Bytes:
-    usable_rows = table.available[: table.n] & table.named[: table.n]
-    if table.has_catalog:
-        usable_rows &= table.in_catalog[: table.n]
-    flags: Bytes = usable_rows.view(np.uint8)
-    return flags
 
 
 def landmark_scale(at: Int64s, landmark_at: int, half_life_ms: NDArray[np.integer] | int) -> Doubles:

@@ -6,13 +6,14 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from models.candidates.selection import usable
 from models.items import ItemTable
 from models.names import SourceName
 from models.numeric.arrays import Int32s, Int64s
 from models.numeric.ids import hash_all
 from models.offline.backtest.config import BacktestConfig, Timer
 from models.offline.backtest.item_counts import ItemCounts
-from models.query.batch import QueryBatch, usable
+from models.query.batch import QueryBatch
 from models.rankers.checkpoint import Checkpoint
 from models.serving.recommender import MOST_AT_ONCE, Recommender
 from models.strategy import Strategy

@@ -14,14 +14,13 @@ from models.candidates.covisitation import Covisitation
 from models.candidates.protocol import CandidateSource
 from models.candidates.revisits import Revisits
 from models.candidates.scratch import scratch
-from models.candidates.selection import Allowed
+from models.candidates.selection import Allowed, usable
 from models.candidates.sequential_rules import SequentialRules
 from models.candidates.session_knn import SessionKNN
 from models.candidates.trending import Trending
 from models.candidates.two_step_rules import TwoStepRules
 from models.items import ItemTable
 from models.numeric.ids import hash64
-from models.query.batch import usable
 from models.user.query import Query
 from tests.models.builders import (
     a_batch,

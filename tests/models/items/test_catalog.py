@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
+from models.candidates.selection import usable
 from models.items import ItemTable
 from models.items.catalog import attributes_of
 from models.items.vectors import content_vector, text_vector
 from models.messages import Item
 from models.numeric.ids import hash64
-from models.query.batch import usable
 from tests.models.items.builders import NOW, a_row, apply, row_of
 
 

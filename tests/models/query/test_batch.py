@@ -4,9 +4,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from models.candidates.selection import usable
 from models.names import SIGNALS
 from models.numeric.ids import hash32
-from models.query.batch import landmark_scale, usable
+from models.query.batch import landmark_scale
 from tests.models.builders import (
     DAY_MS,
     NOW,

@@ -67,7 +67,7 @@ class _RecentSessions(NamedTuple):
     records: Sessions
     """(S,)"""
     runs: RunArrays
-    """A run for each item, the newest session last; a cell is session * 11 + position of the item in it."""
+    """A run for each item, the newest session last; a cell is session * LENGTH + position of the item in it."""
     n: int
     """Sessions that are there."""
 

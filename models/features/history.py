@@ -5,6 +5,7 @@ import numpy as np
 from models.candidates.covisitation import SMOOTHING
 from models.candidates.neighbours import Links
 from models.features.bounds import clip, count_candidates, damp
+from models.items.vectors import UNIT
 from models.names import FEATURES, HISTORY_FEATURES, SESSION_FEATURES
 from models.numeric.arrays import Doubles, Floats, Int8s, Int32s
 from models.numeric.kernels import inline
@@ -41,7 +42,7 @@ def compare_contents(
         squares = 0.0
         for d in range(len(content)):
             squares += np.float64(content[d]) * content[d]
-        scale = 1 / (127 * np.sqrt(squares)) if squares > 0 else 0.0
+        scale = 1 / (UNIT * np.sqrt(squares)) if squares > 0 else 0.0
         n = count_candidates(rows[b])
         for c in range(n):
             if c + AHEAD < n:

@@ -12,6 +12,9 @@ from models.query.users import LONG, SHORT
 _INTEREST_SHORT, _INTEREST_LONG, _PREFERENCE = map(FEATURES.index, TASTE_FEATURES)
 _LEARNED = 2
 """Column of the learner's weights, behind SHORT and LONG."""
+_N_WEIGHTS = 3
+_SLOTS_PER_KEY = 8
+"""So sparse a table that a look-up rarely meets another key."""
 
 
 @inline
@@ -27,11 +30,11 @@ def match_tastes(
     for b in range(len(rows)):
         n_interests = interests.starts[b + 1] - interests.starts[b]
         most = max(most, n_interests + preferences.starts[b + 1] - preferences.starts[b])
-    size = 8
-    while size < 8 * most:
+    size = _SLOTS_PER_KEY
+    while size < _SLOTS_PER_KEY * most:
         size *= 2
     keys = np.zeros(size, np.uint32)
-    weights = np.zeros((size, 3), np.float32)
+    weights = np.zeros((size, _N_WEIGHTS), np.float32)
     carried = np.empty((rows.shape[1], item_attributes.shape[1]), np.uint32)
     for b in range(len(rows)):
         keys[:] = 0

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from models.candidates.selection import select_top
 from models.items import ItemTable
+from models.items.vectors import UNIT
 from models.numeric.arrays import Bools, Doubles, Floats, Hash32s, Int8s, Int32s, Int64s
 from models.numeric.kernels import inline, kernel
 from models.strategy import Strategy
@@ -129,7 +130,7 @@ def _cosine(vectors: Int8s, a: int, b: int) -> float:
     dot = np.int32(0)
     for d in range(vectors.shape[1]):
         dot += np.int32(vectors[a, d]) * np.int32(vectors[b, d])
-    return dot / (127.0 * 127.0)
+    return dot / (UNIT * UNIT)
 
 
 @inline

@@ -36,9 +36,9 @@ class ProfileConfig:
     lateness_s: Annotated[int, Meta(ge=0)] = 600
     """Allowed lateness: an event older than its user's newest by more than this is a dead letter."""
     half_life_moment_s: Seconds = 1_800
-    """Half-life of what a user is after now."""
+    """Half-life of the short-term interests."""
     half_life_habit_s: Seconds = 14 * DAY_S
-    """Half-life of what a user likes by habit, and of the mean price."""
+    """Half-life of the long-term interests, and of the mean price."""
     half_life_impressions_s: Seconds = DAY_S
     """Half-life of what was shown without a reaction; it says how long an item rests that was shown too often."""
     expire_after_s: Annotated[int, Meta(ge=60)] = 90 * DAY_S

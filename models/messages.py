@@ -245,7 +245,7 @@ class ExperimentResult:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that could not be used, with everything needed to mend and replay it."""
+    """A message that could not be used, with everything needed to fix and replay it."""
 
     topic: str
     partition: int

@@ -10,7 +10,7 @@ from models.names import FEATURES
 from models.numeric.arrays import Bools, Floats, Int64s
 
 N_HISTORY = 16
-"""Items that a ranker is told the user acted on before."""
+"""H, the newest items that the user acted on before the slate, as a ranker sees them."""
 
 
 @dataclass(frozen=True, slots=True)

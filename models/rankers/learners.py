@@ -72,7 +72,5 @@ def restore_learner(
     if name != "ftrl":
         return NetworkLearner.restore(packed, device, features)
     if missing := [feature for feature in features if feature not in FEATURES]:
-        raise MissingFeatureError(
-            f"an ftrl snapshot looks at {', '.join(missing)}, which is not computed now"
-        )
+        raise MissingFeatureError(f"an ftrl snapshot looks at {', '.join(missing)}, which is not computed now")
     return FTRL.restore(packed, [*map(FEATURES.index, features)], len(FEATURES))

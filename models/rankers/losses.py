@@ -1,4 +1,4 @@
-"""What a network is told when it is wrong: one loss a slate."""
+"""What a network minimises: one loss a slate."""
 
 import torch
 from torch import Tensor

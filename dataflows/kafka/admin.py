@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exports without saying so
     AdminClient,
     AlterConfigOpType,
@@ -126,6 +126,16 @@ def partitions_of(client: Client, topic: str, timeout_s: float = 30.0) -> int:
     if topic not in sizes:
         raise TopicError(f"topic {topic} does not exist: make it with `eddy topics create`")
     return sizes[topic]
+
+
+def topic_id(client: Client, topic: str, timeout_s: float = 30.0) -> str | None:
+    """Return what tells a topic from another one of its name, made after it was deleted; None where no one says."""
+    admin = Admin(client).client
+    try:
+        found = admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_s)[topic].result()
+    except KafkaException:
+        return None
+    return str(found.topic_id)
 
 
 def create_topics(

@@ -1,12 +1,16 @@
 """How every consumer is set up, and what is made of the messages that it gives."""
 
 import time
-from typing import Literal
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from dataflows.kafka.admin import Client
 from dataflows.records import Record
+
+Place: TypeAlias = tuple[str, int]
+"""A topic and a partition."""
 
 NO_LEADER = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError.REPLICA_NOT_AVAILABLE)
 """What a cluster answers while a partition is made or moves."""
@@ -39,6 +43,24 @@ def new_consumer(
     if committed_only:
         options["isolation.level"] = "read_committed"
     return Consumer(options)
+
+
+def written_ends(client: Client, group: str, places: Iterable[Place], timeout_s: float = 30.0) -> dict[Place, int]:
+    """Return the offset after the last record of each partition, committed or not.
+
+    A consumer of committed records sees a partition end before the first open transaction, whoever holds it open:
+    what lies behind that is hidden from it, not absent.
+
+    Raises
+    ------
+    KafkaException : no leader answered in time.
+    """
+    options = {"group.id": group, "enable.auto.commit": False, "isolation.level": "read_uncommitted"}
+    consumer = Consumer({**client, **options})
+    try:
+        return {place: bounds_of(consumer, *place, timeout_s)[1] for place in places}
+    finally:
+        consumer.close()
 
 
 def bounds_of(consumer: Consumer, topic: str, partition: int, timeout_s: float = 30.0) -> tuple[int, int]:

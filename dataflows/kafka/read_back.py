@@ -1,6 +1,7 @@
 """What a resumed writer finds of its predecessor's: the messages that its partition holds since the snapshot."""
 
 import time
+from dataclasses import dataclass
 from typing import cast
 
 import xxhash
@@ -8,10 +9,12 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from dataflows.errors import EddyError
 from dataflows.kafka.admin import Client
-from dataflows.kafka.consumers import bounds_of, new_consumer
+from dataflows.kafka.consumers import bounds_of, new_consumer, written_ends
 
 ID_HEADER = "id"
 """The header that holds a message's id."""
+FLOW_HEADER = "flow"
+"""The header that names the flow which wrote a message."""
 
 
 class ReadBackError(EddyError):
@@ -23,44 +26,62 @@ def record_hash(record_id: str) -> int:
     return xxhash.xxh3_64_intdigest(record_id.encode())
 
 
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """What a partition holds since a snapshot."""
+
+    own: dict[int, int]
+    """The hash of each record's id to its offset, in the order of the offsets; without those that other flows wrote."""
+    end: int
+    """The offset after the last record."""
+
+
 def read_back(
     client: Client, topic: str, partition: int, resume_at: int | None, flow: str, timeout_s: float
-) -> tuple[set[int], int]:
-    """Read what a partition holds from an offset on, as far as it is committed.
+) -> ReadBack:
+    """Read what a partition holds from an offset on, up to what was written when this is called.
+
+    Another flow's open transaction hides what lies behind it; it is waited for, until the broker ends it.
 
     Parameters
     ----------
     resume_at : the offset; none: from the partition's beginning.
-    flow : names the consumer group, which commits nothing.
-    timeout_s : how long the broker may be silent.
-
-    Returns
-    -------
-    The hashes of its records' ids, and its end offset.
+    flow : whose records are looked for; also names the consumer group, which commits nothing.
+    timeout_s : how long nothing may come; longer than any transaction may stay open.
 
     Raises
     ------
     ReadBackError : the partition cannot be read, or its end does not come nearer.
     """
-    consumer = new_consumer(client, f"{flow}-read-back")
+    group = f"{flow}-read-back"
+    place = (topic, partition)
+    consumer = new_consumer(client, group)
     try:
+        written_end = written_ends(client, group, [place], timeout_s)[place]
         first, _ = bounds_of(consumer, topic, partition, timeout_s)
         end = first if resume_at is None else max(first, resume_at)
         consumer.assign([TopicPartition(topic, partition, end)])
-        written: set[int] = set()
+        own: dict[int, int] = {}
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             for message in consumer.consume(10_000, 0.1):
-                if _is_end(message):
-                    return written, max(end, message.offset() or 0)
-                deadline = time.monotonic() + timeout_s
-                end = (message.offset() or 0) + 1
-                written.add(record_hash(_id_of(message)))
+                offset = message.offset() or 0
+                if not _is_end(message):
+                    deadline = time.monotonic() + timeout_s
+                    end = offset + 1
+                    record_id, writer = _headers_of(message)
+                    if writer in (flow, None):
+                        own[record_hash(record_id)] = offset
+                elif offset >= written_end:
+                    return ReadBack(own, max(end, offset))
     except KafkaException as failure:
         raise ReadBackError(f"{topic}/{partition}: cannot be read back: {failure.args[0].str()}") from failure
     finally:
         consumer.close()
-    raise ReadBackError(f"{topic}/{partition}: reading back made no progress for {timeout_s:.0f} s")
+    raise ReadBackError(
+        f"{topic}/{partition}: reading back made no progress for {timeout_s:.0f} s: the broker does not answer, or "
+        "another writer's transaction has been open for so long"
+    )
 
 
 def _is_end(message: Message) -> bool:
@@ -71,7 +92,8 @@ def _is_end(message: Message) -> bool:
     return error is not None
 
 
-def _id_of(message: Message) -> str:
-    """Return the id in a message's header; empty for a message that is not Eddy's."""
-    headers = cast("list[tuple[str, bytes]]", message.headers() or [])
-    return next((value.decode() for name, value in headers if name == ID_HEADER), "")
+def _headers_of(message: Message) -> tuple[str, str | None]:
+    """Return a message's id and the flow that wrote it: empty and None where it does not say."""
+    headers = dict(cast("list[tuple[str, bytes]]", message.headers() or []))
+    record_id, writer = headers.get(ID_HEADER, b""), headers.get(FLOW_HEADER)
+    return record_id.decode(errors="replace"), None if writer is None else writer.decode(errors="replace")

@@ -9,11 +9,20 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from dataflows.errors import EddyError
 from dataflows.kafka.admin import Client, partitions_of
-from dataflows.kafka.consumers import PARTITION_END, bounds_of, new_consumer, raise_unless_harmless, record_of
+from dataflows.kafka.consumers import (
+    PARTITION_END,
+    bounds_of,
+    new_consumer,
+    raise_unless_harmless,
+    record_of,
+    written_ends,
+)
 from dataflows.records import Record
 
 MAX_RECORDS = 1_000
 """Records that are read at a time."""
+TRANSACTION_S = 90.0
+"""How long to wait for what an open transaction hides: longer than a broker lets one stay open."""
 POLL_S = 0.1
 """How long to wait for so many: briefly, since an end is reported only then."""
 
@@ -59,16 +68,17 @@ class KafkaReader:
         self._where = ", ".join(topics)
         self._timeout_s = timeout_s
         self._silent_s = 0.0
+        self._patience_s = timeout_s
         partitions = [(topic, p) for topic in topics for p in range(partitions_of(client, topic, timeout_s))]
         self._consumer = new_consumer(client, group)
         try:
-            bounds = {place: bounds_of(self._consumer, *place, timeout_s) for place in partitions}
+            firsts = {place: bounds_of(self._consumer, *place, timeout_s)[0] for place in partitions}
+            self.ends = written_ends(client, group, partitions, timeout_s)
+            """By topic and partition: the offset after the last record that there was at the start."""
         except KafkaException as failure:
             self._consumer.close()
             raise self._explained(failure) from failure
-        self.ends = {place: end for place, (_, end) in bounds.items()}
-        """By topic and partition: the offset after the last record that there was at the start."""
-        begin = {place: first if start == "earliest" else end for place, (first, end) in bounds.items()}
+        begin = firsts if start == "earliest" else self.ends
         self._unfinished = {place for place in partitions if begin[place] < self.ends[place]}
         self._consumer.assign([TopicPartition(topic, p, begin[topic, p]) for topic, p in partitions])
 
@@ -95,18 +105,23 @@ class KafkaReader:
                     read.setdefault(place, []).append(record_of(message))
                     continue
                 raise_unless_harmless(error)
+                # The last offsets may be a transaction's marker, which is no record; and an open transaction hides the
+                # records behind it, so this end may come before the one that there was at the start.
                 if error.code() == PARTITION_END:
-                    # The last offsets may be a transaction's marker, which is no record.
-                    self._unfinished.discard(place)
+                    if (message.offset() or 0) >= self.ends[place]:
+                        self._unfinished.discard(place)
+                    else:
+                        self._patience_s = max(self._timeout_s, TRANSACTION_S)
         except KafkaException as failure:
             raise self._explained(failure) from failure
         for place in self._unfinished & read.keys():
             if read[place][-1].offset >= self.ends[place] - 1:
                 self._unfinished.discard(place)
         self._silent_s = 0.0 if messages else self._silent_s + time.monotonic() - asked_at
-        if self._unfinished and self._silent_s > self._timeout_s:
+        if self._unfinished and self._silent_s > self._patience_s:
             raise ReadError(
-                f"{self._where}: no broker answered for {self._timeout_s:g} s; `eddy doctor` says what is wrong"
+                f"{self._where}: nothing came for {self._patience_s:g} s: no broker answered (`eddy doctor` says what "
+                "is wrong), or a writer's transaction has been open for so long"
             )
         return [Batch(topic, partition, records) for (topic, partition), records in read.items()]
 

@@ -1,8 +1,10 @@
 """A partitioned Kafka sink with one fenced writer a partition: no message is lost, none is written twice.
 
-The snapshot of a partition is its end offset. A resumed writer first fences its predecessor, then reads its own
-partition back from that offset and drops whatever the flow is about to emit again. Transactions commit beside the
-flow, as many messages at a time as have gathered while the one before committed.
+The snapshot of a partition is the offset from which a successor has to read back. A resumed writer first fences its
+predecessor, then reads its own partition back from that offset and drops whatever the flow emits again. As long as the
+flow has not repeated all that was read back, the snapshot stays before the first record that it still owes: a flow
+that is stopped while it repeats is repeated again from the same place. Transactions commit beside the flow, as many
+messages at a time as have gathered while the one before committed.
 """
 
 import logging
@@ -19,14 +21,24 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from dataflows.errors import EddyError, FencedError
 from dataflows.kafka.admin import Client, Option, partitions_of
-from dataflows.kafka.read_back import ID_HEADER, read_back, record_hash
+from dataflows.kafka.read_back import FLOW_HEADER, ID_HEADER, read_back, record_hash
 from dataflows.records import Outgoing
 
 Delivery = Literal["transactional", "idempotent"]
 
+REPEATED_S = 600.0
+"""What was read back and is not repeated for so long, while the flow writes other records, is forgotten."""
+
 log = logging.getLogger(__name__)
 
+READ_BACK_S = 90.0
+"""How long reading back waits for what an open transaction hides: longer than a broker lets one stay open."""
+
 FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)  # noqa: SLF001
+
+
+def nothing() -> None:
+    """Let a partition be opened."""
 
 
 class DeliveryError(EddyError):
@@ -49,6 +61,11 @@ class KafkaSink(FixedPartitionedSink[Outgoing, int]):
     """How long a broker may be away before the flow stops."""
     max_pending: int = 50_000
     """Messages that may wait for a partition's broker before the flow waits too."""
+    before_open: Callable[[], None] = nothing
+    """Called before a partition's former writer is fenced; what it raises leaves that writer alone."""
+    owed: dict[int, dict[int, int]] = field(default_factory=dict, repr=False)
+    """By partition: what was read back and not repeated yet, hashes of ids to offsets. Shared, since a topic that has
+    grown sends a key to another partition than the one that holds its record."""
 
     def list_parts(self) -> list[str]:
         """Name the partitions; zero-padded, since the engine orders names as text."""
@@ -64,34 +81,57 @@ class KafkaSink(FixedPartitionedSink[Outgoing, int]):
 
 
 class KafkaSinkPartition(StatefulSinkPartition[Outgoing, int]):
-    """Writes one partition."""
+    """Writes one partition.
 
-    def __init__(self, sink: KafkaSink, partition: int, resume_at: int | None) -> None:
+    Parameters
+    ----------
+    clock : seconds that only rise.
+    """
+
+    def __init__(
+        self, sink: KafkaSink, partition: int, resume_at: int | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        sink.before_open()
         self._writer = _Writer(sink, partition)
-        self._written: set[int] = set()
+        self._all_owed = sink.owed
+        self._owed: dict[int, int] = {}
+        self._clock = clock
+        self._repeated_at = clock()
         end = resume_at or 0
         if sink.read_back:
-            self._written, end = read_back(sink.client, sink.topic, partition, resume_at, sink.flow, sink.timeout_s)
+            found = read_back(
+                sink.client, sink.topic, partition, resume_at, sink.flow, max(sink.timeout_s, READ_BACK_S)
+            )
+            self._owed, end = found.own, found.end
+        sink.owed[partition] = self._owed
         self._writer.end_offset = end
         self._writer.start()
 
     def write_batch(self, values: list[Outgoing]) -> None:
         """Hand a batch to the writer; raises what went wrong with an earlier one."""
-        if self._written:
-            values = [value for value in values if not self._was_written(value)]
+        if any(self._all_owed.values()):
+            values = self._new_among(values)
         if values:
             self._writer.put(values)
 
+    def _new_among(self, values: list[Outgoing]) -> list[Outgoing]:
+        """Leave out what a predecessor has written already."""
+        new = [value for value in values if not self._was_written(value)]
+        now = self._clock()
+        if len(new) < len(values):
+            self._repeated_at = now
+        elif now - self._repeated_at > REPEATED_S:
+            self._owed.clear()
+        return new
+
     def _was_written(self, value: Outgoing) -> bool:
         key = record_hash(value.record_id)
-        if key not in self._written:
-            return False
-        self._written.discard(key)
-        return True
+        return any(owed.pop(key, None) is not None for owed in self._all_owed.values())
 
     def snapshot(self) -> int:
-        """Wait until all that was handed over is committed; return the offset after it."""
-        return self._writer.drain()
+        """Wait until all that was handed over is committed; return where a successor has to read back from."""
+        end = self._writer.drain()
+        return min(end, next(iter(self._owed.values()), end))  # they stand in the order of their offsets
 
     def close(self) -> None:
         """Write what is left, and leave; raises nothing."""
@@ -227,13 +267,13 @@ class _Writer(threading.Thread):
                 return
 
     def _produce(self, values: list[Outgoing]) -> None:
-        produce = self._producer.produce
+        produce, flow = self._producer.produce, (FLOW_HEADER, self._sink.flow.encode())
         for value in values:
             while True:
                 try:
                     produce(
                         self._sink.topic, value.value, value.key, self._partition, self._delivered,
-                        headers=[(ID_HEADER, value.record_id)],
+                        headers=[(ID_HEADER, value.record_id.encode()), flow],
                     )  # fmt: skip
                 except BufferError:
                     self._producer.poll(0.1)

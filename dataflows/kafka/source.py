@@ -5,13 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from dataflows.errors import EddyError
-from dataflows.kafka.admin import Client, partitions_of
+from dataflows.kafka.admin import Client, partitions_of, topic_id
 from dataflows.kafka.consumers import bounds_of, new_consumer, raise_unless_harmless, record_of
 from dataflows.records import Record
 
@@ -21,6 +21,10 @@ MAX_READ_AHEAD = 10 * BATCH
 """Records of all partitions that may wait here; the client's own queues hold the rest."""
 IDLE = timedelta(milliseconds=2)
 """How long an empty partition rests before it is polled again."""
+
+
+SourceState: TypeAlias = int | tuple[int, str | None]
+"""The next offset, and the id of the topic that it counts in; earlier releases kept the offset alone."""
 
 
 class LostOffsetError(EddyError):
@@ -42,6 +46,7 @@ class SharedConsumer:
         self._consumer: Consumer | None = None
         self._inboxes: dict[tuple[str, int], Inbox] = {}
         self._n_waiting = 0
+        self._latest: dict[str, dict[int, int]] = {}
 
     @property
     def client(self) -> Consumer:
@@ -86,6 +91,23 @@ class SharedConsumer:
         """Commit an offset to the group."""
         self.client.commit(offsets=[TopicPartition(topic, partition, offset)], asynchronous=asynchronous)  # type: ignore[call-overload]
 
+    def latest(self, topic: str) -> dict[int, int]:
+        """Return where to begin a topic of which only what is new is wanted, by partition.
+
+        At the first start those are the partitions' ends, and they are committed at once: so what was written since is
+        read, should a crash come before the first snapshot. A partition without a commit beside others has been added.
+        """
+        if topic not in self._latest:
+            parts = [TopicPartition(topic, partition) for partition in range(partitions_of(self._client, topic))]
+            found = {part.partition: part.offset for part in self.client.committed(parts, timeout=30.0)}
+            known = {partition: offset for partition, offset in found.items() if offset >= 0}
+            if not known:
+                known = {part.partition: self.bounds(topic, part.partition)[1] for part in parts}
+                for partition, end in known.items():
+                    self.commit(topic, partition, end, asynchronous=False)
+            self._latest[topic] = known
+        return self._latest[topic]
+
     def close(self, topic: str, partition: int) -> None:
         """Stop reading a partition; the last one closes the client."""
         self._n_waiting -= len(self._inboxes.pop((topic, partition)).records)
@@ -115,8 +137,8 @@ def _note(error: KafkaError, inbox: Inbox | None) -> None:
 
 
 @dataclass(frozen=True)
-class KafkaSource(FixedPartitionedSource[Record, int]):
-    """All partitions of one topic; the state of each is its next offset."""
+class KafkaSource(FixedPartitionedSource[Record, SourceState]):
+    """All partitions of one topic; the state of each is its next offset, and in which topic of that name."""
 
     client: Client = field(repr=False)
     """librdkafka options; they may hold secrets."""
@@ -128,7 +150,7 @@ class KafkaSource(FixedPartitionedSource[Record, int]):
     before_snapshot: Callable[[], None] = lambda: None
     """Called before each snapshot; what it raises stops the flow with nothing snapshot."""
     start: Literal["earliest", "latest"] = "earliest"
-    """Where to begin without a snapshot."""
+    """Where to begin without a snapshot; `latest` holds once, afterwards the group's committed offsets do."""
     lost_offsets: Literal["fail", "earliest"] = "fail"
     """What to do where the log no longer holds the offset to resume at."""
 
@@ -136,35 +158,46 @@ class KafkaSource(FixedPartitionedSource[Record, int]):
         """Name the partitions; zero-padded, since the engine orders names as text."""
         return [f"{partition:05d}" for partition in range(partitions_of(self.client, self.topic))]
 
-    def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> "KafkaSourcePartition":  # noqa: ARG002
+    def build_part(self, step_id: str, for_part: str, resume_state: SourceState | None) -> "KafkaSourcePartition":  # noqa: ARG002
         """Open one partition at its snapshot's offset, or at `start`."""
         return KafkaSourcePartition(self, int(for_part), resume_state)
 
 
-class KafkaSourcePartition(StatefulSourcePartition[Record, int]):
+class KafkaSourcePartition(StatefulSourcePartition[Record, SourceState]):
     """Reads one partition."""
 
-    def __init__(self, source: KafkaSource, partition: int, resume_at: int | None) -> None:
+    def __init__(self, source: KafkaSource, partition: int, resume: SourceState | None) -> None:
         self._source = source
         self._partition = partition
         self._awake: datetime | None = None
-        self._next = self._first_offset(resume_at, *source.consumer.bounds(source.topic, partition))
+        self._topic_id = topic_id(source.client, source.topic)
+        bounds = source.consumer.bounds(source.topic, partition)
+        self._next = self._begin(*bounds) if resume is None else self._resume(resume, *bounds)
         self._snapshot_at: int | None = None
         self._committed_at = self._next
         self._inbox = source.consumer.open(source.topic, partition, self._next)
 
-    def _first_offset(self, resume_at: int | None, first: int, end: int) -> int:
-        if resume_at is None:
-            return first if self._source.start == "earliest" else end
-        if first <= resume_at <= end:
-            return resume_at
+    def _begin(self, first: int, end: int) -> int:
+        """Return where to read from without a snapshot."""
+        if self._source.start == "earliest":
+            return first
+        return min(max(self._source.consumer.latest(self._source.topic).get(self._partition, first), first), end)
+
+    def _resume(self, state: SourceState, first: int, end: int) -> int:
+        """Return where to go on from a snapshot."""
+        at, known_id = (state, None) if isinstance(state, int) else state
+        is_another = None not in (known_id, self._topic_id) and known_id != self._topic_id
+        if first <= at <= end and not is_another:
+            return at
         if self._source.lost_offsets == "earliest":
             return first
-        raise LostOffsetError(self._lost(resume_at, first, end))
+        raise LostOffsetError(self._lost(at, first, end, is_another=is_another))
 
-    def _lost(self, at: int, first: int, end: int) -> str:
+    def _lost(self, at: int, first: int, end: int, *, is_another: bool = False) -> str:
         where = f"{self._source.topic}/{self._partition}: the flow has to go on at offset {at}"
-        if at < first:
+        if is_another:
+            where += " of a topic that was deleted: this is another one of its name, and none of it has been read"
+        elif at < first:
             where += f", but the log begins at {first}: {first - at} messages were deleted before they were read"
         else:
             where += f", but the log ends at {end}: the topic was deleted and made again, or cut"
@@ -193,13 +226,13 @@ class KafkaSourcePartition(StatefulSourcePartition[Record, int]):
         """Say when to poll again after an empty batch."""
         return self._awake
 
-    def snapshot(self) -> int:
+    def snapshot(self) -> SourceState:
         """Return the next offset; commit the one before it, which the recovery store holds by now."""
         self._source.before_snapshot()
         if self._snapshot_at is not None and self._snapshot_at != self._committed_at:
             self._commit(self._snapshot_at, asynchronous=True)
         self._snapshot_at = self._next
-        return self._next
+        return self._next, self._topic_id
 
     def _commit(self, offset: int, *, asynchronous: bool) -> None:
         self._source.consumer.commit(self._source.topic, self._partition, offset, asynchronous=asynchronous)

@@ -111,6 +111,7 @@ class KafkaEdges:
             f"{self._prefix}{self._flow}",
             self._settings.delivery,
             read_back=topic != "model-updates",
+            before_open=self._stop.before_snapshot,
         )
 
     def tables(self, table: ItemTable, counts: Counter[str]) -> KafkaTables:

@@ -1,0 +1,150 @@
+"""The sink against a broker: what two stops close together, other writers and a topic that grows do to it."""
+
+import threading
+from collections.abc import Callable
+from zlib import crc32
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewPartitions
+
+from dataflows.errors import FencedError
+from dataflows.kafka import sink as sink_module
+from dataflows.kafka.reader import scan
+from dataflows.kafka.sink import KafkaSink, KafkaSinkPartition
+from dataflows.records import Outgoing, Record
+
+pytestmark = pytest.mark.kafka
+
+
+def some(*numbers: int) -> list[Outgoing]:
+    return [Outgoing(f"u-{number}", f"id-{number}", b"%d" % number) for number in numbers]
+
+
+def a_sink(broker: str, prefix: str, flow: str = "recommend", **fields: object) -> KafkaSink:
+    return KafkaSink({"bootstrap.servers": broker}, f"{prefix}recommendations", f"{prefix}{flow}", **fields)  # type: ignore[arg-type]
+
+
+def what_is_there(broker: str, prefix: str) -> list[int]:
+    records: list[Record] = list(scan({"bootstrap.servers": broker}, f"{prefix}recommendations"))
+    return sorted(int(record.value or b"-1") for record in records)
+
+
+def test_a_flow_that_is_stopped_while_it_repeats_writes_nothing_twice(broker: str, topics: Callable[..., str]) -> None:
+    prefix = topics(1)
+    first = KafkaSinkPartition(a_sink(broker, prefix), 0, None)
+    first.write_batch(some(*range(10)))
+    at = first.snapshot()  # the flow snapshots, goes on, and is killed before the next snapshot
+    first.write_batch(some(*range(10, 20)))
+    first.snapshot()
+    first.close()
+    second = KafkaSinkPartition(a_sink(broker, prefix), 0, at)
+    second.write_batch(some(*range(10, 14)))  # it repeats a part, and snapshots
+    between = second.snapshot()
+    second.close()
+    third = KafkaSinkPartition(a_sink(broker, prefix), 0, between)
+    third.write_batch(some(*range(14, 22)))
+    assert third.snapshot() > between
+    third.close()
+    assert what_is_there(broker, prefix) == list(range(22))
+
+
+def test_what_another_flow_wrote_holds_no_snapshot_back(broker: str, topics: Callable[..., str]) -> None:
+    prefix = topics(1)
+    for flow, numbers in (("recommend", (1, 2)), ("learn", (3, 4))):
+        part = KafkaSinkPartition(a_sink(broker, prefix, flow), 0, None)
+        part.write_batch(some(*numbers))
+        part.snapshot()
+        part.close()
+    again = KafkaSinkPartition(a_sink(broker, prefix, "recommend"), 0, 0)
+    owed = again.snapshot()
+    again.write_batch(some(1, 2))
+    assert owed == 0
+    assert again.snapshot() > 3
+    again.close()
+    assert what_is_there(broker, prefix) == [1, 2, 3, 4]
+
+
+def test_what_is_never_repeated_is_forgotten_after_a_while(broker: str, topics: Callable[..., str]) -> None:
+    prefix, now = topics(1), [0.0]
+    first = KafkaSinkPartition(a_sink(broker, prefix), 0, None)
+    first.write_batch(some(1, 2))
+    first.snapshot()
+    first.close()
+    second = KafkaSinkPartition(a_sink(broker, prefix), 0, 0, clock=lambda: now[0])
+    second.write_batch(some(3))
+    assert second.snapshot() == 0
+    now[0] = sink_module.REPEATED_S + 1
+    second.write_batch(some(4))
+    assert second.snapshot() > 3
+    second.close()
+
+
+def test_a_topic_that_has_grown_since_a_crash_holds_nothing_twice(broker: str, topics: Callable[..., str]) -> None:
+    prefix = topics(1)
+    first = KafkaSinkPartition(a_sink(broker, prefix), 0, None)
+    first.write_batch(some(*range(20)))
+    first.snapshot()
+    first.close()
+    admin = AdminClient({"bootstrap.servers": broker})
+    admin.create_partitions([NewPartitions(f"{prefix}recommendations", 3)])[f"{prefix}recommendations"].result()
+    sink = a_sink(broker, prefix)
+    parts = [sink.build_part("recommendations", name, 0 if name == "00000" else None) for name in sink.list_parts()]
+    assert len(parts) == 3
+    for value in some(*range(25)):
+        parts[crc32(value.key.encode()) % 3].write_batch([value])
+    for part in parts:
+        part.snapshot()
+        part.close()
+    assert what_is_there(broker, prefix) == list(range(25))
+
+
+def test_another_flows_open_transaction_hides_nothing_from_a_writer_that_resumes(
+    broker: str, topics: Callable[..., str]
+) -> None:
+    prefix = topics(1)
+    first = KafkaSinkPartition(a_sink(broker, prefix), 0, None)
+    options = {"bootstrap.servers": broker, "transactional.id": f"{prefix}hung"}
+    hung = Producer(options)
+    hung.init_transactions(10)
+    hung.begin_transaction()
+    hung.produce(f"{prefix}recommendations", b"99", "u-99", partition=0, headers=[("id", b"id-99")])
+    hung.flush(10)
+    first.write_batch(some(1, 2, 3))
+    first.snapshot()
+    first.close()
+    # Whoever takes its id ends its transaction, as the broker would after some time.
+    end_of_it = threading.Timer(1.0, lambda: Producer(options).init_transactions(10))
+    end_of_it.start()
+    second = KafkaSinkPartition(a_sink(broker, prefix), 0, 0)
+    second.write_batch(some(1, 2, 3, 4))
+    second.snapshot()
+    second.close()
+    end_of_it.join()
+    assert what_is_there(broker, prefix) == [1, 2, 3, 4]
+
+
+def test_a_copy_that_was_replaced_fences_nobody(broker: str, topics: Callable[..., str]) -> None:
+    prefix = topics(1)
+    successor = KafkaSinkPartition(a_sink(broker, prefix), 0, None)
+
+    def replaced() -> None:
+        raise FencedError("another copy has started")
+
+    with pytest.raises(FencedError, match="another copy"):
+        KafkaSinkPartition(a_sink(broker, prefix, before_open=replaced), 0, None)
+    successor.write_batch(some(1))
+    successor.snapshot()
+    successor.close()
+    assert what_is_there(broker, prefix) == [1]
+
+
+def test_an_id_with_a_nul_in_it_is_told_from_one_that_begins_alike(broker: str, topics: Callable[..., str]) -> None:
+    prefix = topics(1)
+    values = [Outgoing("u", "a\0b", b"1"), Outgoing("u", "a\0c", b"2")]
+    for resume_at in (None, 0):
+        part = KafkaSinkPartition(a_sink(broker, prefix), 0, resume_at)
+        part.write_batch(values)
+        part.snapshot()
+        part.close()
+    assert what_is_there(broker, prefix) == [1, 2]

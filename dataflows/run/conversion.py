@@ -11,6 +11,11 @@ import msgspec
 
 from models.experiments.assign.declaration import DeclarationError, Step
 
+_TRUTH = dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True) | dict.fromkeys(
+    ("false", "f", "no", "n", "off", "0"), False
+)
+"""Words for truth values, as pydantic has them for the settings that are its own."""
+
 
 def check(data: object, kind: Any, path: tuple[Step, ...] = (), *, strict: bool = True) -> None:
     """Look whether plain values make a `kind`, as `msgspec.convert` takes them.
@@ -46,13 +51,30 @@ def convert_text(value: object, kind: Any) -> object:
     try:
         return msgspec.convert(value, kind, strict=False)
     except msgspec.ValidationError:
-        if isinstance(value, str) and value.startswith(("{", "[")):
-            try:
-                value = msgspec.json.decode(value)
-            except msgspec.DecodeError as error:
-                raise DeclarationError(f"{error}: give it as JSON") from None
+        if isinstance(value, str):
+            value = _read_text(value, _bare(kind))
         check(value, kind, strict=False)
         return msgspec.convert(value, kind, strict=False)
+
+
+def _read_text(text: str, kind: Any) -> object:
+    """Read what people write as a number, a truth value or JSON, and msgspec does not take: ` 007`, `1_000`, `yes`.
+
+    What is none of these is returned as it is.
+    """
+    if kind is bool:
+        return _TRUTH.get(text.strip().lower(), text)
+    if kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            return text
+    if text.startswith(("{", "[")):
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError as error:
+            raise DeclarationError(f"{error}: give it as JSON") from None
+    return text
 
 
 def name_of(path: tuple[Step, ...]) -> str:
@@ -105,4 +127,9 @@ def _with_remedy(text: str, data: object, kind: Any) -> str:
         return f"{text} ({reprlib.repr(data)}): put it in quotes"
     if get_origin(_bare(kind)) is Literal:
         return f"{text}: {_suggest(data, get_args(_bare(kind)))}"
-    return f"{text}, not {reprlib.repr(data)}: change the value"
+    remedy = "change the value"
+    if text.startswith("Expected `bool`"):
+        remedy = "say true or false"
+    elif isinstance(data, str) and text.startswith(("Expected `array", "Expected `object")):
+        remedy = "give it as JSON"
+    return f"{text}, not {reprlib.repr(data)}: {remedy}"

@@ -181,6 +181,8 @@ def test_the_most_sessions_that_can_be_set_are_what_a_table_takes(monkeypatch: p
         ("EDDY_RANKER__LOSS", "soft", "EDDY_RANKER__LOSS: Invalid enum value 'soft': did you mean 'softmax'?"),
         ("EDDY_EVENTS__WEIGHTS", '{"view": "much"}', "EDDY_EVENTS__WEIGHTS: view: Expected `float`, got `str`"),
         ("EDDY_EVENTS__WEIGHTS", '{"view": 1', "EDDY_EVENTS__WEIGHTS: Input data was truncated: give it as JSON"),
+        ("EDDY_EVENTS__OWNING_TYPES", "like", "EDDY_EVENTS__OWNING_TYPES: Expected `array`, got `str`, not 'like'"),
+        ("EDDY_RANKER__PER_ARM", "maybe", "EDDY_RANKER__PER_ARM: Expected `bool`, got `str`, not 'maybe': say true"),
         ("EDDY_STRATEGY__SOURCES", '{"trending": 0}', "EDDY_STRATEGY: no source has a weight above 0"),
     ],
 )  # fmt: skip
@@ -191,6 +193,28 @@ def test_an_error_names_the_variable_and_a_remedy(
     with pytest.raises(SettingsError) as error:
         load()
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(("value", "expected"), [("yes", True), ("ON", True), ("1", True), ("no", False), ("f", False)])
+@pytest.mark.parametrize("name", ["EDDY_RANKER__PER_ARM", "EDDY_STRATEGY__ALLOW_SEEN", "EDDY_HTTP__ENABLED"])
+def test_truth_values_are_said_in_the_same_words_in_every_section(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, *, expected: bool
+) -> None:
+    monkeypatch.setenv(name, value)
+    _, section, field = name.lower().replace("__", "_", 1).split("_", 2)
+    assert getattr(getattr(load(), section), field) is expected
+
+
+@pytest.mark.parametrize("value", ["1000", " 1000 ", "+1000", "01000", "1_000"])
+@pytest.mark.parametrize(
+    "name", ["EDDY_PROFILE__LATENESS_S", "EDDY_TOPICS__PARTITIONS", "EDDY_EVALUATE__PUBLISH_EVERY_S"]
+)
+def test_numbers_are_written_as_in_python_in_every_section(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    _, section, field = name.lower().replace("__", "_", 1).split("_", 2)
+    assert getattr(getattr(load(), section), field) == 1_000
 
 
 def test_all_errors_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

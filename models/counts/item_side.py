@@ -14,6 +14,7 @@ from models.items import ItemTable
 from models.items.vectors import HASHED, TextSpace
 from models.items.wire import ContentRow, PackedRow, neighbours_key, trending_key
 from models.messages import Event, Item
+from models.numeric.decay import MAX_HALF_LIVES
 
 
 class ItemSide:
@@ -39,23 +40,25 @@ class ItemSide:
         profile: ProfileConfig,
         texts: TextSpace = HASHED,
     ) -> None:
-        self._config, self._events = config, events
+        self._config, self._events, self._texts, self._items = config, events, texts, list(items)
         self._users: defaultdict[str, UserTransitions] = defaultdict(lambda: UserTransitions(profile))
         short_ms, long_ms = config.half_life_short_ms, config.half_life_long_ms
         self._shards = [
             (ItemStatistics(short_ms, long_ms), TrendCounts(short_ms, config.min_users)) for _ in range(config.shards)
         ]
         self._sessions = NewestSessions(config.sessions)
-        self.table = ItemTable(at, half_life_short_ms=short_ms, half_life_long_ms=long_ms, texts=texts)
-        self.table.apply_items(list(items), [])
-        vectors = texts.items(items)
-        self._publish([], [ContentRow(item.item_id, 1, vector) for item, vector in zip(items, vectors, strict=True)])
+        rows = [ContentRow(item.item_id, 1, vector) for item, vector in zip(items, texts.items(items), strict=True)]
+        self._topic: dict[str, bytes] = {row.key: row.pack() for row in rows}
+        self.table = self._load(at)
 
     def learn(self, events: Sequence[Event]) -> None:
-        """Learn events, in their order, and publish what they changed."""
+        """Learn events, in their order, and publish what they changed; `table` may be another one afterwards."""
         contributions = list(self._contributions(events))
         if not contributions:
             return
+        newest_at = max(contribution.at for contribution in contributions)
+        if newest_at - self.table.landmark_at > MAX_HALF_LIVES * self._config.half_life_short_ms:
+            self.table = self._load(newest_at)
         for batch in add_up(contributions, self._config.shards, self._config.half_life_long_ms):
             statistics, trending = self._shards[batch.shard]
             gone = [neighbours_key(item_id) for item_id in statistics.learn(batch)]
@@ -72,6 +75,20 @@ class ItemSide:
                 yield learned
 
     def _publish(self, gone: list[str], changed: Sequence[PackedRow]) -> None:
-        keys = [*gone, *(row.key for row in changed)]
-        values = [*(None for _ in gone), *(row.pack() for row in changed)]
-        self.table.apply_rows([key.encode() for key in keys], values)
+        packed = {row.key: row.pack() for row in changed}
+        for key in gone:
+            self._topic.pop(key, None)
+        self._topic.update(packed)
+        self.table.apply_rows([key.encode() for key in (*gone, *packed)], [*(None for _ in gone), *packed.values()])
+
+    def _load(self, at: int) -> ItemTable:
+        """Build a table from the catalog and all rows, as a process does that starts at `at`."""
+        table = ItemTable(
+            at,
+            half_life_short_ms=self._config.half_life_short_ms,
+            half_life_long_ms=self._config.half_life_long_ms,
+            texts=self._texts,
+        )
+        table.apply_items(self._items, [])
+        table.apply_rows([key.encode() for key in self._topic], list(self._topic.values()))
+        return table

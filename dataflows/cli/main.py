@@ -30,6 +30,10 @@ COMMANDS = {
         "broker:serve",
         "Run a Kafka broker on this machine until Ctrl-C or SIGTERM: for trying Eddy out, not for production.",
     ),
+    "chaos": (
+        "chaos:chaos",
+        "Kill the flows while events arrive, alone and in close pairs, and count what came of each event.",
+    ),
     "demo": ("demo:demo", "Stream real film ratings through a broker and watch slates come back."),
     "run": (
         "run:run",

@@ -1,4 +1,4 @@
-"""The demo's flows, each a process of its own as in production."""
+"""Flows, each a process of its own as in production."""
 
 import os
 import signal
@@ -14,67 +14,91 @@ from urllib.request import ProxyHandler, build_opener
 from dataflows.demo.broker_process import free_port
 from dataflows.errors import EddyError
 
-STOP_S = 30
+READY_S = 180.0
+"""How long a start may take."""
+DRAIN_S = 60.0
 
 
 class FlowProcess:
-    """One `eddy run FLOW`, its output in a log file."""
+    """One `eddy run FLOW`, its output added to a log file.
 
-    def __init__(self, flow: str, settings: dict[str, str], folder: Path) -> None:
+    Parameters
+    ----------
+    settings : environment variables beside this process's own.
+    """
+
+    def __init__(self, flow: str, settings: dict[str, str], log: Path) -> None:
         self.flow = flow
+        self._log = log
         self._port = free_port()
-        self._log = folder / f"{flow}.log"
-        own = {"EDDY_HTTP__PORT": str(self._port), "EDDY_RECOVERY__FOLDER": str(folder / "recovery")}
-        with self._log.open("wb") as log:
+        with log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
                 [sys.executable, "-m", "dataflows", "run", flow],
-                env=os.environ | settings | own,
-                stdout=log,
+                env=os.environ | settings | {"EDDY_HTTP__PORT": str(self._port)},
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
 
+    @property
+    def code(self) -> int | None:
+        """The exit code; None while it runs."""
+        return self._process.poll()
+
     def check(self) -> None:
-        """Raise with the end of the log where the flow has died."""
-        if self._process.poll() is not None:
-            lines = self._log.read_text(errors="replace").splitlines()[-8:]
-            raise EddyError(f"the flow {self.flow!r} stopped by itself:\n" + "\n".join(lines))
+        """Raise with the end of the log where the flow has ended."""
+        if self.code is not None:
+            raise EddyError(f"the flow {self.flow!r} stopped by itself with {self.code}:\n{self.last_words()}")
 
-    def wait_until_ready(self, deadline_s: float = 120) -> None:
-        """Wait until the flow's `/readyz` says so."""
-        opener = build_opener(ProxyHandler({}))
-        deadline = time.monotonic() + deadline_s
-        while time.monotonic() < deadline:
-            self.check()
-            try:
-                with opener.open(f"http://127.0.0.1:{self._port}/readyz", timeout=2):
-                    return
-            except (URLError, OSError):
-                time.sleep(0.1)
-        raise EddyError(f"the flow {self.flow!r} was not ready within {deadline_s:.0f} s")
-
-    def terminate(self) -> None:
-        """Ask the flow to drain."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-
-    def wait(self) -> None:
-        """Wait until it has drained; end it where it does not."""
+    def is_ready(self) -> bool:
+        """Ask the flow's `/readyz`."""
         try:
-            self._process.wait(STOP_S)
+            with build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{self._port}/readyz", timeout=2):
+                return True
+        except (URLError, OSError):
+            return False
+
+    def wait_until_ready(self) -> None:
+        """Wait until the flow can work.
+
+        Raises
+        ------
+        EddyError : it has ended, or takes too long.
+        """
+        deadline = time.monotonic() + READY_S
+        while not self.is_ready():
+            self.check()
+            if time.monotonic() > deadline:
+                raise EddyError(f"the flow {self.flow!r} was not ready within {READY_S:.0f} s:\n{self.last_words()}")
+            time.sleep(0.1)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, where there is still somebody to get it."""
+        if self.code is None:
+            self._process.send_signal(number)
+
+    def wait(self, timeout_s: float = DRAIN_S) -> int:
+        """Wait until it has ended, and return its exit code; where it does not end, it is killed."""
+        try:
+            return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait()
+            return self._process.wait()
+
+    def last_words(self) -> str:
+        """Return the end of its log."""
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-8:])
 
 
 @contextmanager
 def running_flows(flows: tuple[str, ...], settings: dict[str, str], folder: Path) -> Iterator[list[FlowProcess]]:
-    """Run flows and drain them at the end, whatever happens."""
-    processes = [FlowProcess(flow, settings, folder) for flow in flows]
+    """Run flows over recovery stores in a folder, and drain them at the end, whatever happens."""
+    own = settings | {"EDDY_RECOVERY__FOLDER": str(folder / "recovery")}
+    processes = [FlowProcess(flow, own, folder / f"{flow}.log") for flow in flows]
     try:
         yield processes
     finally:
         for process in processes:
-            process.terminate()
+            process.send(signal.SIGTERM)
         for process in processes:
             process.wait()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from dataflows.chaos.traffic import Sent
+from dataflows.chaos.event_writer import Written
 from dataflows.records import Record
 from models.items import ItemTable
 
@@ -30,7 +30,9 @@ class Findings:
     """Slates whose count of the user's events is not one more than that of the slate before."""
 
 
-def audit(sent: Sent, slates: Iterable[Record], letters: Iterable[Record], assignments: Iterable[Record]) -> Findings:
+def audit(
+    sent: Written, slates: Iterable[Record], letters: Iterable[Record], assignments: Iterable[Record]
+) -> Findings:
     """Compare what was sent with what came of it.
 
     Parameters

@@ -11,8 +11,8 @@ from typing import Any
 
 from dataflows.chaos.audit import Findings, audit, tables_differ
 from dataflows.chaos.copies import Copies
+from dataflows.chaos.event_writer import EventWriter
 from dataflows.chaos.faults import strike
-from dataflows.chaos.traffic import Traffic
 from dataflows.codecs import catalog_decoder
 from dataflows.errors import EddyError
 from dataflows.following.tables import KafkaTables
@@ -88,7 +88,7 @@ def chaos(servers: str, folder: Path, config: ChaosConfig, report: Callable[[str
         Copies(flow, settings, folder, config.processes if flow == "recommend" else 1)
         for flow in ("recommend", "learn", "evaluate")
     ]
-    traffic = Traffic(client, [prefix, calm], config.rate, config.seed)
+    traffic = EventWriter(client, [prefix, calm], config.rate, config.seed)
     try:
         for copies in flows:
             copies.start()

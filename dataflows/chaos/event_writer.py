@@ -18,7 +18,7 @@ BAD_EVERY = 97
 
 
 @dataclass(slots=True)
-class Sent:
+class Written:
     """What was written so far."""
 
     events: dict[str, str] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class Sent:
     """Messages that cannot be read."""
 
 
-class Traffic(threading.Thread):
+class EventWriter(threading.Thread):
     """Writes events at a steady rate to the topics of one installation or more, the same to each.
 
     Parameters
@@ -44,7 +44,7 @@ class Traffic(threading.Thread):
         self._rng = random.Random(seed)  # noqa: S311 - no secret is made of it
         self._ending = threading.Event()
         self._failure: Exception | None = None
-        self.sent = Sent()
+        self.sent = Written()
 
     def run(self) -> None:
         """Write until told to end."""
@@ -60,7 +60,7 @@ class Traffic(threading.Thread):
         except Exception as failure:  # noqa: BLE001 - raised by `end`, in the thread that waits for it
             self._failure = failure
 
-    def end(self) -> Sent:
+    def end(self) -> Written:
         """Stop writing; return what was sent, all of it delivered."""
         self._ending.set()
         self.join()

@@ -3,6 +3,7 @@
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
@@ -10,7 +11,7 @@ import orjson
 
 from dataflows.records import Record
 from dataflows.run.settings import EventSettings
-from models.messages import Assignment, DeadLetter, Erasure, Event, ExperimentResult, Item, Request, Slate
+from models.messages import Assignment, DeadLetter, Erasure, Event, ExperimentResult, Item, Original, Request, Slate
 from models.names import FEATURE_SET, FEATURES
 from models.online.outcome import ShownSlate
 
@@ -24,6 +25,12 @@ KeyedDecoder: TypeAlias = Callable[[list[Record]], list[tuple[str, M | None] | D
 
 MAX_SLATE_BYTES = 1_000_000
 """A slate of a hundred items with their features has some 50 KB; it is our own, and bounded by Kafka alone."""
+
+MAX_LETTER_VALUE = 512 * 1024
+MAX_LETTER_KEY = 64 * 1024
+MAX_DETAIL = 1_000
+"""What a dead letter holds of a record, so that in base64, a third longer, it is within the million bytes that a Kafka
+message may have by default: a letter that no topic takes would stop its flow for ever."""
 
 _VALUE_FAULTS = ("of length", "matching", ">=", "<=", "> ", "< ", "multiple")
 
@@ -69,16 +76,19 @@ class Decoder(Generic[M]):
 
 
 def dead_letter(topic: str, record: Record, reason: str, detail: str) -> DeadLetter:
-    """Wrap a record that cannot be used, with its position and original bytes."""
+    """Wrap a record that cannot be used, with its position and original bytes; of a very long one, the beginning."""
+    key, value = record.key or b"", record.value or b""
+    is_whole = len(value) <= MAX_LETTER_VALUE and len(key) <= MAX_LETTER_KEY
     return DeadLetter(
         topic=topic,
         partition=record.partition,
         offset=record.offset,
         reason=reason,
-        detail=detail,
+        detail=detail[:MAX_DETAIL],
         received_at=record.timestamp,
-        key=None if record.key is None else b64encode(record.key).decode(),
-        payload=b64encode(record.value or b"").decode(),
+        key=None if record.key is None else b64encode(key[:MAX_LETTER_KEY]).decode(),
+        payload=b64encode(value[:MAX_LETTER_VALUE]).decode(),
+        original=None if is_whole else Original(len(key), len(value), sha256(value).hexdigest()),
     )
 
 

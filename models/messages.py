@@ -244,6 +244,16 @@ class ExperimentResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Original:
+    """What a record measures of which a dead letter holds only the beginning."""
+
+    key_bytes: int
+    value_bytes: int
+    sha256: str
+    """Of the value."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A message that could not be used, with everything needed to fix and replay it."""
 
@@ -259,4 +269,6 @@ class DeadLetter:
     """The source record's key, base64."""
     payload: str
     """The original bytes, base64."""
+    original: Original | None = None
+    """Where key and payload are only the beginning of a record too long for a letter: what the whole one measures."""
     version: int = 1

@@ -54,7 +54,8 @@ def replay_messages(
 
     Dead letters hold what could not be read, byte for byte. Once what refused them is fixed (an event type was named
     in the settings, say), this puts them back onto their topics; those still refused become dead letters again. The
-    letters stay where they are: choose by --reason and --topic what to put back, and do it once.
+    letters stay where they are: choose by --reason and --topic what to put back, and do it once. A letter that holds
+    only the beginning of a message of over 512 KiB is left out and named.
     """
     _check(file, rate, speed_up, dead_letters, reason)
     pace = steady(rate) if rate else sped_up(speed_up) if speed_up else as_fast_as_possible
@@ -66,9 +67,12 @@ def replay_messages(
         return
     letters = scan(settings.kafka.client(), settings.topics.prefix + DEAD_LETTERS.name)
     found = originals(letters, topic, reason)
-    if not found:
-        Console(stderr=True).print("no dead letter is of that kind")
-    for source, messages in found.items():
+    console = Console(stderr=True)
+    for line in found.left_out:
+        console.print(f"left out: {line}", highlight=False, markup=False)
+    if not found.messages:
+        console.print("no dead letter of that kind can be put back")
+    for source, messages in found.messages.items():
         _send(settings, source, messages, pace, sum(len(message.value or b"") for message in messages))
 
 

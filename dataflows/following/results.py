@@ -23,7 +23,7 @@ def take_results(records: Iterable[Record], traffic: Traffic, counts: Counter[st
             continue
         try:
             result = msgspec.json.decode(record.value, type=ExperimentResult)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             counts["malformed_result"] += 1
             log.warning("a result is left out: %s", error)
             continue

@@ -15,11 +15,12 @@ a choice takes effect once all parts of its version are there; until then the ve
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeAlias
 from urllib.parse import quote, unquote
 
 import msgspec
 
+from models.messages import Millis
 from models.online.learner import Published
 from models.rankers.checkpoint import Checkpoint, CheckpointError, read_checkpoint
 
@@ -27,7 +28,11 @@ N_SLOTS = 8
 """Newest versions of a ranker that are kept."""
 PART_BYTES = 512 * 1024
 """Half of what a Kafka message may hold by default."""
+MAX_PARTS = 256
+"""128 MiB: no version of a ranker is longer."""
 PREFIX = b"ranker/"
+
+Slot: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=N_SLOTS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +43,11 @@ class Version:
     """What the slates name."""
     number: int
     """Rising with each decision of `learn`."""
-    slot: int
-    n_parts: int
+    slot: Slot
+    n_parts: Annotated[int, msgspec.Meta(ge=1, le=MAX_PARTS)]
     digest: str
     """SHA-256 of the weights."""
-    learned_until: int
+    learned_until: Millis
     """Event time of the newest example, Unix ms."""
     is_rollback: bool = False
     evidence: dict[str, float] = field(default_factory=dict)
@@ -54,7 +59,7 @@ class Choice:
     """Which version serves; without a version, none: the blend does."""
 
     version: str | None
-    slot: int = 0
+    slot: Slot = 0
 
 
 class Row(NamedTuple):
@@ -172,16 +177,18 @@ class VersionRegistry:
                 case ["pin"], _:
                     ranker.pin = None if value is None else msgspec.json.decode(value, type=Choice)
                 case [slot], None:
-                    ranker.versions.pop(int(slot), None)
+                    ranker.versions.pop(_below(N_SLOTS, slot), None)
                 case [slot], bytes(version):
-                    ranker.versions[int(slot)] = _read_version(version)
+                    ranker.versions[_below(N_SLOTS, slot)] = _read_version(version)
                 case [slot, number], None:
-                    ranker.parts.pop((int(slot), int(number)), None)
+                    ranker.parts.pop((_below(N_SLOTS, slot), _below(MAX_PARTS, number)), None)
                 case [slot, number], bytes(part):
-                    ranker.parts[int(slot), int(number)] = msgspec.msgpack.decode(part, type=_Part)
+                    place = _below(N_SLOTS, slot), _below(MAX_PARTS, number)
+                    ranker.parts[place] = msgspec.msgpack.decode(part, type=_Part)
                 case _:
                     raise ValueError("no row of a ranker has such a key")  # noqa: TRY301 - one text for all
-        except (ValueError, msgspec.MsgspecError) as error:
+        # A row may nest deeper than the decoder's stack, even in a field that is not read.
+        except (ValueError, msgspec.MsgspecError, RecursionError) as error:
             raise ValueError(f"{key.decode(errors='replace')}: {error}") from error
 
     def changes(self) -> Iterator[tuple[str, Checkpoint | None]]:
@@ -203,6 +210,13 @@ class VersionRegistry:
             elif (data := ranker.joined()) is not None:
                 ranker.serving = choice.version
                 yield name, _read(name, choice.version, data)
+
+
+def _below(bound: int, text: str) -> int:
+    number = int(text)
+    if not 0 <= number < bound:
+        raise ValueError(f"{number} is not from 0 to {bound - 1}")
+    return number
 
 
 def _read_version(value: bytes) -> Version:

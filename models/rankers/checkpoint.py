@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -87,14 +88,29 @@ def read_checkpoint(data: bytes, where: str, columns: Sequence[str] = FEATURES) 
         model = build(config)
         model.load_state_dict(weights)
         find_features(model, features, where, columns)
+        provenance = msgspec.json.decode(metadata.get("provenance", "{}"), type=dict[str, Any])
     except MissingFeatureError:
         raise
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+    # RecursionError is a RuntimeError; an index is one of a network's layers or columns.
+    except (RuntimeError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise CheckpointError(f"{where} does not hold the weights of its own config: {error}") from error
     if weights_digest(model) != metadata["digest"]:
         raise CheckpointError(f"{where} is damaged: its weights have another digest than when it was written")
-    provenance = json.loads(metadata.get("provenance", "{}"))
+    _try_out(model, where, len(columns))
     return Checkpoint(model.eval(), metadata["version"], metadata["digest"], provenance, loss)
+
+
+def _try_out(model: Network, where: str, n_columns: int) -> None:
+    """Score a slate's worth of nothing, so that what cannot score is refused here and not amid the first slate."""
+    if not all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values()):
+        raise CheckpointError(f"{where} has weights that are no finite numbers")
+    try:
+        with torch.inference_mode():
+            scores = model.eval()(torch.zeros(1, 2, n_columns))
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise CheckpointError(f"{where} cannot score {n_columns} features: {error}") from error
+    if scores.shape != (1, 2) or not bool(scores.isfinite().all()):
+        raise CheckpointError(f"{where} does not score each candidate by a finite number")
 
 
 def find_features(model: Network, names: Sequence[str], where: str, columns: Sequence[str] = FEATURES) -> None:
@@ -125,7 +141,7 @@ def read_tensors(data: bytes, where: str) -> tuple[dict[str, str], dict[str, Ten
         tensors = load(data)
         n_header = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + n_header]).get("__metadata__", {})
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{where} is no safetensors file: {error}") from error
     return metadata, tensors
 

@@ -1,6 +1,7 @@
 """Messages made to stop a flow: each becomes one dead letter, and its neighbours are read."""
 
 from base64 import b64decode
+from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -8,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.codecs import catalog_decoder, event_decoder, request_decoder
+from dataflows.codecs import catalog_decoder, dead_letter, encode, event_decoder, request_decoder
 from dataflows.records import Record
 from dataflows.run.settings import EventSettings
-from models.messages import DeadLetter, Event
+from models.messages import DeadLetter, Event, Original
 
 NOW = 1_700_000_000_000
 NESTED = b"[" * 20_000 + b"]" * 20_000
@@ -74,3 +75,28 @@ def _fits(fields: dict[str, Any]) -> bool:
     except orjson.JSONEncodeError:
         return False
     return True
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [(b"u", b"{" * 1_000_000), (b"u" * 900_000, b"{"), (b"k" * 500_000, b"v" * 500_000)]
+)
+def test_the_letter_of_the_longest_message_is_one_that_a_topic_takes(key: bytes, value: bytes):
+    """A letter longer than the million bytes of the default limits would stop the flow that owes it, for ever."""
+    [letter] = event_decoder(EventSettings())([Record(0, 7, NOW, key, value)])
+    assert isinstance(letter, DeadLetter)
+    assert len(encode(letter)) < 1_000_000
+    assert letter.original == Original(len(key), len(value), sha256(value).hexdigest())
+    assert value.startswith(b64decode(letter.payload))
+    assert key.startswith(b64decode(letter.key or ""))
+
+
+def test_the_letter_of_a_message_of_half_a_mebibyte_holds_all_of_it():
+    value = b"{" * 2**19
+    [letter] = event_decoder(EventSettings())([a_record(value)])
+    assert isinstance(letter, DeadLetter)
+    assert (b64decode(letter.payload), letter.original) == (value, None)
+
+
+def test_what_a_message_can_put_into_the_detail_is_bounded():
+    letter = dead_letter("events", a_record(b"{}"), "malformed", "x" * 10**6)
+    assert len(encode(letter)) < 2_000

@@ -184,3 +184,29 @@ def test_no_row_is_larger_than_a_kafka_message():
     rows = rows_of("neumf", a_decision(1, "neumf"))
     assert len(rows) > 3
     assert max(len(row.value or b"") for row in rows) < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("key", "changes"),
+    [
+        ("ranker/mlp/1", {"n_parts": 3 * 10**7}),
+        ("ranker/mlp/1", {"n_parts": 0}),
+        ("ranker/mlp/1", {"slot": N_SLOTS}),
+        ("ranker/mlp/1", {"learned_until": 2**60}),
+        (f"ranker/mlp/{N_SLOTS}", {}),
+        ("ranker/mlp/-1", {}),
+        ("ranker/mlp/1/256", {}),
+    ],
+)
+def test_a_number_out_of_bounds_is_refused_by_its_rows_key(key: str, changes: dict[str, int]):
+    row = {"version": "v", "number": 1, "slot": 1, "n_parts": 1, "digest": "", "learned_until": 1} | changes
+    value = msgspec.msgpack.encode(["v", b""]) if key.endswith("256") else msgspec.json.encode(row)
+    with pytest.raises(ValueError, match=key):
+        VersionRegistry().take(key.encode(), value)
+
+
+@pytest.mark.parametrize("key", ["ranker/mlp", "ranker/mlp/pin", "ranker/mlp/1"])
+def test_a_row_that_nests_deeper_than_a_decoders_stack_is_malformed(key: str):
+    """It ended the thread that follows the tables."""
+    with pytest.raises(ValueError, match=key):
+        VersionRegistry().take(key.encode(), b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}")

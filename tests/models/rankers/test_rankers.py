@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from models.names import FEATURES, NETWORKS, NetworkName
+from models.names import FEATURE_SET, FEATURES, NETWORKS, NetworkName
 from models.rankers.adapter import Adapted
 from models.rankers.checkpoint import (
     SHIPPED,
@@ -18,10 +18,13 @@ from models.rankers.checkpoint import (
     load_checkpoint,
     read_checkpoint,
     save_checkpoint,
+    weights_digest,
+    write_tensors,
 )
 from models.rankers.fit import TrainConfig, fit
 from models.rankers.inputs import Inputs
 from models.rankers.mlp import MLP, MLPConfig
+from models.rankers.network import Network
 from models.rankers.networks import new_network
 from models.rankers.served import BlendRanker, NetworkRanker, Ranker
 
@@ -251,3 +254,51 @@ def test_too_few_lists_or_a_label_without_a_candidate_are_refused():
     present[3, label[3]] = False
     with pytest.raises(ValueError, match="does not have"):
         fit(Inputs.of_features(features), label, present)
+
+
+def written_with(model: Network, **metadata: str) -> bytes:
+    """A checkpoint whose metadata somebody else has written; its digest is right."""
+    known = {
+        "version": "v",
+        "digest": weights_digest(model),
+        "feature_set": FEATURE_SET,
+        "features": json.dumps(FEATURES),
+        "config": json.dumps(model.described()),
+    }
+    return write_tensors(model.state_dict(), known | metadata)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_weights_that_are_no_finite_numbers_are_refused(kind: NetworkName, bad: float):
+    """Its slates would be in any order; the version before it serves on."""
+    model = new_network(kind, F)
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[0] = bad
+    with pytest.raises(CheckpointError, match="finite"):
+        read_checkpoint(written_with(model), "here")
+
+
+def test_a_scale_that_makes_no_finite_score_is_refused():
+    model = new_network("mlp", F)
+    model.scale.zero_()
+    with pytest.raises(CheckpointError, match="finite"):
+        read_checkpoint(written_with(model), "here")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"provenance": "no JSON"},
+        {"provenance": "[" * 100_000},
+        {"features": "[" * 100_000 + "]" * 100_000},
+        {"features": "5"},
+        {"features": "{}"},
+        {"config": "[]"},
+        {"config": '{"kind": []}'},
+        {"config": '{"kind": "adapted", "base": 3}'},
+    ],
+)
+def test_metadata_of_any_shape_is_refused_in_one_way(metadata: dict[str, str]):
+    with pytest.raises(CheckpointError, match="here"):
+        read_checkpoint(written_with(new_network("mlp", F), **metadata), "here")

@@ -64,8 +64,9 @@ def build(
     counts : what could not be used is added to it, by reason.
     """
     evaluation, impressions = settings.evaluate, settings.attribution.impressions
+    declared = {experiment.digest(): experiment for experiment in experiments.declared}
     tallying = TallyConfig(
-        {experiment.digest(): experiment for experiment in experiments.declared},
+        declared,
         impressions,
         timedelta(seconds=evaluation.publish_every_s),
     )
@@ -77,7 +78,9 @@ def build(
     events = op.input("events", flow, inputs.events)  # Record
     slates = op.input("recommendations", flow, inputs.recommendations)  # Record
     assignments = op.input("assignments", flow, inputs.assignments)  # Record
-    assigned = decode_assignments("decode_assignments", assignments, max_bytes)  # (user, Exposed) | DeadLetter
+    assigned = decode_assignments(
+        "decode_assignments", assignments, max_bytes, declared
+    )  # (user, Exposed) | DeadLetter
     observed = op.merge(
         "observed",
         observe_events("observe_events", events, decode, settings.events, counts),

@@ -146,7 +146,7 @@ class Assignment:
     variant: str
     bucket: float
     """In [0, 1)."""
-    assigned_at: int
+    assigned_at: Millis
     digest: str
     """Of the experiment's declaration."""
     shares: list[Share] | None = None

@@ -1,7 +1,7 @@
 """The steps that reduce messages to what metrics need of them, by user; None is an erased user."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import bytewax.operators as op
 import msgspec
@@ -12,8 +12,9 @@ from dataflows.codecs import Decoder, keyed
 from dataflows.records import Record
 from models.credit import ANY_SLATE
 from models.events import EventConfig
+from models.experiments.assign.declaration import Experiment
 from models.experiments.judge.observations import Act, Exposure, Impression, Observation, SlateSent
-from models.messages import Assignment, DeadLetter, Event, Id, Version
+from models.messages import Assignment, DeadLetter, Event, Id, Millis, Version
 from models.names import FEATURE_SETS
 from models.numeric.ids import hash64
 
@@ -36,7 +37,7 @@ class ObservedSlate(msgspec.Struct):
 
     recommendation_id: Id
     user_id: Id
-    created_at: int
+    created_at: Millis
     trigger_id: Id
     feature_set: str
     items: list[ObservedItem]
@@ -134,9 +135,23 @@ def _novelty(slate: ObservedSlate) -> float | None:
     return sum(1 - item.features[column] for item in slate.items)
 
 
-def decode_assignments(step_id: str, records: Stream[Record], max_bytes: int) -> Stream[Observed | DeadLetter]:
-    """Decode assignments, and the tombstones of erased users; what does not decode is a dead letter."""
-    decode = keyed(Decoder("assignments", Assignment, max_bytes), lambda assignment: assignment.user_id)
+def decode_assignments(
+    step_id: str, records: Stream[Record], max_bytes: int, declared: Mapping[str, Experiment]
+) -> Stream[Observed | DeadLetter]:
+    """Decode assignments, and the tombstones of erased users; what does not decode is a dead letter.
+
+    Parameters
+    ----------
+    declared : by digest; shares that are not one for each of their variants are a dead letter too.
+    """
+
+    def check(assignment: Assignment, _record: Record) -> tuple[str, str] | None:
+        experiment, shares = declared.get(assignment.digest), assignment.shares
+        if experiment is None or shares is None or len(shares) == len(experiment.variants):
+            return None
+        return "wrong_shares", f"{len(shares)} shares; {experiment.name} has {len(experiment.variants)} variants"
+
+    decode = keyed(Decoder("assignments", Assignment, max_bytes, check), lambda assignment: assignment.user_id)
 
     def mapper(batch: list[Record]) -> list[Observed | DeadLetter]:
         found: list[Observed | DeadLetter] = []

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from models.config import ImpressionKind
+from models.messages import Millis
 from models.names import FEATURES
 from models.numeric.arrays import Floats
 from models.numeric.ids import hash64
@@ -27,7 +28,7 @@ class ShownSlate:
 
     recommendation_id: str
     user_id: str
-    created_at: int
+    created_at: Millis
     experiment: str | None
     variant: str | None
     model_version: str

@@ -113,3 +113,32 @@ def test_looks_are_remembered_in_the_result():
     assert len(newest["history"]) == len(run.written) > 1
     users = [point["users"] for point in newest["history"]]
     assert users == sorted(users)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"shares": [1.0]},
+        {"shares": [0.2, 0.3, 0.5]},
+        {"assigned_at": 2**63},
+        {"assigned_at": 2**64 - 1},
+        {"assigned_at": -1},
+    ],
+)
+def test_an_assignment_out_of_bounds_is_a_dead_letter_and_the_flow_goes_on(fields: dict[str, object]):
+    """Shares of another length, or a time that no state can hold, ended the flow at every start."""
+    assignments = [an_assignment(shares=[0.4, 0.6]), an_assignment("u-3", second=1, **fields), an_assignment("u-2")]
+    run = Run(assignments=assignments).run()
+    assert [key for key, _ in run.letters] == ["assignments/0/1"]
+    assert run.users == {"control": 2, "treatment": 0}
+
+
+def test_shares_of_any_length_in_an_experiment_that_is_not_declared_do_not_end_the_flow():
+    strange = [an_assignment(f"u-{n}", digest="other", shares=[1 / n] * n) for n in (2, 3)]
+    assert Run(assignments=[*strange, an_assignment("u-9")]).run().users["control"] == 1
+
+
+@pytest.mark.parametrize("created_at", [2**63, 2**64 - 1, -1])
+def test_a_slate_of_a_time_that_no_state_can_hold_is_counted_and_left_out(created_at: int):
+    run = Run([an_event(2)], [a_slate(1, created_at=created_at)], [an_assignment()]).run()
+    assert run.counts.total() == 1

@@ -79,8 +79,13 @@ def _moved(changes: list[Change]) -> Doubles:
 
 
 def _plus(some: Doubles, others: Doubles) -> Doubles:
-    """Add two sums of shares, either of which may be empty."""
-    return some + others if len(some) and len(others) else some if len(some) else others
+    """Add two sums of shares, either of which may be empty; where they are not as many, the first counts alone.
+
+    Of an experiment that is declared all are as many; what another says of its own, nobody has checked.
+    """
+    if not len(some):
+        return others
+    return some + others if len(some) == len(others) else some
 
 
 def _sums(users: list[Values | None]) -> Doubles:
@@ -155,7 +160,7 @@ class Tally:
         """
         n_moved = self.moved.sum()
         as_planned = sum(arm.users for arm in self.arms.values()) - n_moved
-        return _plus(self.moved, as_planned * planned)
+        return _plus(as_planned * planned, self.moved)
 
     def remember(self, point: ResultPoint) -> None:
         """Keep a look; the looks that are kept are evenly spread, and at most MAX_POINTS."""

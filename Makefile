@@ -3,6 +3,7 @@
 # Variables:
 #   PYTHON=python3.12      the Python to make .venv with: 3.11 or 3.12
 #   TORCH_INDEX=https://...  the package index to take torch from, such as PyTorch's for CPUs
+#   AGAINST=<commit>         `make bench` measures this checkout and that commit in turns, and prints ratios
 #   KAFKA_HOME=...           a folder whose libs/ holds Apache Kafka: the tests and the demo run on it
 
 FIND_PYTHON = for name in python3.11 python3.12 python3; do \
@@ -31,7 +32,7 @@ test-kafka: $(READY)
 	$(BIN)/pytest tests/kafka -v
 
 bench: $(READY)
-	$(BIN)/python -m tests.benchmarks.flow
+	$(BIN)/python -m $(if $(AGAINST),tests.benchmarks.against $(AGAINST),tests.benchmarks.flow)
 
 lint: $(READY)
 	$(BIN)/ruff check .

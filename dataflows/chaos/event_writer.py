@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import orjson
@@ -23,24 +24,28 @@ class Written:
 
     events: dict[str, str] = field(default_factory=dict)
     """User of each event, in the order in which they were written."""
-    n_bad: int = 0
-    """Messages that cannot be read."""
+    bad: list[str] = field(default_factory=list)
+    """Messages that cannot be read, as they were written."""
 
 
 class EventWriter(threading.Thread):
-    """Writes events at a steady rate to the topics of one installation or more, the same to each.
+    """Writes events at a steady rate until it is told to end.
 
     Parameters
     ----------
-    prefixes : of the topics' names; the bad messages go to the first alone.
+    topic : where to.
     rate : events a second.
-    n : events in all, spread over the time.
+    seed : the same one draws the same users, items and types.
+    on_sent : called now and then with how many were written.
     """
 
-    def __init__(self, client: Client, prefixes: list[str], rate: float, seed: int) -> None:
-        super().__init__(name="traffic", daemon=True)
-        self._writers = [KafkaWriter(client, f"{prefix}events") for prefix in prefixes]
+    def __init__(
+        self, client: Client, topic: str, rate: float, seed: int, on_sent: Callable[[int], object] = lambda _n: None
+    ) -> None:
+        super().__init__(name="event-writer", daemon=True)
+        self._writer = KafkaWriter(client, topic)
         self._rate = rate
+        self._on_sent = on_sent
         self._rng = random.Random(seed)  # noqa: S311 - no secret is made of it
         self._ending = threading.Event()
         self._failure: Exception | None = None
@@ -54,9 +59,9 @@ class EventWriter(threading.Thread):
                 due = int((time.monotonic() - started) * self._rate)
                 while len(self.sent.events) < due:
                     self._write()
+                self._on_sent(due)
                 self._ending.wait(0.02)
-            for writer in self._writers:
-                writer.flush()
+            self._writer.flush()
         except Exception as failure:  # noqa: BLE001 - raised by `end`, in the thread that waits for it
             self._failure = failure
 
@@ -78,10 +83,9 @@ class EventWriter(threading.Thread):
             "event_type": "click" if self._rng.random() < 0.9 else "purchase",
             "timestamp": int(time.time() * 1_000),
         }
-        value = orjson.dumps(event)
-        for writer in self._writers:
-            writer.write(user, value)
+        self._writer.write(user, orjson.dumps(event))
         self.sent.events[name] = user
         if number % BAD_EVERY == 0:
-            self._writers[0].write(user, b'{"event_id":"bad-%d",' % number)
-            self.sent.n_bad += 1
+            bad = f'{{"event_id":"bad-{number}",'
+            self._writer.write(user, bad.encode())
+            self.sent.bad.append(bad)

@@ -4,13 +4,19 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dataflows.chaos.copies import Copies
+from dataflows.demo.flow_process import FlowProcess
 from dataflows.errors import EddyError
 
 KILL, TERM, STOP, CONT = signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP, signal.SIGCONT
+TRANSACTION_S = 10.0
+"""How long the broker lets a transaction of the killed flows stay open."""
+FROZEN_S = TRANSACTION_S + 2.0
+LOST_PEER_S = 60.0
+"""How long the processes of a cluster may take to see that they have lost one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +65,45 @@ def _while_draining(copies: Copies, rng: random.Random) -> None:
     copies.end(KILL)
 
 
-def _one_of_a_cluster(copies: Copies, rng: random.Random) -> None:
-    """Kill one process; the others cannot go on alone, and end as well or are killed."""
+def _one_of_several(copies: Copies, rng: random.Random) -> None:
+    """Kill one process: those of its cluster cannot go on without it and have to end by themselves."""
     lost = rng.choice(copies.processes)
     lost.send(KILL)
-    time.sleep(rng.uniform(0.2, 2.0))
-    copies.end(KILL)
+    codes = [process.wait(LOST_PEER_S) for process in copies.processes]
+    if 0 in codes or (codes.count(-KILL) > 1):
+        raise EddyError(
+            f"{copies.flow}: of a cluster that lost a process the others ended with {codes}, not by themselves and "
+            f"with an error\n{copies.processes[0].last_words()}"
+        )
 
 
 def _frozen(copies: Copies, rng: random.Random) -> None:
-    """Freeze it, start a successor on the same store, and let the first go on: it has to see that it was replaced."""
-    first = copies.processes
+    """Freeze it for longer than a transaction may stay open, with a successor on the same store from soon on.
+
+    When it goes on, it has to see that it was replaced.
+    """
+    _replace_frozen(copies, rng, copies.processes, FROZEN_S)
+
+
+def _frozen_while_opening(copies: Copies, rng: random.Random) -> None:
+    """Freeze one while it opens, start a successor, and let it go on."""
+    copies.end(KILL)
+    copies.start()
+    time.sleep(rng.uniform(1.0, 6.0))
+    _replace_frozen(copies, rng, copies.processes, 0.0)
+
+
+def _replace_frozen(copies: Copies, rng: random.Random, first: list[FlowProcess], at_least_s: float) -> None:
+    until = time.monotonic() + at_least_s
     for process in first:
         process.send(STOP)
     copies.start()
     copies.wait_until_ready()
-    time.sleep(rng.uniform(0.5, 3.0))
+    time.sleep(max(rng.uniform(0.5, 3.0), until - time.monotonic()))
     for process in first:
         process.send(CONT)
     codes = [process.wait() for process in first]
-    if not all(codes):
+    if 0 in codes or -KILL in codes:
         raise EddyError(f"{copies.flow}: a copy that was replaced went on and ended with {codes}")
     copies.check()
     copies.end(rng.choice([TERM, KILL]))
@@ -91,38 +116,34 @@ FAULTS = (
     Fault("stop while it repeats", 2, _while_repeating),
     Fault("kill while it drains", 2, _while_draining),
     Fault("freeze with a successor", 2, _frozen),
-)
-CLUSTER_FAULTS = (
-    Fault("kill", 1, _alone),
-    Fault("term", 1, _drained),
-    Fault("kill one of the cluster", 1, _one_of_a_cluster),
-    Fault("stop while it repeats", 2, _while_repeating),
+    Fault("kill one process", 1, _one_of_several),
+    Fault("freeze while it opens", 2, _frozen_while_opening),
 )
 
 
 def strike(
-    flows: list[Copies], n_kills: int, seed: int, is_cluster: bool, report: Callable[[str, int], object]
+    flows: list[Copies], faults: Sequence[Fault], n_kills: int, rng: random.Random, report: Callable[[str, int], object]
 ) -> Counter[str]:
     """Kill flows until there were `n_kills`: each fault in turn, on flows and at moments that are drawn.
 
     Parameters
     ----------
-    flows : all of them run.
+    flows : all of them run, and do so at the end.
     report : called before each fault with what is done, and how many kills there were.
 
     Returns
     -------
     The kills by fault.
     """
-    rng = random.Random(seed)  # noqa: S311 - no secret is made of it
-    faults = CLUSTER_FAULTS if is_cluster else FAULTS
     done: Counter[str] = Counter()
     while done.total() < n_kills:
-        # Each once first, so that a short run has seen them all.
+        # Each once first, so that a short run has seen many.
         fault = faults[len(done)] if len(done) < len(faults) else rng.choice(faults)
-        copies = flows[0] if rng.random() < 0.6 else rng.choice(flows)
+        copies = flows[0] if rng.random() < 0.5 else rng.choice(flows)
         report(f"{copies.flow}: {fault.name}", done.total())
         time.sleep(rng.uniform(0.3, 3.0))
+        for each in flows:
+            each.check()
         fault.strike(copies, rng)
         done[fault.name] += fault.kills
         time.sleep(rng.uniform(0.0, 0.5))

@@ -1,0 +1,66 @@
+"""Topics of their own on a broker, and the settings of flows on them."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataflows.chaos.copies import Copies
+from dataflows.chaos.recorder import Recorder
+from dataflows.kafka.admin import Client, create_topics
+from dataflows.topics import declare
+
+FLOWS = ("recommend", "learn", "evaluate")
+RECORDED = ("events", "recommendations", "dead-letters", "assignments")
+EXPERIMENTS = """\
+experiments:
+  - name: chaos
+    variants:
+      - {name: one, weight: 1, strategy: {ranker: blend, n_items: 3}}
+      - {name: two, weight: 1, strategy: {ranker: blend, n_items: 3, diversity: 0.3}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """One prefix on a broker."""
+
+    prefix: str
+    folder: Path
+    """For logs, recovery stores and a copy of the topics."""
+    settings: dict[str, str]
+    """Environment variables of all flows."""
+
+    @classmethod
+    def make(cls, servers: str, folder: Path, partitions: int, settings: dict[str, str]) -> "Installation":
+        """Make all topics under a prefix that nobody else has.
+
+        Raises
+        ------
+        EddyError : the broker does not answer, or would not make them.
+        """
+        prefix = f"chaos-{int(time.time() * 1_000):x}-"
+        create_topics({"bootstrap.servers": servers}, declare(prefix), partitions)
+        experiments = folder / "experiments.yaml"
+        experiments.write_text(EXPERIMENTS)
+        own = {
+            "EDDY_KAFKA__BOOTSTRAP_SERVERS": servers,
+            "EDDY_TOPICS__PREFIX": prefix,
+            "EDDY_EXPERIMENTS_FILE": str(experiments),
+            "EDDY_RECOVERY__PARTITIONS": "4",
+            "EDDY_EVALUATE__PUBLISH_EVERY_S": "1",
+        }
+        return cls(prefix, folder, own | settings)
+
+    @property
+    def client(self) -> Client:
+        """What a client of the broker needs."""
+        return {"bootstrap.servers": self.settings["EDDY_KAFKA__BOOTSTRAP_SERVERS"]}
+
+    def copies(self, flow: str, n: Callable[[], int] = lambda: 1) -> Copies:
+        """Run a flow here, in `n` processes at each start."""
+        return Copies(flow, self.settings, self.folder, n)
+
+    def recorder(self) -> Recorder:
+        """Copy the topics from now on, into files that an undisturbed flow can read."""
+        return Recorder(self.client, self.prefix, RECORDED, self.folder / "recorded")

@@ -10,8 +10,10 @@ from dataflows.chaos.recorder import Recorder
 from dataflows.kafka.admin import Client, create_topics
 from dataflows.topics import declare
 
-FLOWS = ("recommend", "learn", "evaluate")
 RECORDED = ("events", "recommendations", "dead-letters", "assignments")
+WRITTEN = {"recommend": "recommendations", "learn": "model-updates", "evaluate": "experiment-results"}
+"""What each flow writes as long as it has something to do."""
+FLOWS = tuple(WRITTEN)
 EXPERIMENTS = """\
 experiments:
   - name: chaos
@@ -49,6 +51,7 @@ class Installation:
             "EDDY_EXPERIMENTS_FILE": str(experiments),
             "EDDY_RECOVERY__PARTITIONS": "4",
             "EDDY_EVALUATE__PUBLISH_EVERY_S": "1",
+            "EDDY_PROFILE__MAX_EVENTS_PER_5_MIN": "1000000000",  # or a bot's events would be without a slate
         }
         return cls(prefix, folder, own | settings)
 
@@ -63,4 +66,4 @@ class Installation:
 
     def recorder(self) -> Recorder:
         """Copy the topics from now on, into files that an undisturbed flow can read."""
-        return Recorder(self.client, self.prefix, RECORDED, self.folder / "recorded")
+        return Recorder(self.client, self.prefix, RECORDED, WRITTEN.values(), self.folder / "recorded")

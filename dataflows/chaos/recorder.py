@@ -1,6 +1,7 @@
 """Copies topics to files as they are written: what is audited, and what undisturbed flows read afterwards."""
 
 import time
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -19,16 +20,21 @@ class Recorder:
     ----------
     prefix : of the topics' names; the files' names go without it.
     topics : their names, without the prefix.
+    heard : topics that are only listened to.
     folder : made where it is missing.
     """
 
-    def __init__(self, client: Client, prefix: str, topics: Iterable[str], folder: Path) -> None:
+    def __init__(self, client: Client, prefix: str, topics: Iterable[str], heard: Iterable[str], folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._prefix = prefix
         self.folder = folder
         self._files: dict[str, BinaryIO] = {topic: (folder / f"{topic}.jsonl").open("wb") for topic in topics}
-        self._heard_at = time.monotonic()
-        reader = KafkaReader(client, [prefix + topic for topic in self._files], "eddy-recorder")
+        names = sorted({*self._files, *heard})
+        self.heard_at = dict.fromkeys(names, time.monotonic())
+        """When the last record of each topic came, on the monotonic clock."""
+        self.n_heard = Counter(dict.fromkeys(names, 0))
+        """Records by topic."""
+        reader = KafkaReader(client, [prefix + topic for topic in names], "eddy-recorder")
         self._follower = Follower(reader, self._take, "recorder")
 
     def wait_until_quiet(self, quiet_s: float, deadline_s: float = 600.0) -> None:
@@ -39,8 +45,7 @@ class Recorder:
         EddyError : messages keep coming, or the topics cannot be read.
         """
         started = time.monotonic()
-        self._heard_at = max(self._heard_at, started)
-        while time.monotonic() - self._heard_at < quiet_s:
+        while time.monotonic() - max(started, *self.heard_at.values()) < quiet_s:
             self._follower.check()
             if time.monotonic() - started > deadline_s:
                 raise EddyError(f"after {deadline_s:.0f} s messages are still coming")
@@ -58,7 +63,9 @@ class Recorder:
             yield from records
 
     def _take(self, batches: list[Batch]) -> None:
-        self._heard_at = time.monotonic()
         for topic, _, records in batches:
-            lines = b"".join((record.value or b"") + b"\n" for record in records)
-            self._files[topic.removeprefix(self._prefix)].write(lines)
+            name = topic.removeprefix(self._prefix)
+            self.heard_at[name] = time.monotonic()
+            self.n_heard[name] += len(records)
+            if name in self._files:
+                self._files[name].write(b"".join((record.value or b"") + b"\n" for record in records))

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 from dataflows.chaos.audit import Findings, audit
 from dataflows.chaos.copies import Copies
 from dataflows.chaos.differences import results_differ, rows_differ
-from dataflows.chaos.event_writer import EventWriter
+from dataflows.chaos.event_writer import Act, EventWriter
 from dataflows.chaos.faults import FAULTS, TRANSACTION_S, strike
 from dataflows.chaos.installation import FLOWS, Installation
 from dataflows.chaos.undisturbed import newest_rows, results_of_files, rows_of_files, run_over_files
@@ -19,6 +20,9 @@ from dataflows.cli.results import newest_results
 from dataflows.errors import EddyError
 from dataflows.kafka.reader import scan
 
+N_USERS = 200
+N_ITEMS = 40
+"""Fewer than an item has neighbours, so that no count is ever given up and two histories of tables are equal."""
 QUIET_S = 5.0
 """Nothing more is to be expected once nothing has come for so long."""
 NAMED = 20
@@ -78,7 +82,8 @@ def chaos(servers: str, folder: Path, config: ChaosConfig, screen: Screen) -> di
     })  # fmt: skip
     flows = [place.copies(flow) for flow in FLOWS]
     flows[0] = place.copies("recommend", lambda: rng.randint(1, config.processes))
-    writer = EventWriter(place.client, f"{place.prefix}events", config.rate, config.seed, screen.count)
+    acts = drawn_acts(N_USERS, N_ITEMS, config.seed)
+    writer = EventWriter(place.client, f"{place.prefix}events", acts, config.rate, config.seed, screen.count)
     with closing(place.recorder()) as recorder:
         try:
             for copies in flows:
@@ -108,6 +113,12 @@ def chaos(servers: str, folder: Path, config: ChaosConfig, screen: Screen) -> di
     tables = rows_differ(newest_rows(rows), rows_of_files(recorder.folder))
     differ = results_differ(newest_results(results), results_of_files(recorder.folder))
     return _summary(config, kills, len(sent.events), found, tables, differ, flows)
+
+
+def drawn_acts(n_users: int, n_items: int, seed: int) -> Callable[[], Act]:
+    """Draw users and items, the same for the same seed."""
+    rng = random.Random(seed)  # noqa: S311 - no secret is made of it
+    return lambda: (f"u-{rng.randrange(n_users)}", f"i-{rng.randrange(n_items)}")
 
 
 def _summary(

@@ -12,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from dataflows.chaos.faults import FAULTS
+from dataflows.chaos.floods import FLOODS, FloodConfig
+from dataflows.chaos.floods import flood as run_flood
 from dataflows.chaos.installation import FLOWS
 from dataflows.chaos.run import ChaosConfig
 from dataflows.chaos.run import chaos as run_chaos
@@ -55,6 +57,11 @@ def chaos(
         str | None, typer.Option(help="Flows that are killed, separated by commas.", show_default="all")
     ] = None,
     faults: Annotated[str | None, typer.Option(help=f"Only these of: {', '.join(NAMES)}.", show_default="all")] = None,
+    flood: Annotated[
+        str | None, typer.Option(help=f"Flood instead of kill: {', '.join(FLOODS)}.", show_default=False)
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="Events of a flood.", min=1, show_default="50,000")] = None,
+    seconds: Annotated[float, typer.Option(help="Of an overload.", min=1)] = 60.0,
     seed: Annotated[int, typer.Option(help="The same seed draws the same faults.")] = 0,
     out: Annotated[Path | None, typer.Option("--json", help="Write what was counted to this file.")] = None,
     logs: Annotated[Path | None, typer.Option(help="Keep the flows' logs and stores in this folder.")] = None,
@@ -64,26 +71,26 @@ def chaos(
     On the cluster of EDDY_KAFKA__BOOTSTRAP_SERVERS, on Apache Kafka (KAFKA_HOME), else on the embedded broker.
     """
     console = Console(stderr=True)
-    config = ChaosConfig(
-        kills,
-        rate,
-        processes=processes,
-        flows=_among(FLOWS, "flows", flows),
-        faults=_among(NAMES, "faults", faults),
-        seed=seed,
-    )
+    struck, strikes = _among(FLOWS, "flows", flows), _among(NAMES, "faults", faults)
+    if flood is not None:
+        _among(tuple(FLOODS), "flood", flood)
     with (
         tempfile.TemporaryDirectory(prefix="eddy-chaos-") as temporary,
         choose_broker(os.environ.get("EDDY_KAFKA__BOOTSTRAP_SERVERS"), os.environ.get("KAFKA_HOME")) as broker,
-        _Screen(console, kills) as screen,
+        _Screen(console, 0 if flood else kills) as screen,
     ):
         folder = logs or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        found = run_chaos(broker.bootstrap_servers, folder, config, screen)
+        if flood is None:
+            config = ChaosConfig(kills, rate, processes=processes, flows=struck, faults=strikes, seed=seed)
+            found = run_chaos(broker.bootstrap_servers, folder, config, screen)
+        else:
+            flooding = FloodConfig(flood, size, seconds, struck, seed=seed)
+            found = run_flood(broker.bootstrap_servers, folder, flooding, screen)
     _show(found, broker.description, console)
     if out is not None:
         out.write_text(json.dumps(found, indent=2) + "\n")
-    if any(found[name] for name in KEPT):
+    if any(found.get(name) for name in KEPT):
         raise typer.Exit(1)
 
 
@@ -101,8 +108,24 @@ def _among(known: tuple[str, ...], option: str, given: str | None) -> tuple[str,
 
 
 def _show(found: dict[str, Any], broker: str, console: Console) -> None:
-    table = Table("promise", "found", title=f"{found['kills']} kills, {found['events']:,} events, {broker}")
+    what = f"flood {found['flood']}" if "flood" in found else f"{found['kills']} kills"
+    table = Table("promise", "found", title=f"{what}, {found['events']:,} events, {broker}")
     for name in KEPT:
-        table.add_row(name.replace("_", " "), f"[{'green' if not found[name] else 'bold red'}]{found[name]}[/]")
-    table.add_row("ready again after, s", f"{found['recovery_s']['median']} (at most {found['recovery_s']['max']})")
+        if name in found:
+            table.add_row(name.replace("_", " "), f"[{'green' if not found[name] else 'bold red'}]{found[name]}[/]")
+    if "flood" in found:
+        _add_flood(found, table)
+    else:
+        ready = found["recovery_s"]
+        table.add_row("ready again after, s", f"{ready['median']} (at most {ready['max']})")
     console.print(table)
+
+
+def _add_flood(found: dict[str, Any], table: Table) -> None:
+    table.add_row("events written a second", f"{found['events_a_second']:,}")
+    table.add_row("slates a second", f"{found['slates_a_second']:,}")
+    for flow, seen in found["flows"].items():
+        memory, pause = seen["memory_mb"], seen["longest_pause_s"]
+        table.add_row(f"{flow}: caught up after, s", f"{found['catch_up_s'][flow]}")
+        table.add_row(f"{flow}: memory, MB", f"{memory['start']}, {memory['half']} at half, at most {memory['peak']}")
+        table.add_row(f"{flow}: longest pause, s", f"{pause['work']}, for a snapshot {pause['snapshot']}")

@@ -58,6 +58,21 @@ class FlowProcess:
         except (URLError, OSError):
             return False
 
+    def metrics(self) -> dict[str, float]:
+        """Return what `/metrics` says, by name and labels; empty while the flow does not answer."""
+        try:
+            with build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{self._port}/metrics", timeout=5) as answer:
+                lines = answer.read().decode().splitlines()
+        except (URLError, OSError):
+            return {}
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines) if name[:1] != "#"}
+
+    def memory_mb(self) -> float:
+        """Return the memory that the process holds; 0 where it has ended."""
+        command = ["ps", "-o", "rss=", "-p", str(self._process.pid)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        return int(done.stdout.strip() or 0) / 1_024
+
     def wait_until_ready(self) -> None:
         """Wait until the flow can work.
 

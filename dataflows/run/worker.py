@@ -45,7 +45,8 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
     EddyError : the broker, a topic or a setting is not what the flow needs.
     """
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    stop, health = Stop(), Health()
+    stop = Stop()
+    health = Health(pauses=stop.pauses)
     stop.on_signals()
     with (
         serve_health(settings.http, flow, health) as port,

@@ -15,6 +15,8 @@ KILL, TERM, STOP, CONT = signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP, signal.
 TRANSACTION_S = 10.0
 """How long the broker lets a transaction of the killed flows stay open."""
 FROZEN_S = TRANSACTION_S + 2.0
+REPLACED_S = 180.0
+"""How long two copies may run side by side until one of them sees the other."""
 LOST_PEER_S = 60.0
 """How long the processes of a cluster may take to see that they have lost one."""
 
@@ -82,31 +84,50 @@ def _frozen(copies: Copies, rng: random.Random) -> None:
 
     When it goes on, it has to see that it was replaced.
     """
-    _replace_frozen(copies, rng, copies.processes, FROZEN_S)
+    until = time.monotonic() + FROZEN_S
+    first = _replaced_while_frozen(copies)
+    time.sleep(max(rng.uniform(0.5, 3.0), until - time.monotonic()))
+    if _one_remains(copies, first) is first:
+        raise EddyError(f"{copies.flow}: a copy that was replaced went on, and its successor ended")
+    copies.end(rng.choice([TERM, KILL]))
 
 
 def _frozen_while_opening(copies: Copies, rng: random.Random) -> None:
-    """Freeze one while it opens, start a successor, and let it go on."""
+    """Freeze one while it opens, start a successor, and let it go on: whoever claimed the store last stays, alone."""
     copies.end(KILL)
     copies.start()
     time.sleep(rng.uniform(1.0, 6.0))
-    _replace_frozen(copies, rng, copies.processes, 0.0)
+    first = _replaced_while_frozen(copies)
+    copies.processes = _one_remains(copies, first)
+    copies.end(rng.choice([TERM, KILL]))
 
 
-def _replace_frozen(copies: Copies, rng: random.Random, first: list[FlowProcess], at_least_s: float) -> None:
-    until = time.monotonic() + at_least_s
+def _replaced_while_frozen(copies: Copies) -> list[FlowProcess]:
+    """Freeze a flow and start another one in its place; returns the frozen one."""
+    first = copies.processes
     for process in first:
         process.send(STOP)
     copies.start()
     copies.wait_until_ready()
-    time.sleep(max(rng.uniform(0.5, 3.0), until - time.monotonic()))
+    return first
+
+
+def _one_remains(copies: Copies, first: list[FlowProcess]) -> list[FlowProcess]:
+    """Let the frozen processes go on beside their successors, until those of one side have ended; return the others."""
     for process in first:
         process.send(CONT)
-    codes = [process.wait() for process in first]
-    if 0 in codes or -KILL in codes:
-        raise EddyError(f"{copies.flow}: a copy that was replaced went on and ended with {codes}")
-    copies.check()
-    copies.end(rng.choice([TERM, KILL]))
+    deadline = time.monotonic() + REPLACED_S
+    while time.monotonic() < deadline:
+        for gone, left in ((first, copies.processes), (copies.processes, first)):
+            codes = [process.code for process in gone]
+            if None not in codes:
+                if 0 in codes:
+                    raise EddyError(f"{copies.flow}: a copy that was replaced ended with {codes}, as if it had drained")
+                return left
+        time.sleep(0.1)
+    for process in first:
+        process.send(KILL)
+    raise EddyError(f"{copies.flow}: two copies have run side by side for {REPLACED_S:.0f} s")
 
 
 FAULTS = (

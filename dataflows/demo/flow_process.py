@@ -14,8 +14,8 @@ from urllib.request import ProxyHandler, build_opener
 from dataflows.demo.broker_process import free_port
 from dataflows.errors import EddyError
 
-READY_S = 180.0
-"""How long a start may take."""
+READY_S = 300.0
+"""How long a start may take: on a busy machine a first one compiles its kernels for minutes."""
 DRAIN_S = 60.0
 
 

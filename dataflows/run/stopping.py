@@ -67,6 +67,17 @@ class Owner:
             self.check()
 
 
+def disown_others(store: Path, n_processes: int) -> None:
+    """Take a recovery store from the processes that a flow no longer has: those of a cluster that was larger.
+
+    Should one of them still be there, it finds no token of its own and stops.
+    """
+    for token in store.glob("owner-*"):
+        number = token.name.removeprefix("owner-")
+        if number.isdecimal() and int(number) >= n_processes:
+            token.unlink(missing_ok=True)
+
+
 @dataclass
 class Pauses:
     """The longest times for which the engine polled no source, in seconds."""

@@ -21,7 +21,7 @@ from dataflows.errors import EddyError
 from dataflows.run.infrastructure import ClusterSettings
 from dataflows.run.runtime import Health, serve_health, tune_gc
 from dataflows.run.settings import Settings, load
-from dataflows.run.stopping import Owner, Stop, Watchdog
+from dataflows.run.stopping import Owner, Stop, Watchdog, disown_others
 from dataflows.run.wiring import open_flow
 
 
@@ -58,6 +58,7 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
         if store is not None:
             # Only now: a copy that cannot start takes nothing from the one that runs.
             stop.owner = Owner(store / f"owner-{settings.cluster.process_id}")
+            disown_others(store, max(1, len(settings.cluster.members)))
         with Watchdog(stop, settings.watchdog_s):
             yield Worker(dataflow, health)
 

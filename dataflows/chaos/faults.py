@@ -50,13 +50,23 @@ def _while_opening(copies: Copies, rng: random.Random) -> None:
     copies.end(KILL)
 
 
-def _while_repeating(copies: Copies, rng: random.Random) -> None:
+def _killed_while_repeating(copies: Copies, rng: random.Random) -> None:
+    """Kill it, and kill its successor while that still repeats what the first had written."""
+    _begin_to_repeat(copies, rng)
+    copies.end(KILL)
+
+
+def _drained_while_repeating(copies: Copies, rng: random.Random) -> None:
     """Kill it, and stop its successor cleanly while that still repeats what the first had written."""
+    _begin_to_repeat(copies, rng)
+    _drained(copies, rng)
+
+
+def _begin_to_repeat(copies: Copies, rng: random.Random) -> None:
     copies.end(KILL)
     copies.start()
     copies.wait_until_ready()
     time.sleep(rng.uniform(0.0, 1.0))
-    copies.end(rng.choice([TERM, KILL]))
 
 
 def _while_draining(copies: Copies, rng: random.Random) -> None:
@@ -134,7 +144,8 @@ FAULTS = (
     Fault("kill", 1, _alone),
     Fault("term", 1, _drained),
     Fault("kill while it opens", 2, _while_opening),
-    Fault("stop while it repeats", 2, _while_repeating),
+    Fault("kill while it repeats", 2, _killed_while_repeating),
+    Fault("term while it repeats", 2, _drained_while_repeating),
     Fault("kill while it drains", 2, _while_draining),
     Fault("freeze with a successor", 2, _frozen),
     Fault("kill one process", 1, _one_of_several),

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from dataflows.chaos.audit import audit
-from dataflows.chaos.copies import Copies
 from dataflows.chaos.event_writer import Act, EventWriter, Written
 from dataflows.chaos.installation import FLOWS, RECORDED, WRITTEN, Installation
 from dataflows.chaos.recorder import Recorder
@@ -22,7 +21,7 @@ TIMES = 10
 """How much more than can be answered an overload brings."""
 BURST = 5_000
 """Events that show how many can be answered a second."""
-QUIET_S = 15.0
+QUIET_S = 5.0
 """Nothing more is to be expected once nothing has come for so long."""
 DEADLINE_S = 3_600.0
 GROWTH = 1.25
@@ -129,7 +128,8 @@ def flood(servers: str, folder: Path, config: FloodConfig, screen: Screen) -> di
             seconds = write(rate, size)
             ended_at = time.monotonic()
             screen.say("catching up", 0)
-            _wait_until_caught_up(flows, recorder)
+            place.wait_until_caught_up(flows)
+            recorder.wait_until_quiet(QUIET_S)
             watch.end()
             for copies in flows:
                 if any(codes := copies.end()):
@@ -173,14 +173,3 @@ def _sustained(write: Callable[[float, float], float], recorder: Recorder, n_bef
         if time.monotonic() - started > DEADLINE_S:
             raise EddyError(f"{BURST} events were not answered within {DEADLINE_S:.0f} s")
     return BURST / (time.monotonic() - started)
-
-
-def _wait_until_caught_up(flows: list[Copies], recorder: Recorder) -> None:
-    """Wait until no flow has anything to do, and look whether each still runs."""
-    started = time.monotonic()
-    while time.monotonic() - max(started, *recorder.heard_at.values()) < QUIET_S:
-        for copies in flows:
-            copies.check()
-        if time.monotonic() - started > DEADLINE_S:
-            raise EddyError(f"the flood was not answered within {DEADLINE_S:.0f} s")
-        time.sleep(0.2)

@@ -2,17 +2,24 @@
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from dataflows.chaos.copies import Copies
 from dataflows.chaos.recorder import Recorder
+from dataflows.errors import EddyError
 from dataflows.kafka.admin import Client, create_topics
+from dataflows.kafka.lag import GroupLag
 from dataflows.topics import declare
 
 RECORDED = ("events", "recommendations", "dead-letters", "assignments")
 WRITTEN = {"recommend": "recommendations", "learn": "model-updates", "evaluate": "experiment-results"}
 """What each flow writes as long as it has something to do."""
+READ = {"recommend": ("events",), "learn": ("events",), "evaluate": ("events", "recommendations", "assignments")}
+"""What each flow reads of what comes while chaos lasts."""
+STANDSTILL_S = 300.0
+"""How long a flow may come no nearer to the end of its topics."""
 FLOWS = tuple(WRITTEN)
 EXPERIMENTS = """\
 experiments:
@@ -63,6 +70,25 @@ class Installation:
     def copies(self, flow: str, n: Callable[[], int] = lambda: 1) -> Copies:
         """Run a flow here, in `n` processes at each start."""
         return Copies(flow, self.settings, self.folder, n)
+
+    def wait_until_caught_up(self, flows: list[Copies]) -> None:
+        """Wait until flows have read all that there is.
+
+        Raises
+        ------
+        EddyError : one has stopped, or comes no nearer to the end.
+        """
+        for copies in flows:
+            topics = [f"{self.prefix}{topic}" for topic in READ[copies.flow]]
+            with closing(GroupLag(self.client, f"{self.prefix}eddy-{copies.flow}", topics)) as lag:
+                least, nearer_at = max(lag.by_partition()), time.monotonic()
+                while least > 1:
+                    copies.check()
+                    if time.monotonic() - nearer_at > STANDSTILL_S:
+                        raise EddyError(f"{copies.flow} has come no nearer to the end for {STANDSTILL_S:.0f} s")
+                    time.sleep(0.5)
+                    if (now := max(lag.by_partition())) < least:
+                        least, nearer_at = now, time.monotonic()
 
     def recorder(self) -> Recorder:
         """Copy the topics from now on, into files that an undisturbed flow can read."""

@@ -37,7 +37,7 @@ class Recorder:
         reader = KafkaReader(client, [prefix + topic for topic in names], "eddy-recorder")
         self._follower = Follower(reader, self._take, "recorder")
 
-    def wait_until_quiet(self, quiet_s: float, deadline_s: float = 600.0) -> None:
+    def wait_until_quiet(self, quiet_s: float, deadline_s: float = 3_600.0) -> None:
         """Wait until nothing has come for so long.
 
         Raises

@@ -20,7 +20,8 @@ from dataflows.cli.results import newest_results
 from dataflows.errors import EddyError
 from dataflows.kafka.reader import scan
 
-N_USERS = 200
+N_USERS = 1_000
+"""So many that each acts seldom: while a flow is down, nobody does more than `evaluate` can put in order."""
 N_ITEMS = 40
 """Fewer than an item has neighbours, so that no count is ever given up and two histories of tables are equal."""
 QUIET_S = 5.0
@@ -96,6 +97,7 @@ def chaos(servers: str, folder: Path, config: ChaosConfig, screen: Screen) -> di
             kills = strike(struck, faults, config.kills, rng, screen.say)
             screen.say("waiting for what is still on its way", kills.total())
             sent = writer.end()
+            place.wait_until_caught_up(flows)
             recorder.wait_until_quiet(QUIET_S)
             for copies in flows:
                 if any(codes := copies.end()):

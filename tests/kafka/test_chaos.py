@@ -41,16 +41,8 @@ def test_three_kills_of_each_flow_lose_nothing_and_write_nothing_twice(tmp_path:
 
 
 def test_a_sink_that_forgets_what_it_owes_is_found_out(tmp_path: Path) -> None:
-    code, found = chaos(
-        tmp_path / "found.json",
-        "--kills",
-        "2",
-        "--faults",
-        "stop while it repeats",
-        "--flows",
-        "recommend",
-        path=str(BROKEN),
-    )
+    options = "--kills", "4", "--faults", "term while it repeats", "--flows", "recommend", "--processes", "1"
+    code, found = chaos(tmp_path / "found.json", *options, path=str(BROKEN))
     assert code == 1
     assert found["duplicated"] > 0
     assert found["found"]["duplicated"]["recommendations"]

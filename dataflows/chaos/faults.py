@@ -17,6 +17,8 @@ TRANSACTION_S = 10.0
 FROZEN_S = TRANSACTION_S + 2.0
 REPLACED_S = 180.0
 """How long two copies may run side by side until one of them sees the other."""
+IDLE_S = 300.0
+"""How long a flow may write nothing while events arrive."""
 LOST_PEER_S = 60.0
 """How long the processes of a cluster may take to see that they have lost one."""
 
@@ -154,13 +156,19 @@ FAULTS = (
 
 
 def strike(
-    flows: list[Copies], faults: Sequence[Fault], n_kills: int, rng: random.Random, report: Callable[[str, int], object]
+    flows: list[Copies],
+    faults: Sequence[Fault],
+    n_kills: int,
+    rng: random.Random,
+    n_written: Callable[[str], int],
+    report: Callable[[str, int], object],
 ) -> Counter[str]:
     """Kill flows until there were `n_kills`: each fault in turn, on flows and at moments that are drawn.
 
     Parameters
     ----------
     flows : all of them run, and do so at the end.
+    n_written : says how much a flow has written so far: each is at work before it is struck.
     report : called before each fault with what is done, and how many kills there were.
 
     Returns
@@ -173,7 +181,8 @@ def strike(
         fault = faults[len(done)] if len(done) < len(faults) else rng.choice(faults)
         copies = flows[0] if rng.random() < 0.5 else rng.choice(flows)
         report(f"{copies.flow}: {fault.name}", done.total())
-        time.sleep(rng.uniform(0.3, 3.0))
+        _wait_until_it_writes(copies, n_written)
+        time.sleep(rng.uniform(0.0, 3.0))
         for each in flows:
             each.check()
         fault.strike(copies, rng)
@@ -182,3 +191,12 @@ def strike(
         copies.start()
         copies.wait_until_ready()
     return done
+
+
+def _wait_until_it_writes(copies: Copies, n_written: Callable[[str], int]) -> None:
+    n_before, deadline = n_written(copies.flow), time.monotonic() + IDLE_S
+    while n_written(copies.flow) == n_before:
+        copies.check()
+        if time.monotonic() > deadline:
+            raise EddyError(f"{copies.flow} has written nothing for {IDLE_S:.0f} s")
+        time.sleep(0.02)

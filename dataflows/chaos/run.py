@@ -14,7 +14,7 @@ from dataflows.chaos.copies import Copies
 from dataflows.chaos.differences import results_differ, rows_differ
 from dataflows.chaos.event_writer import Act, EventWriter
 from dataflows.chaos.faults import FAULTS, TRANSACTION_S, strike
-from dataflows.chaos.installation import FLOWS, Installation
+from dataflows.chaos.installation import FLOWS, WRITTEN, Installation
 from dataflows.chaos.undisturbed import newest_rows, results_of_files, rows_of_files, run_over_files
 from dataflows.cli.results import newest_results
 from dataflows.errors import EddyError
@@ -94,7 +94,7 @@ def chaos(servers: str, folder: Path, config: ChaosConfig, screen: Screen) -> di
             writer.start()
             struck = [copies for copies in flows if copies.flow in config.flows]
             faults = [fault for fault in FAULTS if fault.name in config.faults]
-            kills = strike(struck, faults, config.kills, rng, screen.say)
+            kills = strike(struck, faults, config.kills, rng, lambda flow: recorder.n_heard[WRITTEN[flow]], screen.say)
             screen.say("waiting for what is still on its way", kills.total())
             sent = writer.end()
             place.wait_until_caught_up(flows)

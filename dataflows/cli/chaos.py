@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -70,6 +71,7 @@ def chaos(
 
     On the cluster of EDDY_KAFKA__BOOTSTRAP_SERVERS, on Apache Kafka (KAFKA_HOME), else on the embedded broker.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no flow is left running
     console = Console(stderr=True)
     struck, strikes = _among(FLOWS, "flows", flows), _among(NAMES, "faults", faults)
     if flood is not None:

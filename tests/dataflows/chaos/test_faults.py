@@ -81,7 +81,8 @@ def test_a_fault_leaves_a_flow_that_is_stopped(one: Fault) -> None:
 def test_each_fault_is_made_once_before_any_is_made_again_and_the_flow_runs_at_the_end() -> None:
     copies: Any = FakeCopies([{CONT: 1}])
     said: list[str] = []
-    done = strike([copies], FAULTS[:4], 8, random.Random(0), lambda what, _n: said.append(what))  # noqa: S311
+    rng, written = random.Random(0), iter(range(10**9))  # noqa: S311 - no secret is made of it
+    done = strike([copies], FAULTS[:4], 8, rng, lambda _flow: next(written), lambda what, _n: said.append(what))
     assert [what.partition(": ")[2] for what in said[:4]] == [each.name for each in FAULTS[:4]]
     assert done.total() >= 8
     copies.check()
@@ -105,3 +106,9 @@ def test_a_frozen_copy_that_drains_as_if_it_had_not_been_replaced_is_an_error() 
 def test_a_cluster_whose_other_process_hangs_is_an_error() -> None:
     with pytest.raises(EddyError, match="not by themselves"):
         fault("kill one process")(FakeCopies([{}, {}]))
+
+
+def test_a_flow_that_writes_nothing_is_an_error() -> None:
+    copies: Any = FakeCopies([{}])
+    with pytest.raises(EddyError, match="recommend has written nothing"):
+        strike([copies], FAULTS, 1, random.Random(0), lambda _flow: 7, lambda _what, _n: None)  # noqa: S311

@@ -19,7 +19,7 @@ REPLACED_S = 180.0
 """How long two copies may run side by side until one of them sees the other."""
 IDLE_S = 300.0
 """How long a flow may write nothing while events arrive."""
-LOST_PEER_S = 60.0
+LOST_PEER_S = 180.0
 """How long the processes of a cluster may take to see that they have lost one."""
 
 

@@ -74,8 +74,11 @@ def test_a_row_that_one_of_them_lacks_differs() -> None:
     assert rows_differ(fewer, USUAL) == ["trending/all/3"]
 
 
-def a_result(users: int = 100, ctr: float = 0.1, updated_at: int = 5) -> dict[str, ExperimentResult]:
-    variants = [VariantResult("one", users, 40, 0.5, [MetricResult("ctr", ctr, 0.01)])]
+def a_result(
+    users: int = 100, ctr: float = 0.1, updated_at: int = 5, latency_ms: float = 7.0
+) -> dict[str, ExperimentResult]:
+    metrics = [MetricResult("ctr", ctr, 0.01), MetricResult("latency_ms", latency_ms, 0.1)]
+    variants = [VariantResult("one", users, 40, 0.5, metrics)]
     one = ExperimentResult(
         "chaos", "d", "ctr", "slate", updated_at, 0.05, 0.01, 1.0, "running", None, variants, history=[]
     )
@@ -84,6 +87,10 @@ def a_result(users: int = 100, ctr: float = 0.1, updated_at: int = 5) -> dict[st
 
 def test_the_same_results_do_not_differ_whenever_they_were_looked_at() -> None:
     assert results_differ(a_result(), a_result(updated_at=6)) == []
+
+
+def test_how_long_slates_took_is_another_thing_in_files() -> None:
+    assert results_differ(a_result(), a_result(latency_ms=900.0)) == []
 
 
 def test_a_user_or_a_click_more_shows() -> None:

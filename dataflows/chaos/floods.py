@@ -9,11 +9,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from dataflows.chaos.audit import audit
 from dataflows.chaos.event_writer import Act, EventWriter, Written
-from dataflows.chaos.installation import FLOWS, RECORDED, WRITTEN, Installation
+from dataflows.chaos.installation import FLOWS, WRITTEN, Installation
 from dataflows.chaos.recorder import Recorder
-from dataflows.chaos.run import Screen
+from dataflows.chaos.run import Screen, audit_recorded
 from dataflows.chaos.watch import Watch
 from dataflows.errors import EddyError
 
@@ -142,7 +141,7 @@ def flood(servers: str, folder: Path, config: FloodConfig, screen: Screen) -> di
             copies.flow: round(max(0.0, recorder.heard_at[WRITTEN[copies.flow]] - ended_at), 1) for copies in flows
         }
     screen.say("counting", 0)
-    found = audit(written, *(recorder.records(topic) for topic in RECORDED[1:]))
+    found = audit_recorded(written, recorder, config.flows)
     seen = {flow: seen.summary() for flow, seen in watch.seen.items()}
     return {
         "flood": config.name,

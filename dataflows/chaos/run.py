@@ -12,9 +12,10 @@ from typing import Any, Protocol
 from dataflows.chaos.audit import Findings, audit
 from dataflows.chaos.copies import Copies
 from dataflows.chaos.differences import results_differ, rows_differ
-from dataflows.chaos.event_writer import Act, EventWriter
+from dataflows.chaos.event_writer import Act, EventWriter, Written
 from dataflows.chaos.faults import FAULTS, TRANSACTION_S, strike
 from dataflows.chaos.installation import FLOWS, WRITTEN, Installation
+from dataflows.chaos.recorder import Recorder
 from dataflows.chaos.undisturbed import newest_rows, results_of_files, rows_of_files, run_over_files
 from dataflows.cli.results import newest_results
 from dataflows.errors import EddyError
@@ -51,7 +52,7 @@ class ChaosConfig:
     processes: int = 2
     """Of `recommend`: each start has one or more, up to so many."""
     flows: tuple[str, ...] = FLOWS
-    """Those that are killed; the others run undisturbed."""
+    """Those that run and are killed."""
     faults: tuple[str, ...] = tuple(fault.name for fault in FAULTS)
     """Those that are made."""
     epoch_s: int = 1
@@ -81,8 +82,8 @@ def chaos(servers: str, folder: Path, config: ChaosConfig, screen: Screen) -> di
         "EDDY_RECOVERY__LEARN_EPOCH_INTERVAL_S": str(config.epoch_s),
         "EDDY_KAFKA__PRODUCER_OPTIONS": f'{{"transaction.timeout.ms": {TRANSACTION_S * 1_000:.0f}}}',
     })  # fmt: skip
-    flows = [place.copies(flow) for flow in FLOWS]
-    flows[0] = place.copies("recommend", lambda: rng.randint(1, config.processes))
+    sizes = {"recommend": lambda: rng.randint(1, config.processes)}
+    flows = [place.copies(flow, sizes.get(flow, lambda: 1)) for flow in config.flows]
     acts = drawn_acts(N_USERS, N_ITEMS, config.seed)
     writer = EventWriter(place.client, f"{place.prefix}events", acts, config.rate, config.seed, screen.count)
     with closing(place.recorder()) as recorder:
@@ -92,9 +93,8 @@ def chaos(servers: str, folder: Path, config: ChaosConfig, screen: Screen) -> di
             for copies in flows:
                 copies.wait_until_ready()
             writer.start()
-            struck = [copies for copies in flows if copies.flow in config.flows]
             faults = [fault for fault in FAULTS if fault.name in config.faults]
-            kills = strike(struck, faults, config.kills, rng, lambda flow: recorder.n_heard[WRITTEN[flow]], screen.say)
+            kills = strike(flows, faults, config.kills, rng, lambda flow: recorder.n_heard[WRITTEN[flow]], screen.say)
             screen.say("waiting for what is still on its way", kills.total())
             sent = writer.end()
             place.wait_until_caught_up(flows)
@@ -107,14 +107,32 @@ def chaos(servers: str, folder: Path, config: ChaosConfig, screen: Screen) -> di
             for copies in flows:
                 copies.kill()
     screen.say("counting", kills.total())
-    found = audit(sent, *(recorder.records(topic) for topic in ("recommendations", "dead-letters", "assignments")))
+    found = audit_recorded(sent, recorder, config.flows)
     screen.say("learning and judging the same messages undisturbed", kills.total())
-    rows, results = (scan(place.client, place.prefix + topic) for topic in ("model-updates", "experiment-results"))
-    for flow in ("learn", "evaluate"):
-        run_over_files(flow, place.settings, recorder.folder, folder)
-    tables = rows_differ(newest_rows(rows), rows_of_files(recorder.folder))
-    differ = results_differ(newest_results(results), results_of_files(recorder.folder))
-    return _summary(config, kills, len(sent.events), found, tables, differ, flows)
+    tables = _tables_differ(place, recorder) if "learn" in config.flows else []
+    results = _results_differ(place, recorder) if "evaluate" in config.flows else []
+    return _summary(config, kills, len(sent.events), found, tables, results, flows)
+
+
+def audit_recorded(sent: Written, recorder: Recorder, flows: tuple[str, ...]) -> Findings:
+    """Audit what `recommend` has written, where it is among the flows."""
+    if "recommend" not in flows:
+        return Findings()
+    return audit(sent, *(recorder.records(topic) for topic in ("recommendations", "dead-letters", "assignments")))
+
+
+def _tables_differ(place: Installation, recorder: Recorder) -> list[str]:
+    """Let `learn` read the same messages undisturbed; name the rows that say anything else."""
+    run_over_files("learn", place.settings, recorder.folder, place.folder)
+    killed = newest_rows(scan(place.client, f"{place.prefix}model-updates"))
+    return rows_differ(killed, rows_of_files(recorder.folder))
+
+
+def _results_differ(place: Installation, recorder: Recorder) -> list[str]:
+    """Let `evaluate` read the same messages undisturbed; name the figures that are others."""
+    run_over_files("evaluate", place.settings, recorder.folder, place.folder)
+    killed = newest_results(scan(place.client, f"{place.prefix}experiment-results"))
+    return results_differ(killed, results_of_files(recorder.folder))
 
 
 def drawn_acts(n_users: int, n_items: int, seed: int) -> Callable[[], Act]:

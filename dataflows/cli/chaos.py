@@ -55,7 +55,7 @@ def chaos(
     rate: Annotated[float, typer.Option(help="Events a second.", min=1)] = 100.0,
     processes: Annotated[int, typer.Option(help="Of recommend: each start has 1 up to so many.", min=1, max=8)] = 2,
     flows: Annotated[
-        str | None, typer.Option(help="Flows that are killed, separated by commas.", show_default="all")
+        str | None, typer.Option(help="Flows that run and are killed, separated by commas.", show_default="all")
     ] = None,
     faults: Annotated[str | None, typer.Option(help=f"Only these of: {', '.join(NAMES)}.", show_default="all")] = None,
     flood: Annotated[

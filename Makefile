@@ -1,25 +1,30 @@
 # Each target makes .venv where it is missing or out of date, and reuses it otherwise.
-#   make demo | test | test-slow | test-kafka | lint | bench | clean
+#   make demo | chaos | test | test-slow | test-kafka | lint | bench | clean
 # Variables:
 #   PYTHON=python3.12      the Python to make .venv with: 3.11 or 3.12
 #   TORCH_INDEX=https://...  the package index to take torch from, such as PyTorch's for CPUs
 #   AGAINST=<commit>         `make bench` measures this checkout and that commit in turns, and prints ratios
-#   KAFKA_HOME=...           a folder whose libs/ holds Apache Kafka: the tests and the demo run on it
+#   KAFKA_HOME=...           a folder whose libs/ holds Apache Kafka: the tests, the demo and the chaos run on it
+#   KILLS=20                 how often `make chaos` kills
 
 FIND_PYTHON = for name in python3.11 python3.12 python3; do \
 	"$$name" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
 	&& { echo "$$name"; break; }; done
 PYTHON ?= $(shell $(FIND_PYTHON))
 TORCH_INDEX ?=
+KILLS ?= 20
 
 BIN := .venv/bin
 READY := .venv/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test test-slow test-kafka lint bench clean
+.PHONY: demo chaos test test-slow test-kafka lint bench clean
 
 demo: $(READY)
 	$(BIN)/eddy demo
+
+chaos: $(READY)
+	$(BIN)/eddy chaos --kills $(KILLS)
 
 test: $(READY)
 	$(BIN)/pytest -m "not slow"

@@ -1,15 +1,14 @@
-"""Counts, after the kills, what should be there once: slates, dead letters, assignments, and each user's events."""
+"""Compares what was sent with what came of it: one slate an event, one letter a bad message, one assignment a user."""
 
-from collections import Counter, defaultdict
+from base64 import b64decode
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
-import numpy as np
 
 from dataflows.chaos.event_writer import Written
 from dataflows.records import Record
-from models.items import ItemTable
 
 
 class _Slate(msgspec.Struct):
@@ -18,16 +17,30 @@ class _Slate(msgspec.Struct):
     n_events: int
 
 
+class _Letter(msgspec.Struct):
+    payload: str
+
+
+class _Assignment(msgspec.Struct):
+    user_id: str
+
+
 @dataclass(slots=True)
 class Findings:
-    """What is not as it should be; a clean run has zeros alone."""
+    """What is not as it should be, by topic and name; a clean run finds nothing."""
 
-    lost: Counter[str] = field(default_factory=Counter)
-    """Messages that are missing, by topic."""
-    duplicated: Counter[str] = field(default_factory=Counter)
-    """Messages that are there again, by topic."""
-    state_jumps: int = 0
-    """Slates whose count of the user's events is not one more than that of the slate before."""
+    lost: dict[str, list[str]] = field(default_factory=dict)
+    """What should be there and is not."""
+    duplicated: dict[str, list[str]] = field(default_factory=dict)
+    """What is there once too often: a second time, or though nothing asked for it. Named as often as that is so."""
+    state_jumps: list[str] = field(default_factory=list)
+    """Slates that do not count one event more than the user's slate before, or answer an earlier event than that."""
+
+    def compare(self, topic: str, found: Iterable[str], expected: Iterable[str]) -> None:
+        """Note what a topic lacks, and what it holds too often."""
+        times, wanted = Counter(found), set(expected)
+        self.lost[topic] = sorted(wanted - times.keys())
+        self.duplicated[topic] = sorted((times - Counter(wanted)).elements())
 
 
 def audit(
@@ -40,51 +53,37 @@ def audit(
     slates, letters, assignments : all committed records of the three topics, a partition's in their order.
     """
     found = Findings()
-    decode = msgspec.json.Decoder(_Slate).decode
-    times: Counter[str] = Counter()
-    n_events: defaultdict[str, int] = defaultdict(int)
-    for record in slates:
-        slate = decode(record.value or b"")
-        times[slate.trigger_id] += 1
-        if times[slate.trigger_id] == 1:
-            found.state_jumps += slate.n_events != n_events[slate.user_id] + 1
-            n_events[slate.user_id] = slate.n_events
-    _count(found, "recommendations", times, sent.events)
-    _count(found, "dead-letters", Counter(record.key or b"" for record in letters), range(sent.n_bad))
-    _count(found, "assignments", Counter(record.key or b"" for record in assignments), set(sent.events.values()))
+    shown = list(map(msgspec.json.Decoder(_Slate).decode, _values(slates)))
+    found.state_jumps = _jumps(shown, sent)
+    found.compare(
+        "recommendations",
+        (f"{slate.user_id} {slate.trigger_id}" for slate in shown),
+        (f"{user} {event}" for event, user in sent.events.items()),
+    )
+    refused = map(msgspec.json.Decoder(_Letter).decode, _values(letters))
+    found.compare("dead-letters", (b64decode(letter.payload).decode() for letter in refused), sent.bad)
+    assigned = map(msgspec.json.Decoder(_Assignment).decode, _values(assignments))
+    found.compare("assignments", (assignment.user_id for assignment in assigned), sent.events.values())
     return found
 
 
-def _count(found: Findings, topic: str, times: Counter[str] | Counter[bytes], expected: Iterable[object]) -> None:
-    """Count what is missing or there again; what was expected differs in nothing but its number."""
-    found.lost[topic] += max(len(list(expected)) - len(times), 0)
-    found.duplicated[topic] += times.total() - len(times)
+def _values(records: Iterable[Record]) -> Iterable[bytes]:
+    return (record.value or b"" for record in records)
 
 
-def tables_differ(one: ItemTable, other: ItemTable, tolerance: float = 0.02) -> int:
-    """Count the items whose neighbours, weights or popularity are not the same in two tables.
-
-    Parameters
-    ----------
-    tolerance : relative; weights travel in half precision, and the order of sums differs.
-    """
-    ids = sorted({*one.ids[: one.n], *other.ids[: other.n]})
-    return sum(not _alike(_described(one, name), _described(other, name), tolerance) for name in ids)
-
-
-def _described(table: ItemTable, item_id: str) -> dict[str, float]:
-    """Return an item's numbers by what they are; empty where the table does not know it."""
-    if item_id not in table.ids:
-        return {}
-    row = table.ids.index(item_id)
-    numbers = {f"popularity/{w}": float(table.popularity[row, w]) for w in range(2)}
-    for k, neighbour in enumerate(table.neighbours[row].tolist()):
-        if neighbour >= 0:
-            numbers[f"rule/{table.ids[neighbour]}"] = float(table.rule_weights[row, k])
-            numbers[f"covisit/{table.ids[neighbour]}"] = float(table.covisit_weights[row, k])
-    return numbers
-
-
-def _alike(one: dict[str, float], other: dict[str, float], tolerance: float) -> bool:
-    names = one.keys() | other.keys()
-    return all(bool(np.isclose(one.get(name, 0.0), other.get(name, 0.0), rtol=tolerance, atol=1e-6)) for name in names)
+def _jumps(slates: list[_Slate], sent: Written) -> list[str]:
+    """Name the slates that do not follow the one before; what is there again is counted as that alone."""
+    place = {event: number for number, event in enumerate(sent.events)}
+    before: dict[str, tuple[int, int]] = {}
+    seen: set[str] = set()
+    jumps = []
+    for slate in slates:
+        if slate.trigger_id in seen or slate.trigger_id not in place:
+            continue
+        seen.add(slate.trigger_id)
+        n_events, number = before.get(slate.user_id, (0, -1))
+        here = place[slate.trigger_id]
+        if slate.n_events != n_events + 1 or here < number:
+            jumps.append(f"{slate.user_id} {slate.trigger_id}: event {slate.n_events} after {n_events}")
+        before[slate.user_id] = slate.n_events, here
+    return jumps

@@ -2,6 +2,8 @@
 
 import signal
 import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from dataflows.demo.broker_process import free_port
@@ -13,28 +15,34 @@ class Copies:
 
     Parameters
     ----------
-    n : processes; more than one are a cluster.
+    n : processes of each start; more than one are a cluster.
     """
 
-    def __init__(self, flow: str, settings: dict[str, str], folder: Path, n: int = 1) -> None:
+    def __init__(self, flow: str, settings: dict[str, str], folder: Path, n: Callable[[], int] = lambda: 1) -> None:
         self.flow = flow
         self._settings = settings | {"EDDY_RECOVERY__FOLDER": str(folder / "recovery")}
         self._folder = folder
         self._n = n
         self.processes: list[FlowProcess] = []
-        self.starts_s: list[float] = []
-        """How long each start took until the flow was ready."""
+        self.ready_s: list[float] = []
+        """How long each start took until the flow was ready; of those that were waited for."""
+        self.sizes: Counter[int] = Counter()
+        """Starts by their number of processes."""
+        self._started_at = 0.0
 
     def start(self) -> None:
         """Start all processes; does not wait."""
-        addresses = ";".join(f"127.0.0.1:{free_port()}" for _ in range(self._n)) if self._n > 1 else ""
+        n = self._n()
+        addresses = ";".join(f"127.0.0.1:{free_port()}" for _ in range(n)) if n > 1 else ""
+        self._started_at = time.monotonic()
+        self.sizes[n] += 1
         self.processes = [
             FlowProcess(
                 self.flow,
                 self._settings | {"EDDY_CLUSTER__ADDRESSES": addresses, "EDDY_CLUSTER__PROCESS_ID": str(number)},
                 self._folder / f"{self.flow}-{number}.log",
             )
-            for number in range(self._n)
+            for number in range(n)
         ]
 
     def wait_until_ready(self) -> None:
@@ -44,10 +52,9 @@ class Copies:
         ------
         EddyError : one has ended, or is not ready in time.
         """
-        started = time.monotonic()
         for process in self.processes:
             process.wait_until_ready()
-        self.starts_s.append(time.monotonic() - started)
+        self.ready_s.append(time.monotonic() - self._started_at)
 
     def check(self) -> None:
         """Raise with the end of its log where a process has ended by itself."""

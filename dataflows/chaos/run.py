@@ -1,37 +1,44 @@
 """One run of chaos: a platform that never rests, flows that are killed, and a strict count at the end."""
 
-import time
+import random
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
-from dataflows.chaos.audit import Findings, audit, tables_differ
+from dataflows.chaos.audit import Findings, audit
 from dataflows.chaos.copies import Copies
-from dataflows.chaos.event_writer import EventWriter
-from dataflows.chaos.faults import strike
-from dataflows.codecs import catalog_decoder
+from dataflows.chaos.differences import results_differ, rows_differ
+from dataflows.chaos.event_writer import Act, EventWriter, Written
+from dataflows.chaos.faults import FAULTS, TRANSACTION_S, strike
+from dataflows.chaos.installation import FLOWS, WRITTEN, Installation
+from dataflows.chaos.recorder import Recorder
+from dataflows.chaos.undisturbed import newest_rows, results_of_files, rows_of_files, run_over_files
+from dataflows.cli.results import newest_results
 from dataflows.errors import EddyError
-from dataflows.following.tables import KafkaTables
-from dataflows.kafka.admin import Client, create_topics
-from dataflows.kafka.reader import KafkaReader, scan
-from dataflows.run.settings import EventSettings
-from dataflows.topics import declare
-from models.items import ItemTable
+from dataflows.kafka.reader import scan
 
-EXPERIMENTS = """\
-experiments:
-  - name: chaos
-    variants:
-      - {name: one, weight: 1, strategy: {ranker: blend}}
-      - {name: two, weight: 1, strategy: {ranker: blend, diversity: 0.3}}
-"""
-AUDITED = ("recommendations", "dead-letters", "assignments")
+N_USERS = 1_000
+"""So many that each acts seldom: while a flow is down, nobody does more than `evaluate` can put in order."""
+N_ITEMS = 40
+"""Fewer than an item has neighbours, so that no count is ever given up and two histories of tables are equal."""
 QUIET_S = 5.0
 """Nothing more is to be expected once nothing has come for so long."""
+NAMED = 20
+"""Of what is found, so many are named."""
+
+
+class Screen(Protocol):
+    """Who is shown what happens."""
+
+    def say(self, what: str, n_kills: int) -> None:
+        """Show what is done next, and how many kills there were."""
+
+    def count(self, n_events: int) -> None:
+        """Show how many events were sent so far; called from another thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +49,24 @@ class ChaosConfig:
     rate: float = 100.0
     """Events a second."""
     partitions: int = 3
-    processes: int = 1
-    """Of `recommend`."""
-    flows: tuple[str, ...] = ("recommend", "learn", "evaluate")
-    """Those that are killed; the others run undisturbed."""
+    processes: int = 2
+    """Of `recommend`: each start has one or more, up to so many."""
+    flows: tuple[str, ...] = FLOWS
+    """Those that run and are killed."""
+    faults: tuple[str, ...] = tuple(fault.name for fault in FAULTS)
+    """Those that are made."""
     epoch_s: int = 1
     """Seconds between snapshots."""
     seed: int = 0
 
 
-def chaos(servers: str, folder: Path, config: ChaosConfig, report: Callable[[str, int], object]) -> dict[str, Any]:
+def chaos(servers: str, folder: Path, config: ChaosConfig, screen: Screen) -> dict[str, Any]:
     """Kill flows while events arrive, and count what came of each event.
 
     Parameters
     ----------
     servers : of a broker on which topics may be made.
-    folder : for logs and recovery stores.
-    report : called with what is done, and how many kills there were.
+    folder : for logs, recovery stores and a copy of the topics.
 
     Returns
     -------
@@ -68,103 +76,98 @@ def chaos(servers: str, folder: Path, config: ChaosConfig, report: Callable[[str
     ------
     EddyError : a flow stopped by itself, or a killed one did not start again; the text ends with its log.
     """
-    client: dict[str, str | int | float | bool] = {"bootstrap.servers": servers}
-    prefix = f"chaos-{int(time.time() * 1_000):x}-"
-    calm = f"{prefix}calm-"  # where `learn` reads the same events undisturbed
-    for name in (prefix, calm):
-        create_topics(client, declare(name), config.partitions)
-    experiments = folder / "experiments.yaml"
-    experiments.write_text(EXPERIMENTS)
-    settings = {
-        "EDDY_KAFKA__BOOTSTRAP_SERVERS": servers,
-        "EDDY_TOPICS__PREFIX": prefix,
-        "EDDY_EXPERIMENTS_FILE": str(experiments),
+    rng = random.Random(config.seed)  # noqa: S311 - no secret is made of it
+    place = Installation.make(servers, folder, config.partitions, {
         "EDDY_RECOVERY__EPOCH_INTERVAL_S": str(config.epoch_s),
         "EDDY_RECOVERY__LEARN_EPOCH_INTERVAL_S": str(config.epoch_s),
-        "EDDY_RECOVERY__PARTITIONS": "4",
-        "EDDY_EVALUATE__PUBLISH_EVERY_S": "1",
-    }
-    flows = [
-        Copies(flow, settings, folder, config.processes if flow == "recommend" else 1)
-        for flow in ("recommend", "learn", "evaluate")
-    ]
-    traffic = EventWriter(client, [prefix, calm], config.rate, config.seed)
-    try:
-        for copies in flows:
-            copies.start()
-        for copies in flows:
-            copies.wait_until_ready()
-        traffic.start()
-        struck = [copies for copies in flows if copies.flow in config.flows]
-        kills = strike(struck, config.kills, config.seed, config.processes > 1, report)
-        report("waiting for what is still on its way", kills.total())
-        sent = traffic.end()
-        _wait_until_quiet(client, [f"{prefix}{topic}" for topic in (*AUDITED, "model-updates", "experiment-results")])
-        for copies in flows:
-            if any(codes := copies.end()):
-                raise EddyError(f"{copies.flow} did not drain: {codes}\n{copies.processes[0].last_words()}")
-    finally:
-        for copies in flows:
-            copies.kill()
-    report("counting", kills.total())
-    found = audit(sent, *(scan(client, f"{prefix}{topic}") for topic in AUDITED))
-    report("learning the same events undisturbed", kills.total())
-    (folder / "calm").mkdir()
-    undisturbed = Copies("learn", settings | {"EDDY_TOPICS__PREFIX": calm}, folder / "calm")
-    differ = tables_differ(_tables(client, prefix), _learn_undisturbed(client, undisturbed, calm))
-    return _summary(config, kills, len(sent.events), found, flows) | {"tables_differ": differ}
+        "EDDY_KAFKA__PRODUCER_OPTIONS": f'{{"transaction.timeout.ms": {TRANSACTION_S * 1_000:.0f}}}',
+    })  # fmt: skip
+    sizes = {"recommend": lambda: rng.randint(1, config.processes)}
+    flows = [place.copies(flow, sizes.get(flow, lambda: 1)) for flow in config.flows]
+    acts = drawn_acts(N_USERS, N_ITEMS, config.seed)
+    writer = EventWriter(place.client, f"{place.prefix}events", acts, config.rate, config.seed, screen.count)
+    with closing(place.recorder()) as recorder:
+        try:
+            for copies in flows:
+                copies.start()
+            for copies in flows:
+                copies.wait_until_ready()
+            writer.start()
+            faults = [fault for fault in FAULTS if fault.name in config.faults]
+            kills = strike(flows, faults, config.kills, rng, lambda flow: recorder.n_heard[WRITTEN[flow]], screen.say)
+            screen.say("waiting for what is still on its way", kills.total())
+            sent = writer.end()
+            place.wait_until_caught_up(flows)
+            recorder.wait_until_quiet(QUIET_S)
+            for copies in flows:
+                if any(codes := copies.end()):
+                    raise EddyError(f"{copies.flow} did not drain: {codes}\n{copies.processes[0].last_words()}")
+            recorder.wait_until_quiet(QUIET_S)
+        finally:
+            for copies in flows:
+                copies.kill()
+    screen.say("counting", kills.total())
+    found = audit_recorded(sent, recorder, config.flows)
+    screen.say("learning and judging the same messages undisturbed", kills.total())
+    tables = _tables_differ(place, recorder) if "learn" in config.flows else []
+    results = _results_differ(place, recorder) if "evaluate" in config.flows else []
+    return _summary(config, kills, len(sent.events), found, tables, results, flows)
+
+
+def audit_recorded(sent: Written, recorder: Recorder, flows: tuple[str, ...]) -> Findings:
+    """Audit what `recommend` has written, where it is among the flows."""
+    if "recommend" not in flows:
+        return Findings()
+    return audit(sent, *(recorder.records(topic) for topic in ("recommendations", "dead-letters", "assignments")))
+
+
+def _tables_differ(place: Installation, recorder: Recorder) -> list[str]:
+    """Let `learn` read the same messages undisturbed; name the rows that say anything else."""
+    run_over_files("learn", place.settings, recorder.folder, place.folder)
+    killed = newest_rows(scan(place.client, f"{place.prefix}model-updates"))
+    return rows_differ(killed, rows_of_files(recorder.folder))
+
+
+def _results_differ(place: Installation, recorder: Recorder) -> list[str]:
+    """Let `evaluate` read the same messages undisturbed; name the figures that are others."""
+    run_over_files("evaluate", place.settings, recorder.folder, place.folder)
+    killed = newest_results(scan(place.client, f"{place.prefix}experiment-results"))
+    return results_differ(killed, results_of_files(recorder.folder))
+
+
+def drawn_acts(n_users: int, n_items: int, seed: int) -> Callable[[], Act]:
+    """Draw users and items, the same for the same seed."""
+    rng = random.Random(seed)  # noqa: S311 - no secret is made of it
+    return lambda: (f"u-{rng.randrange(n_users)}", f"i-{rng.randrange(n_items)}")
 
 
 def _summary(
-    config: ChaosConfig, kills: Counter[str], n_events: int, found: Findings, flows: list[Copies]
+    config: ChaosConfig,
+    kills: Counter[str],
+    n_events: int,
+    found: Findings,
+    tables: list[str],
+    results: list[str],
+    flows: list[Copies],
 ) -> dict[str, Any]:
-    starts_s = [took_s for copies in flows for took_s in copies.starts_s]
+    ready_s = [seconds for copies in flows for seconds in copies.ready_s]
     return {
         "kills": kills.total(),
         "events": n_events,
-        "lost": found.lost.total(),
-        "duplicated": found.duplicated.total(),
-        "state_jumps": found.state_jumps,
-        "recovery_s": {"median": round(median(starts_s), 2), "max": round(max(starts_s), 2)},
-        "by_topic": {"lost": dict(found.lost), "duplicated": dict(found.duplicated)},
+        "lost": sum(map(len, found.lost.values())),
+        "duplicated": sum(map(len, found.duplicated.values())),
+        "state_jumps": len(found.state_jumps),
+        "tables_differ": len(tables),
+        "results_differ": len(results),
+        "recovery_s": {"median": round(median(ready_s), 2), "max": round(max(ready_s), 2)},
+        "found": {
+            "lost": {topic: names[:NAMED] for topic, names in found.lost.items() if names},
+            "duplicated": {topic: names[:NAMED] for topic, names in found.duplicated.items() if names},
+            "state_jumps": found.state_jumps[:NAMED],
+            "tables_differ": tables[:NAMED],
+            "results_differ": results[:NAMED],
+        },
         "by_fault": dict(kills),
-        "processes": config.processes,
+        "starts_by_processes": {copies.flow: dict(sorted(copies.sizes.items())) for copies in flows},
         "seed": config.seed,
     }
-
-
-def _wait_until_quiet(client: Client, topics: list[str], deadline_s: float = 300.0) -> None:
-    """Wait until none of the topics has grown for a while."""
-    ends, quiet_since = -1, time.monotonic()
-    started = quiet_since
-    while time.monotonic() - quiet_since < QUIET_S:
-        if time.monotonic() - started > deadline_s:
-            raise EddyError(f"after {deadline_s:.0f} s messages are still coming")
-        time.sleep(0.5)
-        with closing(KafkaReader(client, topics, start="latest")) as reader:
-            now = sum(reader.ends.values())
-        if now != ends:
-            ends, quiet_since = now, time.monotonic()
-
-
-def _tables(client: Client, prefix: str) -> ItemTable:
-    """Read the item tables that `learn` has published."""
-    table = ItemTable(landmark_at=0)
-    tables = KafkaTables(
-        client, f"{prefix}model-updates", f"{prefix}catalog", catalog_decoder(EventSettings()), table, Counter()
-    )
-    with closing(tables):
-        tables.load()
-    return table
-
-
-def _learn_undisturbed(client: Client, copies: Copies, prefix: str) -> ItemTable:
-    """Let `learn` read all events once, and read what it has published."""
-    copies.start()
-    try:
-        copies.wait_until_ready()
-        _wait_until_quiet(client, [f"{prefix}model-updates"])
-        copies.end()
-    finally:
-        copies.kill()
-    return _tables(client, prefix)

@@ -14,8 +14,8 @@ from urllib.request import ProxyHandler, build_opener
 from dataflows.demo.broker_process import free_port
 from dataflows.errors import EddyError
 
-READY_S = 180.0
-"""How long a start may take."""
+READY_S = 300.0
+"""How long a start may take: on a busy machine a first one compiles its kernels for minutes."""
 DRAIN_S = 60.0
 
 
@@ -57,6 +57,21 @@ class FlowProcess:
                 return True
         except (URLError, OSError):
             return False
+
+    def metrics(self) -> dict[str, float]:
+        """Return what `/metrics` says, by name and labels; empty while the flow does not answer."""
+        try:
+            with build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{self._port}/metrics", timeout=5) as answer:
+                lines = answer.read().decode().splitlines()
+        except (URLError, OSError):
+            return {}
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines) if name[:1] != "#"}
+
+    def memory_mb(self) -> float:
+        """Return the memory that the process holds; 0 where it has ended."""
+        command = ["ps", "-o", "rss=", "-p", str(self._process.pid)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        return int(done.stdout.strip() or 0) / 1_024
 
     def wait_until_ready(self) -> None:
         """Wait until the flow can work.

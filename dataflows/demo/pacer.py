@@ -2,9 +2,13 @@
 
 A Kafka client leaves it to the broker to hold back the answer to a fetch while there is nothing new. The embedded
 broker does not hold back: each idle consumer asks it tens of thousands of times a second, and a few of them keep
-a laptop's cores busy. Through this proxy a connection's next fetch comes `PAUSE_S` after the one before; all else
-passes untouched, but for the port that the broker names as its own, which becomes the proxy's. It is run by its
-path, so as not to import the project, and its parent ends it.
+a laptop's cores busy. Through this proxy a connection's next fetch comes `PAUSE_S` after the one before.
+
+Nor does it keep to the size that a client asks for: it answers with all that a partition holds from the offset on, and
+no client takes more than 100 MB. So the proxy passes on `MAX_RECORDS` bytes of it, and the client asks for the rest.
+
+All else passes untouched, but for the port that the broker names as its own, which becomes the proxy's. It is run by
+its path, so as not to import the project, and its parent ends it.
 """
 
 import asyncio
@@ -15,6 +19,14 @@ HOST = "127.0.0.1"
 FETCH = 1
 NAMES_THE_BROKER = {3, 10, 60}
 """Metadata, FindCoordinator and DescribeCluster: their answers say where the broker is."""
+MAX_RECORDS = 64_000_000
+"""Bytes of records in an answer; of each partition there is one batch at least."""
+BATCH_HEADER = 12
+"""Bytes before the rest of a batch: its first offset, and how long that rest is."""
+
+
+NO_FETCH = -1
+"""Stands for the version of what is no fetch."""
 
 
 class Pacer:
@@ -38,7 +50,7 @@ class Pacer:
         try:
             from_broker, to_broker = await asyncio.open_connection(HOST, self._broker_port)
             writers.append(to_broker)
-            answers_to_change: set[bytes] = set()
+            answers_to_change: dict[bytes, int] = {}
             pumps = [
                 asyncio.ensure_future(self._pass_requests(reader, to_broker, answers_to_change)),
                 asyncio.ensure_future(self._pass_answers(from_broker, writer, answers_to_change)),
@@ -55,8 +67,9 @@ class Pacer:
             await asyncio.gather(*(end.wait_closed() for end in writers), return_exceptions=True)
 
     async def _pass_requests(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers_to_change: set[bytes]
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers_to_change: dict[bytes, int]
     ) -> None:
+        """Pass requests on, and note those whose answers are to be changed, by correlation id: a fetch's version."""
         loop = asyncio.get_running_loop()
         next_fetch_at = 0.0
         while True:
@@ -65,21 +78,122 @@ class Pacer:
             if api == FETCH:
                 await asyncio.sleep(max(0.0, next_fetch_at - loop.time()))
                 next_fetch_at = loop.time() + PAUSE_S
+                answers_to_change[body[4:8]] = int.from_bytes(body[2:4], "big")
             elif api in NAMES_THE_BROKER:
-                answers_to_change.add(body[4:8])
+                answers_to_change[body[4:8]] = NO_FETCH
             writer.write(size + body)
             await writer.drain()
 
     async def _pass_answers(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers_to_change: set[bytes]
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answers_to_change: dict[bytes, int]
     ) -> None:
         while True:
             size, body = await _frame(reader)
-            if body[:4] in answers_to_change:
-                answers_to_change.remove(body[:4])
+            version = answers_to_change.pop(body[:4], None)
+            if version == NO_FETCH:
                 body = body.replace(self._address, self._own_address)
+            elif version is not None and len(body) > MAX_RECORDS:
+                body = shortened(body, version)
+                size = len(body).to_bytes(4, "big")
             writer.write(size + body)
             await writer.drain()
+
+
+def shortened(body: bytes, version: int, limit: int = MAX_RECORDS) -> bytes:
+    """Leave out of the answer to a fetch what lies beyond so many bytes of records.
+
+    Parameters
+    ----------
+    body : the answer after its size, as Kafka's protocol lays it out.
+    version : of the fetch, 4 to 13.
+    """
+    answer = _FetchAnswer(body, version, limit)
+    answer.copy()
+    return b"".join(answer.parts)
+
+
+class _FetchAnswer:
+    """Walks through an answer once, copying all but the records beyond the limit."""
+
+    def __init__(self, body: bytes, version: int, limit: int) -> None:
+        self._body = memoryview(body)
+        self._at = self._copied = 0
+        self._version = version
+        self._is_flexible = version >= 12  # lengths are varints one too high, and tagged fields follow each structure
+        self._left = limit
+        self.parts: list[bytes | memoryview] = []
+
+    def copy(self) -> None:
+        self._at += 4  # correlation id
+        self._skip_tags()
+        self._at += 4 if self._version < 7 else 10  # throttle time; error and session
+        for _ in range(self._length(4)):
+            name_size = 16 if self._version >= 13 else self._length(2)  # the topic's id or name
+            self._at += name_size
+            for _ in range(self._length(4)):
+                self._copy_partition()
+            self._skip_tags()
+        self._skip_tags()
+        self.parts.append(self._body[self._copied :])
+
+    def _copy_partition(self) -> None:
+        self._at += 22 if self._version < 5 else 30  # number, error, high watermark, last stable offset; log start
+        for _ in range(self._length(4)):  # aborted transactions
+            self._at += 16
+            self._skip_tags()
+        self._at += 4 if self._version >= 11 else 0  # preferred replica
+        self.parts.append(self._body[self._copied : self._at])
+        size = self._length(4)
+        kept = self._whole_batches(size)
+        self._left -= kept
+        self.parts.append(_varint(kept + 1) if self._is_flexible else kept.to_bytes(4, "big"))
+        self.parts.append(self._body[self._at : self._at + kept])
+        self._at += size
+        self._copied = self._at
+        self._skip_tags()
+
+    def _whole_batches(self, size: int) -> int:
+        """Return how many of these bytes to keep: the first batch, and all that fit beside it."""
+        kept = 0
+        while kept + BATCH_HEADER <= size:
+            start = self._at + kept
+            batch = BATCH_HEADER + int.from_bytes(self._body[start + 8 : start + BATCH_HEADER], "big")
+            if kept and kept + batch > self._left:
+                return kept
+            kept += batch
+        return size
+
+    def _length(self, fixed: int) -> int:
+        """Read a length, in `fixed` bytes where it is no varint; nothing at all is 0 long."""
+        if self._is_flexible:
+            return max(0, self._varint() - 1)
+        self._at += fixed
+        return max(0, int.from_bytes(self._body[self._at - fixed : self._at], "big", signed=True))
+
+    def _skip_tags(self) -> None:
+        if self._is_flexible:
+            for _ in range(self._varint()):
+                self._varint()
+                size = self._varint()
+                self._at += size
+
+    def _varint(self) -> int:
+        value = shift = 0
+        while True:
+            byte = self._body[self._at]
+            self._at += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value
+            shift += 7
+
+
+def _varint(value: int) -> bytes:
+    parts = bytearray()
+    while value >= 0x80:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes((*parts, value))
 
 
 async def _frame(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:

@@ -16,11 +16,12 @@ from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.run import cli_main
 from prometheus_client import CollectorRegistry, make_wsgi_app
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from dataflows.errors import EddyError, fixable
 from dataflows.run.infrastructure import HttpSettings
 from dataflows.run.settings import Settings
+from dataflows.run.stopping import Pauses
 
 
 @dataclass
@@ -29,20 +30,28 @@ class Health:
 
     ready: bool = False
     counts: Counter[str] = field(default_factory=Counter)
+    pauses: Pauses = field(default_factory=Pauses)
 
 
-class _Counts:
-    """Exports the flow's counts as Prometheus metrics."""
+class _Metrics:
+    """Exports the flow's counts and pauses as Prometheus metrics."""
 
-    def __init__(self, flow: str, counts: Counter[str]) -> None:
+    def __init__(self, flow: str, health: Health) -> None:
         self._flow = flow
-        self._counts = counts
+        self._counts = health.counts
+        self._pauses = health.pauses
 
-    def collect(self) -> Iterator[CounterMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         family = CounterMetricFamily("eddy_messages", "Messages by what became of them.", labels=["flow", "outcome"])
         for outcome, n in sorted(self._counts.items()):
             family.add_metric([self._flow, outcome], n)
         yield family
+        longest = GaugeMetricFamily(
+            "eddy_longest_pause_seconds", "Longest time for which no source was polled.", labels=["flow", "during"]
+        )
+        longest.add_metric([self._flow, "work"], self._pauses.working_s)
+        longest.add_metric([self._flow, "snapshot"], self._pauses.snapshot_s)
+        yield longest
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -61,7 +70,7 @@ def serve_health(settings: HttpSettings, flow: str, health: Health) -> Iterator[
         yield 0
         return
     registry = CollectorRegistry()
-    registry.register(_Counts(flow, health.counts))
+    registry.register(_Metrics(flow, health))
     metrics = make_wsgi_app(registry)
 
     def app(environ: dict[str, Any], start_response: Any) -> Any:

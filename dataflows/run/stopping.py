@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import ClassVar
 
 from dataflows.errors import EddyError, FencedError
 
@@ -66,6 +67,42 @@ class Owner:
             self.check()
 
 
+def disown_others(store: Path, n_processes: int) -> None:
+    """Take a recovery store from the processes that a flow no longer has: those of a cluster that was larger.
+
+    Should one of them still be there, it finds no token of its own and stops.
+    """
+    for token in store.glob("owner-*"):
+        number = token.name.removeprefix("owner-")
+        if number.isdecimal() and int(number) >= n_processes:
+            token.unlink(missing_ok=True)
+
+
+@dataclass
+class Pauses:
+    """The longest times for which the engine polled no source, in seconds."""
+
+    AFTER_SNAPSHOT_S: ClassVar[float] = 0.5
+    """A pause that begins so soon after a snapshot was asked for is that snapshot's."""
+
+    working_s: float = 0.0
+    snapshot_s: float = 0.0
+    """While a snapshot was packed and written."""
+    _snapshot_at: float = float("-inf")
+
+    def begin_snapshot(self, now: float) -> None:
+        """Note that a source was asked for its snapshot."""
+        self._snapshot_at = now
+
+    def add(self, began_at: float, now: float) -> None:
+        """Note that no source was polled between two moments."""
+        pause_s = now - began_at
+        if began_at - self._snapshot_at < self.AFTER_SNAPSHOT_S:
+            self.snapshot_s = max(self.snapshot_s, pause_s)
+        else:
+            self.working_s = max(self.working_s, pause_s)
+
+
 @dataclass
 class Stop:
     """Whether the flow is to drain: every source looks at it before each batch."""
@@ -76,6 +113,7 @@ class Stop:
     """Of the recovery store; none: there is no store."""
     looked_at: float | None = None
     """When a source last looked, on the monotonic clock; none: no source is at work yet."""
+    pauses: Pauses = field(default_factory=Pauses)
 
     def __call__(self) -> bool:
         """Return whether a stop was requested.
@@ -84,7 +122,10 @@ class Stop:
         ------
         FencedError : another copy of the flow has taken the recovery store.
         """
-        self.looked_at = time.monotonic()
+        now = time.monotonic()
+        if self.looked_at is not None:
+            self.pauses.add(self.looked_at, now)
+        self.looked_at = now
         if self.owner is not None:
             self.owner.check_now_and_then()
         return self.requested
@@ -96,6 +137,7 @@ class Stop:
         ------
         FencedError : another copy of the flow has taken the recovery store.
         """
+        self.pauses.begin_snapshot(time.monotonic())
         if self.owner is not None:
             self.owner.check()
 

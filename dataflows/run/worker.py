@@ -21,7 +21,7 @@ from dataflows.errors import EddyError
 from dataflows.run.infrastructure import ClusterSettings
 from dataflows.run.runtime import Health, serve_health, tune_gc
 from dataflows.run.settings import Settings, load
-from dataflows.run.stopping import Owner, Stop, Watchdog
+from dataflows.run.stopping import Owner, Stop, Watchdog, disown_others
 from dataflows.run.wiring import open_flow
 
 
@@ -45,7 +45,8 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
     EddyError : the broker, a topic or a setting is not what the flow needs.
     """
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    stop, health = Stop(), Health()
+    stop = Stop()
+    health = Health(pauses=stop.pauses)
     stop.on_signals()
     with (
         serve_health(settings.http, flow, health) as port,
@@ -57,6 +58,7 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
         if store is not None:
             # Only now: a copy that cannot start takes nothing from the one that runs.
             stop.owner = Owner(store / f"owner-{settings.cluster.process_id}")
+            disown_others(store, max(1, len(settings.cluster.members)))
         with Watchdog(stop, settings.watchdog_s):
             yield Worker(dataflow, health)
 

@@ -6,14 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import orjson
-from confluent_kafka import Consumer, TopicPartition
 
 from dataflows.demo.broker_process import free_port
-from dataflows.kafka.admin import partitions_of
+from dataflows.kafka.lag import GroupLag
 from dataflows.kafka.reader import KafkaReader, scan
 from dataflows.kafka.writer import KafkaWriter
 
@@ -116,14 +116,5 @@ class Platform:
 
     def lag(self, topic: str, group: str) -> int:
         """Count the messages of a topic that lie after the group's committed offsets."""
-        name = self._prefix + topic
-        consumer = Consumer(self._client | {"group.id": group, "enable.auto.commit": False})
-        try:
-            parts = [TopicPartition(name, number) for number in range(partitions_of(self._client, name))]
-            lag = 0
-            for part in consumer.committed(parts, timeout=DEADLINE_S):
-                first, end = consumer.get_watermark_offsets(part, timeout=DEADLINE_S)
-                lag += end - max(first, part.offset)  # without a commit the offset is negative
-            return lag
-        finally:
-            consumer.close()
+        with closing(GroupLag(self._client, group, [self._prefix + topic])) as lag:
+            return sum(lag.by_partition(DEADLINE_S))

@@ -8,8 +8,10 @@ from confluent_kafka import Consumer, TopicPartition
 
 from dataflows.demo.broker import EmbeddedBroker
 from dataflows.demo.broker_process import BrokerProcess, NoBrokerError, free_port
-from dataflows.demo.pacer import HOST, PAUSE_S, Pacer
+from dataflows.demo.pacer import HOST, PAUSE_S, Pacer, shortened
 from dataflows.kafka.admin import create_topics
+from dataflows.kafka.reader import scan
+from dataflows.kafka.writer import KafkaWriter
 from dataflows.topics import EVENTS
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -127,3 +129,57 @@ def test_an_idle_consumer_asks_no_more_often_than_the_pause_allows() -> None:
     consumer.close()
     process.close()
     assert 0 < n_sent[-1] - n_sent[0] <= seconds / PAUSE_S + 20
+
+
+def a_batch(first: int, size: int) -> bytes:
+    """One batch of records of so many bytes in all."""
+    return first.to_bytes(8, "big") + (size - 12).to_bytes(4, "big") + bytes([first % 256]) * (size - 12)
+
+
+def a_fetch_answer(version: int, records: list[bytes]) -> bytes:
+    """Answer a fetch of one topic's partitions, each with an aborted transaction, as versions 5 to 13 lay it out."""
+    flexible = version >= 12
+    tags = b"\0" if flexible else b""
+
+    def length(n: int, fixed: int = 4) -> bytes:
+        if not flexible:
+            return n.to_bytes(fixed, "big")
+        return bytes([n + 1]) if n + 1 < 128 else bytes([(n + 1) & 0x7F | 0x80, (n + 1) >> 7])
+
+    answer = b"\0\0\0\7" + tags + bytes(4) + (bytes(6) if version >= 7 else b"") + length(1)
+    answer += bytes(range(16)) if version >= 13 else length(6, 2) + b"events"
+    answer += length(len(records))
+    for number, batches in enumerate(records):
+        answer += number.to_bytes(4, "big") + bytes(2 + 3 * 8) + length(1) + b"T" * 16 + tags
+        answer += (b"RRRR" if version >= 11 else b"") + length(len(batches)) + batches + tags
+    return answer + tags + tags
+
+
+@pytest.mark.parametrize("version", [5, 7, 11, 12, 13])
+def test_of_an_answer_that_is_too_long_whole_batches_are_passed_on(version: int) -> None:
+    records = [a_batch(0, 100) + a_batch(1, 60) + a_batch(2, 40), a_batch(3, 90) + a_batch(4, 50), b""]
+    answer = a_fetch_answer(version, records)
+    assert shortened(answer, version, limit=1_000) == answer
+    kept = [a_batch(0, 100) + a_batch(1, 60), a_batch(3, 90), b""]
+    assert shortened(answer, version, limit=170) == a_fetch_answer(version, kept)
+    first = [a_batch(0, 100), a_batch(3, 90), b""]
+    assert shortened(answer, version, limit=1) == a_fetch_answer(version, first)
+
+
+@pytest.mark.kafka
+@pytest.mark.slow
+def test_a_partition_of_more_than_a_client_takes_at_once_is_read_to_its_end() -> None:
+    process: BrokerProcess = EmbeddedBroker()
+    try:
+        process.start()
+    except NoBrokerError as error:
+        pytest.skip(str(error))
+    client = {"bootstrap.servers": process.broker.bootstrap_servers}
+    create_topics(client, [EVENTS], 1)
+    writer = KafkaWriter(client, EVENTS.name)
+    for number in range(300):
+        writer.write(f"u-{number}", b"x" * 400_000)
+    writer.flush()
+    read = [record.key for record in scan(client, EVENTS.name)]
+    process.close()
+    assert read == [f"u-{number}".encode() for number in range(300)]

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from dataflows.errors import EddyError, FencedError
-from dataflows.run.stopping import Owner, Stop, Watchdog
+from dataflows.run.stopping import Owner, Pauses, Stop, Watchdog, disown_others
 
 
 class Clock:
@@ -35,6 +35,33 @@ def test_a_token_that_is_gone_is_an_error_and_no_licence_to_write(tmp_path: Path
     (tmp_path / "owner-0").unlink()
     with pytest.raises(EddyError, match="owner-0"):
         owner.check()
+
+
+def test_a_smaller_cluster_takes_the_store_from_those_who_are_no_part_of_it_any_more(tmp_path: Path):
+    owners = [Owner(tmp_path / f"owner-{number}") for number in range(3)]
+    disown_others(tmp_path, 2)
+    owners[0].check()
+    owners[1].check()
+    with pytest.raises(EddyError, match="owner-2"):
+        owners[2].check()
+
+
+def test_a_pause_right_after_a_snapshot_was_asked_for_is_the_snapshots():
+    pauses = Pauses()
+    pauses.add(10.0, 10.4)
+    pauses.begin_snapshot(20.0)
+    pauses.add(20.1, 23.1)
+    pauses.add(23.1, 23.3)
+    assert (round(pauses.working_s, 3), round(pauses.snapshot_s, 3)) == (0.4, 3.0)
+
+
+def test_a_pause_is_the_time_between_two_looks_of_any_source():
+    stop = Stop()
+    stop()
+    assert stop.pauses == Pauses()
+    stop()
+    assert 0 < stop.pauses.working_s < 60
+    assert stop.pauses.snapshot_s == 0
 
 
 def test_sources_look_once_a_second_and_always_before_a_snapshot(tmp_path: Path):

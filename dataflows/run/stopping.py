@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from dataflows.errors import EddyError, FencedError
+from dataflows.run.recovery_store import make_folder, unusable
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,10 @@ class Owner:
     ----------
     file : where the token is kept, one a process of the flow.
     clock : seconds that only rise.
+
+    Raises
+    ------
+    StoreError : the token cannot be written.
     """
 
     EVERY_S = 1.0
@@ -35,10 +40,13 @@ class Owner:
         self._clock = clock
         self._token = uuid.uuid4().hex
         self._check_at = clock() + self.EVERY_S
-        file.parent.mkdir(parents=True, exist_ok=True)
-        own = file.with_name(f"{file.name}-{self._token}")
-        own.write_text(self._token)
-        own.replace(file)
+        try:
+            make_folder(file.parent)
+            own = file.with_name(f"{file.name}-{self._token}")
+            own.write_text(self._token)
+            own.replace(file)
+        except OSError as error:
+            raise unusable(file.parent, str(error)) from error
 
     def check(self) -> None:
         """Look whether the store is still ours.

@@ -151,7 +151,13 @@ def _tables(client: Client, prefix: str) -> ItemTable:
     """Read the item tables that `learn` has published."""
     table = ItemTable(landmark_at=0)
     tables = KafkaTables(
-        client, f"{prefix}model-updates", f"{prefix}catalog", catalog_decoder(EventSettings()), table, Counter()
+        client,
+        f"{prefix}model-updates",
+        f"{prefix}catalog",
+        f"{prefix}chaos-tables",
+        catalog_decoder(EventSettings()),
+        table,
+        Counter(),
     )
     with closing(tables):
         tables.load()

@@ -43,6 +43,14 @@ def _lost_peer(_store: Path, _why: str) -> EddyError:
     )
 
 
+class BrokerError(EddyError):
+    """The Kafka client has given up."""
+
+
+def _broker(_store: Path, why: str) -> EddyError:
+    return BrokerError(f"Kafka: {why}. `eddy doctor` says what is wrong with broker, topics and rights")
+
+
 SIGNS: tuple[tuple[str, Callable[[Path, str], EddyError]], ...] = (
     ("NotADatabase", damaged),
     ("DatabaseCorrupt", damaged),
@@ -52,5 +60,6 @@ SIGNS: tuple[tuple[str, Callable[[Path, str], EddyError]], ...] = (
     ("NoPartitionsError", unusable),
     ("Send thread panic", _lost_peer),
     ("Recv thread panic", _lost_peer),
+    ("KafkaException: ", _broker),
 )
 """Words of a failure, the special before the general, and who says what they mean."""

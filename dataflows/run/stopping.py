@@ -82,6 +82,8 @@ class Stop:
     on_request: list[Callable[[], None]] = field(default_factory=list)
     owner: Owner | None = None
     """Of the recovery store; none: there is no store."""
+    failure: EddyError | None = None
+    """What a helper of the flow has found, on a thread of its own; raised where a source looks next."""
     looked_at: float | None = None
     """When a source last looked, on the monotonic clock; none: no source is at work yet."""
 
@@ -91,8 +93,10 @@ class Stop:
         Raises
         ------
         FencedError : another copy of the flow has taken the recovery store.
+        EddyError : a helper of the flow has failed.
         """
         self.looked_at = time.monotonic()
+        self._raise_failure()
         if self.owner is not None:
             self.owner.check_now_and_then()
         return self.requested
@@ -103,9 +107,19 @@ class Stop:
         Raises
         ------
         FencedError : another copy of the flow has taken the recovery store.
+        EddyError : a helper of the flow has failed.
         """
+        self._raise_failure()
         if self.owner is not None:
             self.owner.check()
+
+    def fail(self, failure: EddyError) -> None:
+        """Stop the flow with nothing snapshot from now on; the first failure is the one that is told."""
+        self.failure = self.failure or failure
+
+    def _raise_failure(self) -> None:
+        if self.failure is not None:
+            raise self.failure
 
     def request(self) -> None:
         """Drain: sources end, state is snapshot, sinks flush, the process exits 0."""

@@ -1,5 +1,5 @@
 # Each target makes .venv where it is missing or out of date, and reuses it otherwise.
-#   make demo | chaos | test | test-slow | test-kafka | lint | bench | clean
+#   make demo | chaos | test | test-slow | test-kafka | test-faults | lint | bench | clean
 # Variables:
 #   PYTHON=python3.12      the Python to make .venv with: 3.11 or 3.12
 #   TORCH_INDEX=https://...  the package index to take torch from, such as PyTorch's for CPUs
@@ -18,7 +18,7 @@ BIN := .venv/bin
 READY := .venv/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo chaos test test-slow test-kafka lint bench clean
+.PHONY: demo chaos test test-slow test-kafka test-faults lint bench clean
 
 demo: $(READY)
 	$(BIN)/eddy demo
@@ -27,7 +27,7 @@ chaos: $(READY)
 	$(BIN)/eddy chaos --kills $(KILLS)
 
 test: $(READY)
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not faults"
 	@echo "Not run: the tests that take long, such as killing flows at random moments. They are: make test-slow"
 
 test-slow: $(READY)
@@ -35,6 +35,9 @@ test-slow: $(READY)
 
 test-kafka: $(READY)
 	$(BIN)/pytest tests/kafka -v
+
+test-faults: $(READY)
+	$(BIN)/pytest tests/faults -m faults -rs
 
 bench: $(READY)
 	$(BIN)/python -m $(if $(AGAINST),tests.benchmarks.against $(AGAINST),tests.benchmarks.flow)

@@ -7,7 +7,7 @@ and a tombstone erases it. Within the compaction lag every slate stays, for feed
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from models.config import MAX_WINDOW_S
 
@@ -111,3 +111,34 @@ def declare(prefix: str = "", attribution_window_s: int = MAX_WINDOW_S) -> tuple
         )
         for topic in TOPICS
     )
+
+
+class FlowTopics(NamedTuple):
+    """What one flow reads and writes, by the topics' names without a prefix."""
+
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """All that it touches; `control` carries the stops of a cluster."""
+        return (*self.reads, *self.writes, CONTROL.name)
+
+
+FLOWS: Mapping[str, FlowTopics] = MappingProxyType(
+    {
+        "recommend": FlowTopics(
+            ("events", "requests", "erasures", "catalog", "model-updates", "experiment-results"),
+            ("recommendations", "assignments", "dead-letters"),
+        ),
+        "learn": FlowTopics(("events", "catalog", "recommendations"), ("model-updates", "dead-letters")),
+        "evaluate": FlowTopics(("events", "recommendations", "assignments"), ("experiment-results", "dead-letters")),
+    }
+)
+"""By flow. A flow needs no other topic, and no right to any."""
+
+
+def declare_of(flow: str, prefix: str = "") -> tuple[Topic, ...]:
+    """Return the topics that one flow touches."""
+    names = {prefix + name for name in FLOWS[flow].all}
+    return tuple(topic for topic in declare(prefix) if topic.name in names)

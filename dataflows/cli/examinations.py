@@ -71,6 +71,9 @@ def _recovery(folder: Path | None) -> Finding:
         text = f"{nearest} is a file: name a folder in EDDY_RECOVERY__FOLDER"
     elif not os.access(nearest, os.W_OK | os.X_OK):
         text = f"{nearest} cannot be written: allow it to this user, or change EDDY_RECOVERY__FOLDER"
+    elif open_to := [path for path in sorted(folder.glob("*/")) if path.stat().st_mode & 0o077]:
+        text = f"others may look into {open_to[0]}, and what users did is in it: chmod -R go= {folder}"
+        return Finding("recovery", "warning", text)
     else:
         made = "" if nearest == folder.absolute() else ", which the first run makes"
         return Finding("recovery", "ok", f"in {folder}{made}")

@@ -6,7 +6,8 @@ import typer
 from rich.console import Console
 
 from dataflows.run import settings as configuration
-from dataflows.run.runtime import run_flow, store_folder
+from dataflows.run.recovery_store import store_folder
+from dataflows.run.runtime import run_flow
 from dataflows.run.worker import open_worker
 
 Flow = Annotated[Literal["recommend", "learn", "evaluate"], typer.Argument(help="Which flow to run.")]

@@ -95,16 +95,24 @@ class KraftBroker(BrokerProcess):
     ----------
     kafka_home : the folder whose `libs/` holds the jars, as in Kafka's own distribution.
     java : the Java to run them with, 17 or newer.
+    properties : more of the node's settings, which go before those above: listeners with TLS, an authorizer.
     """
 
     kind = "kafka"
 
     def __init__(
-        self, kafka_home: Path, folder: Path | None = None, port: int | None = None, java: str = "java"
+        self,
+        kafka_home: Path,
+        folder: Path | None = None,
+        port: int | None = None,
+        java: str = "java",
+        properties: str = "",
     ) -> None:
         super().__init__(folder, port)
         self._libs = kafka_home.resolve() / "libs"
         self._java = java
+        self._properties = properties
+        self._controller_port = free_port()
         self.description = f"Apache Kafka from {kafka_home} (one node, KRaft)"
 
     def commands(self) -> list[list[str]]:
@@ -117,7 +125,8 @@ class KraftBroker(BrokerProcess):
         settings, logging = self.folder / "server.properties", self.folder / "log4j2.properties"
         data = self.folder / "data"
         settings.write_text(
-            SERVER_PROPERTIES.format(port=self.port, controller_port=free_port(), log_dir=data.as_posix())
+            SERVER_PROPERTIES.format(port=self.port, controller_port=self._controller_port, log_dir=data.as_posix())
+            + self._properties
         )
         logging.write_text(LOG4J_PROPERTIES)
         run = [

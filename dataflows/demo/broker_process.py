@@ -18,7 +18,7 @@ from dataflows.kafka.admin import answers
 
 Kind = Literal["cluster", "kafka", "embedded"]
 
-START_S = 60.0
+START_S = 120.0
 GRACE_S = 30.0  # a full embedded broker takes seconds to save its data
 LOG_TAIL = 2_000
 

@@ -33,7 +33,7 @@ def take_results(records: Iterable[Record], traffic: Traffic, counts: Counter[st
 
 
 @contextmanager
-def followed(client: Client, topic: str, traffic: Traffic, counts: Counter[str]) -> Iterator[None]:
+def followed(client: Client, topic: str, group: str, traffic: Traffic, counts: Counter[str]) -> Iterator[None]:
     """Take in all results that there are, then follow the topic on a thread of its own until the context ends.
 
     Should the topic become unreadable, the shares stay as they are: slates matter more. It is counted and logged.
@@ -51,7 +51,7 @@ def followed(client: Client, topic: str, traffic: Traffic, counts: Counter[str])
         counts["results_not_followed"] += 1
         log.error("results cannot be followed, shares stay as they are: %s", failure)
 
-    follower = Follower(KafkaReader(client, [topic], "eddy-results"), take, "results", warn)
+    follower = Follower(KafkaReader(client, [topic], group), take, "results", warn)
     try:
         follower.wait_until_complete()
         yield

@@ -57,6 +57,7 @@ class KafkaTables:
     ----------
     client : librdkafka options; they may hold secrets.
     model_updates, catalog : topic names.
+    group : under which the cluster knows the reader.
     decode_catalog : bad entries are only counted here, `learn` writes their dead letters.
     """
 
@@ -65,6 +66,7 @@ class KafkaTables:
         client: Client,
         model_updates: str,
         catalog: str,
+        group: str,
         decode_catalog: KeyedDecoder[Item],
         table: ItemTable,
         counts: Counter[str],
@@ -78,7 +80,7 @@ class KafkaTables:
         self._closing = False
         self._versions = RankerRows(counts)
         self._rankers: list[NewRanker] = []
-        reader = KafkaReader(client, [model_updates, catalog], "eddy-tables")
+        reader = KafkaReader(client, [model_updates, catalog], group)
         self._offsets = {partition: 0 for topic, partition in sorted(reader.ends) if topic == model_updates}
         self._follower = Follower(reader, self._stage, "tables")
 

@@ -21,15 +21,16 @@ class SharedStop:
     client : librdkafka options; they may hold secrets.
     topic : the control topic, of one partition.
     flow : stops of other flows are not ours.
+    group : under which the cluster knows the reader.
     on_stop : called from a thread of its own when a process of the flow stops.
     """
 
-    def __init__(self, client: Client, topic: str, flow: str, on_stop: Callable[[], None]) -> None:
+    def __init__(self, client: Client, topic: str, flow: str, group: str, on_stop: Callable[[], None]) -> None:
         self._client = client
         self._topic = topic
         self._flow = flow
         self._on_stop = on_stop
-        reader = KafkaReader(client, [topic], f"{flow}-control", start="latest")
+        reader = KafkaReader(client, [topic], group, start="latest")
         self._follower = Follower(reader, self._take, "control", self._warn)
 
     def announce(self) -> None:

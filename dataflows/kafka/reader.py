@@ -46,7 +46,7 @@ class KafkaReader:
     ----------
     client : librdkafka options; they may hold secrets.
     topics : their names.
-    group : under which the cluster knows it; nothing is committed.
+    group : under which the cluster knows it, and nothing is committed; none: one named after the first topic.
     start : `latest` reads only what is written from now on.
     timeout_s : how long the broker may be silent until all that there was at the start is read.
 
@@ -60,12 +60,13 @@ class KafkaReader:
         self,
         client: Client,
         topics: list[str],
-        group: str = "eddy-reader",
+        group: str | None = None,
         *,
         start: Literal["earliest", "latest"] = "earliest",
         timeout_s: float = 30.0,
     ) -> None:
         self._where = ", ".join(topics)
+        group = group or f"{topics[0]}-reader"
         self._timeout_s = timeout_s
         self._silent_s = 0.0
         self._patience_s = timeout_s
@@ -146,7 +147,7 @@ def scan(client: Client, topic: str, timeout_s: float = 30.0) -> Iterator[Record
     TopicError : there is no such topic.
     ReadError : the topic cannot be read.
     """
-    reader = KafkaReader(client, [topic], "eddy-scan", timeout_s=timeout_s)
+    reader = KafkaReader(client, [topic], timeout_s=timeout_s)
     try:
         while not reader.complete:
             for batch in reader.poll(POLL_S):

@@ -1,5 +1,6 @@
 """A lean partitioned Kafka source: bytes in batches, offsets in the recovery store and, for lag tools, in a group."""
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ MAX_READ_AHEAD = 10 * BATCH
 IDLE = timedelta(milliseconds=2)
 """How long an empty partition rests before it is polled again."""
 
+log = logging.getLogger(__name__)
 
 SourceState: TypeAlias = int | tuple[int, str | None]
 """The next offset, and the id of the topic that it counts in; earlier releases kept the offset alone."""
@@ -29,6 +31,10 @@ SourceState: TypeAlias = int | tuple[int, str | None]
 
 class LostOffsetError(EddyError):
     """The log no longer holds the offset at which a flow has to go on."""
+
+
+class SourceError(EddyError):
+    """A topic cannot be read."""
 
 
 class SharedConsumer:
@@ -56,14 +62,28 @@ class SharedConsumer:
         return self._consumer
 
     def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        """Return a partition's first offset and the one after its last."""
-        return bounds_of(self.client, topic, partition)
+        """Return a partition's first offset and the one after its last.
+
+        Raises
+        ------
+        SourceError : the broker does not say.
+        """
+        try:
+            return bounds_of(self.client, topic, partition)
+        except KafkaException as failure:
+            raise _unreadable(f"{topic}/{partition}", failure.args[0]) from failure
 
     def open(self, topic: str, partition: int, offset: int) -> "Inbox":
         """Begin to read a partition at an offset."""
         inbox = self._inboxes[topic, partition] = Inbox()
         self.client.incremental_assign([TopicPartition(topic, partition, offset)])
         return inbox
+
+    def reopen(self, topic: str, partition: int, offset: int) -> "Inbox":
+        """Go on with a partition at another offset."""
+        self._n_waiting -= len(self._inboxes.pop((topic, partition)).records)
+        self.client.incremental_unassign([TopicPartition(topic, partition)])
+        return self.open(topic, partition, offset)
 
     def take(self, inbox: "Inbox") -> list[Record]:
         """Return what has arrived for a partition, at most `BATCH` records, without waiting."""
@@ -80,7 +100,7 @@ class SharedConsumer:
             inbox = self._inboxes.get((message.topic() or "", message.partition() or 0))
             error = message.error()
             if error is not None:
-                _note(error, inbox)
+                _note(f"{message.topic()}/{message.partition()}", error, inbox)
                 continue
             if inbox is None:
                 continue  # left in the client's queue by a partition that was closed
@@ -127,13 +147,23 @@ class Inbox:
     """Whether the log no longer holds the next offset."""
 
 
-def _note(error: KafkaError, inbox: Inbox | None) -> None:
+def _unreadable(where: str, error: KafkaError) -> SourceError:
+    return SourceError(
+        f"{where}: cannot be read: {error.str()}. `eddy doctor` says what is wrong with broker, topics and rights; "
+        "started again, the flow goes on from its last snapshot"
+    )
+
+
+def _note(where: str, error: KafkaError, inbox: Inbox | None) -> None:
     """Take what the client reports in place of a message; raises what it does not recover from by itself."""
     if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):  # noqa: SLF001
         if inbox is not None:
             inbox.out_of_range = True
     else:
-        raise_unless_harmless(error)
+        try:
+            raise_unless_harmless(error)
+        except KafkaException as failure:
+            raise _unreadable(where, error) from failure
 
 
 @dataclass(frozen=True)
@@ -189,9 +219,11 @@ class KafkaSourcePartition(StatefulSourcePartition[Record, SourceState]):
         is_another = None not in (known_id, self._topic_id) and known_id != self._topic_id
         if first <= at <= end and not is_another:
             return at
-        if self._source.lost_offsets == "earliest":
-            return first
-        raise LostOffsetError(self._lost(at, first, end, is_another=is_another))
+        lost = self._lost(at, first, end, is_another=is_another)
+        if self._source.lost_offsets == "fail":
+            raise LostOffsetError(lost)
+        log.warning("%s", lost)
+        return first
 
     def _lost(self, at: int, first: int, end: int, *, is_another: bool = False) -> str:
         where = f"{self._source.topic}/{self._partition}: the flow has to go on at offset {at}"
@@ -201,9 +233,12 @@ class KafkaSourcePartition(StatefulSourcePartition[Record, SourceState]):
             where += f", but the log begins at {first}: {first - at} messages were deleted before they were read"
         else:
             where += f", but the log ends at {end}: the topic was deleted and made again, or cut"
+        if self._source.lost_offsets == "earliest":
+            return f"{where}. It goes on at {first}, as EDDY_KAFKA__LOST_OFFSETS=earliest says"
         return (
             f"{where}. To go on without them, start once with EDDY_KAFKA__LOST_OFFSETS=earliest; "
-            "to keep this from happening, raise the topic's retention.ms above the longest stop"
+            "to keep this from happening, raise the topic's retention.ms above the longest stop, and add processes "
+            "where the flow falls behind"
         )
 
     def next_batch(self) -> list[Record]:
@@ -216,11 +251,23 @@ class KafkaSourcePartition(StatefulSourcePartition[Record, SourceState]):
             self._next = records[-1].offset + 1
             self._awake = None
         elif self._inbox.out_of_range:
-            bounds = source.consumer.bounds(source.topic, self._partition)
-            raise LostOffsetError(self._lost(self._next, *bounds))
+            self._go_on_behind_the_gap()
         else:
             self._awake = datetime.now(UTC) + IDLE
         return records
+
+    def _go_on_behind_the_gap(self) -> None:
+        """Begin again at the log's beginning, where the settings allow it: the log has lost the next offset."""
+        source = self._source
+        first, end = source.consumer.bounds(source.topic, self._partition)
+        now_id = topic_id(source.client, source.topic)
+        is_another = None not in (now_id, self._topic_id) and now_id != self._topic_id
+        lost = self._lost(self._next, first, end, is_another=is_another)
+        if source.lost_offsets == "fail":
+            raise LostOffsetError(lost)
+        log.warning("%s", lost)
+        self._next, self._topic_id = first, now_id
+        self._inbox = source.consumer.reopen(source.topic, self._partition, first)
 
     def next_awake(self) -> datetime | None:
         """Say when to poll again after an empty batch."""

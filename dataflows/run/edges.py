@@ -13,11 +13,13 @@ from dataflows.following.results import followed, take_results
 from dataflows.following.tables import FileTables, KafkaTables, Tables
 from dataflows.kafka.check import check_topics
 from dataflows.kafka.control import SharedStop
+from dataflows.kafka.rights import helper_group, source_group
 from dataflows.kafka.sink import KafkaSink
 from dataflows.kafka.source import KafkaSource, SharedConsumer
+from dataflows.kafka.watch import TopicWatch
 from dataflows.run.settings import Settings
 from dataflows.run.stopping import Stop
-from dataflows.topics import declare
+from dataflows.topics import declare_of
 from models.experiments.assign.traffic import Traffic
 from models.items import ItemTable
 
@@ -79,15 +81,19 @@ class KafkaEdges:
         self._prefix = settings.topics.prefix
         self._client = settings.kafka.client()
         self.where = settings.kafka.bootstrap_servers
-        problems = check_topics(self._client, declare(self._prefix), 1)
+        problems = check_topics(self._client, declare_of(flow, self._prefix), 1)
         if serious := [problem.text for problem in problems if problem.severity == "error"]:
             raise EddyError("\n".join(serious))
         self._consumer = SharedConsumer(
-            self._client | settings.kafka.consumer_options, f"{self._prefix}eddy-{self._flow}"
+            self._client | settings.kafka.consumer_options, source_group(flow, self._prefix)
         )
+        self._watch = TopicWatch(self._client, stop.fail)
+        self._watch.start()
         self._shared: SharedStop | None = None
         if len(settings.cluster.members) > 1:
-            self._shared = SharedStop(self._client, f"{self._prefix}control", flow, stop.follow)
+            self._shared = SharedStop(
+                self._client, f"{self._prefix}control", flow, helper_group(flow, self._prefix, "control"), stop.follow
+            )
             stop.on_request.append(self._shared.announce)
 
     def source(self, topic: str) -> KafkaSource:
@@ -95,7 +101,7 @@ class KafkaEdges:
         kafka = self._settings.kafka
         return KafkaSource(
             self._client,
-            self._prefix + topic,
+            self._watched(topic),
             self._consumer,
             self._stop,
             self._stop.before_snapshot,
@@ -107,7 +113,7 @@ class KafkaEdges:
         """Write a topic's partitions, one fenced writer each."""
         return KafkaSink(
             self._client | self._settings.kafka.producer_options,
-            self._prefix + topic,
+            self._watched(topic),
             f"{self._prefix}{self._flow}",
             self._settings.delivery,
             read_back=topic != "model-updates",
@@ -118,8 +124,9 @@ class KafkaEdges:
         """Follow `model-updates` and `catalog`."""
         return KafkaTables(
             self._client | self._settings.kafka.consumer_options,
-            f"{self._prefix}model-updates",
-            f"{self._prefix}catalog",
+            self._watched("model-updates"),
+            self._watched("catalog"),
+            helper_group(self._flow, self._prefix, "tables"),
             catalog_decoder(self._settings.events),
             table,
             counts,
@@ -130,10 +137,18 @@ class KafkaEdges:
         if not traffic.may_move:
             return nullcontext()
         client = self._client | self._settings.kafka.consumer_options
-        return followed(client, f"{self._prefix}experiment-results", traffic, counts)
+        group = helper_group(self._flow, self._prefix, "results")
+        return followed(client, self._watched("experiment-results"), group, traffic, counts)
+
+    def _watched(self, topic: str) -> str:
+        """Name a topic on the cluster, and look from now on whether it stays the same."""
+        name = self._prefix + topic
+        self._watch.add(name)
+        return name
 
     def close(self) -> None:
-        """Stop listening for other processes' stops."""
+        """Stop looking at topics, and listening for other processes' stops."""
+        self._watch.close()
         if self._shared is not None:
             self._shared.close()
 

@@ -1,4 +1,4 @@
-"""What a running flow has beside its graph: health and metrics, the recovery store, garbage collection."""
+"""What a running flow has beside its graph: health and metrics, garbage collection, the engine."""
 
 import gc
 import threading
@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from bytewax.dataflow import Dataflow
-from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.run import cli_main
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from dataflows.errors import EddyError, fixable
+from dataflows.run.engine_failures import explained
 from dataflows.run.infrastructure import HttpSettings
+from dataflows.run.recovery_store import recovery_config, store_folder
 from dataflows.run.settings import Settings
 from dataflows.run.stopping import Pauses
 
@@ -98,22 +98,6 @@ def serve_health(settings: HttpSettings, flow: str, health: Health) -> Iterator[
         server.server_close()
 
 
-def store_folder(settings: Settings, flow: str) -> Path | None:
-    """Name the folder of the flow's recovery store; None where recovery is off."""
-    return None if settings.recovery.folder is None else settings.recovery.folder / flow
-
-
-def recovery_store(settings: Settings, flow: str) -> RecoveryConfig | None:
-    """Open the flow's recovery store, made at the first start by process 0; None where recovery is off."""
-    folder = store_folder(settings, flow)
-    if folder is None:
-        return None
-    folder.mkdir(parents=True, exist_ok=True)
-    if settings.cluster.process_id == 0 and not any(folder.glob("part-*.sqlite3")):
-        init_db_dir(folder, settings.recovery.partitions)  # type: ignore[no-untyped-call]
-    return RecoveryConfig(str(folder))  # type: ignore[no-untyped-call]
-
-
 def tune_gc() -> None:
     """Let the garbage collector leave long-lived objects alone.
 
@@ -133,7 +117,7 @@ def run_flow(dataflow: Dataflow, settings: Settings, flow: str) -> None:
     EddyError : what stopped the flow, where a person can fix it.
     """
     seconds = settings.recovery.epoch_interval_s if flow == "recommend" else settings.recovery.learn_epoch_interval_s
-    recovery = recovery_store(settings, flow)
+    recovery = recovery_config(settings, flow)
     members = settings.cluster.members
     tune_gc()
     try:
@@ -145,7 +129,7 @@ def run_flow(dataflow: Dataflow, settings: Settings, flow: str) -> None:
             recovery_config=recovery,
         )
     except BaseException as error:
-        known = fixable(error)
+        known = fixable(error) or explained(error, store_folder(settings, flow))
         if known is None:
             raise
         raise known from None

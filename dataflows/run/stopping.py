@@ -14,6 +14,7 @@ from types import FrameType
 from typing import ClassVar
 
 from dataflows.errors import EddyError, FencedError
+from dataflows.run.recovery_store import make_folder, unusable
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,10 @@ class Owner:
     ----------
     file : where the token is kept, one a process of the flow.
     clock : seconds that only rise.
+
+    Raises
+    ------
+    StoreError : the token cannot be written.
     """
 
     EVERY_S = 1.0
@@ -36,10 +41,13 @@ class Owner:
         self._clock = clock
         self._token = uuid.uuid4().hex
         self._check_at = clock() + self.EVERY_S
-        file.parent.mkdir(parents=True, exist_ok=True)
-        own = file.with_name(f"{file.name}-{self._token}")
-        own.write_text(self._token)
-        own.replace(file)
+        try:
+            make_folder(file.parent)
+            own = file.with_name(f"{file.name}-{self._token}")
+            own.write_text(self._token)
+            own.replace(file)
+        except OSError as error:
+            raise unusable(file.parent, str(error)) from error
 
     def check(self) -> None:
         """Look whether the store is still ours.
@@ -111,6 +119,8 @@ class Stop:
     on_request: list[Callable[[], None]] = field(default_factory=list)
     owner: Owner | None = None
     """Of the recovery store; none: there is no store."""
+    failure: EddyError | None = None
+    """What a helper of the flow has found, on a thread of its own; raised where a source looks next."""
     looked_at: float | None = None
     """When a source last looked, on the monotonic clock; none: no source is at work yet."""
     pauses: Pauses = field(default_factory=Pauses)
@@ -121,11 +131,13 @@ class Stop:
         Raises
         ------
         FencedError : another copy of the flow has taken the recovery store.
+        EddyError : a helper of the flow has failed.
         """
         now = time.monotonic()
         if self.looked_at is not None:
             self.pauses.add(self.looked_at, now)
         self.looked_at = now
+        self._raise_failure()
         if self.owner is not None:
             self.owner.check_now_and_then()
         return self.requested
@@ -136,10 +148,20 @@ class Stop:
         Raises
         ------
         FencedError : another copy of the flow has taken the recovery store.
+        EddyError : a helper of the flow has failed.
         """
+        self._raise_failure()
         self.pauses.begin_snapshot(time.monotonic())
         if self.owner is not None:
             self.owner.check()
+
+    def fail(self, failure: EddyError) -> None:
+        """Stop the flow with nothing snapshot from now on; the first failure is the one that is told."""
+        self.failure = self.failure or failure
+
+    def _raise_failure(self) -> None:
+        if self.failure is not None:
+            raise self.failure
 
     def request(self) -> None:
         """Drain: sources end, state is snapshot, sinks flush, the process exits 0."""

@@ -12,13 +12,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import NamedTuple
 
 from bytewax.dataflow import Dataflow
 from rich.console import Console
 
-from dataflows.errors import EddyError
+from dataflows.errors import EddyError, fixable
+from dataflows.run.engine_failures import explained
 from dataflows.run.infrastructure import ClusterSettings
+from dataflows.run.recovery_store import check_store
 from dataflows.run.runtime import Health, serve_health, tune_gc
 from dataflows.run.settings import Settings, load
 from dataflows.run.stopping import Owner, Stop, Watchdog, disown_others
@@ -45,6 +48,8 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
     EddyError : the broker, a topic or a setting is not what the flow needs.
     """
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if store is not None:
+        check_store(store)
     stop = Stop()
     health = Health(pauses=stop.pauses)
     stop.on_signals()
@@ -86,11 +91,27 @@ def _plain_worker(flow: str) -> Dataflow:
     helpers = ExitStack()
     atexit.register(helpers.close)
     try:
-        worker = helpers.enter_context(open_worker(flow, *_from_flags(load())))
+        settings, store = _from_flags(load())
+        worker = helpers.enter_context(open_worker(flow, settings, store))
     except EddyError as error:
         sys.exit(f"eddy: {error}")
+    _explain_what_ends_it(store)
     tune_gc()
     return worker.dataflow
+
+
+def _explain_what_ends_it(store: Path | None) -> None:
+    """Let the interpreter say what a person can fix, as `eddy run` does, where the engine's own command runs a flow."""
+    unexplained = sys.excepthook
+
+    def explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        known = fixable(error) or explained(error, store)
+        if known is None:
+            unexplained(kind, error, trace)
+        else:
+            sys.stderr.write(f"eddy: {known}\n")
+
+    sys.excepthook = explain
 
 
 def _from_flags(settings: Settings) -> tuple[Settings, Path | None]:

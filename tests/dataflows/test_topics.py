@@ -1,6 +1,6 @@
 import pytest
 
-from dataflows.topics import TOPICS, Topic, declare
+from dataflows.topics import FLOWS, TOPICS, Topic, declare, declare_of
 from models import messages
 from models.config import MAX_WINDOW_S
 
@@ -53,3 +53,10 @@ def test_only_the_control_topic_has_a_fixed_number_of_partitions_one() -> None:
 def test_a_topics_settings_cannot_be_changed() -> None:
     with pytest.raises(TypeError):
         TOPICS[0].config["retention.ms"] = "1"  # type: ignore[index]
+
+
+def test_every_topic_has_a_flow_that_touches_it() -> None:
+    assert {name for flow in FLOWS.values() for name in flow.all} == {topic.name for topic in TOPICS}
+    assert [topic.name for topic in declare_of("learn", "shop-")] == [
+        f"shop-{name}" for name in ("events", "catalog", "recommendations", "model-updates", "dead-letters", "control")
+    ]

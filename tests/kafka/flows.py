@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from dataflows.chaos.event_writer import Written
 from dataflows.demo.broker_process import free_port
 from dataflows.kafka.lag import GroupLag
 from dataflows.kafka.reader import KafkaReader, scan
@@ -73,6 +74,7 @@ class Platform:
         self._prefix = prefix
         self._events = KafkaWriter(self._client, f"{prefix}events")
         self.n_written = 0
+        self.sent = Written()
 
     def write(self, n: int, n_users: int = 100) -> None:
         """Write the next n events, the users in turn."""
@@ -89,12 +91,14 @@ class Platform:
                 "timestamp": at or int(time.time() * 1_000),
             }
             self._events.write(user, orjson.dumps(event))
+            self.sent.events[event["event_id"]] = user
         self._events.flush()
         self.n_written += len(users)
 
     def write_raw(self, value: bytes) -> None:
         self._events.write("u-0", value)
         self._events.flush()
+        self.sent.n_bad += 1
 
     def wait_for(self, topic: str, n: int) -> None:
         """Wait until a topic holds n messages."""

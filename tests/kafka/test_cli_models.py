@@ -95,6 +95,7 @@ def test_a_table_that_follows_has_each_change_of_version_once(eddy: Eddy, broker
         {"bootstrap.servers": broker},
         f"{prefix}model-updates",
         f"{prefix}catalog",
+        f"{prefix}tables",
         catalog_decoder(EventSettings()),
         ItemTable(NOW),
         counts,

@@ -176,6 +176,13 @@ def test_doctor_warns_where_recovery_is_off(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_doctor_warns_where_others_may_look_into_a_store(tmp_path: Path) -> None:
+    (tmp_path / "recommend").mkdir(mode=0o750)
+    result = eddy("doctor", EDDY_RECOVERY__FOLDER=str(tmp_path), EDDY_TOPICS__FOLDER=str(tmp_path))
+    assert row(result, "recovery").startswith("warning")
+    assert "chmod" in result.stdout
+
+
 def test_doctor_refuses_a_recovery_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "taken").touch()
     result = eddy("doctor", EDDY_TOPICS__FOLDER=str(tmp_path), EDDY_RECOVERY__FOLDER=str(tmp_path / "taken"))

@@ -23,6 +23,7 @@ from dataflows.run.runtime import Health, serve_health, tune_gc
 from dataflows.run.settings import Settings, load
 from dataflows.run.stopping import Owner, Stop, Watchdog
 from dataflows.run.wiring import open_flow
+from dataflows.store.check import check_store, drop_unfinished
 
 
 class Worker(NamedTuple):
@@ -55,8 +56,10 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
         probes = f"; health on http://{settings.http.host}:{port}/healthz" if port else ""
         Console(stderr=True).print(f"[bold]{flow}[/bold] runs on {where}{probes}", highlight=False)
         if store is not None:
+            check_store(store, dataflow, first=settings.cluster.process_id == 0)
             # Only now: a copy that cannot start takes nothing from the one that runs.
             stop.owner = Owner(store / f"owner-{settings.cluster.process_id}")
+            drop_unfinished(store)
         with Watchdog(stop, settings.watchdog_s):
             yield Worker(dataflow, health)
 

@@ -1,4 +1,4 @@
-"""`eddy state`: look into the recovery stores of flows, and keep them small."""
+"""`eddy state`: look into the recovery stores of flows, keep them small, back them up."""
 
 import json
 from pathlib import Path
@@ -13,15 +13,17 @@ from dataflows.errors import EddyError
 from dataflows.run import settings as configuration
 from dataflows.run.runtime import store_folder
 from dataflows.run.settings import Settings
+from dataflows.store.backup import REPLACED, back_up
+from dataflows.store.backup import restore as restore_store
 from dataflows.store.contents import StepContents, contents_of, describe_user
 from dataflows.store.files import StoreError, reading
 from dataflows.store.rewrite import compact as compact_store
 
 HELP = """
-Look into the recovery store of a flow, and keep it small.
+Look into the recovery store of a flow, keep it small, back it up and put a backup back.
 
-The store is the one that EDDY_RECOVERY__FOLDER says, on the machine of process 0. `inspect` may run beside the flow;
-`compact` needs it stopped, and says so.
+The store is the one that EDDY_RECOVERY__FOLDER says, on the machine of process 0. `inspect` and
+`backup` may run beside the flow; `compact` and `restore` need it stopped, and say so.
 """
 
 app = typer.Typer(name="state", help=HELP, no_args_is_help=True)
@@ -100,6 +102,36 @@ def compact(flow: Flow) -> None:
     console.print(
         f"{folder}: {done.bytes_before:,} bytes before, {done.bytes_after:,} after; "
         f"{done.dropped:,} rows dropped, {done.kept:,} kept",
+        highlight=False,
+    )
+
+
+@app.command("backup")
+def backup(flow: Flow, target: Annotated[Path, typer.Argument(help="A folder that this makes.")]) -> None:
+    """Copy the store as of the end of one epoch, beside the running flow or without it.
+
+    To resume from a backup, the topics must still hold the offsets at which it ends.
+    """
+    _, folder = _store(flow)
+    console = Console(stderr=True)
+    with console.status("waiting for the end of an epoch") as status:
+        done = back_up(folder, target, status.update)
+    console.print(f"{target}: {done.bytes:,} bytes; resumes from epoch {done.resume_epoch}", highlight=False)
+
+
+@app.command("restore")
+def restore(flow: Flow, source: Annotated[Path, typer.Argument(help="What `backup` has made.")]) -> None:
+    """Put a backup in the store's place; the flow must be stopped, and what is replaced is kept beside it.
+
+    The flow then repeats what it has done since, and leaves out what its topics hold of it already.
+    """
+    _, folder = _store(flow)
+    console = Console(stderr=True)
+    with console.status("comparing the backup with its list") as status:
+        done = restore_store(source, folder, status.update)
+    console.print(
+        f"{folder}: as of {done.made_at}, resumes from epoch {done.resume_epoch}; what was there is in "
+        f"{folder / REPLACED}-*, to be removed once all is well",
         highlight=False,
     )
 

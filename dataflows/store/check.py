@@ -8,6 +8,7 @@ from typing import Any
 
 from bytewax.dataflow import Dataflow, Operator
 
+from dataflows.store.backup import refuse_unfinished
 from dataflows.store.files import (
     StoreError,
     StoreMoment,
@@ -44,6 +45,7 @@ def check_store(folder: Path, flow: Dataflow, *, first: bool = True) -> None:
     UnreadableStateError : a state is of a newer release, damaged, or of a step that the flow does not have.
     StoreError : the store is damaged, incomplete, of another flow, or where none may be.
     """
+    refuse_unfinished(folder)
     if not partition_files(folder):
         return
     if not first:

@@ -42,14 +42,19 @@ def partition_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.sqlite3"))
 
 
-def open_file(path: Path, *, writable: bool = False) -> sqlite3.Connection:
+def open_file(path: Path, *, writable: bool = False, whole: bool = True) -> sqlite3.Connection:
     """Open one file of a store, without a transaction.
+
+    Parameters
+    ----------
+    whole : False opens one that is damaged as well.
 
     Raises
     ------
     StoreError : what has not reached the file itself is damaged, and would be left out in silence.
     """
-    _check_log(path.with_name(f"{path.name}-wal"))
+    if whole:
+        _check_log(path.with_name(f"{path.name}-wal"))
     mode = "rw" if writable else "ro"
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None)
 
@@ -178,7 +183,7 @@ def resume_epoch_of(files: list[sqlite3.Connection]) -> int:
     if not runs:
         return FIRST_EPOCH
     last, n_workers, started_at = max(runs)
-    ends = dict.fromkeys(range(n_workers), started_at)
+    ends: dict[int, int] = dict.fromkeys(range(n_workers), started_at)
     for file in files:
         for worker, end in file.execute("SELECT worker_index, worker_frontier FROM fronts WHERE ex_num = ?", (last,)):
             ends[worker] = max(ends.get(worker, started_at), end)
@@ -236,8 +241,12 @@ def _of_two_moments(folder: Path) -> str:
 
 
 @contextmanager
-def holding(folder: Path) -> Iterator[list[sqlite3.Connection]]:
+def holding(folder: Path, *, whole: bool = True) -> Iterator[list[sqlite3.Connection]]:
     """Have a store for ourselves: a flow that uses it keeps us out, one that starts is kept out.
+
+    Parameters
+    ----------
+    whole : False takes a store that is damaged or incomplete as well, to be replaced.
 
     Yields
     ------
@@ -251,19 +260,23 @@ def holding(folder: Path) -> Iterator[list[sqlite3.Connection]]:
     if not paths:
         raise StoreError(f"{folder}: there is no recovery store in it")
     with explained(folder), ExitStack() as stack:
-        files = [stack.enter_context(closing(open_file(path, writable=True))) for path in paths]
-        try:
-            for file in files:
+        files = [stack.enter_context(closing(open_file(path, writable=True, whole=whole))) for path in paths]
+        for file in files:
+            try:
                 file.execute("PRAGMA locking_mode = EXCLUSIVE")
                 file.execute("PRAGMA journal_mode = DELETE")  # nobody else may have the file open for that
                 file.execute("BEGIN EXCLUSIVE")
                 file.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            if _LOCKED not in str(error):
-                raise
-            raise StoreError(
-                f"{folder}: a flow, or another `eddy state`, is using this recovery store: stop it first"
-            ) from error
+            except sqlite3.DatabaseError as error:
+                if _LOCKED in str(error):
+                    raise StoreError(
+                        f"{folder}: a flow, or another `eddy state`, is using this recovery store: stop it first"
+                    ) from error
+                if whole:
+                    raise
+        if not whole:
+            yield files
+            return
         if not StoreMoment(folder, files).is_whole:
             raise StoreError(_of_two_moments(folder))
         yield files

@@ -22,6 +22,7 @@ ENGINE = (
     "dataflows/evaluate.py",
     "dataflows/steps/",
     "dataflows/run/",
+    "dataflows/store/",
     "dataflows/kafka/",
     "dataflows/files/",
 )

@@ -39,6 +39,7 @@ COMMANDS = {
         "run:run",
         "Run a flow until SIGTERM or Ctrl-C, which drain it: state is kept, nothing is lost, exit code 0.",
     ),
+    "state": ("state:app", "Look into the recovery store of a flow, keep it small, and back it up."),
     "replay": (
         "replay:replay_messages",
         "Write a file's messages onto a topic; or, with --dead-letters, the originals of the dead letters.",

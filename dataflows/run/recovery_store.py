@@ -7,9 +7,9 @@ from pathlib import Path
 
 from bytewax.recovery import RecoveryConfig, init_db_dir
 
-from dataflows.errors import EddyError
 from dataflows.run.settings import Settings
 from dataflows.run.write_ahead import counted_frames, index_of, log_of, read_log
+from dataflows.store.files import StoreError
 
 FILES = "part-*.sqlite3"
 MAX_LAG = 4
@@ -17,10 +17,6 @@ MAX_LAG = 4
 
 OF_THE_FILE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 """What SQLite says of a file that is none of its own or lacks a table; else the disk or the folder is at fault."""
-
-
-class StoreError(EddyError):
-    """The recovery store cannot be made, read or written."""
 
 
 def store_folder(settings: Settings, flow: str) -> Path | None:
@@ -75,7 +71,7 @@ def damaged(folder: Path, why: str) -> StoreError:
     )
 
 
-def check_store(folder: Path) -> None:
+def check_files(folder: Path) -> None:
     """Look whether a store holds all that was written to it, before anything is consumed; an empty folder is in order.
 
     The engine reads what SQLite gives it, and SQLite takes a log that is damaged or gone for one that is empty: the

@@ -21,11 +21,12 @@ from rich.console import Console
 from dataflows.errors import EddyError, fixable
 from dataflows.run.engine_failures import explained
 from dataflows.run.infrastructure import ClusterSettings
-from dataflows.run.recovery_store import check_store
+from dataflows.run.recovery_store import check_files
 from dataflows.run.runtime import Health, serve_health, tune_gc
 from dataflows.run.settings import Settings, load
 from dataflows.run.stopping import Owner, Stop, Watchdog, disown_others
 from dataflows.run.wiring import open_flow
+from dataflows.store.check import check_store, drop_unfinished
 
 
 class Worker(NamedTuple):
@@ -49,7 +50,7 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
     """
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if store is not None:
-        check_store(store)
+        check_files(store)
     stop = Stop()
     health = Health(pauses=stop.pauses)
     stop.on_signals()
@@ -61,9 +62,11 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
         probes = f"; health on http://{settings.http.host}:{port}/healthz" if port else ""
         Console(stderr=True).print(f"[bold]{flow}[/bold] runs on {where}{probes}", highlight=False)
         if store is not None:
+            check_store(store, dataflow, first=settings.cluster.process_id == 0)
             # Only now: a copy that cannot start takes nothing from the one that runs.
             stop.owner = Owner(store / f"owner-{settings.cluster.process_id}")
             disown_others(store, max(1, len(settings.cluster.members)))
+            drop_unfinished(store)
         with Watchdog(stop, settings.watchdog_s):
             yield Worker(dataflow, health)
 

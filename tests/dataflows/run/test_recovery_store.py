@@ -10,7 +10,8 @@ import pytest
 from bytewax.recovery import init_db_dir
 
 from dataflows.run.engine_failures import PeerError, explained
-from dataflows.run.recovery_store import StoreError, check_store, make_folder
+from dataflows.run.recovery_store import check_files, make_folder
+from dataflows.store.files import StoreError
 
 PANIC = "(src/run.rs:167:13) called `Result::unwrap()` on an `Err` value: SqliteFailure(Error { code:"
 
@@ -57,15 +58,15 @@ def states(folder: Path) -> int:
 def test_a_store_that_a_killed_flow_leaves_is_in_order_and_stays_as_it_is(tmp_path: Path):
     store = a_killed_store(tmp_path)
     before = {file.name: file.stat().st_size for file in store.glob("*-wal")}
-    check_store(store)
-    check_store(store)
+    check_files(store)
+    check_files(store)
     assert {file.name: file.stat().st_size for file in store.glob("*-wal")} == before
     assert states(store) == 24
 
 
 def test_a_folder_without_a_store_is_in_order(tmp_path: Path):
-    check_store(tmp_path)
-    check_store(tmp_path / "not-there")
+    check_files(tmp_path)
+    check_files(tmp_path / "not-there")
 
 
 def test_a_last_transaction_that_was_cut_short_is_in_order(tmp_path: Path):
@@ -73,7 +74,7 @@ def test_a_last_transaction_that_was_cut_short_is_in_order(tmp_path: Path):
     log = store / "part-0.sqlite3-wal"
     with log.open("r+b") as file:
         file.truncate(log.stat().st_size - 100)
-    check_store(store)
+    check_files(store)
 
 
 def test_a_log_that_was_begun_anew_is_in_order(tmp_path: Path):
@@ -83,7 +84,7 @@ def test_a_log_that_was_begun_anew_is_in_order(tmp_path: Path):
         with connection:
             connection.execute("UPDATE commits SET commit_epoch = 41")
         shutil.copytree(store, tmp_path / "two")  # with old frames behind the new ones
-    check_store(tmp_path / "two")
+    check_files(tmp_path / "two")
 
 
 @pytest.mark.parametrize("part", [0, 1])
@@ -106,7 +107,7 @@ def test_damage_is_told_from_a_crash(tmp_path: Path, part: int, damage: Callable
     store = a_killed_store(tmp_path)
     damage(store / f"part-{part}.sqlite3")
     with pytest.raises(StoreError, match=words) as raised:
-        check_store(store)
+        check_files(store)
     assert "Put back a backup" in str(raised.value)
 
 

@@ -226,7 +226,7 @@ class ExperimentResult:
     """The metric that decides."""
     impressions: str
     """What counts as an impression: a `slate`, or an `event` of the platform."""
-    updated_at: int
+    updated_at: Millis
     """Event time of the newest observation."""
     alpha: float
     delta: float
@@ -261,7 +261,7 @@ class DeadLetter:
     partition: int
     offset: int
     reason: str
-    """A short, countable name: `malformed`, `invalid`, `future`, `unknown_event_type`, `late`, `oversized`, ..."""
+    """A short, countable name: `malformed`, `invalid_value`, `future`, `seconds`, `wrong_key`, `late`, ..."""
     detail: str
     received_at: int
     """The source record's own timestamp."""

@@ -13,7 +13,7 @@ from dataflows.chaos.audit import Findings, audit, tables_differ
 from dataflows.chaos.copies import Copies
 from dataflows.chaos.event_writer import EventWriter
 from dataflows.chaos.faults import strike
-from dataflows.codecs import catalog_decoder
+from dataflows.codecs import catalog_decoder, latest_row
 from dataflows.errors import EddyError
 from dataflows.following.tables import KafkaTables
 from dataflows.kafka.admin import Client, create_topics
@@ -150,9 +150,8 @@ def _wait_until_quiet(client: Client, topics: list[str], deadline_s: float = 300
 def _tables(client: Client, prefix: str) -> ItemTable:
     """Read the item tables that `learn` has published."""
     table = ItemTable(landmark_at=0)
-    tables = KafkaTables(
-        client, f"{prefix}model-updates", f"{prefix}catalog", catalog_decoder(EventSettings()), table, Counter()
-    )
+    names, settings = (f"{prefix}model-updates", f"{prefix}catalog"), EventSettings()
+    tables = KafkaTables(client, *names, catalog_decoder(settings), table, Counter(), latest_row(settings))
     with closing(tables):
         tables.load()
     return table

@@ -9,6 +9,7 @@ import msgspec
 
 from dataflows.kafka.admin import Client
 from dataflows.kafka.reader import Batch, Follower, KafkaReader
+from dataflows.plausible import Latest
 from dataflows.records import Record
 from models.experiments.assign.traffic import Traffic
 from models.messages import ExperimentResult
@@ -16,8 +17,13 @@ from models.messages import ExperimentResult
 log = logging.getLogger(__name__)
 
 
-def take_results(records: Iterable[Record], traffic: Traffic, counts: Counter[str]) -> None:
-    """Take in results; what does not decode or is not permitted is counted, logged, and left out."""
+def take_results(records: Iterable[Record], traffic: Traffic, counts: Counter[str], latest: Latest) -> None:
+    """Take in results; what does not decode or is not permitted is counted, logged, and left out.
+
+    Parameters
+    ----------
+    latest : no result may be of a later time: it would be the newest for ever.
+    """
     for record in records:
         if record.value is None:
             continue
@@ -27,13 +33,16 @@ def take_results(records: Iterable[Record], traffic: Traffic, counts: Counter[st
             counts["malformed_result"] += 1
             log.warning("a result is left out: %s", error)
             continue
-        if refused := traffic.take(result):
+        if not latest.allows(result.updated_at):
+            counts["malformed_result"] += 1
+            log.warning("a result of %s is left out: its time is ahead of the clock", result.experiment)
+        elif refused := traffic.take(result):
             counts["refused_shares"] += refused
             log.warning("%s: %d shares are not within what is declared and are left out", result.experiment, refused)
 
 
 @contextmanager
-def followed(client: Client, topic: str, traffic: Traffic, counts: Counter[str]) -> Iterator[None]:
+def followed(client: Client, topic: str, traffic: Traffic, counts: Counter[str], latest: Latest) -> Iterator[None]:
     """Take in all results that there are, then follow the topic on a thread of its own until the context ends.
 
     Should the topic become unreadable, the shares stay as they are: slates matter more. It is counted and logged.
@@ -45,7 +54,7 @@ def followed(client: Client, topic: str, traffic: Traffic, counts: Counter[str])
 
     def take(batches: list[Batch]) -> None:
         for batch in batches:
-            take_results(batch.records, traffic, counts)
+            take_results(batch.records, traffic, counts, latest)
 
     def warn(failure: Exception) -> None:
         counts["results_not_followed"] += 1

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from dataflows.codecs import KeyedDecoder
+from dataflows.plausible import Latest
 from dataflows.records import Record
 from models.items import ItemTable
 from models.messages import DeadLetter, Item
@@ -16,6 +17,16 @@ NewRanker: TypeAlias = tuple[str, Checkpoint | None]
 """A ranker's name and the version that serves from now on; None: the blend does."""
 
 log = logging.getLogger(__name__)
+
+
+def apply_rows(table: ItemTable, records: Sequence[Record], latest: Latest) -> None:
+    """Apply records of `model-updates`.
+
+    Raises
+    ------
+    ValueError : one is malformed, or of a time that is still to come. Then none is applied.
+    """
+    table.apply_rows([record.key or b"" for record in records], [record.value for record in records], latest())
 
 
 class CatalogRows:

@@ -12,9 +12,10 @@ from typing import NamedTuple, Protocol
 from dataflows.codecs import KeyedDecoder
 from dataflows.files.lines import FileError
 from dataflows.files.source import FileSource, read_whole
-from dataflows.following.rows import CatalogRows, NewRanker, RankerRows
+from dataflows.following.rows import CatalogRows, NewRanker, RankerRows, apply_rows
 from dataflows.kafka.admin import Client
 from dataflows.kafka.reader import Batch, Follower, KafkaReader
+from dataflows.plausible import Latest
 from dataflows.records import Record
 from models.items import ItemTable
 from models.messages import Item
@@ -58,6 +59,7 @@ class KafkaTables:
     client : librdkafka options; they may hold secrets.
     model_updates, catalog : topic names.
     decode_catalog : bad entries are only counted here, `learn` writes their dead letters.
+    latest : no row may be of a later time.
     """
 
     def __init__(
@@ -68,8 +70,10 @@ class KafkaTables:
         decode_catalog: KeyedDecoder[Item],
         table: ItemTable,
         counts: Counter[str],
+        latest: Latest,
     ) -> None:
         self.table = table
+        self._latest = latest
         self._catalog = catalog
         self._entries = CatalogRows(table, decode_catalog, counts)
         self._counts = counts
@@ -145,14 +149,14 @@ class KafkaTables:
 
     def _apply_rows(self, records: list[Record]) -> None:
         try:
-            self.table.apply_rows([record.key or b"" for record in records], [record.value for record in records])
+            apply_rows(self.table, records, self._latest)
         except ValueError:
             for record in records:
                 self._apply_row(record)
 
     def _apply_row(self, record: Record) -> None:
         try:
-            self.table.apply_rows([record.key or b""], [record.value])
+            apply_rows(self.table, [record], self._latest)
         except ValueError as error:
             self._counts["malformed_row"] += 1
             log.warning("a row of model-updates is left out: %s", error)
@@ -165,6 +169,7 @@ class FileTables:
     ----------
     rows, catalog : the topics `model-updates` and `catalog`.
     decode_catalog : bad entries are only counted here, `learn` writes their dead letters.
+    latest : no row may be of a later time.
     """
 
     def __init__(
@@ -174,8 +179,10 @@ class FileTables:
         decode_catalog: KeyedDecoder[Item],
         table: ItemTable,
         counts: Counter[str],
+        latest: Latest,
     ) -> None:
         self.table = table
+        self._latest = latest
         self.version = "0"
         """How many rows of `model-updates` there were."""
         self._rows = rows
@@ -200,7 +207,7 @@ class FileTables:
             rest, rankers = self._versions.take(records)
             self._rankers += rankers
             try:
-                self.table.apply_rows([record.key or b"" for record in rest], [record.value for record in rest])
+                apply_rows(self.table, rest, self._latest)
             except ValueError as error:
                 raise FileError(f"{self._rows.folder / self._rows.topic}: {error}") from error
         self.version = str(n_rows)

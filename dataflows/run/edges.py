@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import Protocol
 
-from dataflows.codecs import catalog_decoder
+from dataflows.codecs import catalog_decoder, latest_row
 from dataflows.errors import EddyError
 from dataflows.files.sink import FileSink
 from dataflows.files.source import FileSource, read_whole
@@ -123,6 +123,7 @@ class KafkaEdges:
             catalog_decoder(self._settings.events),
             table,
             counts,
+            latest_row(self._settings.events),
         )
 
     def results(self, traffic: Traffic, counts: Counter[str]) -> AbstractContextManager[None]:
@@ -130,7 +131,8 @@ class KafkaEdges:
         if not traffic.may_move:
             return nullcontext()
         client = self._client | self._settings.kafka.consumer_options
-        return followed(client, f"{self._prefix}experiment-results", traffic, counts)
+        topic, latest = f"{self._prefix}experiment-results", latest_row(self._settings.events)
+        return followed(client, topic, traffic, counts, latest)
 
     def close(self) -> None:
         """Stop listening for other processes' stops."""
@@ -163,14 +165,15 @@ class FileEdges:
 
     def tables(self, table: ItemTable, counts: Counter[str]) -> FileTables:
         """Load `catalog` and `model-updates` as they are now."""
+        events = self._settings.events
         rows = FileSource(self._folder, f"{self._prefix}model-updates", optional=True, packed=True)
         catalog = FileSource(self._folder, f"{self._prefix}catalog", optional=True)
-        return FileTables(rows, catalog, catalog_decoder(self._settings.events), table, counts)
+        return FileTables(rows, catalog, catalog_decoder(events), table, counts, latest_row(events))
 
     def results(self, traffic: Traffic, counts: Counter[str]) -> AbstractContextManager[None]:
         """Take in `experiment-results` as they are now."""
         results = FileSource(self._folder, f"{self._prefix}experiment-results", optional=True)
-        take_results(chain.from_iterable(read_whole(results)), traffic, counts)
+        take_results(chain.from_iterable(read_whole(results)), traffic, counts, latest_row(self._settings.events))
         return nullcontext()
 
     def close(self) -> None:

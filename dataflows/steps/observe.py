@@ -9,6 +9,7 @@ from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream
 
 from dataflows.codecs import Decoder, keyed
+from dataflows.plausible import Fault, Plausible
 from dataflows.records import Record
 from models.credit import ANY_SLATE
 from models.events import EventConfig
@@ -93,13 +94,17 @@ def observation_of(event: Event, record: Record, settings: EventConfig) -> Act |
 
 
 def observe_slates(
-    step_id: str, records: Stream[Record], max_bytes: int, counts: Counter[str]
+    step_id: str, records: Stream[Record], max_bytes: int, plausible: Plausible, counts: Counter[str]
 ) -> KeyedStream[Observation | None]:
     """Decode slates, and the tombstones of erased users.
 
     Bad messages are only counted here, by reason: `learn` writes their dead letters.
     """
-    decode = keyed(Decoder("recommendations", ObservedSlate, max_bytes), lambda slate: slate.user_id)
+
+    def check(slate: ObservedSlate, record: Record) -> Fault:
+        return plausible.time(slate.created_at, record)
+
+    decode = keyed(Decoder("recommendations", ObservedSlate, max_bytes, check), lambda slate: slate.user_id)
 
     def mapper(batch: list[Record]) -> list[Observed]:
         found: list[Observed] = []
@@ -136,7 +141,11 @@ def _novelty(slate: ObservedSlate) -> float | None:
 
 
 def decode_assignments(
-    step_id: str, records: Stream[Record], max_bytes: int, declared: Mapping[str, Experiment]
+    step_id: str,
+    records: Stream[Record],
+    max_bytes: int,
+    plausible: Plausible,
+    declared: Mapping[str, Experiment],
 ) -> Stream[Observed | DeadLetter]:
     """Decode assignments, and the tombstones of erased users; what does not decode is a dead letter.
 
@@ -145,10 +154,10 @@ def decode_assignments(
     declared : by digest; shares that are not one for each of their variants are a dead letter too.
     """
 
-    def check(assignment: Assignment, _record: Record) -> tuple[str, str] | None:
+    def check(assignment: Assignment, record: Record) -> Fault:
         experiment, shares = declared.get(assignment.digest), assignment.shares
         if experiment is None or shares is None or len(shares) == len(experiment.variants):
-            return None
+            return plausible.time(assignment.assigned_at, record)
         return "wrong_shares", f"{len(shares)} shares; {experiment.name} has {len(experiment.variants)} variants"
 
     decode = keyed(Decoder("assignments", Assignment, max_bytes, check), lambda assignment: assignment.user_id)

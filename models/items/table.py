@@ -19,6 +19,7 @@ from models.items.sessions import SessionIndex, SessionRows
 from models.items.trends import TrendingUpdate, Trends
 from models.items.updates import ItemRows, Updates
 from models.items.vectors import HASHED, TextSpace
+from models.items.wire import END_OF_TIME
 from models.messages import Item
 from models.numeric.arrays import Floats, Hash32s, Int32s, Int64s
 from models.numeric.decay import MAX_HALF_LIVES, Landmark
@@ -131,13 +132,14 @@ class ItemTable(Columns):
         self.titles.extend([""] * missing)
         return rows
 
-    def apply_rows(self, keys: list[bytes], values: list[bytes | None]) -> int:
+    def apply_rows(self, keys: list[bytes], values: list[bytes | None], latest_at: int = END_OF_TIME) -> int:
         """Apply rows of `model-updates`; an older or repeated version changes nothing.
 
         Parameters
         ----------
         keys : `neighbours/<item_id>`, `content/<item_id>`, `trending/<segment>/<shard>` or `sessions/<number>`.
         values : packed rows (`models.items.wire`); None empties the row, after which any version is taken.
+        latest_at : no row may be of a later time, Unix ms: it would move the landmark, and honest weights to nothing.
 
         Returns
         -------
@@ -147,7 +149,7 @@ class ItemTable(Columns):
         ------
         ValueError : a row is malformed; the text names its key. Then none is applied.
         """
-        updates = Updates.read(keys, values, self.neighbours.shape[1])
+        updates = Updates.read(keys, values, self.neighbours.shape[1], latest_at)
         self._forget_derived()
         applied = self._apply_item_rows(updates.items)
         applied += sum(self._apply_trending(update) for update in updates.trends)

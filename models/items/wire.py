@@ -46,6 +46,9 @@ TOMBSTONE = -1
 """Version of a row that stands for a tombstone: it always counts, and after it any version does."""
 MAX_SESSIONS = 1 << 22
 """No session has this number or a higher one."""
+VERSIONS_A_MS = 20
+"""Versions begin at the time when their state was made, in milliseconds, shifted by so many bits; a session's is
+sixteen times its own time, and its length."""
 END_OF_TIME = 1 << 53
 """Unix ms beyond which no message has a time."""
 
@@ -232,8 +235,12 @@ class RowKey(NamedTuple):
             raise ValueError(f"{raw!r}: sessions are numbered below {MAX_SESSIONS}")
         return cls(raw, code, name, int(number))
 
-    def check(self, value: bytes) -> None:
+    def check(self, value: bytes, latest_at: int = END_OF_TIME) -> None:
         """Check that the bytes are a row of this format, and this key's.
+
+        Parameters
+        ----------
+        latest_at : no row may be of a later time, Unix ms.
 
         Raises
         ------
@@ -256,6 +263,11 @@ class RowKey(NamedTuple):
         in_time = 0 <= learned_until < END_OF_TIME and 0 <= reference_at < END_OF_TIME and 0 <= extra < END_OF_TIME
         if version < 0 or not in_time:
             raise self.error("a version or a time that no row has")
+        newest_at = max(learned_until, reference_at, extra if self.code == NEIGHBOURS else 0)
+        if newest_at > latest_at:
+            raise self.error(f"a row of a time {newest_at - latest_at} ms further ahead of the clock than it may be")
+        if version > (16 * latest_at + 15 if self.code == SESSIONS else latest_at << VERSIONS_A_MS):
+            raise self.error(f"version {version}, which no row can have by now: it would outlive all that come")
 
     def error(self, reason: str) -> ValueError:
         """Make the error that names the key."""

@@ -20,7 +20,6 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from models.messages import Millis
 from models.online.learner import Published
 from models.rankers.checkpoint import Checkpoint, CheckpointError, read_checkpoint
 
@@ -30,6 +29,8 @@ PART_BYTES = 512 * 1024
 """Half of what a Kafka message may hold by default."""
 MAX_PARTS = 256
 """128 MiB: no version of a ranker is longer."""
+LAST_YEAR = 253_370_764_800_000
+"""Unix ms: the beginning of the year 9999, beyond which no calendar shows a time."""
 PREFIX = b"ranker/"
 
 Slot: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=N_SLOTS)]
@@ -47,7 +48,7 @@ class Version:
     n_parts: Annotated[int, msgspec.Meta(ge=1, le=MAX_PARTS)]
     digest: str
     """SHA-256 of the weights."""
-    learned_until: Millis
+    learned_until: Annotated[int, msgspec.Meta(ge=0, lt=LAST_YEAR)]
     """Event time of the newest example, Unix ms."""
     is_rollback: bool = False
     evidence: dict[str, float] = field(default_factory=dict)

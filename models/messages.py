@@ -33,7 +33,7 @@ class Event:
     event_type: Id
     timestamp: Millis
     session_id: Id | None = None
-    value: float | None = None
+    value: Annotated[float, Meta(ge=-1e12, le=1e12)] | None = None
     """A rating, a price or seconds, by event type."""
     recommendation_id: Id | None = None
     position: Annotated[int, Meta(ge=0, le=10_000)] | None = None
@@ -200,7 +200,7 @@ class ResultPoint:
 class TrafficPoint:
     """Shares of the traffic by which new users are assigned, until the next point."""
 
-    from_at: int
+    from_at: Millis
     """Event time of the first trigger that they hold for."""
     shares: list[float]
     """In the order of the variants."""

@@ -2,11 +2,12 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import msgspec
 
+from dataflows.errors import EddyError
 from dataflows.kafka.admin import Client
 from dataflows.kafka.reader import Batch, Follower, KafkaReader
 from dataflows.plausible import Latest
@@ -35,17 +36,28 @@ def take_results(records: Iterable[Record], traffic: Traffic, counts: Counter[st
             continue
         if not latest.allows(result.updated_at):
             counts["malformed_result"] += 1
-            log.warning("a result of %s is left out: its time is ahead of the clock", result.experiment)
+            log.warning("a result of %.100r is left out: its time is ahead of the clock", result.experiment)
         elif refused := traffic.take(result):
             counts["refused_shares"] += refused
-            log.warning("%s: %d shares are not within what is declared and are left out", result.experiment, refused)
+            log.warning(
+                "%.100r: %d shares are not within what is declared and are left out", result.experiment, refused
+            )
 
 
 @contextmanager
-def followed(client: Client, topic: str, traffic: Traffic, counts: Counter[str], latest: Latest) -> Iterator[None]:
+def followed(
+    client: Client,
+    topic: str,
+    traffic: Traffic,
+    counts: Counter[str],
+    latest: Latest,
+    on_failure: Callable[[EddyError], None],
+) -> Iterator[None]:
     """Take in all results that there are, then follow the topic on a thread of its own until the context ends.
 
-    Should the topic become unreadable, the shares stay as they are: slates matter more. It is counted and logged.
+    Parameters
+    ----------
+    on_failure : given what ended that thread, on it: with shares that stand still, processes would assign differently.
 
     Raises
     ------
@@ -56,11 +68,7 @@ def followed(client: Client, topic: str, traffic: Traffic, counts: Counter[str],
         for batch in batches:
             take_results(batch.records, traffic, counts, latest)
 
-    def warn(failure: Exception) -> None:
-        counts["results_not_followed"] += 1
-        log.error("results cannot be followed, shares stay as they are: %s", failure)
-
-    follower = Follower(KafkaReader(client, [topic], "eddy-results"), take, "results", warn)
+    follower = Follower(KafkaReader(client, [topic], "eddy-results"), take, "results", on_failure)
     try:
         follower.wait_until_complete()
         yield

@@ -94,4 +94,4 @@ class RankerRows:
 
     def _count(self, reason: str, error: Exception) -> None:
         self._counts[reason] += 1
-        log.warning("of model-updates is left out: %s", error)
+        log.warning("of model-updates is left out: %.300r", str(error))

@@ -7,17 +7,20 @@ batches. So a batch sees one version, and no lock is held while scoring.
 import logging
 import threading
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from dataflows.codecs import KeyedDecoder
+from dataflows.errors import EddyError
 from dataflows.files.lines import FileError
 from dataflows.files.source import FileSource, read_whole
 from dataflows.following.rows import CatalogRows, NewRanker, RankerRows, apply_rows
 from dataflows.kafka.admin import Client
-from dataflows.kafka.reader import Batch, Follower, KafkaReader
+from dataflows.kafka.reader import Batch, Follower, KafkaReader, raised_by_check
 from dataflows.plausible import Latest
 from dataflows.records import Record
 from models.items import ItemTable
+from models.items.wire import RowError
 from models.messages import Item
 
 log = logging.getLogger(__name__)
@@ -60,6 +63,7 @@ class KafkaTables:
     model_updates, catalog : topic names.
     decode_catalog : bad entries are only counted here, `learn` writes their dead letters.
     latest : no row may be of a later time.
+    on_failure : given what ended the thread that reads, on it.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class KafkaTables:
         table: ItemTable,
         counts: Counter[str],
         latest: Latest,
+        on_failure: Callable[[EddyError], None] = raised_by_check,
     ) -> None:
         self.table = table
         self._latest = latest
@@ -84,7 +89,7 @@ class KafkaTables:
         self._rankers: list[NewRanker] = []
         reader = KafkaReader(client, [model_updates, catalog], "eddy-tables")
         self._offsets = {partition: 0 for topic, partition in sorted(reader.ends) if topic == model_updates}
-        self._follower = Follower(reader, self._stage, "tables")
+        self._follower = Follower(reader, self._stage, "tables", on_failure)
 
     @property
     def version(self) -> str:
@@ -110,7 +115,7 @@ class KafkaTables:
 
         Raises
         ------
-        Exception : what ended the thread that reads.
+        EddyError : what ended the thread that reads.
         """
         self._follower.check()
         n = 0
@@ -150,16 +155,20 @@ class KafkaTables:
     def _apply_rows(self, records: list[Record]) -> None:
         try:
             apply_rows(self.table, records, self._latest)
-        except ValueError:
+        except RowError:
             for record in records:
                 self._apply_row(record)
 
     def _apply_row(self, record: Record) -> None:
         try:
             apply_rows(self.table, [record], self._latest)
-        except ValueError as error:
+        except RowError as error:
             self._counts["malformed_row"] += 1
-            log.warning("a row of model-updates is left out: %s", error)
+            # Not its key, which may hold what a user sent.
+            log.warning(
+                "a row of model-updates is left out, partition %d, offset %d: %s",
+                record.partition, record.offset, error.reason,
+            )  # fmt: skip
 
 
 class FileTables:

@@ -87,7 +87,7 @@ class KafkaEdges:
         )
         self._shared: SharedStop | None = None
         if len(settings.cluster.members) > 1:
-            self._shared = SharedStop(self._client, f"{self._prefix}control", flow, stop.follow)
+            self._shared = SharedStop(self._client, f"{self._prefix}control", flow, stop.follow, stop.fail)
             stop.on_request.append(self._shared.announce)
 
     def source(self, topic: str) -> KafkaSource:
@@ -124,6 +124,7 @@ class KafkaEdges:
             table,
             counts,
             latest_row(self._settings.events),
+            self._stop.fail,
         )
 
     def results(self, traffic: Traffic, counts: Counter[str]) -> AbstractContextManager[None]:
@@ -132,7 +133,7 @@ class KafkaEdges:
             return nullcontext()
         client = self._client | self._settings.kafka.consumer_options
         topic, latest = f"{self._prefix}experiment-results", latest_row(self._settings.events)
-        return followed(client, topic, traffic, counts, latest)
+        return followed(client, topic, traffic, counts, latest, self._stop.fail)
 
     def close(self) -> None:
         """Stop listening for other processes' stops."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from dataflows.errors import EddyError, FencedError
+from dataflows.errors import EddyError, FencedError, died
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,8 @@ class Stop:
     on_request: list[Callable[[], None]] = field(default_factory=list)
     owner: Owner | None = None
     """Of the recovery store; none: there is no store."""
+    failure: EddyError | None = None
+    """Of a helper: the flow ends with it at the next look."""
     looked_at: float | None = None
     """When a source last looked, on the monotonic clock; none: no source is at work yet."""
 
@@ -83,8 +85,11 @@ class Stop:
         Raises
         ------
         FencedError : another copy of the flow has taken the recovery store.
+        EddyError : a thread that the flow needs has died.
         """
         self.looked_at = time.monotonic()
+        if self.failure is not None:
+            raise self.failure
         if self.owner is not None:
             self.owner.check_now_and_then()
         return self.requested
@@ -105,6 +110,21 @@ class Stop:
             self.requested = True
             for call in self.on_request:
                 call()
+
+    def fail(self, failure: EddyError) -> None:
+        """End the flow, with an error, since a thread that it needs has died."""
+        log.error("%s", failure)
+        self.failure = self.failure or failure
+
+    def on_dead_threads(self) -> None:
+        """End the flow where any thread of the process dies of what nobody caught."""
+
+        def handle(dead: threading.ExceptHookArgs) -> None:
+            threading.__excepthook__(dead)
+            name = dead.thread.name if dead.thread else "unknown"
+            self.fail(died(name, dead.exc_value or SystemError()))
+
+        threading.excepthook = handle
 
     def follow(self) -> None:
         """Drain because another process of the cluster does."""

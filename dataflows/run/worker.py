@@ -47,6 +47,7 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     stop, health = Stop(), Health()
     stop.on_signals()
+    stop.on_dead_threads()
     with (
         serve_health(settings.http, flow, health) as port,
         open_flow(flow, settings, stop, health) as dataflow,

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import Annotated
 
 import bytewax.operators as op
 import msgspec
@@ -18,6 +19,7 @@ from models.experiments.judge.observations import Act, Exposure, Impression, Obs
 from models.messages import Assignment, DeadLetter, Event, Id, Millis, Version
 from models.names import FEATURE_SETS
 from models.numeric.ids import hash64
+from models.online.outcome import Feature
 
 Observed = tuple[str, Observation | None]
 """By user_id."""
@@ -30,7 +32,7 @@ class ObservedItem(msgspec.Struct):
     """What metrics need of a slate's item."""
 
     item_id: Id
-    features: list[float]
+    features: list[Feature]
 
 
 class ObservedSlate(msgspec.Struct):
@@ -41,9 +43,9 @@ class ObservedSlate(msgspec.Struct):
     created_at: Millis
     trigger_id: Id
     feature_set: str
-    items: list[ObservedItem]
-    learned_until: int = 0
-    teams: list[int] | None = None
+    items: Annotated[list[ObservedItem], msgspec.Meta(max_length=1_000)]
+    learned_until: Millis = 0
+    teams: list[Annotated[int, msgspec.Meta(ge=0, le=1)]] | None = None
     version: Version = 1
 
 

@@ -129,3 +129,12 @@ def test_a_catalog_entry_without_a_value_removes_the_item_of_its_key():
 def test_features_are_written_as_numbers():
     item = SlateItem("i", 0, 1.0, "trending", "trending now", 1.0, np.array([0.5, 2.0], np.float32))
     assert orjson.loads(encode(item))["features"] == [0.5, 2.0]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308, 1.1e12])
+def test_a_value_that_would_overflow_a_mean_is_refused(value: float):
+    """Two of them, of opposite signs, made a user's mean rating no number, for good."""
+    letter = decoded(an_event(value=value))
+    assert isinstance(letter, DeadLetter)
+    assert letter.reason == "invalid_value"
+    assert isinstance(decoded(an_event(value=1e12)), Event)

@@ -23,7 +23,7 @@ LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
 """A clock that stands here publishes whenever a shard has learned something."""
 FAR_AHEAD = datetime(2100, 1, 1, tzinfo=UTC)
 """A clock that stands here publishes only at the end of the input."""
-SETTINGS = Settings(learn=LearnSettings(shards=4))
+SETTINGS = Settings(learn=LearnSettings(shards=4, min_users=1))
 
 
 def an_event(number: int, user: str = "u-1", item: str = "a", **changes: Any) -> Record:

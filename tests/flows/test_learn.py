@@ -56,7 +56,9 @@ def test_impressions_and_events_without_consent_leave_no_trace():
 
 
 def test_what_teaches_nothing_is_counted_by_reason():
-    settings = Settings(learn=LearnSettings(shards=4), profile=ProfileConfig(max_events_per_5_min=2, lateness_s=60))
+    settings = Settings(
+        learn=LearnSettings(shards=4, min_users=1), profile=ProfileConfig(max_events_per_5_min=2, lateness_s=60)
+    )
     run = Run(
         [garbage(), *(an_event(1) for _ in range(2)), *(an_event(n) for n in range(100, 104)), an_event(2)],
         settings=settings,

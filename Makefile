@@ -1,9 +1,10 @@
 # Each target makes .venv where it is missing or out of date, and reuses it otherwise.
-#   make demo | test | test-slow | test-kafka | lint | bench | clean
+#   make demo | test | test-slow | test-kafka | fuzz | lint | bench | clean
 # Variables:
 #   PYTHON=python3.12      the Python to make .venv with: 3.11 or 3.12
 #   TORCH_INDEX=https://...  the package index to take torch from, such as PyTorch's for CPUs
 #   AGAINST=<commit>         `make bench` measures this checkout and that commit in turns, and prints ratios
+#   N=1000000 SEED=0         how many messages `make fuzz` makes, and which
 #   KAFKA_HOME=...           a folder whose libs/ holds Apache Kafka: the tests and the demo run on it
 
 FIND_PYTHON = for name in python3.11 python3.12 python3; do \
@@ -16,7 +17,7 @@ BIN := .venv/bin
 READY := .venv/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test test-slow test-kafka lint bench clean
+.PHONY: demo test test-slow test-kafka fuzz lint bench clean
 
 demo: $(READY)
 	$(BIN)/eddy demo
@@ -30,6 +31,11 @@ test-slow: $(READY)
 
 test-kafka: $(READY)
 	$(BIN)/pytest tests/kafka -v
+
+N ?= 1000000
+SEED ?= 0
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz --n $(N) --seed $(SEED)
 
 bench: $(READY)
 	$(BIN)/python -m $(if $(AGAINST),tests.benchmarks.against $(AGAINST),tests.benchmarks.flow)

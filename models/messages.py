@@ -141,13 +141,13 @@ class Slate:
 class Assignment:
     """A user's bucket and variant in an experiment, written when it first holds or changes."""
 
-    user_id: str
-    experiment: str
-    variant: str
+    user_id: Id
+    experiment: Id
+    variant: Id
     bucket: float
     """In [0, 1)."""
     assigned_at: Millis
-    digest: str
+    digest: Id
     """Of the experiment's declaration."""
     shares: list[Share] | None = None
     """By which variant was chosen, where they were not the declared ones; in the order of the variants."""

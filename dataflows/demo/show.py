@@ -67,7 +67,7 @@ def run_demo(n_events: int, rate: float, settings: Settings, kafka_home: str | N
             "EDDY_EXPERIMENTS_FILE": str(files("dataflows.demo") / "experiments.yaml"),
         }
         console.print(
-            f"trends: a film trends once {MIN_USERS} people of a segment rated it; in production, 5 (EDDY_LEARN__MIN_USERS)",
+            f"trends: a film trends here from {MIN_USERS} people on; by default from 5 (EDDY_LEARN__MIN_USERS)",
             highlight=False,
         )
         with console.status("writing the catalog, and what other users rated before"):

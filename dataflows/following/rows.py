@@ -9,6 +9,7 @@ from dataflows.codecs import KeyedDecoder
 from dataflows.plausible import Latest
 from dataflows.records import Record
 from models.items import ItemTable
+from models.items.wire import RowError
 from models.messages import DeadLetter, Item
 from models.online.registry import PREFIX, VersionRegistry
 from models.rankers.checkpoint import Checkpoint, CheckpointError
@@ -27,6 +28,23 @@ def apply_rows(table: ItemTable, records: Sequence[Record], latest: Latest) -> N
     ValueError : one is malformed, or of a time that is still to come. Then none is applied.
     """
     table.apply_rows([record.key or b"" for record in records], [record.value for record in records], latest())
+
+
+def apply_rows_that_are_sound(
+    table: ItemTable, records: Sequence[Record], latest: Latest, counts: Counter[str]
+) -> None:
+    """Apply records of `model-updates`; one that is malformed is counted, logged, and left out."""
+    try:
+        apply_rows(table, records, latest)
+    except RowError as error:
+        if len(records) > 1:
+            for record in records:
+                apply_rows_that_are_sound(table, [record], latest, counts)
+            return
+        counts["malformed_row"] += 1
+        # Not by its key, which may hold what a user sent.
+        where = f"partition {records[0].partition}, offset {records[0].offset}"
+        log.warning("a row of model-updates is left out, %s: %s", where, error.reason)
 
 
 class CatalogRows:
@@ -50,10 +68,12 @@ class CatalogRows:
                 self._counts[entry.reason] += 1
             else:
                 latest[entry[0]] = entry[1]
-        self._table.apply_items(
+        refused = self._table.apply_items(
             [item for item in latest.values() if item is not None],
             [item_id for item_id, item in latest.items() if item is None],
         )
+        if refused:
+            self._counts["hash_collision"] += refused
 
 
 class RankerRows:

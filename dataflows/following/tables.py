@@ -4,8 +4,8 @@ A background thread only reads and stages; whoever scores applies a bounded numb
 batches. So a batch sees one version, and no lock is held while scoring.
 """
 
-import logging
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
@@ -14,19 +14,20 @@ from dataflows.codecs import KeyedDecoder
 from dataflows.errors import EddyError
 from dataflows.files.lines import FileError
 from dataflows.files.source import FileSource, read_whole
-from dataflows.following.rows import CatalogRows, NewRanker, RankerRows, apply_rows
+from dataflows.following.rows import CatalogRows, NewRanker, RankerRows, apply_rows, apply_rows_that_are_sound
 from dataflows.kafka.admin import Client
+from dataflows.kafka.consumers import size_of
 from dataflows.kafka.reader import Batch, Follower, KafkaReader, raised_by_check
 from dataflows.plausible import Latest
 from dataflows.records import Record
 from models.items import ItemTable
-from models.items.wire import RowError
 from models.messages import Item
-
-log = logging.getLogger(__name__)
 
 MAX_ROWS_BETWEEN_BATCHES = 1_000
 MAX_STAGED_CHUNKS = 64
+WAIT_S = 0.01
+MAX_STAGED_BYTES = 64 * 2**20
+"""Of rows that wait to be applied, and one chunk more."""
 
 
 class Tables(Protocol):
@@ -52,6 +53,7 @@ class _Chunk(NamedTuple):
     """The offset after its last record."""
     records: list[Record]
     rankers: list[NewRanker]
+    n_bytes: int
 
 
 class KafkaTables:
@@ -136,10 +138,14 @@ class KafkaTables:
     def _stage(self, batches: list[Batch]) -> None:
         for topic, partition, records in batches:
             self._room.acquire()
+            while sum(chunk.n_bytes for chunk in tuple(self._staged)) > MAX_STAGED_BYTES and not self._closing:
+                time.sleep(WAIT_S)
             if self._closing:
                 return
             rest, rankers = (records, []) if topic == self._catalog else self._versions.take(records)
-            self._staged.append(_Chunk(topic, partition, records[-1].offset + 1, rest, rankers))
+            self._staged.append(
+                _Chunk(topic, partition, records[-1].offset + 1, rest, rankers, sum(map(size_of, rest)))
+            )
 
     def _apply_next(self) -> int:
         chunk = self._staged.popleft()
@@ -147,28 +153,10 @@ class KafkaTables:
         if chunk.topic == self._catalog:
             self._entries.apply(chunk.records)
         else:
-            self._apply_rows(chunk.records)
+            apply_rows_that_are_sound(self.table, chunk.records, self._latest, self._counts)
             self._rankers += chunk.rankers
             self._offsets[chunk.partition] = chunk.end
         return len(chunk.records)
-
-    def _apply_rows(self, records: list[Record]) -> None:
-        try:
-            apply_rows(self.table, records, self._latest)
-        except RowError:
-            for record in records:
-                self._apply_row(record)
-
-    def _apply_row(self, record: Record) -> None:
-        try:
-            apply_rows(self.table, [record], self._latest)
-        except RowError as error:
-            self._counts["malformed_row"] += 1
-            # Not its key, which may hold what a user sent.
-            log.warning(
-                "a row of model-updates is left out, partition %d, offset %d: %s",
-                record.partition, record.offset, error.reason,
-            )  # fmt: skip
 
 
 class FileTables:

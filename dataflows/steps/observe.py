@@ -21,6 +21,9 @@ from models.names import FEATURE_SETS
 from models.numeric.ids import hash64
 from models.online.outcome import Feature
 
+MAX_UNDECLARED = 64
+"""Declarations, beside those in force, of which users are counted, in case they come back: each is a key of state."""
+
 Observed = tuple[str, Observation | None]
 """By user_id."""
 
@@ -155,8 +158,14 @@ def decode_assignments(
     ----------
     declared : by digest; shares that are not one for each of their variants are a dead letter too.
     """
+    undeclared: set[tuple[str, str]] = set()
 
     def check(assignment: Assignment, record: Record) -> Fault:
+        if assignment.digest not in declared:
+            undeclared.add((assignment.experiment, assignment.digest))
+            if len(undeclared) > MAX_UNDECLARED:
+                undeclared.discard((assignment.experiment, assignment.digest))
+                return "undeclared", f"of more than {MAX_UNDECLARED} declarations that are not in force"
         experiment, shares = declared.get(assignment.digest), assignment.shares
         if experiment is None or shares is None or len(shares) == len(experiment.variants):
             return plausible.time(assignment.assigned_at, record)

@@ -18,7 +18,8 @@ N_ENTRIES = 256
 N_PUBLISHED = 100
 """Items that are published: the heaviest of those."""
 MAX_SEGMENTS = 64
-"""Segments that are kept; the one that has been silent longest makes room."""
+"""Segments that are kept; the one that weighs least, decayed, makes room: so whoever invents contexts pushes out what
+others invented, and not where people are."""
 
 N_USERS = 8
 """Newest users of an entry that are remembered at least: as long as one is, only their heaviest act counts."""
@@ -43,6 +44,11 @@ class _Segment:
     """(N_ENTRIES, U) what each of them has added to the entry's weight."""
     n: int = 0
     changed: bool = True
+
+    @property
+    def weight(self) -> float:
+        """Of all its entries, in landmark units."""
+        return float(self.entries["weight"][: self.n].sum())
 
 
 class TrendCounts:
@@ -125,10 +131,10 @@ class TrendCounts:
         segment = self._segments.get(name)
         if segment is None:
             if len(self._segments) == MAX_SEGMENTS:
-                silent = min(self._segments.values(), key=lambda kept: (kept.last_at, kept.name))
-                self.first_version = max(self.first_version, silent.version + 1)
-                dropped.append(silent.name)
-                del self._segments[silent.name]
+                least = min(self._segments.values(), key=lambda kept: (kept.weight, kept.last_at, kept.name))
+                self.first_version = max(self.first_version, least.version + 1)
+                dropped.append(least.name)
+                del self._segments[least.name]
             entries = np.zeros(N_ENTRIES, ENTRY)
             users = np.zeros((N_ENTRIES, self._n_slots), np.int64)
             counted = np.zeros(users.shape, np.float32)

@@ -95,7 +95,7 @@ def test_users_of_another_segment_do_not_open_the_gate():
 
 
 def test_a_segment_keeps_what_comes_again_and_publishes_its_best():
-    trending = learned(a_contribution("steady"))
+    trending = learned(a_contribution("steady", user="first"))
     for number in range(10 * N_ENTRIES):
         learn(trending, a_contribution(f"once-{number}"), a_contribution("steady", user=f"u-{number}"))
     row = rows_of(trending)["all"]
@@ -105,7 +105,19 @@ def test_a_segment_keeps_what_comes_again_and_publishes_its_best():
     assert row.weights[1:].max() == 1.0
 
 
-def test_the_segment_that_was_silent_longest_makes_room():
+def test_invented_contexts_push_each_other_out_and_not_where_people_are():
+    trending = TrendCounts(DAY, 1)
+    people = [a_contribution("a", user=f"u-{n}", segments=TV) for n in range(5)]
+    learn(trending, *people)
+    dropped = []
+    for number in range(10 * MAX_SEGMENTS):
+        event = a_contribution("a", at=NOW + number, user="one", segments=(f"device={number}", "all"))
+        dropped += learn(trending, event)
+    assert len(dropped) > 8 * MAX_SEGMENTS
+    assert "device=tv" not in dropped
+
+
+def test_the_segment_that_weighs_least_makes_room():
     trending = learned(a_contribution("a", segments=("city=0", "all")))
     dropped = []
     for number in range(1, MAX_SEGMENTS):

@@ -1,9 +1,10 @@
 # Each target makes .venv where it is missing or out of date, and reuses it otherwise.
-#   make demo | chaos | test | test-slow | test-kafka | test-faults | lint | bench | clean
+#   make demo | chaos | fuzz | test | test-slow | test-kafka | test-faults | lint | bench | clean
 # Variables:
 #   PYTHON=python3.12      the Python to make .venv with: 3.11 or 3.12
 #   TORCH_INDEX=https://...  the package index to take torch from, such as PyTorch's for CPUs
 #   AGAINST=<commit>         `make bench` measures this checkout and that commit in turns, and prints ratios
+#   N=1000000 SEED=0         how many messages `make fuzz` makes, and which
 #   KAFKA_HOME=...           a folder whose libs/ holds Apache Kafka: the tests, the demo and the chaos run on it
 #   KILLS=20                 how often `make chaos` kills
 
@@ -13,12 +14,14 @@ FIND_PYTHON = for name in python3.11 python3.12 python3; do \
 PYTHON ?= $(shell $(FIND_PYTHON))
 TORCH_INDEX ?=
 KILLS ?= 20
+N ?= 1000000
+SEED ?= 0
 
 BIN := .venv/bin
 READY := .venv/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo chaos test test-slow test-kafka test-faults lint bench clean
+.PHONY: demo chaos fuzz test test-slow test-kafka test-faults lint bench clean
 
 demo: $(READY)
 	$(BIN)/eddy demo
@@ -38,6 +41,9 @@ test-kafka: $(READY)
 
 test-faults: $(READY)
 	$(BIN)/pytest tests/faults -m faults -rs
+
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz --n $(N) --seed $(SEED)
 
 bench: $(READY)
 	$(BIN)/python -m $(if $(AGAINST),tests.benchmarks.against $(AGAINST),tests.benchmarks.flow)

@@ -9,6 +9,7 @@ from typing import Generic, TypeAlias, TypeVar
 import msgspec
 import orjson
 
+from dataflows.plausible import Clock, Fault, Latest, Plausible, now
 from dataflows.records import Record
 from dataflows.run.settings import EventSettings
 from models.messages import Assignment, DeadLetter, Erasure, Event, ExperimentResult, Item, Original, Request, Slate
@@ -17,8 +18,8 @@ from models.online.outcome import ShownSlate
 
 M = TypeVar("M")
 
-Check = Callable[[M, Record], tuple[str, str] | None]
-"""Finds what is wrong with a message that decodes: a reason and a detail, or None."""
+Check = Callable[[M, Record], Fault]
+"""Finds what is wrong with a message that decodes."""
 
 KeyedDecoder: TypeAlias = Callable[[list[Record]], list[tuple[str, M | None] | DeadLetter]]
 """Reads a topic with tombstones: (key, message) or a dead letter for each record; a tombstone gives (key, None)."""
@@ -104,60 +105,75 @@ def _reason(error: Exception) -> str:
     return "invalid_value" if any(fault in text for fault in _VALUE_FAULTS) else "wrong_type"
 
 
-def event_decoder(settings: EventSettings, topic: str = "events") -> Decoder[Event]:
-    """Read events; refuse unknown event types and times far in the future."""
-    weights, max_future_ms = settings.weights, 1_000 * settings.max_future_s
+def plausible(settings: EventSettings, clock: Clock) -> Plausible:
+    """Set up what is held against times and keys, as the settings say."""
+    return Plausible(clock, 1_000 * settings.max_future_s, by_user=settings.keys == "user_id")
 
-    def check(event: Event, record: Record) -> tuple[str, str] | None:
+
+def latest_row(settings: EventSettings, clock: Clock = now) -> Latest:
+    """Say what time rows and results may be of: events may be ahead of their writer's clock, and that of ours."""
+    return Latest(clock, 2_000 * settings.max_future_s)
+
+
+def event_decoder(settings: EventSettings, clock: Clock = now) -> Decoder[Event]:
+    """Read events; refuse unknown event types, and what `Plausible` refuses."""
+    weights, wrong = settings.weights, plausible(settings, clock).of_user
+
+    def check(event: Event, record: Record) -> Fault:
         if event.event_type not in weights:
             known = ", ".join(sorted(weights))
             return "unknown_event_type", f"event_type is none of {known}; name it in EDDY_EVENTS__WEIGHTS"
-        return _future(event.timestamp, record, max_future_ms)
+        return wrong(event.user_id, event.timestamp, record)
 
-    return Decoder(topic, Event, settings.max_bytes, check)
+    return Decoder("events", Event, settings.max_bytes, check)
 
 
-def request_decoder(settings: EventSettings, topic: str = "requests") -> Decoder[Request]:
-    """Read requests; refuse times far in the future."""
-    max_future_ms = 1_000 * settings.max_future_s
+def request_decoder(settings: EventSettings, clock: Clock = now) -> Decoder[Request]:
+    """Read requests; refuse what `Plausible` refuses."""
+    wrong = plausible(settings, clock).of_user
     return Decoder(
-        topic, Request, settings.max_bytes, lambda request, record: _future(request.timestamp, record, max_future_ms)
+        "requests",
+        Request,
+        settings.max_bytes,
+        lambda request, record: wrong(request.user_id, request.timestamp, record),
     )
 
 
-def erasure_decoder(settings: EventSettings, topic: str = "erasures") -> Decoder[Erasure]:
-    """Read erasures; refuse times far in the future."""
-    max_future_ms = 1_000 * settings.max_future_s
+def erasure_decoder(settings: EventSettings, clock: Clock = now) -> Decoder[Erasure]:
+    """Read erasures; refuse what `Plausible` refuses."""
+    wrong = plausible(settings, clock).of_user
     return Decoder(
-        topic, Erasure, settings.max_bytes, lambda erasure, record: _future(erasure.requested_at, record, max_future_ms)
+        "erasures",
+        Erasure,
+        settings.max_bytes,
+        lambda erasure, record: wrong(erasure.user_id, erasure.requested_at, record),
     )
 
 
-def slate_decoder(settings: EventSettings, topic: str = "recommendations") -> KeyedDecoder[ShownSlate]:
+def slate_decoder(settings: EventSettings, clock: Clock = now) -> KeyedDecoder[ShownSlate]:
     """Read what attribution needs of slates, by user; without a value, the user that the key names was erased.
 
-    Features of this release's set that are not as many are refused.
+    Features of this release's set that are not as many are refused, and a time that is still to come.
     """
+    wrong = plausible(settings, clock).time
 
-    def check(slate: ShownSlate, _record: Record) -> tuple[str, str] | None:
+    def check(slate: ShownSlate, record: Record) -> Fault:
         if slate.feature_set == FEATURE_SET and any(len(item.features) != len(FEATURES) for item in slate.items):
             return "wrong_features", f"an item has not the {len(FEATURES)} features of the set {FEATURE_SET}"
-        return None
+        return wrong(slate.created_at, record)
 
-    decode = Decoder(topic, ShownSlate, max(settings.max_bytes, MAX_SLATE_BYTES), check)
+    decode = Decoder("recommendations", ShownSlate, max(settings.max_bytes, MAX_SLATE_BYTES), check)
     return keyed(decode, lambda slate: slate.user_id)
 
 
-def _future(timestamp: int, record: Record, max_future_ms: int) -> tuple[str, str] | None:
-    ahead = timestamp - record.timestamp
-    if ahead <= max_future_ms:
-        return None
-    return "future", f"timestamp lies {ahead} ms after the record's own; at most {max_future_ms} are allowed"
+def catalog_decoder(settings: EventSettings, clock: Clock = now) -> KeyedDecoder[Item]:
+    """Read catalog entries by item id; an entry without a value removes the item named by its key.
 
-
-def catalog_decoder(settings: EventSettings, topic: str = "catalog") -> KeyedDecoder[Item]:
-    """Read catalog entries by item id; an entry without a value removes the item named by its key."""
-    return keyed(Decoder(topic, Item, settings.max_bytes), lambda item: item.item_id)
+    An item that was made in the future is refused: it would be the newest for ever.
+    """
+    wrong = plausible(settings, clock).time
+    decode = Decoder("catalog", Item, settings.max_bytes, lambda item, record: wrong(item.created_at, record))
+    return keyed(decode, lambda item: item.item_id)
 
 
 def keyed(decode: Decoder[M], key_of: Callable[[M], str]) -> KeyedDecoder[M]:

@@ -20,7 +20,7 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
-from dataflows.codecs import event_decoder
+from dataflows.codecs import event_decoder, plausible
 from dataflows.records import Outgoing, Record
 from dataflows.run.settings import Settings
 from dataflows.steps.decode import by_user, write_letters
@@ -60,7 +60,7 @@ def build(
     Parameters
     ----------
     experiments : those that `recommend` assigns users by; results are published of them alone.
-    clock : aware; what decides when results are published and users forgotten.
+    clock : aware; no message may be ahead of it, and it decides when results are published and users forgotten.
     counts : what could not be used is added to it, by reason.
     """
     evaluation, impressions = settings.evaluate, settings.attribution.impressions
@@ -71,7 +71,8 @@ def build(
         timedelta(seconds=evaluation.publish_every_s),
     )
     rest = timedelta(seconds=settings.profile.expire_after_s)
-    decode, max_bytes = event_decoder(settings.events), evaluation.max_slate_bytes
+    decode, max_bytes = event_decoder(settings.events, clock), evaluation.max_slate_bytes
+    of_time = plausible(settings.events, clock)
 
     flow = Dataflow("evaluate")
 
@@ -79,12 +80,12 @@ def build(
     slates = op.input("recommendations", flow, inputs.recommendations)  # Record
     assignments = op.input("assignments", flow, inputs.assignments)  # Record
     assigned = decode_assignments(
-        "decode_assignments", assignments, max_bytes, declared
+        "decode_assignments", assignments, max_bytes, of_time, declared
     )  # (user, Exposed) | DeadLetter
     observed = op.merge(
         "observed",
         observe_events("observe_events", events, decode, settings.events, counts),
-        observe_slates("observe_slates", slates, max_bytes, counts),
+        observe_slates("observe_slates", slates, max_bytes, of_time, counts),
         by_user("exposures", assigned),
     )  # (user, Observation | None)
 

@@ -77,7 +77,7 @@ def build(
 
     Parameters
     ----------
-    clock : aware; what decides when rows are published and users forgotten.
+    clock : aware; no message may be ahead of it, and it decides when rows are published and users forgotten.
     counts : events that taught nothing are added to it, by reason.
     start : the trained ranker that the one that learns starts from.
     """
@@ -88,7 +88,7 @@ def build(
     flow = Dataflow("learn")
 
     events = op.input("events", flow, inputs.events)  # Record
-    known = decode_known("decode_events", events, event_decoder(messages), counts)  # Event
+    known = decode_known("decode_events", events, event_decoder(messages, clock), counts)  # Event
     acts = read_acts("read_acts", known, messages)  # (user, Act)
     learned = transitions("transitions", acts, settings.profile, clock, counts)  # (user, Contribution)
     batches = add_up("add_up", learned, config.shards, config.half_life_long_ms)  # (shard, ShardBatch)
@@ -97,7 +97,7 @@ def build(
 
     catalog = op.input("catalog", flow, inputs.catalog)  # Record
     decoded = op.flat_map_batch(
-        "decode_catalog", catalog, catalog_decoder(messages)
+        "decode_catalog", catalog, catalog_decoder(messages, clock)
     )  # (item, Item | None) | DeadLetter
     letters = write_letters("write_letters", decoded)  # (letter key, Outgoing)
     entries = readable("catalog_entries", decoded)  # (item, Item | None)
@@ -105,7 +105,9 @@ def build(
 
     if settings.ranker.name != "none":
         slates = op.input("recommendations", flow, inputs.recommendations)  # Record
-        shown = op.flat_map_batch("decode_slates", slates, slate_decoder(messages))  # (user, ShownSlate) | DeadLetter
+        shown = op.flat_map_batch(
+            "decode_slates", slates, slate_decoder(messages, clock)
+        )  # (user, ShownSlate) | DeadLetter
         letters = op.merge("all_letters", letters, write_letters("write_slate_letters", shown))
         feedback = op.merge(
             "told",

@@ -61,7 +61,7 @@ def build(
 
     Parameters
     ----------
-    clock : aware; what decides when an idle user is forgotten.
+    clock : aware; no message may be ahead of it, and it decides when an idle user is forgotten.
     counts : applied, duplicate, late and bot events are added to it, by name.
 
     Raises
@@ -79,9 +79,9 @@ def build(
     erasures = op.input("erasures", flow, inputs.erasures)  # Record
     decoded = op.merge(
         "received",
-        decode("decode_events", events, event_decoder(settings.events)),
-        decode("decode_requests", requests, request_decoder(settings.events)),
-        decode("decode_erasures", erasures, erasure_decoder(settings.events)),
+        decode("decode_events", events, event_decoder(settings.events, clock)),
+        decode("decode_requests", requests, request_decoder(settings.events, clock)),
+        decode("decode_erasures", erasures, erasure_decoder(settings.events, clock)),
     )  # (user, Received) | DeadLetter
     users = by_user("by_user", decoded)  # (user, Received)
 

@@ -69,8 +69,8 @@ class ItemSideConfig:
     """Half-life of trends."""
     half_life_long_s: Seconds = 14 * DAY_S
     """Half-life of an item's popularity and of what follows it."""
-    min_users: Count = 1
-    """An item trends in a segment only once so many distinct users of the segment have acted on it."""
+    min_users: Count = 5
+    """An item trends in a segment only once so many distinct users of the segment have acted on it (k-anonymity)."""
 
     half_life_short_ms = in_ms("half_life_short_s")
     half_life_long_ms = in_ms("half_life_long_s")

@@ -33,7 +33,7 @@ class Event:
     event_type: Id
     timestamp: Millis
     session_id: Id | None = None
-    value: float | None = None
+    value: Annotated[float, Meta(ge=-1e12, le=1e12)] | None = None
     """A rating, a price or seconds, by event type."""
     recommendation_id: Id | None = None
     position: Annotated[int, Meta(ge=0, le=10_000)] | None = None
@@ -141,13 +141,13 @@ class Slate:
 class Assignment:
     """A user's bucket and variant in an experiment, written when it first holds or changes."""
 
-    user_id: str
-    experiment: str
-    variant: str
+    user_id: Id
+    experiment: Id
+    variant: Id
     bucket: float
     """In [0, 1)."""
     assigned_at: Millis
-    digest: str
+    digest: Id
     """Of the experiment's declaration."""
     shares: list[Share] | None = None
     """By which variant was chosen, where they were not the declared ones; in the order of the variants."""
@@ -200,7 +200,7 @@ class ResultPoint:
 class TrafficPoint:
     """Shares of the traffic by which new users are assigned, until the next point."""
 
-    from_at: int
+    from_at: Millis
     """Event time of the first trigger that they hold for."""
     shares: list[float]
     """In the order of the variants."""
@@ -226,7 +226,7 @@ class ExperimentResult:
     """The metric that decides."""
     impressions: str
     """What counts as an impression: a `slate`, or an `event` of the platform."""
-    updated_at: int
+    updated_at: Millis
     """Event time of the newest observation."""
     alpha: float
     delta: float
@@ -261,7 +261,7 @@ class DeadLetter:
     partition: int
     offset: int
     reason: str
-    """A short, countable name: `malformed`, `invalid`, `future`, `unknown_event_type`, `late`, `oversized`, ..."""
+    """A short, countable name: `malformed`, `invalid_value`, `future`, `seconds`, `wrong_key`, `late`, ..."""
     detail: str
     received_at: int
     """The source record's own timestamp."""

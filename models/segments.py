@@ -11,6 +11,8 @@ DAYPART = "daypart"
 """The field that no context needs to bring: the quarter of the day."""
 DEFAULT_FIELDS = ("device", DAYPART)
 HOUR_MS = 3_600_000
+MAX_VALUE = 64
+"""Characters; a longer value is no group of users, and makes no segment."""
 
 _DAYPARTS = ("night", "morning", "afternoon", "evening")
 
@@ -54,13 +56,16 @@ def hashes_of(segments: tuple[str, ...]) -> tuple[int, ...]:
     return tuple([hash64(name) for name in segments])
 
 
-def _value(field: str, context: Context | None, at: int) -> Value:
+def _value(field: str, context: Context | None, at: int) -> str | None:
+    """Write a field's value as text: 1, 1.0 and True are equal, and would share what is kept of one of them."""
     if field == DAYPART:
         return _DAYPARTS[int(hour_of(context, at)) // 6]
-    return context.get(field) if context else None
+    value = context.get(field) if context else None
+    text = None if value is None else str(value)
+    return None if text is None or len(text) > MAX_VALUE else text
 
 
 @lru_cache(maxsize=4096)
-def _named(fields: tuple[str, ...], values: tuple[Value, ...]) -> tuple[str, ...]:
+def _named(fields: tuple[str, ...], values: tuple[str | None, ...]) -> tuple[str, ...]:
     named = [f"{name}={value}" for name, value in zip(fields, values, strict=True) if value is not None]
     return (*named, EVERYBODY)

@@ -50,7 +50,7 @@ BELOW = {
         "features", "candidates", "query", "rankers", "experiments/assign", "user", "items", "messages", "names",
         "numeric", "strategy",
     },
-    "online": {"config", "credit", "rankers", "messages", "names", "numeric", "events"},
+    "online": {"config", "credit", "rankers", "messages", "names", "numeric", "events", "strategy"},
     "offline": {
         "serving", "candidates", "query", "rankers", "counts", "user", "items", "messages", "names", "numeric",
         "segments", "strategy", "events", "config",

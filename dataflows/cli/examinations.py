@@ -8,11 +8,11 @@ from typing import Literal
 
 from dataflows.errors import EddyError
 from dataflows.kafka.admin import UnreachableError, list_topics
-from dataflows.kafka.check import check_topics
+from dataflows.kafka.check import check_topics, whose_times
 from dataflows.run.experiments_file import ExperimentError, load_experiments
 from dataflows.run.resources import checked_device, starting_checkpoint
 from dataflows.run.settings import Settings
-from dataflows.topics import declare
+from dataflows.topics import EVENTS, declare
 from models.rankers.checkpoint import SHIPPED, CheckpointError, load_checkpoint
 
 TIMEOUT_S = 5.0
@@ -60,6 +60,8 @@ def _cluster(settings: Settings) -> Iterator[Finding]:
         yield Finding("topics", problem.severity, problem.text)
     if not problems:
         yield Finding("topics", "ok", f"all {len(topics)} are as they should be")
+    if text := whose_times(client, f"{settings.topics.prefix}{EVENTS.name}", TIMEOUT_S):
+        yield Finding("times", "ok", text)
 
 
 def _recovery(folder: Path | None) -> Finding:

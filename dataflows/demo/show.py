@@ -37,6 +37,9 @@ SETTLE_S = 10.0
 FIRST = "first-slate"
 NOTICE = "MovieLens ratings; each user keeps their order, long gaps are cut short, users side by side, times are now"
 
+MIN_USERS = 2
+"""So few for a film to trend: the demo's people are few, and no secret."""
+
 
 def run_demo(n_events: int, rate: float, settings: Settings, kafka_home: str | None, real: bool, console: Console, *,
          live: bool) -> dict[str, Any]:  # fmt: skip
@@ -60,8 +63,13 @@ def run_demo(n_events: int, rate: float, settings: Settings, kafka_home: str | N
             "EDDY_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers,
             "EDDY_TOPICS__PREFIX": demo.prefix,
             "EDDY_CHECKPOINT": str(checkpoint.absolute()),
+            "EDDY_LEARN__MIN_USERS": str(MIN_USERS),
             "EDDY_EXPERIMENTS_FILE": str(files("dataflows.demo") / "experiments.yaml"),
         }
+        console.print(
+            f"trends: a film trends here from {MIN_USERS} people on; by default from 5 (EDDY_LEARN__MIN_USERS)",
+            highlight=False,
+        )
         with console.status("writing the catalog, and what other users rated before"):
             demo.prepare()
         with running_flows(("learn",), environment, Path(folder)) as learning:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +22,7 @@ def load_events(path: Path, settings: EventSettings) -> list[Event]:
     ------
     FileError : the file cannot be read, a line is no event, or there is none.
     """
-    events: list[Event] = _decoded(path, event_decoder(settings))
+    events: list[Event] = _decoded(path, event_decoder(replace(settings, keys="any")))
     if not events:
         raise FileError(f"{path} holds no event")
     return sorted(events, key=lambda event: event.timestamp)
@@ -34,7 +35,7 @@ def load_requests(path: Path, settings: EventSettings) -> list[Request]:
     ------
     FileError : the file cannot be read, or a line is no request.
     """
-    return _decoded(path, request_decoder(settings))
+    return _decoded(path, request_decoder(replace(settings, keys="any")))
 
 
 def load_items(path: Path, settings: EventSettings) -> list[Item]:

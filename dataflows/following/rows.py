@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from dataflows.codecs import KeyedDecoder
+from dataflows.plausible import Latest
 from dataflows.records import Record
 from models.items import ItemTable
+from models.items.wire import RowError
 from models.messages import DeadLetter, Item
 from models.online.registry import PREFIX, VersionRegistry
 from models.rankers.checkpoint import Checkpoint, CheckpointError
@@ -16,6 +18,33 @@ NewRanker: TypeAlias = tuple[str, Checkpoint | None]
 """A ranker's name and the version that serves from now on; None: the blend does."""
 
 log = logging.getLogger(__name__)
+
+
+def apply_rows(table: ItemTable, records: Sequence[Record], latest: Latest) -> None:
+    """Apply records of `model-updates`.
+
+    Raises
+    ------
+    ValueError : one is malformed, or of a time that is still to come. Then none is applied.
+    """
+    table.apply_rows([record.key or b"" for record in records], [record.value for record in records], latest())
+
+
+def apply_rows_that_are_sound(
+    table: ItemTable, records: Sequence[Record], latest: Latest, counts: Counter[str]
+) -> None:
+    """Apply records of `model-updates`; one that is malformed is counted, logged, and left out."""
+    try:
+        apply_rows(table, records, latest)
+    except RowError as error:
+        if len(records) > 1:
+            for record in records:
+                apply_rows_that_are_sound(table, [record], latest, counts)
+            return
+        counts["malformed_row"] += 1
+        # Not by its key, which may hold what a user sent.
+        where = f"partition {records[0].partition}, offset {records[0].offset}"
+        log.warning("a row of model-updates is left out, %s: %s", where, error.reason)
 
 
 class CatalogRows:
@@ -39,10 +68,12 @@ class CatalogRows:
                 self._counts[entry.reason] += 1
             else:
                 latest[entry[0]] = entry[1]
-        self._table.apply_items(
+        refused = self._table.apply_items(
             [item for item in latest.values() if item is not None],
             [item_id for item_id, item in latest.items() if item is None],
         )
+        if refused:
+            self._counts["hash_collision"] += refused
 
 
 class RankerRows:
@@ -83,4 +114,4 @@ class RankerRows:
 
     def _count(self, reason: str, error: Exception) -> None:
         self._counts[reason] += 1
-        log.warning("of model-updates is left out: %s", error)
+        log.warning("of model-updates is left out: %.300r", str(error))

@@ -4,25 +4,30 @@ A background thread only reads and stages; whoever scores applies a bounded numb
 batches. So a batch sees one version, and no lock is held while scoring.
 """
 
-import logging
 import threading
+import time
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from dataflows.codecs import KeyedDecoder
+from dataflows.errors import EddyError
 from dataflows.files.lines import FileError
 from dataflows.files.source import FileSource, read_whole
-from dataflows.following.rows import CatalogRows, NewRanker, RankerRows
+from dataflows.following.rows import CatalogRows, NewRanker, RankerRows, apply_rows, apply_rows_that_are_sound
 from dataflows.kafka.admin import Client
-from dataflows.kafka.reader import Batch, Follower, KafkaReader
+from dataflows.kafka.consumers import size_of
+from dataflows.kafka.reader import Batch, Follower, KafkaReader, raised_by_check
+from dataflows.plausible import Latest
 from dataflows.records import Record
 from models.items import ItemTable
 from models.messages import Item
 
-log = logging.getLogger(__name__)
-
 MAX_ROWS_BETWEEN_BATCHES = 1_000
 MAX_STAGED_CHUNKS = 64
+WAIT_S = 0.01
+MAX_STAGED_BYTES = 64 * 2**20
+"""Of rows that wait to be applied, and one chunk more."""
 
 
 class Tables(Protocol):
@@ -48,6 +53,7 @@ class _Chunk(NamedTuple):
     """The offset after its last record."""
     records: list[Record]
     rankers: list[NewRanker]
+    n_bytes: int
 
 
 class KafkaTables:
@@ -59,6 +65,8 @@ class KafkaTables:
     model_updates, catalog : topic names.
     group : under which the cluster knows the reader.
     decode_catalog : bad entries are only counted here, `learn` writes their dead letters.
+    latest : no row may be of a later time.
+    on_failure : given what ended the thread that reads, on it.
     """
 
     def __init__(
@@ -70,8 +78,11 @@ class KafkaTables:
         decode_catalog: KeyedDecoder[Item],
         table: ItemTable,
         counts: Counter[str],
+        latest: Latest,
+        on_failure: Callable[[EddyError], None] = raised_by_check,
     ) -> None:
         self.table = table
+        self._latest = latest
         self._catalog = catalog
         self._entries = CatalogRows(table, decode_catalog, counts)
         self._counts = counts
@@ -82,7 +93,7 @@ class KafkaTables:
         self._rankers: list[NewRanker] = []
         reader = KafkaReader(client, [model_updates, catalog], group)
         self._offsets = {partition: 0 for topic, partition in sorted(reader.ends) if topic == model_updates}
-        self._follower = Follower(reader, self._stage, "tables")
+        self._follower = Follower(reader, self._stage, "tables", on_failure)
 
     @property
     def version(self) -> str:
@@ -108,7 +119,7 @@ class KafkaTables:
 
         Raises
         ------
-        Exception : what ended the thread that reads.
+        EddyError : what ended the thread that reads.
         """
         self._follower.check()
         n = 0
@@ -129,10 +140,14 @@ class KafkaTables:
     def _stage(self, batches: list[Batch]) -> None:
         for topic, partition, records in batches:
             self._room.acquire()
+            while sum(chunk.n_bytes for chunk in tuple(self._staged)) > MAX_STAGED_BYTES and not self._closing:
+                time.sleep(WAIT_S)
             if self._closing:
                 return
             rest, rankers = (records, []) if topic == self._catalog else self._versions.take(records)
-            self._staged.append(_Chunk(topic, partition, records[-1].offset + 1, rest, rankers))
+            self._staged.append(
+                _Chunk(topic, partition, records[-1].offset + 1, rest, rankers, sum(map(size_of, rest)))
+            )
 
     def _apply_next(self) -> int:
         chunk = self._staged.popleft()
@@ -140,24 +155,10 @@ class KafkaTables:
         if chunk.topic == self._catalog:
             self._entries.apply(chunk.records)
         else:
-            self._apply_rows(chunk.records)
+            apply_rows_that_are_sound(self.table, chunk.records, self._latest, self._counts)
             self._rankers += chunk.rankers
             self._offsets[chunk.partition] = chunk.end
         return len(chunk.records)
-
-    def _apply_rows(self, records: list[Record]) -> None:
-        try:
-            self.table.apply_rows([record.key or b"" for record in records], [record.value for record in records])
-        except ValueError:
-            for record in records:
-                self._apply_row(record)
-
-    def _apply_row(self, record: Record) -> None:
-        try:
-            self.table.apply_rows([record.key or b""], [record.value])
-        except ValueError as error:
-            self._counts["malformed_row"] += 1
-            log.warning("a row of model-updates is left out: %s", error)
 
 
 class FileTables:
@@ -167,6 +168,7 @@ class FileTables:
     ----------
     rows, catalog : the topics `model-updates` and `catalog`.
     decode_catalog : bad entries are only counted here, `learn` writes their dead letters.
+    latest : no row may be of a later time.
     """
 
     def __init__(
@@ -176,8 +178,10 @@ class FileTables:
         decode_catalog: KeyedDecoder[Item],
         table: ItemTable,
         counts: Counter[str],
+        latest: Latest,
     ) -> None:
         self.table = table
+        self._latest = latest
         self.version = "0"
         """How many rows of `model-updates` there were."""
         self._rows = rows
@@ -202,7 +206,7 @@ class FileTables:
             rest, rankers = self._versions.take(records)
             self._rankers += rankers
             try:
-                self.table.apply_rows([record.key or b"" for record in rest], [record.value for record in rest])
+                apply_rows(self.table, rest, self._latest)
             except ValueError as error:
                 raise FileError(f"{self._rows.folder / self._rows.topic}: {error}") from error
         self.version = str(n_rows)

@@ -48,6 +48,21 @@ def check_topics(client: Client, topics: Iterable[Topic], partitions: int, timeo
     return problems
 
 
+def whose_times(client: Client, topic: str, timeout_s: float = 10.0) -> str | None:
+    """Say whose clock a topic's records are dated by, and what follows; None where the cluster does not tell."""
+    try:
+        kind = Admin(client).config(topic, timeout_s).get("message.timestamp.type")
+    except KafkaException:
+        return None
+    if kind == "CreateTime":
+        return (
+            f"{topic} has message.timestamp.type=CreateTime: records are dated by their producers' clocks, and the "
+            "latency of slates is measured from those. What is ahead of the flows' own clock is refused anyway. "
+            "LogAppendTime has the broker date them"
+        )
+    return None if kind is None else f"{topic} has message.timestamp.type={kind}: the broker dates its records"
+
+
 def _size_problems(topic: Topic, found: int, partitions: int) -> Iterator[Problem]:
     if topic.partitions is not None and found != topic.partitions:
         yield Problem(

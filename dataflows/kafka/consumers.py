@@ -16,6 +16,9 @@ NO_LEADER = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABL
 """What a cluster answers while a partition is made or moves."""
 PARTITION_END = KafkaError._PARTITION_EOF  # noqa: SLF001
 """What a consumer reports in place of a message where it has read a partition to its end."""
+QUEUE_KB = 16_384
+"""What a client may hold of a partition before it is asked for, unless the settings say otherwise; librdkafka's default
+is four times as much."""
 HARMLESS = (PARTITION_END, KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT)  # noqa: SLF001
 """An end, and what a client reports while it reconnects by itself."""
 
@@ -33,6 +36,7 @@ def new_consumer(
     committed_only : leave out aborted transactions, whatever `client` says of the isolation level.
     """
     options = {
+        "queued.max.messages.kbytes": QUEUE_KB,
         **client,
         "group.id": group,
         "enable.auto.commit": False,
@@ -89,6 +93,11 @@ def record_of(message: Message) -> Record:
     return Record(
         message.partition() or 0, message.offset() or 0, message.timestamp()[1], message.key(), message.value()
     )
+
+
+def size_of(record: Record) -> int:
+    """Return about how many bytes a record takes here."""
+    return len(record.key or b"") + len(record.value or b"")
 
 
 def raise_unless_harmless(error: KafkaError) -> None:

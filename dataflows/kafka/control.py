@@ -1,16 +1,14 @@
 """Stops that are shared: a process of a cluster does not drain alone, so one that has to stop tells the others."""
 
-import logging
 import time
 from collections.abc import Callable
 
 import orjson
 from confluent_kafka import Producer
 
+from dataflows.errors import EddyError
 from dataflows.kafka.admin import Client
 from dataflows.kafka.reader import Batch, Follower, KafkaReader
-
-log = logging.getLogger(__name__)
 
 
 class SharedStop:
@@ -23,15 +21,24 @@ class SharedStop:
     flow : stops of other flows are not ours.
     group : under which the cluster knows the reader.
     on_stop : called from a thread of its own when a process of the flow stops.
+    on_failure : given what ended that thread, on it.
     """
 
-    def __init__(self, client: Client, topic: str, flow: str, group: str, on_stop: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        topic: str,
+        flow: str,
+        group: str,
+        on_stop: Callable[[], None],
+        on_failure: Callable[[EddyError], None],
+    ) -> None:
         self._client = client
         self._topic = topic
         self._flow = flow
         self._on_stop = on_stop
         reader = KafkaReader(client, [topic], group, start="latest")
-        self._follower = Follower(reader, self._take, "control", self._warn)
+        self._follower = Follower(reader, self._take, "control", on_failure)
 
     def announce(self) -> None:
         """Tell the other processes to stop as well."""
@@ -46,6 +53,3 @@ class SharedStop:
     def _take(self, batches: list[Batch]) -> None:
         if any(record.key == self._flow.encode() for batch in batches for record in batch.records):
             self._on_stop()
-
-    def _warn(self, failure: Exception) -> None:
-        log.error("stops of other processes are not heard any more: %s", failure)

@@ -1,5 +1,6 @@
 """Reads whole topics from their beginning: once, as they come, or on a thread of its own."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -7,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from confluent_kafka import KafkaException, TopicPartition
 
-from dataflows.errors import EddyError
+from dataflows.errors import EddyError, died
 from dataflows.kafka.admin import Client, partitions_of
 from dataflows.kafka.consumers import (
     PARTITION_END,
@@ -18,6 +19,8 @@ from dataflows.kafka.consumers import (
     written_ends,
 )
 from dataflows.records import Record
+
+log = logging.getLogger(__name__)
 
 MAX_RECORDS = 1_000
 """Records that are read at a time."""
@@ -157,6 +160,10 @@ def scan(client: Client, topic: str, timeout_s: float = 30.0) -> Iterator[Record
         reader.close()
 
 
+def raised_by_check(_failure: EddyError) -> None:
+    """Leave it at what `Follower.check` raises."""
+
+
 class Follower:
     """Reads on a thread of its own until it is closed.
 
@@ -165,7 +172,7 @@ class Follower:
     reader : closed by that thread when it ends.
     take : given what has arrived, on that thread; while it waits, nothing more is read.
     name : the thread's.
-    on_failure : given what ended the thread, on that thread, should anything do so.
+    on_failure : given what ended the thread, on that thread, should anything do so; a flow ends with it.
     """
 
     def __init__(
@@ -173,13 +180,13 @@ class Follower:
         reader: KafkaReader,
         take: Callable[[list[Batch]], None],
         name: str,
-        on_failure: Callable[[Exception], None] = lambda _failure: None,
+        on_failure: Callable[[EddyError], None] = raised_by_check,
     ) -> None:
         self._reader = reader
         self._take = take
         self._on_failure = on_failure
         self._closing = False
-        self._failure: Exception | None = None
+        self._failure: EddyError | None = None
         self._complete = threading.Event()
         self._thread = threading.Thread(target=self._follow, name=name, daemon=True)
         self._thread.start()
@@ -194,8 +201,7 @@ class Follower:
 
         Raises
         ------
-        ReadError : the topics cannot be read.
-        Exception : whatever else ended the thread.
+        EddyError : what ended the thread: the topics cannot be read, or anything else.
         """
         complete = self._complete.wait(timeout_s)
         self.check()
@@ -213,9 +219,10 @@ class Follower:
                     self._take(batches)
                 if self._reader.complete:
                     self._complete.set()
-        except Exception as failure:  # noqa: BLE001 - `check` raises whatever it was
-            self._failure = failure
-            self._on_failure(failure)
+        except BaseException as failure:  # whatever it was, the flow may not go on without this thread
+            log.exception("the thread %s has died", self._thread.name)
+            self._failure = died(self._thread.name, failure)
+            self._on_failure(self._failure)
         finally:
             self._complete.set()
             self._reader.close()

@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import Literal, TypeAlias
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
@@ -13,13 +12,17 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from dataflows.errors import EddyError
 from dataflows.kafka.admin import Client, partitions_of, topic_id
-from dataflows.kafka.consumers import bounds_of, new_consumer, raise_unless_harmless, record_of
+from dataflows.kafka.consumers import bounds_of, new_consumer, raise_unless_harmless, record_of, size_of
 from dataflows.records import Record
 
 BATCH = 1_000
 """Records that a partition hands over at a time."""
 MAX_READ_AHEAD = 10 * BATCH
 """Records of all partitions that may wait here; the client's own queues hold the rest."""
+MAX_BYTES = 64 * 2**20
+"""Bytes of the same."""
+MAX_BATCH_BYTES = 8 * 2**20
+"""Of what a partition hands over at a time, or one record."""
 IDLE = timedelta(milliseconds=2)
 """How long an empty partition rests before it is polled again."""
 
@@ -52,6 +55,7 @@ class SharedConsumer:
         self._consumer: Consumer | None = None
         self._inboxes: dict[tuple[str, int], Inbox] = {}
         self._n_waiting = 0
+        self._n_bytes = 0
         self._latest: dict[str, dict[int, int]] = {}
 
     @property
@@ -86,17 +90,20 @@ class SharedConsumer:
         return self.open(topic, partition, offset)
 
     def take(self, inbox: "Inbox") -> list[Record]:
-        """Return what has arrived for a partition, at most `BATCH` records, without waiting."""
-        if not inbox.records and self._n_waiting < MAX_READ_AHEAD:
+        """Return what has arrived for a partition, at most `BATCH` records or `MAX_BATCH_BYTES`, without waiting."""
+        if not inbox.records and self._n_waiting < MAX_READ_AHEAD and self._n_bytes < MAX_BYTES:
             self._distribute()
-        taken = list(islice(inbox.records, BATCH))
-        for _ in taken:
-            inbox.records.popleft()
+        taken: list[Record] = []
+        n_bytes = 0
+        while inbox.records and len(taken) < BATCH and n_bytes < MAX_BATCH_BYTES:
+            taken.append(inbox.records.popleft())
+            n_bytes += size_of(taken[-1])
         self._n_waiting -= len(taken)
+        self._n_bytes -= n_bytes
         return taken
 
     def _distribute(self) -> None:
-        for message in self.client.consume(BATCH, 0):
+        for message in self.client.consume(BATCH if self._n_bytes < MAX_BYTES // 2 else 1, 0):
             inbox = self._inboxes.get((message.topic() or "", message.partition() or 0))
             error = message.error()
             if error is not None:
@@ -104,8 +111,10 @@ class SharedConsumer:
                 continue
             if inbox is None:
                 continue  # left in the client's queue by a partition that was closed
-            inbox.records.append(record_of(message))
+            record = record_of(message)
+            inbox.records.append(record)
             self._n_waiting += 1
+            self._n_bytes += size_of(record)
 
     def commit(self, topic: str, partition: int, offset: int, *, asynchronous: bool) -> None:
         """Commit an offset to the group."""
@@ -130,7 +139,9 @@ class SharedConsumer:
 
     def close(self, topic: str, partition: int) -> None:
         """Stop reading a partition; the last one closes the client."""
-        self._n_waiting -= len(self._inboxes.pop((topic, partition)).records)
+        left = self._inboxes.pop((topic, partition)).records
+        self._n_waiting -= len(left)
+        self._n_bytes -= sum(map(size_of, left))
         if not self._inboxes:
             self.client.close()
             self._consumer = None

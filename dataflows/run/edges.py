@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import Protocol
 
-from dataflows.codecs import catalog_decoder
+from dataflows.codecs import catalog_decoder, latest_row
 from dataflows.errors import EddyError
 from dataflows.files.sink import FileSink
 from dataflows.files.source import FileSource, read_whole
@@ -91,9 +91,8 @@ class KafkaEdges:
         self._watch.start()
         self._shared: SharedStop | None = None
         if len(settings.cluster.members) > 1:
-            self._shared = SharedStop(
-                self._client, f"{self._prefix}control", flow, helper_group(flow, self._prefix, "control"), stop.follow
-            )
+            group = helper_group(flow, self._prefix, "control")
+            self._shared = SharedStop(self._client, f"{self._prefix}control", flow, group, stop.follow, stop.fail)
             stop.on_request.append(self._shared.announce)
 
     def source(self, topic: str) -> KafkaSource:
@@ -130,6 +129,8 @@ class KafkaEdges:
             catalog_decoder(self._settings.events),
             table,
             counts,
+            latest_row(self._settings.events),
+            self._stop.fail,
         )
 
     def results(self, traffic: Traffic, counts: Counter[str]) -> AbstractContextManager[None]:
@@ -137,8 +138,8 @@ class KafkaEdges:
         if not traffic.may_move:
             return nullcontext()
         client = self._client | self._settings.kafka.consumer_options
-        group = helper_group(self._flow, self._prefix, "results")
-        return followed(client, self._watched("experiment-results"), group, traffic, counts)
+        group, latest = helper_group(self._flow, self._prefix, "results"), latest_row(self._settings.events)
+        return followed(client, self._watched("experiment-results"), group, traffic, counts, latest, self._stop.fail)
 
     def _watched(self, topic: str) -> str:
         """Name a topic on the cluster, and look from now on whether it stays the same."""
@@ -178,14 +179,15 @@ class FileEdges:
 
     def tables(self, table: ItemTable, counts: Counter[str]) -> FileTables:
         """Load `catalog` and `model-updates` as they are now."""
+        events = self._settings.events
         rows = FileSource(self._folder, f"{self._prefix}model-updates", optional=True, packed=True)
         catalog = FileSource(self._folder, f"{self._prefix}catalog", optional=True)
-        return FileTables(rows, catalog, catalog_decoder(self._settings.events), table, counts)
+        return FileTables(rows, catalog, catalog_decoder(events), table, counts, latest_row(events))
 
     def results(self, traffic: Traffic, counts: Counter[str]) -> AbstractContextManager[None]:
         """Take in `experiment-results` as they are now."""
         results = FileSource(self._folder, f"{self._prefix}experiment-results", optional=True)
-        take_results(chain.from_iterable(read_whole(results)), traffic, counts)
+        take_results(chain.from_iterable(read_whole(results)), traffic, counts, latest_row(self._settings.events))
         return nullcontext()
 
     def close(self) -> None:

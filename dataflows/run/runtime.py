@@ -2,11 +2,12 @@
 
 import gc
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from socket import SHUT_RDWR, socket
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -22,6 +23,11 @@ from dataflows.run.infrastructure import HttpSettings
 from dataflows.run.recovery_store import recovery_config, store_folder
 from dataflows.run.settings import Settings
 from dataflows.run.stopping import Pauses
+
+MAX_CONNECTIONS = 16
+"""To the probes and metrics, at a time."""
+READ_TIMEOUT_S = 5
+"""For which a connection may send nothing."""
 
 
 @dataclass
@@ -55,10 +61,38 @@ class _Metrics:
 
 
 class _Server(ThreadingMixIn, WSGIServer):
+    """Answers a few connections at a time; of more, those that have been open longest are cut.
+
+    So whoever opens many and sends nothing takes neither threads nor the place of a probe.
+    """
+
     daemon_threads = True
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._open: deque[socket] = deque()
+        self._room = threading.Semaphore(MAX_CONNECTIONS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._room.acquire(blocking=False):
+            with suppress(IndexError, OSError):
+                self._open[0].shutdown(SHUT_RDWR)
+            self._room.acquire()
+        self._open.append(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.remove(request)
+        self._room.release()
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a connection that was cut or that sent nothing."""
 
 
 class _Quiet(WSGIRequestHandler):
+    timeout = READ_TIMEOUT_S
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Probes are not news."""
 

@@ -41,7 +41,10 @@ class EventSettings(EventConfig):
     max_bytes: Annotated[int, Meta(ge=256)] = 65_536
     """A larger message is a dead letter."""
     max_future_s: Annotated[int, Meta(ge=0)] = 300
-    """How far an event's time may lie beyond its record's own timestamp."""
+    """How far a message's time may lie beyond its record's own, and beyond the clock of who reads it."""
+    keys: Literal["user_id", "any"] = "user_id"
+    """What keys the platform's messages about users have on Kafka: one under another key than its `user_id` is a dead
+    letter. `any`: keys of another kind, such as an account's, that keep each user's messages in one partition."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import ClassVar
 
-from dataflows.errors import EddyError, FencedError
+from dataflows.errors import EddyError, FencedError, died
 from dataflows.run.recovery_store import make_folder, unusable
 
 log = logging.getLogger(__name__)
@@ -155,10 +155,6 @@ class Stop:
         if self.owner is not None:
             self.owner.check()
 
-    def fail(self, failure: EddyError) -> None:
-        """Stop the flow with nothing snapshot from now on; the first failure is the one that is told."""
-        self.failure = self.failure or failure
-
     def _raise_failure(self) -> None:
         if self.failure is not None:
             raise self.failure
@@ -169,6 +165,21 @@ class Stop:
             self.requested = True
             for call in self.on_request:
                 call()
+
+    def fail(self, failure: EddyError) -> None:
+        """Stop the flow with nothing snapshot from now on; the first failure is the one that is told."""
+        log.error("%s", failure)
+        self.failure = self.failure or failure
+
+    def on_dead_threads(self) -> None:
+        """End the flow where any thread of the process dies of what nobody caught."""
+
+        def handle(dead: threading.ExceptHookArgs) -> None:
+            threading.__excepthook__(dead)
+            name = dead.thread.name if dead.thread else "unknown"
+            self.fail(died(name, dead.exc_value or SystemError()))
+
+        threading.excepthook = handle
 
     def follow(self) -> None:
         """Drain because another process of the cluster does."""

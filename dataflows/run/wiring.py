@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
 
 import torch
 from bytewax.dataflow import Dataflow
@@ -11,6 +11,7 @@ from rich.console import Console
 from dataflows import evaluate, learn, recommend
 from dataflows.codecs import event_time
 from dataflows.errors import EddyError
+from dataflows.plausible import in_ms, now
 from dataflows.run.aligned import AlignedSource, Alignment
 from dataflows.run.edges import Edges, open_edges
 from dataflows.run.experiments_file import load_experiments
@@ -26,11 +27,6 @@ from models.items import warm_up as items
 from models.serving.recommender import Recommender
 
 
-def now() -> datetime:
-    """Read the wall clock."""
-    return datetime.now(UTC)
-
-
 @contextmanager
 def open_flow(flow: str, settings: Settings, stop: Stop, health: Health) -> Iterator[Dataflow]:
     """Lay out a flow, `recommend`, `learn` or `evaluate`, over its topics; its helpers stop with the context.
@@ -39,6 +35,9 @@ def open_flow(flow: str, settings: Settings, stop: Stop, health: Health) -> Iter
     ------
     EddyError : the broker, a topic, an experiment or the checkpoint is not what the flow needs.
     """
+    if settings.topics.folder is not None:
+        # A line of a file has no key, and the file keeps the order.
+        settings = settings.model_copy(update={"events": replace(settings.events, keys="any")})
     edges = open_edges(flow, settings, stop)
     make = {"recommend": _recommend, "learn": _learn, "evaluate": _evaluate}[flow]
     try:
@@ -57,7 +56,7 @@ def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dat
     checkpoint = loaded_checkpoint(settings)
     learning = settings.learn
     table = ItemTable(
-        int(now().timestamp() * 1_000),
+        in_ms(now()),
         half_life_short_ms=learning.half_life_short_ms,
         half_life_long_ms=learning.half_life_long_ms,
         texts=text_space(learning.text),

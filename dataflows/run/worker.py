@@ -54,6 +54,7 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
     stop = Stop()
     health = Health(pauses=stop.pauses)
     stop.on_signals()
+    stop.on_dead_threads()
     with (
         serve_health(settings.http, flow, health) as port,
         open_flow(flow, settings, stop, health) as dataflow,

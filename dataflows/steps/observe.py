@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import Annotated
 
 import bytewax.operators as op
 import msgspec
@@ -9,6 +10,7 @@ from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream
 
 from dataflows.codecs import Decoder, keyed
+from dataflows.plausible import Fault, Plausible
 from dataflows.records import Record
 from models.credit import ANY_SLATE
 from models.events import EventConfig
@@ -17,6 +19,10 @@ from models.experiments.judge.observations import Act, Exposure, Impression, Obs
 from models.messages import Assignment, DeadLetter, Event, Id, Millis, Version
 from models.names import FEATURE_SETS
 from models.numeric.ids import hash64
+from models.online.outcome import Feature
+
+MAX_UNDECLARED = 64
+"""Declarations, beside those in force, of which users are counted, in case they come back: each is a key of state."""
 
 Observed = tuple[str, Observation | None]
 """By user_id."""
@@ -29,7 +35,7 @@ class ObservedItem(msgspec.Struct):
     """What metrics need of a slate's item."""
 
     item_id: Id
-    features: list[float]
+    features: list[Feature]
 
 
 class ObservedSlate(msgspec.Struct):
@@ -40,9 +46,9 @@ class ObservedSlate(msgspec.Struct):
     created_at: Millis
     trigger_id: Id
     feature_set: str
-    items: list[ObservedItem]
-    learned_until: int = 0
-    teams: list[int] | None = None
+    items: Annotated[list[ObservedItem], msgspec.Meta(max_length=1_000)]
+    learned_until: Millis = 0
+    teams: list[Annotated[int, msgspec.Meta(ge=0, le=1)]] | None = None
     version: Version = 1
 
 
@@ -93,13 +99,17 @@ def observation_of(event: Event, record: Record, settings: EventConfig) -> Act |
 
 
 def observe_slates(
-    step_id: str, records: Stream[Record], max_bytes: int, counts: Counter[str]
+    step_id: str, records: Stream[Record], max_bytes: int, plausible: Plausible, counts: Counter[str]
 ) -> KeyedStream[Observation | None]:
     """Decode slates, and the tombstones of erased users.
 
     Bad messages are only counted here, by reason: `learn` writes their dead letters.
     """
-    decode = keyed(Decoder("recommendations", ObservedSlate, max_bytes), lambda slate: slate.user_id)
+
+    def check(slate: ObservedSlate, record: Record) -> Fault:
+        return plausible.time(slate.created_at, record)
+
+    decode = keyed(Decoder("recommendations", ObservedSlate, max_bytes, check), lambda slate: slate.user_id)
 
     def mapper(batch: list[Record]) -> list[Observed]:
         found: list[Observed] = []
@@ -136,7 +146,11 @@ def _novelty(slate: ObservedSlate) -> float | None:
 
 
 def decode_assignments(
-    step_id: str, records: Stream[Record], max_bytes: int, declared: Mapping[str, Experiment]
+    step_id: str,
+    records: Stream[Record],
+    max_bytes: int,
+    plausible: Plausible,
+    declared: Mapping[str, Experiment],
 ) -> Stream[Observed | DeadLetter]:
     """Decode assignments, and the tombstones of erased users; what does not decode is a dead letter.
 
@@ -144,11 +158,17 @@ def decode_assignments(
     ----------
     declared : by digest; shares that are not one for each of their variants are a dead letter too.
     """
+    undeclared: set[tuple[str, str]] = set()
 
-    def check(assignment: Assignment, _record: Record) -> tuple[str, str] | None:
+    def check(assignment: Assignment, record: Record) -> Fault:
+        if assignment.digest not in declared:
+            undeclared.add((assignment.experiment, assignment.digest))
+            if len(undeclared) > MAX_UNDECLARED:
+                undeclared.discard((assignment.experiment, assignment.digest))
+                return "undeclared", f"of more than {MAX_UNDECLARED} declarations that are not in force"
         experiment, shares = declared.get(assignment.digest), assignment.shares
         if experiment is None or shares is None or len(shares) == len(experiment.variants):
-            return None
+            return plausible.time(assignment.assigned_at, record)
         return "wrong_shares", f"{len(shares)} shares; {experiment.name} has {len(experiment.variants)} variants"
 
     decode = keyed(Decoder("assignments", Assignment, max_bytes, check), lambda assignment: assignment.user_id)

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 import bytewax.operators as op
 from bytewax.operators import KeyedStream
 
+from dataflows.plausible import in_ms
 from dataflows.records import Outgoing
 from models.counts.pairs import ShardBatch
 from models.counts.pairs import add_up as add_up_batch
 from models.counts.transitions import Contribution
-from models.items.wire import PackedRow
+from models.items.wire import VERSIONS_A_MS, PackedRow
 
 
 def shard_key(shard: int) -> str:
@@ -47,7 +48,7 @@ def first_version(now: datetime) -> int:
     that takes its place still rise above those that consumers already have: by 2**20 a millisecond, more than
     anybody adds to a row.
     """
-    return int(now.timestamp() * 1_000) << 20
+    return in_ms(now) << VERSIONS_A_MS
 
 
 def outgoing(row: PackedRow) -> Outgoing:

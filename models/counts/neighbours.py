@@ -38,7 +38,7 @@ class ShardArrays(NamedTuple):
     """C rows, of which the first ones are in use."""
 
     slots: Int32s
-    """(a power of two,) rows by hash (`models.numeric.hashmap`)."""
+    """Rows by hash (`models.numeric.hashmap`)."""
     hashes: Int64s
     """(C,) of the items' ids."""
     items: NDArray[np.void]

@@ -14,15 +14,13 @@ from numpy.typing import NDArray
 
 from models.counts.transitions import Contribution
 from models.numeric.arrays import Int32s, Int64s
-from models.numeric.hashmap import EMPTY_SLOT, KEY_SHIFT
+from models.numeric.hashmap import empty_slots, multiplier_of, n_slots_of, place_of
 from models.numeric.kernels import inline, kernel
 
 EVENT = np.dtype([("item", "i8"), ("user", "i8"), ("at", "i8"), ("weight", "f8")])
 PAIR = np.dtype([("item", "i8"), ("neighbour", "i8"), ("at", "i8"), ("n", "i8"), ("rule", "f8"), ("covisit", "f8")])
 """`at` is the newest event that added to the pair, `n` how often one did; weights hold for the reference."""
 NO_SEGMENT = -1
-NEIGHBOUR_SHIFT = 31
-"""Folds the upper bits of a neighbour's hash onto the lower ones where a pair is looked up."""
 
 
 class ShardBatch(NamedTuple):
@@ -69,7 +67,7 @@ def add_up(contributions: Sequence[Contribution], n_shards: int, half_life_ms: i
     before = np.fromiter(chain.from_iterable(previous), np.int64, starts[-1])
     reference_at = max(ats)
     pairs = np.empty(2 * len(before), PAIR)
-    n_pairs = _add_up_pairs(events, starts, before, reference_at, half_life_ms, pairs)
+    n_pairs = _add_up_pairs(events, starts, before, reference_at, half_life_ms, empty_slots(4 * len(before)), pairs)
     order, pair_starts = _by_shard(pairs["item"][:n_pairs], n_shards)
     pairs = pairs[order]
     order, event_starts = _by_shard(events["item"], n_shards)
@@ -122,13 +120,10 @@ def _add_up_pairs(
     before: Int64s,  # (B,) items before each event, newest first
     reference_at: int,
     half_life_ms: int,
+    slots: Int32s,  # room for the pairs and as many again, by `empty_slots`
     pairs: NDArray[np.void],  # (2 B,) PAIR, written
 ) -> int:
     """Add up equal pairs, in both directions; say how many differ."""
-    n_slots = 16
-    while n_slots < 4 * len(before):
-        n_slots *= 2
-    slots = np.full(n_slots, EMPTY_SLOT, np.int32)
     n = 0
     for e in range(len(events)):
         item = events[e]["item"]
@@ -145,7 +140,7 @@ def _add_up_pairs(
 
 @inline
 def _add_pair(
-    slots: Int32s,  # (a power of two,) where in `pairs` each pair is, by its hash; written
+    slots: Int32s,  # where in `pairs` each pair is; written
     pairs: NDArray[np.void],  # PAIR, written
     n: int,
     item: int,
@@ -155,8 +150,9 @@ def _add_pair(
     covisit: float,
 ) -> int:
     """Add to a pair, or make it, after n others; return how many there are."""
-    mask = len(slots) - 1
-    slot = ((item >> KEY_SHIFT) ^ (neighbour >> NEIGHBOUR_SHIFT) ^ neighbour) & mask
+    n_slots = n_slots_of(slots)
+    # In one number by the secret, so that nobody can choose pairs that come out alike.
+    slot = place_of(slots, np.int64(np.uint64(item) * multiplier_of(slots) + np.uint64(neighbour)))
     while slots[slot] >= 0:
         pair = pairs[slots[slot]]
         if pair["item"] == item and pair["neighbour"] == neighbour:
@@ -165,7 +161,7 @@ def _add_pair(
             pair["rule"] += rule
             pair["covisit"] += covisit
             return n
-        slot = (slot + 1) & mask
+        slot = (slot + 1) & (n_slots - 1)
     slots[slot] = n
     pair = pairs[n]
     pair["item"] = item

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.counts.item_statistics import MAX_AHEAD
 from models.counts.pairs import EVENT, NO_SEGMENT, PAIR, ShardBatch
 from models.items.wire import TrendingRow
-from models.numeric.arrays import Int64s
+from models.numeric.arrays import Floats, Int64s
 from models.numeric.kernels import inline, kernel
 
 N_ENTRIES = 256
@@ -18,9 +18,13 @@ N_ENTRIES = 256
 N_PUBLISHED = 100
 """Items that are published: the heaviest of those."""
 MAX_SEGMENTS = 64
-"""Segments that are kept; the one that has been silent longest makes room."""
+"""Segments that are kept; the one that weighs least, decayed, makes room: so whoever invents contexts pushes out what
+others invented, and not where people are."""
 
-FORMAT = 1
+N_USERS = 8
+"""Newest users of an entry that are remembered at least: as long as one is, only their heaviest act counts."""
+
+FORMAT = 2
 _HEADER = struct.Struct("<BxHIQqq")
 _SEGMENT = struct.Struct("<Hqq?I")
 
@@ -35,13 +39,23 @@ class _Segment:
     entries: NDArray[np.void]
     """(N_ENTRIES,) ENTRY; the used ones come first."""
     users: Int64s
-    """(N_ENTRIES, k) hashes of the first k users of each entry; more need not be counted."""
+    """(N_ENTRIES, U) hashes of the newest users of each entry, a ring; U is k, and `N_USERS` at least."""
+    counted: Floats
+    """(N_ENTRIES, U) what each of them has added to the entry's weight."""
     n: int = 0
     changed: bool = True
+
+    @property
+    def weight(self) -> float:
+        """Of all its entries, in landmark units."""
+        return float(self.entries["weight"][: self.n].sum())
 
 
 class TrendCounts:
     """Decayed popularity by segment, bounded in segments, items and users.
+
+    A user counts for an item with the heaviest of their acts, decayed, and not with their sum: however often one person
+    buys it, it does not trend by that. Only who acts after eight others (or k) may count again.
 
     Weights are forward-decayed and items compete for the entries as in `models.counts.neighbours`.
 
@@ -57,6 +71,10 @@ class TrendCounts:
         self.first_version = first_version
         self.landmark_at = 0
         self._segments: dict[str, _Segment] = {}
+
+    @property
+    def _n_slots(self) -> int:
+        return max(self._min_users, N_USERS)
 
     @property
     def changed(self) -> bool:
@@ -79,7 +97,9 @@ class TrendCounts:
                 continue
             segment = self._segment(batch.segment_names[index], dropped)
             events = batch.events[(batch.segments == index).any(axis=1)]
-            segment.n = _add(events, self.landmark_at, self._half_life_ms, segment.entries, segment.users, segment.n)
+            segment.n = _add(
+                events, self.landmark_at, self._half_life_ms, segment.entries, segment.users, segment.counted, segment.n
+            )
             segment.version += len(events)
             segment.last_at = max(segment.last_at, int(events["at"].max()))
             segment.changed = True
@@ -111,13 +131,14 @@ class TrendCounts:
         segment = self._segments.get(name)
         if segment is None:
             if len(self._segments) == MAX_SEGMENTS:
-                silent = min(self._segments.values(), key=lambda kept: (kept.last_at, kept.name))
-                self.first_version = max(self.first_version, silent.version + 1)
-                dropped.append(silent.name)
-                del self._segments[silent.name]
+                least = min(self._segments.values(), key=lambda kept: (kept.weight, kept.last_at, kept.name))
+                self.first_version = max(self.first_version, least.version + 1)
+                dropped.append(least.name)
+                del self._segments[least.name]
             entries = np.zeros(N_ENTRIES, ENTRY)
-            users = np.zeros((N_ENTRIES, self._min_users), np.int64)
-            segment = self._segments[name] = _Segment(name, self.first_version, 0, entries, users)
+            users = np.zeros((N_ENTRIES, self._n_slots), np.int64)
+            counted = np.zeros(users.shape, np.float32)
+            segment = self._segments[name] = _Segment(name, self.first_version, 0, entries, users, counted)
         return segment
 
     def _move_on(self, at: int) -> None:
@@ -132,13 +153,14 @@ class TrendCounts:
         for segment in self._segments.values():
             segment.entries["weight"] *= factor
             segment.entries["inherited"] *= factor
+            segment.counted *= factor
         self.landmark_at = at
 
     def pack(self) -> bytes:
-        """Pack into bytes: 20 an entry and 8 a user that is kept."""
+        """Pack into bytes: 20 an entry and 12 a user that is kept."""
         parts = [
             _HEADER.pack(
-                FORMAT, len(self._segments), self._min_users, self._half_life_ms, self.first_version,
+                FORMAT, len(self._segments), self._n_slots, self._half_life_ms, self.first_version,
                 self.landmark_at,
             )
         ]  # fmt: skip
@@ -149,6 +171,7 @@ class TrendCounts:
                 name,
                 segment.entries[: segment.n].tobytes(),
                 segment.users[: segment.n].tobytes(),
+                segment.counted[: segment.n].tobytes(),
             )
         return b"".join(parts)
 
@@ -156,15 +179,16 @@ class TrendCounts:
     def unpack(cls, packed: bytes, half_life_ms: int, min_users: int) -> Self:
         """Restore what `pack` returned; the configuration may have changed since.
 
-        After `min_users` was raised, users beyond the old number have to act again to be counted.
+        After `min_users` was raised, users beyond the old number have to act again to be counted. Format 1 kept the
+        first users of an entry, and not what they had added: each may count once more.
 
         Raises
         ------
         ValueError : the bytes are of a newer format.
         """
-        version, n_segments, k, packed_half_life_ms, first_version, landmark_at = _HEADER.unpack_from(packed)
-        if version != FORMAT:
-            raise ValueError(f"trending of format {version}: this release reads format {FORMAT}")
+        version, n_segments, n_slots, packed_half_life_ms, first_version, landmark_at = _HEADER.unpack_from(packed)
+        if version not in {1, FORMAT}:
+            raise ValueError(f"trending of format {version}: this release reads formats 1 and {FORMAT}")
         trending = cls(packed_half_life_ms, min_users, first_version)
         trending.landmark_at = landmark_at
         offset = _HEADER.size
@@ -176,15 +200,24 @@ class TrendCounts:
             segment.version, segment.last_at, segment.changed, segment.n = row_version, last_at, changed, n
             segment.entries[:n] = np.frombuffer(packed, ENTRY, n, offset)
             offset += n * ENTRY.itemsize
-            users = np.frombuffer(packed, np.int64, n * k, offset).reshape(n, k)[:, :min_users]
-            segment.users[:n, : users.shape[1]] = users
-            offset += 8 * n * k
-            segment.entries["n_users"] = np.minimum(segment.entries["n_users"], users.shape[1])
+            offset += trending._restore_users(segment, packed, offset, n_slots, has_counted=version > 1)
         if half_life_ms != packed_half_life_ms:
             newest_at = max((segment.last_at for segment in trending._segments.values()), default=landmark_at)
             trending._rebase(max(newest_at, landmark_at))
         trending._half_life_ms = half_life_ms
         return trending
+
+    def _restore_users(self, segment: _Segment, packed: bytes, offset: int, n_slots: int, *, has_counted: bool) -> int:
+        """Read an entry's users, packed in so many slots each; returns how many bytes that were."""
+        n, n_kept = segment.n, min(n_slots, self._n_slots)
+        users = np.frombuffer(packed, np.int64, n * n_slots, offset).reshape(n, n_slots)
+        segment.users[:n, :n_kept] = users[:, :n_kept]
+        if has_counted:
+            counted = np.frombuffer(packed, np.float32, n * n_slots, offset + users.nbytes).reshape(n, n_slots)
+            segment.counted[:n, :n_kept] = counted[:, :n_kept]
+        if n_slots != self._n_slots:
+            segment.entries["n_users"] = np.minimum(segment.entries["n_users"], n_kept)
+        return users.nbytes + (4 * n * n_slots if has_counted else 0)
 
 
 @kernel
@@ -193,7 +226,8 @@ def _add(
     landmark_at: int,
     half_life_ms: int,
     entries: NDArray[np.void],  # (N,) ENTRY, written
-    users: Int64s,  # (N, k) written
+    users: Int64s,  # (N, U) written
+    counted: Floats,  # (N, U) written
     n: int,
 ) -> int:
     """Add events of one segment, of which n entries are used; say how many are used now."""
@@ -219,22 +253,32 @@ def _add(
             entries[p]["weight"] = 0
             entries[p]["inherited"] = inherited
             entries[p]["n_users"] = 0
-        entry = entries[p]
-        entry["weight"] += np.float32(event["weight"] * np.exp2((event["at"] - landmark_at) / half_life_ms))
-        entry["n_users"] = _count_user(users[p], entry["n_users"], event["user"])
+        weight = np.float32(event["weight"] * np.exp2((event["at"] - landmark_at) / half_life_ms))
+        slot = _find_user(users[p], entries[p]["n_users"], event["user"])
+        if slot < 0:
+            slot = entries[p]["n_users"] % users.shape[1]
+            entries[p]["n_users"] = _one_more(entries[p]["n_users"], users.shape[1])
+            users[p, slot] = event["user"]
+            counted[p, slot] = 0
+        if weight > counted[p, slot]:
+            entries[p]["weight"] += weight - counted[p, slot]
+            counted[p, slot] = weight
     return n
 
 
 @inline
-def _count_user(users: Int64s, n: int, user: int) -> int:
-    """Add a user to the (k,) first ones unless it is among them or they are full; say how many there are."""
-    if n == len(users):
-        return n
-    for u in range(n):
+def _find_user(users: Int64s, n: int, user: int) -> int:
+    """Find a user among the n newest ones, as many as the (U,) ring holds; -1 where it is none of them."""
+    for u in range(min(n, len(users))):
         if users[u] == user:
-            return n
-    users[n] = user
-    return n + 1
+            return u
+    return -1
+
+
+@inline
+def _one_more(n: int, size: int) -> int:
+    """Count one more user of a ring: n % size is where the next one goes; a full ring counts from size to 2 size."""
+    return n + 1 if n + 1 < 2 * size else size
 
 
 def warm_up() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 
 from models.items.columns import LONG, Columns
 from models.numeric.arrays import Bools, Floats, Hash32s, Int32s, Int64s
-from models.numeric.hashmap import KEY_SHIFT, Numbers
+from models.numeric.hashmap import Numbers
 from models.numeric.kernels import inline, kernel
 
 N_POSTED = 32
@@ -88,8 +88,8 @@ class Postings:
 
 
 def _keys(attributes: Hash32s) -> Int64s:
-    """Spread 32-bit hashes over the bits that `models.numeric.hashmap` goes by."""
-    return attributes.astype(np.int64) << KEY_SHIFT
+    """Make keys of 32-bit hashes."""
+    return attributes.astype(np.int64)
 
 
 @inline

@@ -129,7 +129,10 @@ class SessionIndex:
         records = _records(max(n, 2 * capacity))
         records[:capacity] = self.records
         self.records = records
-        self.versions = np.concatenate([self.versions, np.zeros(len(records) - capacity, np.int64)])
+        # Neither array is touched beyond what is copied: the system gives memory where a session is written.
+        versions = np.zeros(len(records), np.int64)
+        versions[:capacity] = self.versions
+        self.versions = versions
 
 
 def _records(n: int) -> Sessions:

@@ -19,10 +19,11 @@ from models.items.sessions import SessionIndex, SessionRows
 from models.items.trends import TrendingUpdate, Trends
 from models.items.updates import ItemRows, Updates
 from models.items.vectors import HASHED, TextSpace
+from models.items.wire import END_OF_TIME, RowError
 from models.messages import Item
 from models.numeric.arrays import Floats, Hash32s, Int32s, Int64s
 from models.numeric.decay import MAX_HALF_LIVES, Landmark
-from models.numeric.ids import hash_all
+from models.numeric.ids import hash64, hash_all
 
 DAY_MS = 86_400_000
 NO_ATTRIBUTES: Hash32s = np.empty(0, np.uint32)
@@ -131,13 +132,14 @@ class ItemTable(Columns):
         self.titles.extend([""] * missing)
         return rows
 
-    def apply_rows(self, keys: list[bytes], values: list[bytes | None]) -> int:
+    def apply_rows(self, keys: list[bytes], values: list[bytes | None], latest_at: int = END_OF_TIME) -> int:
         """Apply rows of `model-updates`; an older or repeated version changes nothing.
 
         Parameters
         ----------
         keys : `neighbours/<item_id>`, `content/<item_id>`, `trending/<segment>/<shard>` or `sessions/<number>`.
         values : packed rows (`models.items.wire`); None empties the row, after which any version is taken.
+        latest_at : no row may be of a later time, Unix ms: it would move the landmark, and honest weights to nothing.
 
         Returns
         -------
@@ -145,9 +147,10 @@ class ItemTable(Columns):
 
         Raises
         ------
-        ValueError : a row is malformed; the text names its key. Then none is applied.
+        RowError : a row is malformed, or of an item whose hash another one has. Then none is applied.
         """
-        updates = Updates.read(keys, values, self.neighbours.shape[1])
+        updates = Updates.read(keys, values, self.neighbours.shape[1], latest_at)
+        self._check_names(updates.items)
         self._forget_derived()
         applied = self._apply_item_rows(updates.items)
         applied += sum(self._apply_trending(update) for update in updates.trends)
@@ -170,6 +173,15 @@ class ItemTable(Columns):
         self.postings.offer(applied.learned)
         self.learned_until = max(self.learned_until, applied.learned_until)
         return applied.n
+
+    def _check_names(self, items: ItemRows) -> None:
+        """Refuse an item whose hash is another's: whoever chose it would write the other's row."""
+        seen: dict[int, str] = {}
+        rows = self.rows_of(items.hashes).tolist()
+        for row, item, item_id in zip(rows, items.hashes.tolist(), items.item_ids, strict=True):
+            known = (self.ids[row] if row >= 0 else "") or seen.setdefault(item, item_id)
+            if known != item_id:
+                raise RowError(item_id.encode(), "an item with the hash of another")
 
     def _apply_trending(self, update: TrendingUpdate) -> bool:
         segment, number, shard, learned_until = update
@@ -209,12 +221,26 @@ class ItemTable(Columns):
             self.postings.reorder()
         self.landmark_at = self._newest_at
 
-    def apply_items(self, items: list[Item], removed: list[str]) -> None:
-        """Apply entries of the catalog, then removals: a removed item stays known but is no longer available."""
+    def apply_items(self, items: list[Item], removed: list[str]) -> int:
+        """Apply entries of the catalog, then removals: a removed item stays known but is no longer available.
+
+        Returns
+        -------
+        How many were refused, since their hash is that of an item with another id.
+        """
         self._forget_derived()
-        self._apply_entries(Entries.of(items, self._names))
-        self._remove(np.unique(hash_all(removed)))
+        seen: dict[int, str] = {}
+        known_items = [item for item in items if self._is_its_own(item.item_id, seen)]
+        known_removed = [item_id for item_id in removed if self._is_its_own(item_id, seen)]
+        self._apply_entries(Entries.of(known_items, self._names))
+        self._remove(np.unique(hash_all(known_removed)))
         self.postings.refill()
+        return len(items) + len(removed) - len(known_items) - len(known_removed)
+
+    def _is_its_own(self, item_id: str, seen: dict[int, str]) -> bool:
+        item = hash64(item_id)
+        row = self.row_of(item)
+        return ((self.ids[row] if row >= 0 else "") or seen.setdefault(item, item_id)) == item_id
 
     def _apply_entries(self, entries: Entries) -> None:
         rows = self.ensure(entries.hashes)

@@ -144,8 +144,12 @@ class Updates:
     sessions: SessionRows
 
     @classmethod
-    def read(cls, keys: list[bytes], values: list[bytes | None], n_neighbours: int) -> "Updates":
+    def read(cls, keys: list[bytes], values: list[bytes | None], n_neighbours: int, latest_at: int) -> "Updates":
         """Check rows and sort them by table.
+
+        Parameters
+        ----------
+        latest_at : no row may be of a later time, Unix ms.
 
         Raises
         ------
@@ -157,7 +161,7 @@ class Updates:
         for raw, value in zip(keys, values, strict=True):
             key = RowKey.parse(raw)
             if value is not None:
-                key.check(value)
+                key.check(value, latest_at)
             if key.code == TRENDING:
                 trends.append(TrendingUpdate.read(key, value))
             elif key.code == SESSIONS:

@@ -46,6 +46,9 @@ TOMBSTONE = -1
 """Version of a row that stands for a tombstone: it always counts, and after it any version does."""
 MAX_SESSIONS = 1 << 22
 """No session has this number or a higher one."""
+VERSIONS_A_MS = 20
+"""Versions begin at the time when their state was made, in milliseconds, shifted by so many bits; a session's is
+sixteen times its own time, and its length."""
 END_OF_TIME = 1 << 53
 """Unix ms beyond which no message has a time."""
 
@@ -194,6 +197,14 @@ def _n_words(code: int, n: int) -> int:
     return HEADER_WORDS + n + (n + 1) // 2
 
 
+class RowError(ValueError):
+    """A row is malformed; the text names its key, which may hold what users sent, and `reason` does not."""
+
+    def __init__(self, key: bytes, reason: str) -> None:
+        super().__init__(f"{key.decode(errors='replace')}: {reason}")
+        self.reason = reason
+
+
 class RowKey(NamedTuple):
     """Which row of which table."""
 
@@ -216,7 +227,7 @@ class RowKey(NamedTuple):
         try:
             table, _, name = raw.decode().partition("/")
         except UnicodeDecodeError as error:
-            raise ValueError(f"{raw!r}: a key that is no UTF-8") from error
+            raise RowError(raw, "a key that is no UTF-8") from error
         code = _TABLES.get(table, 0)
         number = "0"
         if code == TRENDING:
@@ -224,16 +235,20 @@ class RowKey(NamedTuple):
         elif code == SESSIONS:
             number = name
         if not code or not name or not (number.isascii() and number.isdecimal()):
-            raise ValueError(
-                f"{raw!r}: no key of a row (neighbours/<item>, content/<item>, trending/<segment>/<shard>, "
-                "sessions/<number>)"
+            raise RowError(
+                raw,
+                "no key of a row (neighbours/<item>, content/<item>, trending/<segment>/<shard>, sessions/<number>)",
             )
         if code == SESSIONS and int(number) >= MAX_SESSIONS:
-            raise ValueError(f"{raw!r}: sessions are numbered below {MAX_SESSIONS}")
+            raise RowError(raw, f"sessions are numbered below {MAX_SESSIONS}")
         return cls(raw, code, name, int(number))
 
-    def check(self, value: bytes) -> None:
+    def check(self, value: bytes, latest_at: int = END_OF_TIME) -> None:
         """Check that the bytes are a row of this format, and this key's.
+
+        Parameters
+        ----------
+        latest_at : no row may be of a later time, Unix ms.
 
         Raises
         ------
@@ -256,10 +271,15 @@ class RowKey(NamedTuple):
         in_time = 0 <= learned_until < END_OF_TIME and 0 <= reference_at < END_OF_TIME and 0 <= extra < END_OF_TIME
         if version < 0 or not in_time:
             raise self.error("a version or a time that no row has")
+        newest_at = max(learned_until, reference_at, extra if self.code == NEIGHBOURS else 0)
+        if newest_at > latest_at:
+            raise self.error(f"a row of a time {newest_at - latest_at} ms further ahead of the clock than it may be")
+        if version > (16 * latest_at + 15 if self.code == SESSIONS else latest_at << VERSIONS_A_MS):
+            raise self.error(f"version {version}, which no row can have by now: it would outlive all that come")
 
-    def error(self, reason: str) -> ValueError:
+    def error(self, reason: str) -> RowError:
         """Make the error that names the key."""
-        return ValueError(f"{self.raw.decode(errors='replace')}: {reason}")
+        return RowError(self.raw, reason)
 
 
 CheckedRow = tuple[RowKey, bytes | None]

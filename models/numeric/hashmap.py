@@ -1,4 +1,16 @@
-"""Open addressing from a 63-bit hash to the number of the row that has it as its key."""
+"""Open addressing from a 63-bit hash to the number of the row that has it as its key.
+
+Where a key belongs is decided by a secret of this process: whoever can choose ids, and so their hashes, cannot choose
+ids that all belong into one place, by which 40,000 of them took half a minute to load.
+
+References
+----------
+M. Dietzfelbinger, T. Hagerup, J. Katajainen, M. Penttonen. A reliable randomized algorithm for the closest-pair
+problem. Journal of Algorithms, 1997: multiply-shift hashing, universal for a random odd multiplier.
+"""
+
+import secrets
+from typing import Any
 
 import numpy as np
 
@@ -6,9 +18,32 @@ from models.numeric.arrays import Int32s, Int64s
 from models.numeric.kernels import inline, kernel
 
 EMPTY_SLOT = -1
-KEY_SHIFT = 20
-"""Low bits of a key that play no part: they choose a shard, so within a shard they are all alike."""
 _LEAST_SLOTS = 16
+_N_EXTRA = 3
+"""What stands behind the slots: the two halves of the multiplier, and by how much a product is shifted. There, and not
+in a constant, since the kernels are cached on disk."""
+_MULTIPLIER = np.array([secrets.randbits(64) | 1], np.uint64).view(np.int32)
+
+
+@inline
+def n_slots_of(slots: Int32s) -> int:
+    """Return how many slots there are, a power of two."""
+    return len(slots) - _N_EXTRA
+
+
+@inline
+def place_of(slots: Int32s, key: Any) -> Any:
+    """Return where a key belongs."""
+    n = n_slots_of(slots)
+    product = np.uint64(key) * multiplier_of(slots)
+    return np.int64(product >> np.uint64(slots[n + 2]))
+
+
+@inline
+def multiplier_of(slots: Int32s) -> Any:
+    """Return the secret."""
+    n = n_slots_of(slots)
+    return np.uint64(np.uint32(slots[n + 1])) << np.uint64(32) | np.uint64(np.uint32(slots[n]))
 
 
 @inline
@@ -17,14 +52,14 @@ def find_slot(slots: Int32s, keys: Int64s, key: int) -> int:
 
     Parameters
     ----------
-    slots : (a power of two,) row numbers, at least one of them `EMPTY_SLOT`.
+    slots : made by `slots_for`: row numbers, at least one of them `EMPTY_SLOT`.
     keys : (N,) the key of each row.
     """
-    mask = len(slots) - 1
-    slot = (key >> KEY_SHIFT) & mask
+    mask = n_slots_of(slots) - 1
+    slot = place_of(slots, key)
     while slots[slot] >= 0 and keys[slots[slot]] != key:
         slot = (slot + 1) & mask
-    return slot
+    return slot  # type: ignore[no-any-return]
 
 
 @kernel
@@ -49,8 +84,16 @@ def insert(slots: Int32s, keys: Int64s, first: int, end: int) -> None:
 
 def slots_for(keys: Int64s, capacity: int) -> Int32s:
     """Index (N,) keys, all different, with room for `capacity` at half load."""
-    slots = np.full(max(_LEAST_SLOTS, 1 << (2 * capacity - 1).bit_length()), EMPTY_SLOT, np.int32)
+    slots = empty_slots(2 * capacity)
     insert(slots, keys, 0, len(keys))
+    return slots
+
+
+def empty_slots(n: int) -> Int32s:
+    """Make room for n keys or, since it is a power of two, some more, and put the secret behind it."""
+    n_bits = max(n - 1, _LEAST_SLOTS - 1).bit_length()
+    slots = np.full((1 << n_bits) + _N_EXTRA, EMPTY_SLOT, np.int32)
+    slots[-_N_EXTRA:-1], slots[-1] = _MULTIPLIER, 64 - n_bits
     return slots
 
 

@@ -1,8 +1,10 @@
 """What attribution reads of a slate, what it says became of each impression, and what a ranker learns from that."""
 
 from dataclasses import dataclass, field
+from typing import Annotated, TypeAlias
 
 import numpy as np
+from msgspec import Meta
 
 from models.config import ImpressionKind
 from models.messages import Millis
@@ -10,6 +12,10 @@ from models.names import FEATURES
 from models.numeric.arrays import Floats
 from models.numeric.ids import hash64
 from models.rankers.inputs import SlateExample
+from models.strategy import Share
+
+Feature: TypeAlias = Annotated[float, Meta(ge=-65_504, le=65_504)]
+"""What half precision holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +23,9 @@ class ShownItem:
     """What attribution reads of a slate's item."""
 
     item_id: str
-    position: int
-    propensity: float
-    features: list[float] = field(default_factory=list)
+    position: Annotated[int, Meta(ge=0, le=10_000)]
+    propensity: Share
+    features: list[Feature] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,7 @@ class ShownSlate:
     variant: str | None
     model_version: str
     feature_set: str
-    items: list[ShownItem]
+    items: Annotated[list[ShownItem], Meta(max_length=1_000)]
 
 
 @dataclass(frozen=True, slots=True)

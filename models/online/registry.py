@@ -20,7 +20,6 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-from models.messages import Millis
 from models.online.learner import Published
 from models.rankers.checkpoint import Checkpoint, CheckpointError, read_checkpoint
 
@@ -30,6 +29,12 @@ PART_BYTES = 512 * 1024
 """Half of what a Kafka message may hold by default."""
 MAX_PARTS = 256
 """128 MiB: no version of a ranker is longer."""
+LAST_YEAR = 253_370_764_800_000
+"""Unix ms: the beginning of the year 9999, beyond which no calendar shows a time."""
+MAX_BYTES = 2**29
+"""Of the parts of all rankers: those of the newest eight versions of a few."""
+MAX_RANKERS = 256
+"""Names: with `per_arm`, one for each variant."""
 PREFIX = b"ranker/"
 
 Slot: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=N_SLOTS)]
@@ -47,7 +52,7 @@ class Version:
     n_parts: Annotated[int, msgspec.Meta(ge=1, le=MAX_PARTS)]
     digest: str
     """SHA-256 of the weights."""
-    learned_until: Millis
+    learned_until: Annotated[int, msgspec.Meta(ge=0, lt=LAST_YEAR)]
     """Event time of the newest example, Unix ms."""
     is_rollback: bool = False
     evidence: dict[str, float] = field(default_factory=dict)
@@ -141,6 +146,7 @@ class VersionRegistry:
 
     def __init__(self) -> None:
         self._rankers: dict[str, _Ranker] = {}
+        self._n_bytes = 0
 
     @property
     def names(self) -> list[str]:
@@ -169,6 +175,8 @@ class VersionRegistry:
             Where it is malformed; the text names its key.
         """
         _, name, *rest = key.decode(errors="replace").split("/")
+        if unquote(name) not in self._rankers and len(self._rankers) == MAX_RANKERS:
+            raise ValueError(f"{key.decode(errors='replace')[:100]}: more than {MAX_RANKERS} rankers")
         ranker = self._rankers.setdefault(unquote(name), _Ranker())
         try:
             match rest, value:
@@ -181,15 +189,24 @@ class VersionRegistry:
                 case [slot], bytes(version):
                     ranker.versions[_below(N_SLOTS, slot)] = _read_version(version)
                 case [slot, number], None:
-                    ranker.parts.pop((_below(N_SLOTS, slot), _below(MAX_PARTS, number)), None)
+                    self._drop(ranker, (_below(N_SLOTS, slot), _below(MAX_PARTS, number)))
                 case [slot, number], bytes(part):
                     place = _below(N_SLOTS, slot), _below(MAX_PARTS, number)
-                    ranker.parts[place] = msgspec.msgpack.decode(part, type=_Part)
+                    read = msgspec.msgpack.decode(part, type=_Part)
+                    self._drop(ranker, place)
+                    if self._n_bytes + len(read.data) > MAX_BYTES:
+                        raise ValueError(f"more than {MAX_BYTES} bytes of parts")  # noqa: TRY301 - one text for all
+                    ranker.parts[place] = read
+                    self._n_bytes += len(read.data)
                 case _:
                     raise ValueError("no row of a ranker has such a key")  # noqa: TRY301 - one text for all
         # A row may nest deeper than the decoder's stack, even in a field that is not read.
         except (ValueError, msgspec.MsgspecError, RecursionError) as error:
             raise ValueError(f"{key.decode(errors='replace')}: {error}") from error
+
+    def _drop(self, ranker: _Ranker, place: tuple[int, int]) -> None:
+        dropped = ranker.parts.pop(place, None)
+        self._n_bytes -= len(dropped.data) if dropped else 0
 
     def changes(self) -> Iterator[tuple[str, Checkpoint | None]]:
         """Yield each ranker whose version in service has changed, with the new one; None is the blend.

@@ -1,4 +1,6 @@
 from base64 import b64decode
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.codecs import catalog_decoder, encode, event_decoder
+from dataflows.codecs import catalog_decoder, encode, erasure_decoder, event_decoder, request_decoder
 from dataflows.records import Record
 from dataflows.run.settings import EventSettings
 from models.messages import DeadLetter, Event, Item, SlateItem
@@ -42,6 +44,8 @@ def an_event(**changes: Any) -> bytes:
         (b'{"event_id": "e"}', "missing_field"),
         (an_event(event_type="teleport"), "unknown_event_type"),
         (an_event(timestamp=NOW + 300_001), "future"),
+        (an_event(timestamp=NOW // 1_000), "seconds"),
+        (an_event(user_id="other"), "wrong_key"),
         (b" " * 1_001, "oversized"),
         (None, "empty"),
     ],
@@ -51,6 +55,56 @@ def test_what_cannot_be_used_becomes_a_letter_with_its_reason_position_and_bytes
     assert isinstance(letter, DeadLetter)
     assert (letter.reason, letter.topic, letter.partition, letter.offset) == (reason, "events", 3, 42)
     assert b64decode(letter.payload) == (value or b"")
+
+
+def at(clock_ms: int) -> Callable[[], datetime]:
+    return lambda: datetime.fromtimestamp(clock_ms / 1_000, UTC)
+
+
+@pytest.mark.parametrize("written_at", [NOW, 2**53 - 1, 2**63 - 1])
+def test_a_time_ahead_of_the_clock_is_refused_whatever_time_its_producer_gave_the_record(written_at: int):
+    """Records have the producer's time by default: sixty-four of them wiped the popularity of a whole catalog."""
+    decode = event_decoder(EventSettings(), at(NOW))
+    hostile, honest = (
+        decode([Record(0, 0, written_at, b"u", an_event(timestamp=timestamp))])[0]
+        for timestamp in (2**53 - 1, NOW + 300_000)
+    )
+    assert isinstance(hostile, DeadLetter)
+    assert hostile.reason == "future"
+    assert isinstance(honest, Event)
+
+
+def test_the_clock_bounds_from_above_alone_and_moves_on():
+    """A past is replayed years later; and what was ahead an hour ago is not now."""
+    clock = iter([at(NOW)(), at(NOW)(), at(NOW + 3_600_000)()])
+    decode = event_decoder(EventSettings(), lambda: next(clock))
+    records = [Record(0, 0, 2**53, b"u", an_event(timestamp=t)) for t in (NOW - 10**12, NOW + 10**6, NOW + 10**6)]
+    assert [isinstance(message, Event) for message in decode(records)] == [True, False, True]
+
+
+def test_a_time_in_seconds_is_told_from_one_of_1970():
+    letter = decoded(an_event(timestamp=NOW // 1_000))
+    assert isinstance(letter, DeadLetter)
+    assert "looks like seconds; milliseconds are expected" in letter.detail
+
+
+@pytest.mark.parametrize("make", [event_decoder, request_decoder, erasure_decoder])
+@pytest.mark.parametrize("key", [None, b"", b"other", b"u2", b"\xff"])
+def test_a_key_that_is_not_the_messages_user_is_refused_unless_the_settings_allow_it(make: Any, key: bytes | None):
+    """Under another key a user's messages lie in several partitions, in no order."""
+    record = a_record(an_event(request_id="r", erasure_id="x", requested_at=NOW), key)
+    assert make(EventSettings())([record])[0].reason == "wrong_key"
+    assert make(EventSettings(keys="any"))([record])[0].user_id == "u"
+
+
+def test_an_item_of_the_future_is_refused_for_it_would_be_the_newest_for_ever():
+    entries = catalog_decoder(EventSettings(), at(NOW))
+    ahead, now = entries([
+        Record(0, 0, 2**53, b"a", orjson.dumps({"item_id": "a", "created_at": created_at}))
+        for created_at in (NOW + 10**9, NOW)
+    ])  # fmt: skip
+    assert isinstance(ahead, DeadLetter)
+    assert (ahead.reason, now) == ("future", ("a", Item("a", created_at=NOW)))
 
 
 def test_a_time_at_the_edge_of_the_allowed_future_is_taken():
@@ -75,3 +129,12 @@ def test_a_catalog_entry_without_a_value_removes_the_item_of_its_key():
 def test_features_are_written_as_numbers():
     item = SlateItem("i", 0, 1.0, "trending", "trending now", 1.0, np.array([0.5, 2.0], np.float32))
     assert orjson.loads(encode(item))["features"] == [0.5, 2.0]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308, 1.1e12])
+def test_a_value_that_would_overflow_a_mean_is_refused(value: float):
+    """Two of them, of opposite signs, made a user's mean rating no number, for good."""
+    letter = decoded(an_event(value=value))
+    assert isinstance(letter, DeadLetter)
+    assert letter.reason == "invalid_value"
+    assert isinstance(decoded(an_event(value=1e12)), Event)

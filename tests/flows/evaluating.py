@@ -20,8 +20,8 @@ from models.strategy import Strategy
 
 NOW = 1_700_000_000_000
 SECOND = 1_000
-LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-"""A clock that stands here publishes whenever something has changed."""
+LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
+"""A clock that stands here, though after all that happens, publishes whenever something has changed."""
 FAR_AHEAD = datetime(2100, 1, 1, tzinfo=UTC)
 """A clock that stands here publishes only at the end of the input."""
 EXPERIMENT = Experiment(

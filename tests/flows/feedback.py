@@ -28,7 +28,7 @@ def settings_for(name: str = "mlp", **ranker: Any) -> Settings:
         "reservoir": 64,
     }
     return Settings(
-        learn=LearnSettings(shards=2),
+        learn=LearnSettings(shards=2, min_users=1),
         attribution=AttributionConfig(window_s=5, lateness_s=2, max_slates=200),
         ranker=RankerSettings(name=name, **(chosen | ranker)),
     )

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 NOW = 1_700_000_000_000
 SECOND = 1_000
-LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
 """A clock that stands here publishes whenever a shard has learned something."""
 FAR_AHEAD = datetime(2100, 1, 1, tzinfo=UTC)
 """A clock that stands here publishes only at the end of the input."""
-SETTINGS = Settings(learn=LearnSettings(shards=4))
+SETTINGS = Settings(learn=LearnSettings(shards=4, min_users=1))
 
 
 def an_event(number: int, user: str = "u-1", item: str = "a", **changes: Any) -> Record:

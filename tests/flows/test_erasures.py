@@ -23,7 +23,8 @@ ERASED = Received(Erasure("x-1", "u", NOW), RECORD)
 
 def an_erasure(number: int, **changes: Any) -> Record:
     fields = {"erasure_id": f"x-{number}", "user_id": "u", "requested_at": NOW}
-    return Record(0, number, NOW, b"u", orjson.dumps(fields | changes))
+    message = fields | changes
+    return Record(0, number, NOW, message["user_id"].encode(), orjson.dumps(message))
 
 
 def a_user(experiments: Experiments | None = None) -> ProfileLogic:

@@ -56,7 +56,9 @@ def test_impressions_and_events_without_consent_leave_no_trace():
 
 
 def test_what_teaches_nothing_is_counted_by_reason():
-    settings = Settings(learn=LearnSettings(shards=4), profile=ProfileConfig(max_events_per_5_min=2, lateness_s=60))
+    settings = Settings(
+        learn=LearnSettings(shards=4, min_users=1), profile=ProfileConfig(max_events_per_5_min=2, lateness_s=60)
+    )
     run = Run(
         [garbage(), *(an_event(1) for _ in range(2)), *(an_event(n) for n in range(100, 104)), an_event(2)],
         settings=settings,
@@ -121,3 +123,16 @@ def test_two_workers_end_with_the_same_rows_and_versions():
     assert set(two.rows) == set(one.rows)
     for key in one.rows:
         assert max(two.versions(key)) == max(one.versions(key))
+
+
+def test_events_of_a_time_that_their_producer_made_up_leave_honest_popularity_alone():
+    """Sixty-four of them, one for each shard, took it from 800 to 0 for good: the record's time is the producer's."""
+    end = 2**53 - 1
+    honest = [an_event(n, f"u-{n}", "a") for n in range(40)]
+    hostile = [
+        an_event(n, f"x-{n}", f"i-{n}", timestamp=end)._replace(timestamp=timestamp)
+        for n, timestamp in enumerate([end, 2**63 - 1] * 32)
+    ]
+    learned, undisturbed = Run([*honest, *hostile]).run(), Run(honest).run()
+    assert learned.counts["future"] == len(hostile)
+    assert learned.rows == undisturbed.rows

@@ -9,7 +9,7 @@ from models.counts.pairs import ShardBatch, add_up
 from tests.models.counts.builders import DAY, NOW, a_contribution, an_act
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-CONFIG = LearnSettings(shards=4, publish_every_s=2.0, max_rows_per_publish=2)
+CONFIG = LearnSettings(shards=4, min_users=1, publish_every_s=2.0, max_rows_per_publish=2)
 
 
 class Clock:

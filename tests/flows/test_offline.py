@@ -69,7 +69,7 @@ def settings_for(folder: Path, store: Path) -> Settings:
     return Settings(
         topics=TopicSettings(folder=folder),
         recovery=RecoverySettings(folder=store, epoch_interval_s=0, learn_epoch_interval_s=0, partitions=1),
-        learn=LearnSettings(shards=2),
+        learn=LearnSettings(shards=2, min_users=1),
     )
 
 
@@ -224,7 +224,7 @@ def test_what_users_did_with_slates_trains_the_ranker_that_the_next_run_serves(t
             file.write(b"\n" + orjson.dumps(fan | {"timestamp": NOW + 1_000 * n}))
     settings = Settings(
         topics=TopicSettings(folder=folder),
-        learn=LearnSettings(shards=2),
+        learn=LearnSettings(shards=2, min_users=1),
         attribution=AttributionConfig(window_s=60, lateness_s=5),
         ranker=RankerSettings(name="linear", learning_rate=0.03, publish_every=2),
         # Others' lanterns trend; sequential rules, which have next to no weight in the blend, say what comes next.

@@ -31,12 +31,14 @@ def an_event(number: int, **changes: Any) -> Record:
         "event_type": "view",
         "timestamp": NOW + 1_000 * number,
     }
-    return Record(0, number, NOW + 1_000 * number, b"u", orjson.dumps(fields | changes))
+    message = fields | changes
+    return Record(0, number, NOW + 1_000 * number, message["user_id"].encode(), orjson.dumps(message))
 
 
 def a_request(number: int, **changes: Any) -> Record:
     fields = {"request_id": f"r-{number}", "user_id": "u", "timestamp": NOW + 1_000 * number}
-    return Record(0, number, NOW + 1_000 * number, b"u", orjson.dumps(fields | changes))
+    message = fields | changes
+    return Record(0, number, NOW + 1_000 * number, message["user_id"].encode(), orjson.dumps(message))
 
 
 class Run:

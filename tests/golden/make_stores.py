@@ -67,9 +67,7 @@ def settings_for(folder: Path) -> dict[str, str]:
 def run(flow: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a flow over the folder to the end of its topics."""
     command = [sys.executable, "-m", "dataflows", "run", flow]
-    return subprocess.run(
-        command, env=os.environ | settings_for(folder), capture_output=True, text=True, check=False
-    )
+    return subprocess.run(command, env=os.environ | settings_for(folder), capture_output=True, text=True, check=False)
 
 
 def make(folder: Path) -> None:

@@ -14,7 +14,7 @@ from dataflows.kafka.admin import (
     list_topics,
     partitions_of,
 )
-from dataflows.kafka.check import check_topics
+from dataflows.kafka.check import check_topics, whose_times
 from dataflows.kafka.consumers import bounds_of
 from dataflows.topics import DAY_MS, Topic, declare
 
@@ -54,6 +54,18 @@ def test_all_topics_are_made_as_they_are_declared(cluster: dict[str, str], prefi
         wanted = {"cleanup.policy": topic.cleanup, **topic.config}
         assert {name: config[name] for name in wanted} == wanted
     assert check_topics(cluster, topics, 3) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"), [("CreateTime", "dated by their producers' clocks"), ("LogAppendTime", "the broker dates")]
+)
+def test_whose_clock_dates_a_topics_records_is_told(cluster: dict[str, str], prefix: str, kind: str, text: str) -> None:
+    topic = Topic(f"{prefix}events", "user_id", "Event", "platform", "delete", {"message.timestamp.type": kind})
+    create_topics(cluster, [topic], 1)
+    told = whose_times(cluster, topic.name) or ""
+    assert f"message.timestamp.type={kind}" in told
+    assert text in told
+    assert whose_times(cluster, f"{prefix}absent") is None
 
 
 def test_making_topics_again_leaves_them_as_they_are(cluster: dict[str, str], prefix: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from dataflows.cli.main import app
-from dataflows.codecs import catalog_decoder
+from dataflows.codecs import catalog_decoder, latest_row
 from dataflows.following.tables import KafkaTables
 from dataflows.kafka.writer import KafkaWriter
 from dataflows.run.settings import EventSettings
@@ -99,6 +99,7 @@ def test_a_table_that_follows_has_each_change_of_version_once(eddy: Eddy, broker
         catalog_decoder(EventSettings()),
         ItemTable(NOW),
         counts,
+        latest_row(EventSettings()),
     )
     try:
         tables.load()

@@ -7,6 +7,7 @@ from typing import cast
 import pytest
 
 from dataflows.demo.broker_process import free_port
+from dataflows.errors import EddyError
 from dataflows.kafka.admin import TopicError, UnreachableError
 from dataflows.kafka.reader import Batch, Follower, KafkaReader, ReadError, scan
 from dataflows.kafka.writer import KafkaWriter
@@ -66,15 +67,15 @@ def test_a_follower_is_complete_once_it_has_handed_over_what_there_was_at_the_st
     assert reader.closed.wait(WAIT_S)
 
 
-@pytest.mark.parametrize("failure", [ReadError("t: cannot be read"), ZeroDivisionError()])
+@pytest.mark.parametrize("failure", [ReadError("t: cannot be read"), ZeroDivisionError("t: cannot be read")])
 def test_what_ends_a_followers_thread_is_raised_to_whoever_waits_and_at_each_check(failure: Exception) -> None:
-    failures: list[Exception] = []
+    failures: list[EddyError] = []
     reader = ScriptedReader([a_batch(1)], end=failure, n_first=9)
     follower = Follower(cast("KafkaReader", reader), lambda _batches: None, "test", failures.append)
     for look in (follower.wait_until_complete, follower.check):
-        with pytest.raises(type(failure)):
+        with pytest.raises(EddyError, match=r"thread `test` has died.*t: cannot be read"):
             look()
-    assert failures == [failure]
+    assert len(failures) == 1
     assert reader.closed.wait(WAIT_S)
 
 
@@ -83,7 +84,7 @@ def test_what_fails_while_batches_are_taken_ends_the_follower_too() -> None:
         raise ZeroDivisionError
 
     follower = Follower(cast("KafkaReader", ScriptedReader([a_batch(1)])), refuse, "test")
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(EddyError, match="ZeroDivisionError"):
         follower.wait_until_complete(WAIT_S)
 
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.segments import EVERYBODY, HOUR_MS, hour_of, segments_of
+from models.segments import EVERYBODY, HOUR_MS, MAX_VALUE, hour_of, segments_of
 
 MIDNIGHT = 19_000 * 24 * HOUR_MS
 
@@ -42,3 +42,14 @@ def test_everybody_is_in_the_last_segment_and_in_one_part_of_the_day(at: int, co
     *_, part, everybody = segments_of(("device", "daypart"), context, at)
     assert part.startswith("daypart=")
     assert everybody == EVERYBODY
+
+
+def test_values_that_are_equal_but_written_differently_are_segments_of_their_own():
+    """They shared the name of whichever came first, for all users of the process."""
+    named = [segments_of(("x",), {"x": value}, 0)[0] for value in (1, 1.0, True, "1", 0, False, -0.0)]
+    assert named == ["x=1", "x=1.0", "x=True", "x=1", "x=0", "x=False", "x=-0.0"]
+
+
+@pytest.mark.parametrize("value", ["x" * (MAX_VALUE + 1), "x" * 60_000, 10**300])
+def test_a_long_value_is_no_group_of_users(value: str | int):
+    assert segments_of(("device",), {"device": value}, 0) == (EVERYBODY,)

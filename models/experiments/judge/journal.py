@@ -143,7 +143,8 @@ class Journal(Struct, array_like=True):
         if shown.novelty is not None:
             self._add("novelty", shown.novelty, float(len(shown.items)))
         for trigger, written_at in self.triggers:
-            if trigger == shown.trigger:
+            # Both are the times of records, which their producers may have made up.
+            if trigger == shown.trigger and 0 <= shown.written_at - written_at <= DAY_MS:
                 self._add("latency_ms", float(shown.written_at - written_at), 1.0)
 
     def _expose(self, exposed: Exposure) -> None:

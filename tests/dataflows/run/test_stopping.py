@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from dataflows.errors import EddyError, FencedError
+from dataflows.errors import EddyError, FencedError, died
 from dataflows.run.stopping import Owner, Pauses, Stop, Watchdog, disown_others
 
 
@@ -110,3 +110,29 @@ def test_a_limit_of_0_watches_nothing():
     with Watchdog(stop, 0, codes.append):
         threading.Event().wait(0.2)
     assert codes == []
+
+
+def test_the_death_of_any_thread_ends_the_flow_at_its_next_look_with_a_message(monkeypatch: pytest.MonkeyPatch):
+    """Tables that nobody follows any more serve on, stale, and nobody sees it."""
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    stop = Stop()
+    stop.on_dead_threads()
+    assert stop() is False
+
+    def die() -> None:
+        raise RecursionError("too deep")
+
+    thread = threading.Thread(target=die, name="tables")
+    thread.start()
+    thread.join()
+    for _ in range(2):
+        with pytest.raises(EddyError, match=r"the thread `tables` has died, .* RecursionError: too deep"):
+            stop()
+
+
+def test_the_first_failure_of_a_helper_is_the_one_that_is_told():
+    stop = Stop()
+    for name in ("results", "tables"):
+        stop.fail(died(name, EddyError(f"{name}: cannot be read")))
+    with pytest.raises(EddyError, match="results: cannot be read"):
+        stop()

@@ -61,7 +61,30 @@ def test_what_fewer_than_k_users_did_is_not_published():
     trending = learned(*(a_contribution("a", user=f"u-{n % 2}") for n in range(9)), min_users=3)
     assert weights_of(rows_of(trending)["all"]) == {}
     learn(trending, a_contribution("a", user="u-2"))
-    assert weights_of(rows_of(trending)["all"]) == {hash64("a"): 10.0}
+    assert weights_of(rows_of(trending)["all"]) == {hash64("a"): 3.0}
+
+
+def test_a_users_three_hundred_purchases_weigh_as_one():
+    """One buyer's were first in the shop: what is counted is people, each by the heaviest of their acts."""
+    bought = (a_contribution("mine", user="one", weight=5.0, at=NOW + n) for n in range(300))
+    seen = (a_contribution("ours", user=f"u-{n}", at=NOW + 300) for n in range(6))
+    weights = weights_of(rows_of(learned(*bought, *seen))["all"])
+    assert weights == pytest.approx({hash64("mine"): 5.0, hash64("ours"): 6.0}, rel=1e-4)
+
+
+def test_who_comes_back_among_others_counts_at_most_once_for_each_eight_of_them():
+    """Newer users push older ones out of what is remembered: that is as much as a persistent one can gain."""
+    trending = TrendCounts(DAY, 1)
+    for n in range(80):
+        learn(trending, a_contribution("a", user="again"), a_contribution("a", user=f"u-{n}"))
+    [weight] = weights_of(rows_of(trending)["all"]).values()
+    assert 80 < weight <= 80 + 80 / 7 + 1
+
+
+def test_acts_of_growing_weight_count_as_the_heaviest_in_any_order():
+    for weights in ((1.0, 5.0, 3.0), (5.0, 3.0, 1.0), (3.0, 1.0, 5.0)):
+        rows = rows_of(learned(*(a_contribution("a", weight=weight) for weight in weights)))
+        assert weights_of(rows["all"]) == {hash64("a"): 5.0}
 
 
 def test_users_of_another_segment_do_not_open_the_gate():
@@ -72,9 +95,9 @@ def test_users_of_another_segment_do_not_open_the_gate():
 
 
 def test_a_segment_keeps_what_comes_again_and_publishes_its_best():
-    trending = learned(a_contribution("steady"))
+    trending = learned(a_contribution("steady", user="first"))
     for number in range(10 * N_ENTRIES):
-        learn(trending, a_contribution(f"once-{number}"), a_contribution("steady"))
+        learn(trending, a_contribution(f"once-{number}"), a_contribution("steady", user=f"u-{number}"))
     row = rows_of(trending)["all"]
     assert len(row.items) == N_PUBLISHED
     assert row.items[0] == hash64("steady")
@@ -82,7 +105,19 @@ def test_a_segment_keeps_what_comes_again_and_publishes_its_best():
     assert row.weights[1:].max() == 1.0
 
 
-def test_the_segment_that_was_silent_longest_makes_room():
+def test_invented_contexts_push_each_other_out_and_not_where_people_are():
+    trending = TrendCounts(DAY, 1)
+    people = [a_contribution("a", user=f"u-{n}", segments=TV) for n in range(5)]
+    learn(trending, *people)
+    dropped = []
+    for number in range(10 * MAX_SEGMENTS):
+        event = a_contribution("a", at=NOW + number, user="one", segments=(f"device={number}", "all"))
+        dropped += learn(trending, event)
+    assert len(dropped) > 8 * MAX_SEGMENTS
+    assert "device=tv" not in dropped
+
+
+def test_the_segment_that_weighs_least_makes_room():
     trending = learned(a_contribution("a", segments=("city=0", "all")))
     dropped = []
     for number in range(1, MAX_SEGMENTS):
@@ -122,7 +157,10 @@ def test_in_any_batches_the_rows_equal_a_literal_reading(given_events: list[Cont
         for item in {event.item for event in of_segment}:
             of_item = [event for event in of_segment if event.item == item]
             if len({event.user for event in of_item}) >= min_users:
-                expected[item] = decayed([(event.at, event.weight) for event in of_item], newest_at, DAY)
+                expected[item] = sum(
+                    max(decayed([(event.at, event.weight)], newest_at, DAY) for event in of_item if event.user == user)
+                    for user in {event.user for event in of_item}
+                )
         assert (row.version, row.reference_at) == (len(of_segment), newest_at)
         assert weights_of(row) == pytest.approx(expected, rel=1e-4)
 
@@ -144,19 +182,19 @@ def test_after_k_was_raised_more_users_are_needed():
     learn(stricter, a_contribution("a", user="u-2"))
     assert weights_of(rows_of(stricter)["all"]) == {}
     learn(stricter, a_contribution("a", user="u-3"))
-    assert weights_of(rows_of(stricter)["all"]) == {hash64("a"): 4.0}
+    assert weights_of(rows_of(stricter)["all"]) == {hash64("a"): 3.0}
 
 
 def test_a_changed_half_life_holds_for_what_comes():
-    trending = learned(a_contribution("a", at=NOW), a_contribution("a", at=NOW + DAY))
+    trending = learned(a_contribution("a", at=NOW), a_contribution("a", at=NOW + DAY, user="u-2"))
     longer = TrendCounts.unpack(trending.pack(), 2 * DAY, 1)
-    learn(longer, a_contribution("a", at=NOW + 3 * DAY))
+    learn(longer, a_contribution("a", at=NOW + 3 * DAY, user="u-3"))
     assert weights_of(rows_of(longer)["all"]) == pytest.approx({hash64("a"): 1.5 / 2 + 1})
 
 
 def test_a_newer_format_is_refused():
-    with pytest.raises(ValueError, match="format 2"):
-        TrendCounts.unpack(b"\x02" + learned(a_contribution()).pack()[1:], DAY, 1)
+    with pytest.raises(ValueError, match="format 3"):
+        TrendCounts.unpack(b"\x03" + learned(a_contribution()).pack()[1:], DAY, 1)
 
 
 def test_a_shard_packed_by_the_first_release_still_loads():

@@ -153,3 +153,27 @@ def test_a_content_row_sets_the_vector():
 def test_a_malformed_row_is_refused_by_its_key(value: bytes):
     with pytest.raises(ValueError, match="neighbours/a"):
         apply(ItemTable(NOW), "a", value)
+
+
+def test_an_item_with_the_hash_of_another_is_refused_and_changes_nothing(monkeypatch: pytest.MonkeyPatch):
+    """Whoever finds such an id would write the other's row."""
+    monkeypatch.setattr("models.items.table.hash64", lambda _text: 7)
+    monkeypatch.setattr("models.items.table.hash_all", lambda texts: np.full(len(texts), 7))
+    monkeypatch.setattr("models.items.catalog.hash_all", lambda texts: np.full(len(texts), 7))
+    table = ItemTable(NOW)
+    assert table.apply_items([Item("honest", "A lamp"), Item("twin", "A trap")], []) == 1
+    assert table.apply_items([Item("twin", "A trap")], ["twin"]) == 2
+    assert (table.n, table.ids, table.titles) == (1, ["honest"], ["A lamp"])
+    assert table.available[0]
+
+
+def test_rows_of_items_with_the_hash_of_another_are_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("models.items.wire.hash64", lambda _text: 7)
+    table = ItemTable(NOW)
+    apply(table, "honest", a_row("honest"))
+    for value in (a_row("twin", version=9), None):
+        with pytest.raises(ValueError, match="hash of another"):
+            apply(table, "twin", value)
+    with pytest.raises(ValueError, match="hash of another"):
+        ItemTable(NOW).apply_rows([b"neighbours/a", b"neighbours/b"], [a_row("a"), a_row("b")])
+    assert table.ids == ["honest"]

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.items import ItemTable
+from models.items.wire import ContentRow, SessionRow
 from models.messages import Item
 from models.numeric.ids import hash64
 from models.query.batch import landmark_scale
@@ -96,3 +97,35 @@ def test_items_that_decayed_to_nothing_stand_in_the_popular_list_in_the_order_of
         apply(table, name, a_row(name, weight=1.0 + n))
     apply(table, "new", a_row("new", at=NOW + 1_000 * DAY_MS))
     assert posted(table, "category=Drama", table.postings.popular) == sorted(names, key=hash64)[:32]
+
+
+HOSTILE = 2**53 - 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (b"neighbours/x", a_row("x", at=HOSTILE)),
+        (b"neighbours/x", a_row("x", first_seen_at=HOSTILE)),
+        (b"neighbours/x", a_row("x", version=2**62)),
+        (b"trending/all/0", a_trend("all", {"x": 1.0}, at=HOSTILE)),
+        (b"trending/all/0", a_trend("all", {"x": 1.0}, version=2**62)),
+        (b"content/x", ContentRow("x", 2**62, np.ones(64, np.int8)).pack()),
+        (b"sessions/3", SessionRow(3, 1, HOSTILE, 3, (1, 2)).pack()),
+        (b"sessions/3", SessionRow(3, 16 * (NOW + 1) + 5, NOW, 3, (1, 2)).pack()),
+    ],
+)
+def test_a_row_ahead_of_the_clock_is_refused_and_changes_nothing(key: bytes, value: bytes):
+    """One of them took every honest popularity to nothing, for good: a compacted topic keeps it."""
+    table = a_table()
+    apply(table, "a", a_row("a", neighbours=("b",)))
+    with pytest.raises(ValueError, match=key.decode()):
+        table.apply_rows([key], [value], NOW)
+    assert table.landmark_at == NOW
+    assert at_the_moment(table, "a", NOW) == pytest.approx((1.0, 2.0, 1.0))
+
+
+def test_a_row_of_this_very_moment_is_taken():
+    table = a_table()
+    rows = [a_row("a", at=NOW, version=NOW << 20), SessionRow(3, 16 * NOW + 2, NOW, 3, (1, 2)).pack()]
+    assert table.apply_rows([b"neighbours/a", b"sessions/3"], list(rows), NOW) == 2

@@ -1,0 +1,54 @@
+"""What holds of an item table whatever was applied to it."""
+
+import numpy as np
+
+from models.items import ItemTable
+from models.items.sessions import LENGTH
+
+
+def check(table: ItemTable) -> None:
+    """Check the index by hash, postings, runs of sessions, and all weights of a table.
+
+    Raises
+    ------
+    AssertionError : one of them is not what the rest of the table says.
+    """
+    n = table.n
+    assert len(table.ids) == len(table.titles) == n
+    hashes = table.hashes[:n]
+    assert len(np.unique(hashes)) == n, "two rows have one hash"
+    assert (table.rows_of(hashes) == np.arange(n)).all(), "a hash leads to another row"
+    for weights in (table.popularity, table.rule_weights, table.covisit_weights, table.rule_totals):
+        assert np.isfinite(weights[:n]).all(), "a weight is no number"
+    assert (table.neighbours[:n] < n).all(), "a neighbour has no row"
+    _check_postings(table)
+    _check_sessions(table)
+
+
+def _check_postings(table: ItemTable) -> None:
+    posted, postings = table.posted[: table.n], table.postings
+    carried = np.bincount(posted[posted >= 0], minlength=len(postings.n_items))
+    assert (carried == postings.n_items).all(), "a list counts other items than those that carry its attribute"
+    for lists in (postings.newest, postings.popular):
+        for number in np.flatnonzero(carried).tolist():
+            rows = lists[number][lists[number] >= 0]
+            assert len(rows) == min(carried[number], lists.shape[1]), "a list is not full, though it could be"
+            assert len(np.unique(rows)) == len(rows), "a row stands in a list twice"
+            assert (posted[rows] == number).any(axis=1).all(), "a row stands in a list that it does not carry"
+
+
+def _check_sessions(table: ItemTable) -> None:
+    records, runs = table.sessions.records, table.sessions.holders.arrays
+    assert int((records["length"] > 0).sum()) == table.sessions.n
+    expected: dict[int, set[int]] = {}
+    for session in np.flatnonzero(records["length"]).tolist():
+        items = records[session]["items"][: records[session]["length"]].tolist()
+        for position, item in enumerate(items):
+            if item not in items[position + 1 :]:
+                expected.setdefault(item, set()).add(session * LENGTH + position)
+    for item in range(table.n):
+        start, size = int(runs.starts[item]), int(runs.sizes[item])
+        nodes = runs.cells[start : start + size].tolist()
+        assert set(nodes) == expected.get(item, set()), "a run holds other sessions than those with its item"
+        keys = [(int(records[node // LENGTH]["last_at"]), -(node // LENGTH)) for node in nodes]
+        assert keys == sorted(keys), "a run is not in order"

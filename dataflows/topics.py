@@ -55,13 +55,15 @@ def slate_config(attribution_window_s: int) -> dict[str, str]:
     }
 
 
+QUARTER = {"retention.ms": str(90 * DAY_MS)}
+"""Longer than any other topic keeps what a person did, its segments included: an erasure holds as long as it is kept."""
 WEEK = {"retention.ms": str(7 * DAY_MS)}
 MONTH = {"retention.ms": str(30 * DAY_MS)}
 
 EVENTS = Topic("events", "user_id", "Event", "platform", "delete", WEEK)
 REQUESTS = Topic("requests", "user_id", "Request", "platform", "delete", WEEK)
 CATALOG = Topic("catalog", "item_id", "Item", "platform", "compact")
-ERASURES = Topic("erasures", "user_id", "Erasure", "platform", "delete", MONTH)
+ERASURES = Topic("erasures", "user_id", "Erasure", "platform", "delete", QUARTER)
 RECOMMENDATIONS = Topic(
     "recommendations", "user_id", "Slate", "recommend", "compact,delete", slate_config(MAX_WINDOW_S)
 )
@@ -77,6 +79,9 @@ MODEL_UPDATES = Topic(
 )
 EXPERIMENT_RESULTS = Topic("experiment-results", "experiment", "ExperimentResult", "evaluate", "compact")
 DEAD_LETTERS = Topic("dead-letters", "topic/partition/offset", "DeadLetter", "eddy", "delete", MONTH)
+ERASURE_RECEIPTS = Topic(
+    "erasure-receipts", "state key/place", "ErasureReceipt", "eddy", "compact", {"segment.ms": str(DAY_MS)}
+)
 # One partition, since every process of a cluster has to see the same stop.
 CONTROL = Topic("control", "flow", "stop message", "eddy", "delete", {"retention.ms": str(HOUR_MS)}, partitions=1)
 
@@ -90,6 +95,7 @@ TOPICS = (
     MODEL_UPDATES,
     EXPERIMENT_RESULTS,
     DEAD_LETTERS,
+    ERASURE_RECEIPTS,
     CONTROL,
 )
 

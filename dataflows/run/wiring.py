@@ -11,10 +11,18 @@ from rich.console import Console
 from dataflows import evaluate, learn, recommend
 from dataflows.codecs import event_time
 from dataflows.errors import EddyError
+from dataflows.following.erasures import Erasures
 from dataflows.run.aligned import AlignedSource, Alignment
 from dataflows.run.edges import Edges, open_edges
 from dataflows.run.experiments_file import load_experiments
-from dataflows.run.resources import checked_device, loaded_checkpoint, starting_checkpoint, text_space
+from dataflows.run.resources import (
+    checked_device,
+    loaded_checkpoint,
+    receipt_signer,
+    starting_checkpoint,
+    state_keys,
+    text_space,
+)
 from dataflows.run.runtime import Health
 from dataflows.run.settings import Settings
 from dataflows.run.stopping import Stop
@@ -42,7 +50,8 @@ def open_flow(flow: str, settings: Settings, stop: Stop, health: Health) -> Iter
     edges = open_edges(flow, settings, stop)
     make = {"recommend": _recommend, "learn": _learn, "evaluate": _evaluate}[flow]
     try:
-        with make(edges, settings, health) as dataflow:
+        erased = Erasures(state_keys(settings), health.counts, settings.privacy.max_erased)
+        with edges.follow(erased), make(edges, settings, health, erased) as dataflow:
             health.ready = True
             yield dataflow
     finally:
@@ -51,9 +60,10 @@ def open_flow(flow: str, settings: Settings, stop: Stop, health: Health) -> Iter
 
 
 @contextmanager
-def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflow]:
+def _recommend(edges: Edges, settings: Settings, health: Health, erased: Erasures) -> Iterator[Dataflow]:
     torch.set_num_threads(1)  # batches are small: a second thread costs more than it brings
     experiments = load_experiments(settings.experiments_file) if settings.experiments_file else Experiments()
+    signer = receipt_signer(settings)
     checkpoint = loaded_checkpoint(settings)
     learning = settings.learn
     table = ItemTable(
@@ -75,10 +85,10 @@ def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dat
             recommender.warm_up()
         inputs = recommend.RecommendInputs(edges.source("events"), edges.source("requests"), edges.source("erasures"))
         outputs = recommend.RecommendOutputs(
-            edges.sink("recommendations"), edges.sink("assignments"), edges.sink("dead-letters")
+            *map(edges.sink, ("recommendations", "assignments", "dead-letters", "erasure-receipts"))
         )
         try:
-            flow = recommend.build(inputs, outputs, settings, experiments, recommender, tables, now, health.counts)
+            flow = recommend.build(inputs, outputs, settings, experiments, recommender, tables, now, health.counts, erased, signer)
         except ValueError as error:
             raise EddyError(str(error)) from error
         with edges.results(experiments.traffic, health.counts):
@@ -88,7 +98,7 @@ def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dat
 
 
 @contextmanager
-def _learn(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflow]:
+def _learn(edges: Edges, settings: Settings, health: Health, erased: Erasures) -> Iterator[Dataflow]:
     with Console(stderr=True).status("loading the kernels"):
         pairs.warm_up()
         item_statistics.warm_up()
@@ -101,7 +111,7 @@ def _learn(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflo
 
 
 @contextmanager
-def _evaluate(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflow]:
+def _evaluate(edges: Edges, settings: Settings, health: Health, erased: Erasures) -> Iterator[Dataflow]:
     if settings.experiments_file is None:
         raise EddyError("evaluate has nothing to judge: name a file of experiments in EDDY_EXPERIMENTS_FILE")
     experiments = load_experiments(settings.experiments_file, settings.evaluate.goal)

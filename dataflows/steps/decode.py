@@ -9,6 +9,7 @@ from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream
 
 from dataflows.codecs import Decoder, encode
+from dataflows.following.erasures import Erasures
 from dataflows.records import Outgoing, Record
 from models.messages import DeadLetter, Erasure, Event, Request
 
@@ -20,18 +21,28 @@ class Received(NamedTuple):
 
     message: Event | Request | Erasure
     record: Record
+    state_key: str
+    """Of the message's user."""
 
 
 def decode(
-    step_id: str, records: Stream[Record], decoder: Decoder[Event] | Decoder[Request] | Decoder[Erasure]
+    step_id: str,
+    records: Stream[Record],
+    decoder: Decoder[Event] | Decoder[Request] | Decoder[Erasure],
+    erasures: Erasures,
 ) -> Stream[tuple[str, Received] | DeadLetter]:
-    """Decode records into (user_id, Received) or a dead letter."""
+    """Decode records into (state key, Received) or a dead letter."""
 
     def mapper(batch: list[Record]) -> list[tuple[str, Received] | DeadLetter]:
-        return [
-            message if isinstance(message, DeadLetter) else (message.user_id, Received(message, record))
-            for message, record in zip(decoder(batch), batch, strict=True)
-        ]
+        erasures.check()
+        decoded: list[tuple[str, Received] | DeadLetter] = []
+        for message, record in zip(decoder(batch), batch, strict=True):
+            if isinstance(message, DeadLetter):
+                decoded.append(message)
+            else:
+                key = erasures.keys(message.user_id)
+                decoded.append((key, Received(message, record, key)))
+        return decoded
 
     return op.flat_map_batch(step_id, records, mapper)
 

@@ -120,7 +120,7 @@ def time_recommend(world: World, recommender: Recommender, settings: Settings, *
     feed = Feed(world.past, world.present, watch)
     flow = recommend.build(
         recommend.RecommendInputs(feed, TestingSource([]), TestingSource([])),
-        recommend.RecommendOutputs(Count(watch), Count(), Count()),
+        recommend.RecommendOutputs(Count(watch), Count(), Count(), Count()),
         settings,
         Experiments(),
         recommender,

@@ -5,8 +5,8 @@ requests ──► decode ─┤ (a user a  └─► assign ─► assignments
 erasures ──► decode ─┘   key)  ├──────────────► erasure-receipts
                 └──────────────┴──────────────► dead-letters
 
-An erasure drops its user's state, leaves a tombstone on both topics that are keyed by user, and a receipt. State goes by
-state keys (`models.pseudonyms`); the user's id travels only in messages.
+An erasure drops its user's state, leaves a tombstone on both topics that are keyed by user, and a receipt. State goes
+by state keys (`models.pseudonyms`); the user's id travels only in messages.
 """
 
 from collections import Counter

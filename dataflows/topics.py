@@ -56,7 +56,7 @@ def slate_config(attribution_window_s: int) -> dict[str, str]:
 
 
 QUARTER = {"retention.ms": str(90 * DAY_MS)}
-"""Longer than any other topic keeps what a person did, its segments included: an erasure holds as long as it is kept."""
+"""Longer than any other topic keeps what a person did, segments included: an erasure holds as long as it is kept."""
 WEEK = {"retention.ms": str(7 * DAY_MS)}
 MONTH = {"retention.ms": str(30 * DAY_MS)}
 

@@ -32,6 +32,8 @@ class Erased(NamedTuple):
     """The user's state key."""
     user: int
     """Its hash."""
+    users: tuple[int, ...]
+    """Hashes of all keys that the user has had, that of the id included."""
     erasure_id: str
     requested_at: int
 

@@ -139,9 +139,7 @@ class KafkaEdges:
     def follow(self, erasures: Erasures) -> AbstractContextManager[None]:
         """Follow `erasures`."""
         client = self._client | self._settings.kafka.consumer_options
-        return followed_erasures(
-            client, f"{self._prefix}erasures", erasure_decoder(self._settings.events), erasures
-        )
+        return followed_erasures(client, f"{self._prefix}erasures", erasure_decoder(self._settings.events), erasures)
 
     def close(self) -> None:
         """Stop listening for other processes' stops."""

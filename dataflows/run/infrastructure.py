@@ -119,14 +119,14 @@ class PrivacySettings(Section):
     """What stands for people in whatever is kept, and how their erasure is proved."""
 
     secrets: list[SecretStr] = Field(default_factory=list)
-    """State is kept under pseudonyms made with these, the oldest first, as JSON; none: under user ids. All flows need the
-    same. Add one at the end to rotate, and run `eddy state rotate`; to lose one is to lose every profile."""
+    """State is kept under pseudonyms made with these, the oldest first, as JSON; none: under user ids. All flows need
+    the same. To lose one is to lose every profile."""
     signing_key: SecretStr | None = None
     """Signs the receipts of erasures (Ed25519): 32 bytes in base64, or the text of a PEM file; none: unsigned."""
     signing_key_file: Path | None = None
     """The same in a file."""
     max_erased: int = Field(default=1_000_000, ge=1)
-    """Erased users whose older messages a process leaves out, some 300 bytes each; of more, the first to ask are let go."""
+    """Erased users whose older messages a process leaves out, some 300 bytes each; of more, the first are let go."""
 
     @model_validator(mode="after")
     def _check_keys(self) -> "PrivacySettings":

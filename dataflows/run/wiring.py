@@ -88,7 +88,9 @@ def _recommend(edges: Edges, settings: Settings, health: Health, erased: Erasure
             *map(edges.sink, ("recommendations", "assignments", "dead-letters", "erasure-receipts"))
         )
         try:
-            flow = recommend.build(inputs, outputs, settings, experiments, recommender, tables, now, health.counts, erased, signer)
+            flow = recommend.build(
+                inputs, outputs, settings, experiments, recommender, tables, now, health.counts, erased, signer
+            )
         except ValueError as error:
             raise EddyError(str(error)) from error
         with edges.results(experiments.traffic, health.counts):
@@ -104,10 +106,12 @@ def _learn(edges: Edges, settings: Settings, health: Health, erased: Erasures) -
         item_statistics.warm_up()
         trending.warm_up()
     torch.set_num_threads(1)
-    inputs = learn.LearnInputs(edges.source("events"), edges.source("catalog"), edges.source("recommendations"))
-    outputs = learn.LearnOutputs(edges.sink("model-updates"), edges.sink("dead-letters"))
+    inputs = learn.LearnInputs(*map(edges.source, ("events", "catalog", "recommendations", "erasures")))
+    outputs = learn.LearnOutputs(*map(edges.sink, ("model-updates", "dead-letters", "erasure-receipts")))
     checked_device(settings)
-    yield learn.build(inputs, outputs, settings, now, health.counts, starting_checkpoint(settings))
+    yield learn.build(
+        inputs, outputs, settings, now, health.counts, starting_checkpoint(settings), erased, receipt_signer(settings)
+    )
 
 
 @contextmanager
@@ -119,6 +123,7 @@ def _evaluate(edges: Edges, settings: Settings, health: Health, erased: Erasures
     inputs = evaluate.EvaluateInputs(*(
         AlignedSource(topic, edges.source(topic), alignment, event_time, leads=topic == "assignments")
         for topic in ("events", "recommendations", "assignments")
-    ))  # fmt: skip
-    outputs = evaluate.EvaluateOutputs(edges.sink("experiment-results"), edges.sink("dead-letters"))
-    yield evaluate.build(inputs, outputs, settings, experiments, now, health.counts)
+    ), edges.source("erasures"))  # fmt: skip
+    outputs = evaluate.EvaluateOutputs(*map(edges.sink, ("experiment-results", "dead-letters", "erasure-receipts")))
+    signer = receipt_signer(settings)
+    yield evaluate.build(inputs, outputs, settings, experiments, now, health.counts, erased, signer)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 import bytewax.operators as op
@@ -57,18 +58,27 @@ def by_user(step_id: str, decoded: Stream[tuple[str, M] | DeadLetter]) -> KeyedS
 def decode_known(
     step_id: str,
     records: Stream[Record],
-    decoder: Callable[[list[Record]], list[M | DeadLetter]],
+    decoder: Callable[[list[Record]], list[Event | DeadLetter]],
     counts: Counter[str],
-) -> Stream[M]:
-    """Decode a topic whose dead letters another flow writes: bad messages are only counted here, by reason."""
+    erasures: Erasures,
+) -> Stream[Event]:
+    """Decode events, whose dead letters another flow writes: bad messages are only counted here, by reason.
 
-    def mapper(batch: list[Record]) -> list[M]:
+    From here on users are called by their state keys, and what is older than its user's erasure is gone.
+    """
+
+    def mapper(batch: list[Record]) -> list[Event]:
+        erasures.check()
         messages = []
-        for message in decoder(batch):
+        for message, record in zip(decoder(batch), batch, strict=True):
             if isinstance(message, DeadLetter):
                 counts[message.reason] += 1
+                continue
+            key = erasures.keys(message.user_id)
+            if erasures.covers(key, message.timestamp, record.timestamp):
+                counts["before_erasure"] += 1
             else:
-                messages.append(message)
+                messages.append(message if key == message.user_id else replace(message, user_id=key))
         return messages
 
     return op.flat_map_batch(step_id, records, mapper)

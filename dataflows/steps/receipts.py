@@ -30,8 +30,9 @@ def read_erasures(
                 counts[erasure.reason] += 1
                 continue
             erasures.note(erasure.user_id, erasure.requested_at)
-            key = erasures.keys(erasure.user_id)
-            found.append((key, Erased(key, hash64(key), erasure.erasure_id, erasure.requested_at)))
+            keys = erasures.keys.every(erasure.user_id)
+            users = tuple(map(hash64, keys))
+            found.append((keys[0], Erased(keys[0], users[0], users, erasure.erasure_id, erasure.requested_at)))
         return found
 
     return op.flat_map_batch(step_id, records, mapper)

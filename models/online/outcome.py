@@ -24,7 +24,7 @@ class ShownItem:
 
 @dataclass(frozen=True, slots=True)
 class ShownSlate:
-    """What attribution reads of a slate; the rest of the message is skipped."""
+    """What attribution reads of a slate; the rest of the message is skipped. Its `user_id` becomes the state key."""
 
     recommendation_id: str
     user_id: str
@@ -34,6 +34,7 @@ class ShownSlate:
     model_version: str
     feature_set: str
     items: list[ShownItem]
+    consent: bool = True
 
 
 @dataclass(frozen=True, slots=True)

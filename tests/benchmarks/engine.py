@@ -137,8 +137,8 @@ def time_learn(world: World, settings: Settings) -> Stopwatch:
     watch = Stopwatch()
     feed = Feed(world.past[-len(world.present) :], world.present, watch)
     flow = learn.build(
-        learn.LearnInputs(feed, TestingSource([]), TestingSource([])),
-        learn.LearnOutputs(Count(watch), Count()),
+        learn.LearnInputs(feed, TestingSource([]), TestingSource([]), TestingSource([])),
+        learn.LearnOutputs(Count(watch), Count(), Count()),
         settings,
         clock,
         Counter(),

@@ -26,7 +26,16 @@ def test_cleanup_is_that_of_the_public_contract() -> None:
 
 
 def test_every_public_topic_carries_a_message_of_the_core() -> None:
-    public = {"events", "requests", "catalog", "erasures", "recommendations", "assignments", "dead-letters", "erasure-receipts"}
+    public = {
+        "events",
+        "requests",
+        "catalog",
+        "erasures",
+        "recommendations",
+        "assignments",
+        "dead-letters",
+        "erasure-receipts",
+    }
     assert all(hasattr(messages, topic.value) for topic in TOPICS if topic.name in public)
 
 

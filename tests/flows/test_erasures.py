@@ -32,7 +32,9 @@ def a_user(experiments: Experiments | None = None) -> ProfileLogic:
 
 
 def seen(number: int) -> Received:
-    return Received(Event(f"e-{number}", "u", "i-0", "view", NOW + number), RECORD._replace(timestamp=NOW + number), "u")
+    return Received(
+        Event(f"e-{number}", "u", "i-0", "view", NOW + number), RECORD._replace(timestamp=NOW + number), "u"
+    )
 
 
 def test_an_erased_user_leaves_no_state_and_starts_over(tmp_path: Path):

@@ -53,7 +53,12 @@ class Run:
     ) -> None:
         table = ItemTable(NOW)
         table.apply_items([Item(f"i-{n}", title=f"Lantern {n}", categories=[f"c{n % 3}"]) for n in range(30)], [])
-        self._written: dict[str, list[Any]] = {"recommendations": [], "assignments": [], "dead_letters": [], "erasure_receipts": []}
+        self._written: dict[str, list[Any]] = {
+            "recommendations": [],
+            "assignments": [],
+            "dead_letters": [],
+            "erasure_receipts": [],
+        }
         self.counts: Counter[str] = Counter()
         self._flow = build(
             RecommendInputs(

@@ -78,7 +78,8 @@ MODEL_UPDATES = Topic(
     {"segment.ms": str(HOUR_MS), "min.cleanable.dirty.ratio": "0.1"},
 )
 EXPERIMENT_RESULTS = Topic("experiment-results", "experiment", "ExperimentResult", "evaluate", "compact")
-DEAD_LETTERS = Topic("dead-letters", "topic/partition/offset", "DeadLetter", "eddy", "delete", MONTH)
+# Compacted as well, so that the letters of an erased user can be taken away.
+DEAD_LETTERS = Topic("dead-letters", "topic/partition/offset", "DeadLetter", "eddy", "compact,delete", MONTH)
 ERASURE_RECEIPTS = Topic(
     "erasure-receipts", "state key/place", "ErasureReceipt", "eddy", "compact", {"segment.ms": str(DAY_MS)}
 )
@@ -113,7 +114,7 @@ def declare(prefix: str = "", attribution_window_s: int = MAX_WINDOW_S) -> tuple
         replace(
             topic,
             name=prefix + topic.name,
-            config=slates if topic.cleanup == "compact,delete" else topic.config,
+            config=slates if topic in (RECOMMENDATIONS, ASSIGNMENTS) else topic.config,
         )
         for topic in TOPICS
     )

@@ -1,8 +1,8 @@
 """State keys: what stands for a user wherever something is kept.
 
 Without secrets a state key is the user id itself. With secrets s_1 ... s_n it is a keyed pseudonym, chained over
-them, key_k = HMAC(s_k, key_(k-1)) with key_0 the user id: so a secret that is added later maps every key that is stored to
-its successor, though nobody knows the ids any more, and nothing that is kept about people is lost.
+them, key_k = HMAC(s_k, key_(k-1)) with key_0 the user id: so a secret that is added later maps every stored key to its
+successor, though nobody knows the ids any more, and nothing that is kept about people is lost.
 
 References
 ----------

@@ -54,6 +54,15 @@ COMMANDS = {
         "Plan an experiment: simulate it many times, by the rules that judge the real ones.",
     ),
     "backtest": ("backtest:backtest", "Judge the recommender, and every simpler way, on what people really did."),
+    "erase": (
+        "erasure:erase",
+        "Forget a user, in every flow and for whatever comes later; with --wait, print the receipts.",
+    ),
+    "verify-erasure": (
+        "erasure:verify_erasure",
+        "Look for an erased user in every topic, store and table; exit code 1 where anything is found.",
+    ),
+    "export": ("erasure:export", "Print what is kept of a user as JSON."),
     "doctor": ("doctor:examine", "Look at settings, broker, topics, recovery folder, experiments and checkpoint."),
 }
 """By name: where the command is, and its first line of help. Hence `eddy --help` imports none of them."""

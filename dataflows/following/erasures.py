@@ -88,6 +88,11 @@ class Erasures:
         self._counts["erasures_dropped"] += len(oldest)
         log.warning("%d erasures are more than are kept: raise EDDY_PRIVACY__MAX_ERASED", len(oldest) + self._limit)
 
+    @property
+    def known(self) -> set[str]:
+        """State keys of all users who are known to be erased."""
+        return set(self._until)
+
     def until(self, key: str) -> int:
         """Return when the user of a state key asked last to be forgotten, Unix ms; 0: never."""
         return self._until.get(key, 0)

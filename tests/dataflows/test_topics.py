@@ -19,7 +19,7 @@ def test_cleanup_is_that_of_the_public_contract() -> None:
         "assignments": "compact,delete",
         "model-updates": "compact",
         "experiment-results": "compact",
-        "dead-letters": "delete",
+        "dead-letters": "compact,delete",
         "erasure-receipts": "compact",
         "control": "delete",
     }

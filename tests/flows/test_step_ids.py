@@ -17,14 +17,16 @@ STEP_IDS = {
         letters dead_letters erasure_receipts
     """,
     "learn": """
-        events decode_events read_acts erasures decode_erasures acts transitions write_receipts add_up learn_items learn_items_rows learn_items_rows.flat_map_batch
+        events decode_events read_acts erasures decode_erasures acts transitions write_receipts add_up
+        learn_items learn_items_rows learn_items_rows.flat_map_batch
         learn_sessions_by_shard learn_sessions learn_sessions_rows learn_sessions_rows.flat_map_batch catalog
         decode_catalog write_letters catalog_entries catalog_entries.flat_map catalog_entries.flat_map.flat_map_batch
         learn_content_vectors learn_content learn_content_rows learn_content_rows.flat_map_batch all_rows
         model_updates dead_letters erasure_receipts
     """,
     "learn, with a ranker": """
-        events decode_events read_acts erasures decode_erasures acts transitions write_receipts add_up learn_items learn_items_rows learn_items_rows.flat_map_batch
+        events decode_events read_acts erasures decode_erasures acts transitions write_receipts add_up
+        learn_items learn_items_rows learn_items_rows.flat_map_batch
         learn_sessions_by_shard learn_sessions learn_sessions_rows learn_sessions_rows.flat_map_batch catalog
         decode_catalog write_letters catalog_entries catalog_entries.flat_map catalog_entries.flat_map.flat_map_batch
         learn_content_vectors learn_content learn_content_rows learn_content_rows.flat_map_batch recommendations
@@ -35,7 +37,8 @@ STEP_IDS = {
     """,
     "evaluate": """
         events recommendations assignments decode_assignments observe_events observe_slates exposures
-        erasures decode_erasures observed outcomes write_receipts add_up tally tally_results tally_results.flat_map_batch write_letters experiment_results
+        erasures decode_erasures observed outcomes write_receipts add_up tally tally_results
+        tally_results.flat_map_batch write_letters experiment_results
         dead_letters erasure_receipts
     """,
 }

@@ -106,8 +106,9 @@ def outliving(client: Client, erasures: str, others: Iterable[str], timeout_s: f
         Problem(
             topic,
             "warning",
-            f"{topic} is kept for longer than {erasures}, and a store that is lost after that would bring erased users "
-            f"back: kafka-configs.sh --alter --entity-type topics --entity-name {erasures} --add-config retention.ms=-1",
+            f"{topic} is kept for longer than {erasures}, and a store lost after that would bring erased users "
+            f"back: kafka-configs.sh --alter --entity-type topics --entity-name {erasures} "
+            "--add-config retention.ms=-1",
         )
         for topic in others
         if held_ms and kept_ms(topic) > held_ms

@@ -129,10 +129,11 @@ def _evaluate(edges: Edges, settings: Settings, health: Health, erased: Erasures
         raise EddyError("evaluate has nothing to judge: name a file of experiments in EDDY_EXPERIMENTS_FILE")
     experiments = load_experiments(settings.experiments_file, settings.evaluate.goal)
     alignment = Alignment(1_000 * settings.evaluate.alignment_s)
-    inputs = evaluate.EvaluateInputs(*(
+    events, slates, assignments = (
         AlignedSource(topic, edges.source(topic), alignment, event_time, leads=topic == "assignments")
         for topic in ("events", "recommendations", "assignments")
-    ), edges.source("erasures"))  # fmt: skip
+    )
+    inputs = evaluate.EvaluateInputs(events, slates, assignments, edges.source("erasures"))
     outputs = evaluate.EvaluateOutputs(*map(edges.sink, ("experiment-results", "dead-letters", "erasure-receipts")))
     signer = receipt_signer(settings)
     yield evaluate.build(inputs, outputs, settings, experiments, now, health.counts, erased, signer)

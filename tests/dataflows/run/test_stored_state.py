@@ -7,7 +7,7 @@ from bytewax.recovery import init_db_dir
 
 from dataflows.run.stored_state import newest_rows, wipe
 
-SECRET = "what-was-known-of-ann"
+KNOWN = "what-was-known-of-ann"
 
 
 def a_store(folder: Path) -> Path:
@@ -16,7 +16,7 @@ def a_store(folder: Path) -> Path:
     init_db_dir(folder, 1)
     [file] = folder.glob("part-*.sqlite3")
     rows = [
-        ("ann", 1, pickle.dumps(SECRET)),
+        ("ann", 1, pickle.dumps(KNOWN)),
         ("ann", 2, None),
         ("bob", 1, pickle.dumps("bob's")),
         ("cid", 1, None),
@@ -39,7 +39,7 @@ def test_a_forgotten_row_goes_with_its_pages_and_its_log_and_nobody_elses(tmp_pa
     assert wipe(tmp_path / "store", {"ann", "cid"}) == 2
     assert {row.state_key for row in newest_rows(file)} == {"bob", "cid"}
     held = b"".join(path.read_bytes() for path in sorted((tmp_path / "store").iterdir()))
-    assert SECRET.encode() not in held
+    assert KNOWN.encode() not in held
     assert b"ann" not in held
     assert b"bob's" in held
 

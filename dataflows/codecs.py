@@ -12,7 +12,18 @@ import orjson
 from dataflows.plausible import Clock, Fault, Latest, Plausible, now
 from dataflows.records import Record
 from dataflows.run.settings import EventSettings
-from models.messages import Assignment, DeadLetter, Erasure, Event, ExperimentResult, Item, Original, Request, Slate
+from models.messages import (
+    Assignment,
+    DeadLetter,
+    Erasure,
+    ErasureReceipt,
+    Event,
+    ExperimentResult,
+    Item,
+    Original,
+    Request,
+    Slate,
+)
 from models.names import FEATURE_SET, FEATURES
 from models.online.outcome import ShownSlate
 
@@ -209,6 +220,8 @@ def event_time(record: Record) -> int | None:
     return next((at for at in (times.timestamp, times.created_at, times.assigned_at) if at is not None), None)
 
 
-def encode(message: Slate | Assignment | ExperimentResult | DeadLetter | Event | Request | Item | Erasure) -> bytes:
+def encode(
+    message: Slate | Assignment | ExperimentResult | DeadLetter | Event | Request | Item | Erasure | ErasureReceipt,
+) -> bytes:
     """Write a message as JSON."""
     return orjson.dumps(message, option=orjson.OPT_SERIALIZE_NUMPY)

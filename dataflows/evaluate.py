@@ -3,7 +3,8 @@
     events ──────────► observe ─┐
     recommendations ─► observe ─┼─► outcomes ──► add up ──► tally ──► experiment-results
     assignments ─────► observe ─┘  (a user a    (a batch)  (an experiment
-                          │           key)                    a key)
+    erasures ────────► decode ──┘     key)                    a key)
+                          │             └───────────────────────────► erasure-receipts
                           └─────────────────────────────────────────► dead-letters
 
 The topics are read side by side, and no more than some seconds of event time apart; what remains of disorder each
@@ -20,11 +21,14 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
-from dataflows.codecs import event_decoder, plausible
+from dataflows.codecs import erasure_decoder, event_decoder, plausible
+from dataflows.following.erasures import Erasures
+from dataflows.receipts import Signer
 from dataflows.records import Outgoing, Record
 from dataflows.run.settings import Settings
 from dataflows.steps.decode import by_user, write_letters
 from dataflows.steps.observe import decode_assignments, observe_events, observe_slates
+from dataflows.steps.receipts import read_erasures, write_receipts
 from dataflows.steps.tally import TallyConfig, add_up_by_experiment, tally
 from dataflows.steps.user_metrics import measure_users
 from models.experiments.assign.assignment import Experiments
@@ -37,6 +41,7 @@ class EvaluateInputs:
     events: Source[Record]
     recommendations: Source[Record]
     assignments: Source[Record]
+    erasures: Source[Record]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class EvaluateOutputs:
 
     experiment_results: Sink[tuple[str, Outgoing]]
     dead_letters: Sink[tuple[str, Outgoing]]
+    erasure_receipts: Sink[tuple[str, Outgoing]]
 
 
 def build(
@@ -54,6 +60,8 @@ def build(
     experiments: Experiments,
     clock: Callable[[], datetime],
     counts: Counter[str],
+    erased: Erasures | None = None,
+    signer: Signer | None = None,
 ) -> Dataflow:
     """Lay out the flow.
 
@@ -62,7 +70,10 @@ def build(
     experiments : those that `recommend` assigns users by; results are published of them alone.
     clock : aware; no message may be ahead of it, and it decides when results are published and users forgotten.
     counts : what could not be used is added to it, by reason.
+    erased : who is erased already; none: nobody, and users' ids are their state keys.
+    signer : signs the receipts of erasures; none: nobody.
     """
+    erased = erased or Erasures()
     evaluation, impressions = settings.evaluate, settings.attribution.impressions
     declared = {experiment.digest(): experiment for experiment in experiments.declared}
     tallying = TallyConfig(
@@ -80,20 +91,31 @@ def build(
     slates = op.input("recommendations", flow, inputs.recommendations)  # Record
     assignments = op.input("assignments", flow, inputs.assignments)  # Record
     assigned = decode_assignments(
-        "decode_assignments", assignments, max_bytes, of_time, declared
-    )  # (user, Exposed) | DeadLetter
+        "decode_assignments", assignments, max_bytes, of_time, declared, erased
+    )  # (user, Observed) | DeadLetter
     observed = op.merge(
         "observed",
-        observe_events("observe_events", events, decode, settings.events, counts),
-        observe_slates("observe_slates", slates, max_bytes, of_time, counts),
+        observe_events("observe_events", events, decode, settings.events, counts, erased),
+        observe_slates("observe_slates", slates, max_bytes, of_time, counts, erased),
         by_user("exposures", assigned),
-    )  # (user, Observation | None)
+        read_erasures(
+            "decode_erasures",
+            op.input("erasures", flow, inputs.erasures),
+            erasure_decoder(settings.events, clock),
+            erased,
+            counts,
+        ),
+    )  # (user, Observed | Erased)
 
-    changes = measure_users("outcomes", observed, evaluation, impressions, rest, clock, counts)  # (user, Change)
+    changes = measure_users(
+        "outcomes", observed, evaluation, impressions, rest, clock, counts, erased
+    )  # (user, Change | ErasureReceipt)
+    receipts = write_receipts("write_receipts", changes, signer or Signer())  # (receipt key, Outgoing)
     deltas = add_up_by_experiment("add_up", changes)  # (experiment@digest, TallyDelta)
     results = tally("tally", deltas, tallying, clock, counts)  # (experiment, Outgoing)
     letters = write_letters("write_letters", assigned)  # (letter key, Outgoing)
 
     op.output("experiment_results", results, outputs.experiment_results)
     op.output("dead_letters", letters, outputs.dead_letters)
+    op.output("erasure_receipts", receipts, outputs.erasure_receipts)
     return flow

@@ -9,7 +9,10 @@
                                │ (a user a key)            (a ranker a key)
                                └────────────────────────────────────────────► dead-letters
 
-The lowest line is there where a ranker is set to learn (`EDDY_RANKER__NAME`).
+    erasures ────────► decode ─► to transitions and attribute, which give back what they hold ─► erasure-receipts
+
+The line of `recommendations` is there where a ranker is set to learn (`EDDY_RANKER__NAME`). Users are called by their
+state keys from the decoding on.
 
 A snapshot packs each shard that has learned something, which is soon all of them: run it with an epoch of ten
 seconds or more (a minute from 100,000 items on).
@@ -32,16 +35,19 @@ from bytewax.dataflow import Dataflow
 from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
-from dataflows.codecs import catalog_decoder, event_decoder, slate_decoder
+from dataflows.codecs import catalog_decoder, erasure_decoder, event_decoder, slate_decoder
+from dataflows.following.erasures import Erasures
+from dataflows.receipts import Signer
 from dataflows.records import Outgoing, Record
 from dataflows.run.resources import text_space
 from dataflows.run.settings import Settings
-from dataflows.steps.attribute import AttributeStep, attribute
+from dataflows.steps.attribute import AttributeStep, attribute, known_slates
 from dataflows.steps.decode import decode_known, readable, write_letters
 from dataflows.steps.learn_content import learn_content
 from dataflows.steps.learn_items import learn_items
 from dataflows.steps.learn_ranker import learn_ranker
 from dataflows.steps.learn_sessions import learn_sessions
+from dataflows.steps.receipts import read_erasures, write_receipts
 from dataflows.steps.shards import add_up
 from dataflows.steps.transitions import read_acts, transitions
 from models.rankers.checkpoint import Checkpoint
@@ -55,6 +61,7 @@ class LearnInputs:
     catalog: Source[Record]
     recommendations: Source[Record]
     """Read only where a ranker learns."""
+    erasures: Source[Record]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,7 @@ class LearnOutputs:
 
     model_updates: Sink[tuple[str, Outgoing]]
     dead_letters: Sink[tuple[str, Outgoing]]
+    erasure_receipts: Sink[tuple[str, Outgoing]]
 
 
 def build(
@@ -72,6 +80,8 @@ def build(
     clock: Callable[[], datetime],
     counts: Counter[str],
     start: Checkpoint | None = None,
+    erased: Erasures | None = None,
+    signer: Signer | None = None,
 ) -> Dataflow:
     """Lay out the flow.
 
@@ -80,17 +90,26 @@ def build(
     clock : aware; no message may be ahead of it, and it decides when rows are published and users forgotten.
     counts : events that taught nothing are added to it, by reason.
     start : the trained ranker that the one that learns starts from.
+    erased : who is erased already; none: nobody, and users' ids are their state keys.
+    signer : signs the receipts of erasures; none: nobody.
     """
     config, messages = settings.learn, settings.events
     rest = timedelta(seconds=settings.profile.expire_after_s)
-    attribution = AttributeStep(settings.attribution, messages.weights, rest, clock, counts)
+    erased = erased or Erasures()
+    attribution = AttributeStep(settings.attribution, messages.weights, rest, clock, counts, erased)
 
     flow = Dataflow("learn")
 
     events = op.input("events", flow, inputs.events)  # Record
-    known = decode_known("decode_events", events, event_decoder(messages, clock), counts)  # Event
+    known = decode_known("decode_events", events, event_decoder(messages, clock), counts, erased)  # Event
     acts = read_acts("read_acts", known, messages)  # (user, Act)
-    learned = transitions("transitions", acts, settings.profile, clock, counts)  # (user, Contribution)
+    gone = read_erasures(
+        "decode_erasures", op.input("erasures", flow, inputs.erasures), erasure_decoder(messages, clock), erased, counts
+    )  # (user, Erased)
+    learned = transitions(
+        "transitions", op.merge("acts", acts, gone), settings.profile, config, clock, counts, erased
+    )  # (user, Contribution | Withdrawal | ErasureReceipt)
+    receipts = write_receipts("write_receipts", learned, signer or Signer())  # (receipt key, Outgoing)
     batches = add_up("add_up", learned, config.shards, config.half_life_long_ms)  # (shard, ShardBatch)
     rows = learn_items("learn_items", batches, config, clock)  # (row key, Outgoing)
     sessions = learn_sessions("learn_sessions", learned, config, clock)  # (row key, Outgoing)
@@ -107,19 +126,32 @@ def build(
         slates = op.input("recommendations", flow, inputs.recommendations)  # Record
         shown = op.flat_map_batch(
             "decode_slates", slates, slate_decoder(messages, clock)
-        )  # (user, ShownSlate) | DeadLetter
+        )  # (user's id, ShownSlate) | DeadLetter
         letters = op.merge("all_letters", letters, write_letters("write_slate_letters", shown))
         feedback = op.merge(
             "told",
-            readable("shown", shown),
+            known_slates("shown", shown, erased, counts),
             op.key_on("feedback", known, lambda event: event.user_id),
-        )  # (user, ShownSlate | Event | None)
-        closed = attribute("attribute", feedback, attribution)  # (user, ClosedSlate)
+            gone,
+        )  # (user, ShownSlate | Event | Erased)
+        closed = attribute("attribute", feedback, attribution)  # (user, ClosedSlate | ErasureReceipt)
+        receipts = op.merge(
+            "receipts", receipts, write_receipts("write_attribution_receipts", closed, signer or Signer())
+        )
         versions = learn_ranker(
-            "learn_ranker", closed, settings.ranker, start, counts, keep=settings.checkpoint is None
+            "learn_ranker",
+            closed,
+            settings.ranker,
+            start,
+            counts,
+            keep=settings.checkpoint is None,
+            erasures=erased,
+            closes_after_ms=settings.attribution.closes_after_ms,
+            clock=clock,
         )  # (row key, Outgoing)
         rows = op.merge("rows_and_versions", rows, versions)
 
     op.output("model_updates", op.merge("all_rows", rows, sessions, content), outputs.model_updates)
     op.output("dead_letters", letters, outputs.dead_letters)
+    op.output("erasure_receipts", receipts, outputs.erasure_receipts)
     return flow

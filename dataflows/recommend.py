@@ -2,10 +2,11 @@
 
 events ────► decode ─┬─► profile ─┬─► score ──► recommendations
 requests ──► decode ─┤ (a user a  └─► assign ─► assignments
-erasures ──► decode ─┘   key)  │
+erasures ──► decode ─┘   key)  ├──────────────► erasure-receipts
                 └──────────────┴──────────────► dead-letters
 
-An erasure drops its user's state, and leaves a tombstone on both topics that are keyed by user.
+An erasure drops its user's state, leaves a tombstone on both topics that are keyed by user, and a receipt. State goes
+by state keys (`models.pseudonyms`); the user's id travels only in messages.
 """
 
 from collections import Counter
@@ -19,12 +20,15 @@ from bytewax.inputs import Source
 from bytewax.outputs import Sink
 
 from dataflows.codecs import erasure_decoder, event_decoder, request_decoder
+from dataflows.following.erasures import Erasures
 from dataflows.following.tables import Tables
+from dataflows.receipts import Signer
 from dataflows.records import Outgoing, Record
 from dataflows.run.settings import Settings
 from dataflows.steps.decode import by_user, decode, write_letters
 from dataflows.steps.outputs import assign, score
 from dataflows.steps.profile import profile, profile_step
+from dataflows.steps.receipts import write_receipts
 from models.experiments.assign.assignment import Experiments
 from models.serving.recommender import Recommender
 
@@ -45,6 +49,7 @@ class RecommendOutputs:
     recommendations: Sink[tuple[str, Outgoing]]
     assignments: Sink[tuple[str, Outgoing]]
     dead_letters: Sink[tuple[str, Outgoing]]
+    erasure_receipts: Sink[tuple[str, Outgoing]]
 
 
 def build(
@@ -56,6 +61,8 @@ def build(
     tables: Tables,
     clock: Callable[[], datetime],
     counts: Counter[str],
+    erased: Erasures | None = None,
+    signer: Signer | None = None,
 ) -> Dataflow:
     """Lay out the flow.
 
@@ -63,6 +70,8 @@ def build(
     ----------
     clock : aware; no message may be ahead of it, and it decides when an idle user is forgotten.
     counts : applied, duplicate, late and bot events are added to it, by name.
+    erased : who is erased already; none: nobody, and users' ids are their state keys.
+    signer : signs the receipts of erasures; none: nobody.
 
     Raises
     ------
@@ -70,7 +79,8 @@ def build(
     """
     for strategy in (settings.strategy, *(v.strategy for e in experiments.declared for v in e.variants)):
         recommender.require(strategy)
-    step = profile_step(settings, experiments, tables.table, clock, counts)
+    erased = erased or Erasures()
+    step = profile_step(settings, experiments, tables.table, clock, counts, erased)
 
     flow = Dataflow("recommend")
 
@@ -79,20 +89,22 @@ def build(
     erasures = op.input("erasures", flow, inputs.erasures)  # Record
     decoded = op.merge(
         "received",
-        decode("decode_events", events, event_decoder(settings.events, clock)),
-        decode("decode_requests", requests, request_decoder(settings.events, clock)),
-        decode("decode_erasures", erasures, erasure_decoder(settings.events, clock)),
-    )  # (user, Received) | DeadLetter
-    users = by_user("by_user", decoded)  # (user, Received)
+        decode("decode_events", events, event_decoder(settings.events, clock), erased),
+        decode("decode_requests", requests, request_decoder(settings.events, clock), erased),
+        decode("decode_erasures", erasures, erasure_decoder(settings.events, clock), erased),
+    )  # (state key, Received) | DeadLetter
+    users = by_user("by_user", decoded)  # (state key, Received)
 
-    due = profile("profile", users, step)  # (user, Query | Assignment | DeadLetter | Erasure)
+    due = profile("profile", users, step)  # (state key, Query | Assignment | DeadLetter | Erasure | ErasureReceipt)
 
     slates = score("score", due, recommender, tables)  # (user, Outgoing)
     assigned = assign("assign", due)  # (user, Outgoing)
     unreadable = write_letters("write_letters", decoded)  # (letter key, Outgoing)
     late = write_letters("write_late", op.key_rm("late", due))  # (letter key, Outgoing)
+    receipts = write_receipts("write_receipts", due, signer or Signer())  # (receipt key, Outgoing)
 
     op.output("recommendations", slates, outputs.recommendations)
     op.output("assignments", assigned, outputs.assignments)
     op.output("dead_letters", op.merge("letters", unreadable, late), outputs.dead_letters)
+    op.output("erasure_receipts", receipts, outputs.erasure_receipts)
     return flow

@@ -55,13 +55,15 @@ def slate_config(attribution_window_s: int) -> dict[str, str]:
     }
 
 
+QUARTER = {"retention.ms": str(90 * DAY_MS)}
+"""Longer than any other topic keeps what a person did, segments included: an erasure holds as long as it is kept."""
 WEEK = {"retention.ms": str(7 * DAY_MS)}
 MONTH = {"retention.ms": str(30 * DAY_MS)}
 
 EVENTS = Topic("events", "user_id", "Event", "platform", "delete", WEEK)
 REQUESTS = Topic("requests", "user_id", "Request", "platform", "delete", WEEK)
 CATALOG = Topic("catalog", "item_id", "Item", "platform", "compact")
-ERASURES = Topic("erasures", "user_id", "Erasure", "platform", "delete", MONTH)
+ERASURES = Topic("erasures", "user_id", "Erasure", "platform", "delete", QUARTER)
 RECOMMENDATIONS = Topic(
     "recommendations", "user_id", "Slate", "recommend", "compact,delete", slate_config(MAX_WINDOW_S)
 )
@@ -76,7 +78,11 @@ MODEL_UPDATES = Topic(
     {"segment.ms": str(HOUR_MS), "min.cleanable.dirty.ratio": "0.1"},
 )
 EXPERIMENT_RESULTS = Topic("experiment-results", "experiment", "ExperimentResult", "evaluate", "compact")
-DEAD_LETTERS = Topic("dead-letters", "topic/partition/offset", "DeadLetter", "eddy", "delete", MONTH)
+# Compacted as well, so that the letters of an erased user can be taken away.
+DEAD_LETTERS = Topic("dead-letters", "topic/partition/offset", "DeadLetter", "eddy", "compact,delete", MONTH)
+ERASURE_RECEIPTS = Topic(
+    "erasure-receipts", "state key/place", "ErasureReceipt", "eddy", "compact", {"segment.ms": str(DAY_MS)}
+)
 # One partition, since every process of a cluster has to see the same stop.
 CONTROL = Topic("control", "flow", "stop message", "eddy", "delete", {"retention.ms": str(HOUR_MS)}, partitions=1)
 
@@ -90,6 +96,7 @@ TOPICS = (
     MODEL_UPDATES,
     EXPERIMENT_RESULTS,
     DEAD_LETTERS,
+    ERASURE_RECEIPTS,
     CONTROL,
 )
 
@@ -107,7 +114,7 @@ def declare(prefix: str = "", attribution_window_s: int = MAX_WINDOW_S) -> tuple
         replace(
             topic,
             name=prefix + topic.name,
-            config=slates if topic.cleanup == "compact,delete" else topic.config,
+            config=slates if topic in (RECOMMENDATIONS, ASSIGNMENTS) else topic.config,
         )
         for topic in TOPICS
     )
@@ -129,10 +136,15 @@ FLOWS: Mapping[str, FlowTopics] = MappingProxyType(
     {
         "recommend": FlowTopics(
             ("events", "requests", "erasures", "catalog", "model-updates", "experiment-results"),
-            ("recommendations", "assignments", "dead-letters"),
+            ("recommendations", "assignments", "erasure-receipts", "dead-letters"),
         ),
-        "learn": FlowTopics(("events", "catalog", "recommendations"), ("model-updates", "dead-letters")),
-        "evaluate": FlowTopics(("events", "recommendations", "assignments"), ("experiment-results", "dead-letters")),
+        "learn": FlowTopics(
+            ("events", "erasures", "catalog", "recommendations"), ("model-updates", "erasure-receipts", "dead-letters")
+        ),
+        "evaluate": FlowTopics(
+            ("events", "erasures", "recommendations", "assignments"),
+            ("experiment-results", "erasure-receipts", "dead-letters"),
+        ),
     }
 )
 """By flow. A flow needs no other topic, and no right to any."""

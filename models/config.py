@@ -57,7 +57,19 @@ class ProfileConfig:
 
 
 @dataclass(frozen=True)
-class ItemSideConfig:
+class HistoryConfig:
+    """What is kept of what a user has taught, so that an erasure can take it back."""
+
+    history: Annotated[int, Meta(ge=0, le=1_024)] = 128
+    """Newest contributions of a user that an erasure takes back, some 70 bytes each; older ones only decay."""
+    history_s: Seconds = 30 * DAY_S
+    """Age at which a contribution is not kept for that any more."""
+
+    history_ms = in_ms("history_s")
+
+
+@dataclass(frozen=True)
+class ItemSideConfig(HistoryConfig):
     """How the item tables are learned."""
 
     shards: Annotated[int, Meta(ge=1, le=1_024)] = 64

@@ -39,6 +39,7 @@ class Event:
     position: Annotated[int, Meta(ge=0, le=10_000)] | None = None
     context: Context | None = None
     consent: bool = True
+    """False: answered from its own context alone; nothing of it is kept, learned or judged."""
     version: Version = 1
 
 
@@ -57,6 +58,7 @@ class Request:
     """Rank only these."""
     context: Context | None = None
     consent: bool = True
+    """As of an event."""
     version: Version = 1
 
 
@@ -88,6 +90,7 @@ class Erasure:
     erasure_id: Id
     user_id: Id
     requested_at: Millis
+    """What was made or written until then is left out, whenever it comes up."""
     version: Version = 1
 
 
@@ -134,6 +137,8 @@ class Slate:
     items: list[SlateItem]
     teams: list[int] | None = None
     """Of an interleaved slate: which variant brought each item, 0 the first declared and 1 the second."""
+    consent: bool = True
+    """False: its user did not agree that anything is kept; it is not learned from, nor judged."""
     version: int = 1
 
 
@@ -271,4 +276,26 @@ class DeadLetter:
     """The original bytes, base64."""
     original: Original | None = None
     """Where key and payload are only the beginning of a record too long for a letter: what the whole one measures."""
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureReceipt:
+    """What one place held of an erased user before and after: a part of the proof, written by the flow that did it."""
+
+    state_key: str
+    erasure_id: str
+    requested_at: int
+    place: str
+    """The step, topic or table: `recommend.profile`."""
+    what: str
+    """What is counted."""
+    before: int
+    after: int
+    erased_at: int
+    """By the clock of the flow, Unix milliseconds."""
+    note: str = ""
+    """What could not be taken back, where anything is left."""
+    signature: str | None = None
+    """Ed25519 over the message without it, base64; None where no key is set."""
     version: int = 1

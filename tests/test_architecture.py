@@ -31,6 +31,7 @@ ENGINE = (
 BELOW = {
     "names": set[str](),
     "credit": set[str](),
+    "pseudonyms": set[str](),
     "strategy": {"names"},
     "messages": {"strategy", "names"},
     "segments": {"messages", "numeric"},

@@ -8,11 +8,12 @@ from typing import Literal
 
 from dataflows.errors import EddyError
 from dataflows.kafka.admin import UnreachableError, list_topics
-from dataflows.kafka.check import check_topics, whose_times
+from dataflows.kafka.check import check_topics, outliving, whose_times
+from dataflows.receipts import SigningKeyError
 from dataflows.run.experiments_file import ExperimentError, load_experiments
-from dataflows.run.resources import checked_device, starting_checkpoint
+from dataflows.run.resources import checked_device, receipt_signer, starting_checkpoint
 from dataflows.run.settings import Settings
-from dataflows.topics import EVENTS, declare
+from dataflows.topics import ERASURES, EVENTS, REQUESTS, declare
 from models.rankers.checkpoint import SHIPPED, CheckpointError, load_checkpoint
 
 TIMEOUT_S = 5.0
@@ -33,6 +34,7 @@ def examine_all(settings: Settings) -> Iterator[Finding]:
     """Look at everything that the flows need, in the order in which they need it."""
     yield from _file_topics(settings.topics.folder) if settings.topics.folder else _cluster(settings)
     yield _recovery(settings.recovery.folder)
+    yield _privacy(settings)
     yield _experiments(settings.experiments_file)
     yield _checkpoint(settings.checkpoint)
     yield _ranker(settings)
@@ -56,6 +58,10 @@ def _cluster(settings: Settings) -> Iterator[Finding]:
     yield Finding("broker", "ok", f"{settings.kafka.bootstrap_servers} answers and has {len(found)} topics")
     topics = declare(settings.topics.prefix)
     problems = check_topics(client, topics, settings.topics.partitions, TIMEOUT_S)
+    prefix = settings.topics.prefix
+    problems += outliving(
+        client, f"{prefix}{ERASURES.name}", [prefix + topic.name for topic in (EVENTS, REQUESTS)], TIMEOUT_S
+    )
     for problem in problems:
         yield Finding("topics", problem.severity, problem.text)
     if not problems:
@@ -80,6 +86,21 @@ def _recovery(folder: Path | None) -> Finding:
         made = "" if nearest == folder.absolute() else ", which the first run makes"
         return Finding("recovery", "ok", f"in {folder}{made}")
     return Finding("recovery", "error", text)
+
+
+def _privacy(settings: Settings) -> Finding:
+    try:
+        key = receipt_signer(settings).verification_key
+    except SigningKeyError as error:
+        return Finding("privacy", "error", str(error))
+    n = len(settings.privacy.secrets)
+    state = f"state is kept under pseudonyms of {n} secrets" if n else "state is kept under user ids"
+    if not n or key is None:
+        lacking = [] if n else ["EDDY_PRIVACY__SECRETS"]
+        lacking += [] if key else ["EDDY_PRIVACY__SIGNING_KEY"]
+        signed = f"receipts are checked with {key}" if key else "receipts of erasures are not signed"
+        return Finding("privacy", "warning", f"{state}; {signed}. Set {' and '.join(lacking)}")
+    return Finding("privacy", "ok", f"{state}; receipts are checked with {key}")
 
 
 def _experiments(path: Path | None) -> Finding:

@@ -34,7 +34,11 @@ def originals(letters: Iterable[Record], topic: str | None = None, reason: str |
     decode = msgspec.json.Decoder(DeadLetter).decode
     found: defaultdict[str, list[tuple[int, int, Message]]] = defaultdict(list)
     left_out = []
+    letters = list(letters)
+    taken_away = {record.key for record in letters if record.value is None}
     for record in letters:
+        if record.key in taken_away and record.key is not None:
+            continue  # its user was erased
         try:
             letter = decode(record.value or b"")
             message = Message(None if letter.key is None else b64decode(letter.key), _payload(letter))

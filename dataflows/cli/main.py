@@ -55,6 +55,18 @@ COMMANDS = {
         "Plan an experiment: simulate it many times, by the rules that judge the real ones.",
     ),
     "backtest": ("backtest:backtest", "Judge the recommender, and every simpler way, on what people really did."),
+    "erase": (
+        "erasure:erase",
+        "Forget a user: write an erasure, and take the user's dead letters away.",
+    ),
+    "verify-erasure": (
+        "erasure:verify_erasure",
+        "Look for a user everywhere, and check the receipts' signatures; exit code 1 where anything is found.",
+    ),
+    "export": (
+        "erasure:export",
+        "Print what is kept of a user as JSON: the profile, slates, assignments, and what the topics still hold.",
+    ),
     "doctor": ("doctor:examine", "Look at settings, broker, topics, recovery folder, experiments and checkpoint."),
 }
 """By name: where the command is, and its first line of help. Hence `eddy --help` imports none of them."""

@@ -100,6 +100,36 @@ def _config_problems(topic: Topic, admin: Admin, timeout_s: float) -> Iterator[P
             yield Problem(topic.name, "warning", _remedy(topic, name, found[name], wanted))
 
 
+def outliving(client: Client, erasures: str, others: Iterable[str], timeout_s: float = 10.0) -> list[Problem]:
+    """Say which topics keep what people did for longer than `erasures` is kept: a lost store would bring them back.
+
+    Parameters
+    ----------
+    erasures, others : names of topics; those that cannot be read are left out, `check_topics` names them.
+    """
+    admin = Admin(client)
+
+    def kept_ms(topic: str) -> float:
+        try:
+            kept = int(admin.config(topic, timeout_s).get("retention.ms", FOREVER))
+        except (KafkaException, UnreachableError):
+            return 0
+        return float("inf") if kept == FOREVER else kept
+
+    held_ms = kept_ms(erasures)
+    return [
+        Problem(
+            topic,
+            "warning",
+            f"{topic} is kept for longer than {erasures}, and a store lost after that would bring erased users "
+            f"back: kafka-configs.sh --alter --entity-type topics --entity-name {erasures} "
+            "--add-config retention.ms=-1",
+        )
+        for topic in others
+        if held_ms and kept_ms(topic) > held_ms
+    ]
+
+
 def _fits(name: str, found: str, wanted: str) -> bool:
     if name in AT_LEAST:
         return int(found) == FOREVER or int(found) >= int(wanted)

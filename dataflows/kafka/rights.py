@@ -10,7 +10,7 @@ from dataflows.errors import EddyError
 from dataflows.kafka.admin import Admin, Client
 from dataflows.topics import FLOWS
 
-READ_BACK = ("recommendations", "assignments", "dead-letters", "experiment-results")
+READ_BACK = ("recommendations", "assignments", "dead-letters", "erasure-receipts", "experiment-results")
 """What a flow that writes it also reads: a resumed writer looks for what it had written."""
 
 

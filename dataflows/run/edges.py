@@ -5,10 +5,11 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import Protocol
 
-from dataflows.codecs import catalog_decoder, latest_row
+from dataflows.codecs import catalog_decoder, erasure_decoder, latest_row
 from dataflows.errors import EddyError
 from dataflows.files.sink import FileSink
 from dataflows.files.source import FileSource, read_whole
+from dataflows.following.erasures import Erasures, followed_erasures
 from dataflows.following.results import followed, take_results
 from dataflows.following.tables import FileTables, KafkaTables, Tables
 from dataflows.kafka.check import check_topics
@@ -51,6 +52,9 @@ class Edges(Protocol):
 
     def results(self, traffic: Traffic, counts: Counter[str]) -> AbstractContextManager[None]:
         """Keep the shares of the traffic current, where any may move."""
+
+    def follow(self, erasures: Erasures) -> AbstractContextManager[None]:
+        """Know who is erased before the first message is read, and from then on."""
 
     def close(self) -> None:
         """Stop what runs beside the flow."""
@@ -147,6 +151,12 @@ class KafkaEdges:
         self._watch.add(name)
         return name
 
+    def follow(self, erasures: Erasures) -> AbstractContextManager[None]:
+        """Follow `erasures`."""
+        client = self._client | self._settings.kafka.consumer_options
+        group, decode = helper_group(self._flow, self._prefix, "erasures"), erasure_decoder(self._settings.events)
+        return followed_erasures(client, self._watched("erasures"), group, decode, erasures)
+
     def close(self) -> None:
         """Stop looking at topics, and listening for other processes' stops."""
         self._watch.close()
@@ -173,8 +183,8 @@ class FileEdges:
         return FileSource(self._folder, name, stop, stop.before_snapshot, optional=topic != "events")
 
     def sink(self, topic: str) -> FileSink:
-        """Write a topic; each flow has a file of its own for its dead letters, since it cuts back what it wrote."""
-        name = f"{topic}/{self._flow}" if topic == "dead-letters" else topic
+        """Write a topic; each flow has files of its own where all of them write, since it cuts back what it wrote."""
+        name = f"{topic}/{self._flow}" if topic in {"dead-letters", "erasure-receipts"} else topic
         return FileSink(self._folder, self._prefix + name, packed=topic == "model-updates")
 
     def tables(self, table: ItemTable, counts: Counter[str]) -> FileTables:
@@ -188,6 +198,13 @@ class FileEdges:
         """Take in `experiment-results` as they are now."""
         results = FileSource(self._folder, f"{self._prefix}experiment-results", optional=True)
         take_results(chain.from_iterable(read_whole(results)), traffic, counts, latest_row(self._settings.events))
+        return nullcontext()
+
+    def follow(self, erasures: Erasures) -> AbstractContextManager[None]:
+        """Take in `erasures` as they are now."""
+        decode = erasure_decoder(self._settings.events)
+        for records in read_whole(FileSource(self._folder, f"{self._prefix}erasures", optional=True)):
+            erasures.take(decode(records))
         return nullcontext()
 
     def close(self) -> None:

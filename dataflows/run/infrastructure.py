@@ -115,6 +115,28 @@ class ClusterSettings(Section):
         return self
 
 
+class PrivacySettings(Section):
+    """What stands for people in whatever is kept, and how their erasure is proved."""
+
+    secrets: list[SecretStr] = Field(default_factory=list)
+    """State is kept under pseudonyms made with these, the oldest first, as JSON; none: under user ids. All flows need
+    the same. To lose one is to lose every profile."""
+    signing_key: SecretStr | None = None
+    """Signs the receipts of erasures (Ed25519): 32 bytes in base64, or the text of a PEM file; none: unsigned."""
+    signing_key_file: Path | None = None
+    """The same in a file."""
+    max_erased: int = Field(default=1_000_000, ge=1)
+    """Erased users whose older messages a process leaves out, some 300 bytes each; of more, the first are let go."""
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> "PrivacySettings":
+        if self.signing_key is not None and self.signing_key_file is not None:
+            raise ValueError("signing_key and signing_key_file are two keys: keep one of them")
+        if not all(secret.get_secret_value() for secret in self.secrets):
+            raise ValueError("a secret is empty")
+        return self
+
+
 class HttpSettings(Section):
     """The health and metrics endpoint."""
 

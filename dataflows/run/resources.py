@@ -8,8 +8,10 @@ from typing import Literal
 from zipfile import ZipFile
 
 from dataflows.errors import EddyError
+from dataflows.receipts import Signer, read_signing_key
 from dataflows.run.settings import Settings
 from models.items.vectors import HASHED, Sentences, TextSpace
+from models.pseudonyms import StateKeys
 from models.rankers.checkpoint import SHIPPED, Checkpoint, CheckpointError, load_checkpoint
 from models.rankers.served import DeviceError, require_device
 
@@ -60,6 +62,24 @@ def starting_checkpoint(settings: Settings) -> Checkpoint | None:
             f"{name!r}: name the same one, or leave the checkpoint away to start from nothing"
         )
     return None
+
+
+def state_keys(settings: Settings) -> StateKeys:
+    """Return what stands for users in state: pseudonyms where secrets are set."""
+    return StateKeys([secret.get_secret_value() for secret in settings.privacy.secrets])
+
+
+def receipt_signer(settings: Settings) -> Signer:
+    """Return what signs the receipts of erasures.
+
+    Raises
+    ------
+    SigningKeyError : the key cannot be read, or is none.
+    """
+    privacy = settings.privacy
+    if privacy.signing_key_file is not None:
+        return Signer(read_signing_key(privacy.signing_key_file))
+    return Signer(privacy.signing_key.get_secret_value() if privacy.signing_key else None)
 
 
 def text_space(name: Literal["hashed", "minilm"]) -> TextSpace:

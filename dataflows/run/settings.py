@@ -19,6 +19,7 @@ from dataflows.run.infrastructure import (
     ClusterSettings,
     HttpSettings,
     KafkaSettings,
+    PrivacySettings,
     RecoverySettings,
     TopicSettings,
 )
@@ -106,6 +107,7 @@ class Settings(BaseSettings):
     recovery: RecoverySettings = RecoverySettings()
     cluster: ClusterSettings = ClusterSettings()
     http: HttpSettings = HttpSettings()
+    privacy: PrivacySettings = PrivacySettings()
     events: EventSettings = EventSettings()
     profile: ProfileConfig = ProfileConfig()
     learn: LearnSettings = LearnSettings()

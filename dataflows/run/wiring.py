@@ -11,14 +11,23 @@ from rich.console import Console
 from dataflows import evaluate, learn, recommend
 from dataflows.codecs import event_time
 from dataflows.errors import EddyError
+from dataflows.following.erasures import Erasures
 from dataflows.plausible import in_ms, now
 from dataflows.run.aligned import AlignedSource, Alignment
 from dataflows.run.edges import Edges, open_edges
 from dataflows.run.experiments_file import load_experiments
-from dataflows.run.resources import checked_device, loaded_checkpoint, starting_checkpoint, text_space
-from dataflows.run.runtime import Health
+from dataflows.run.resources import (
+    checked_device,
+    loaded_checkpoint,
+    receipt_signer,
+    starting_checkpoint,
+    state_keys,
+    text_space,
+)
+from dataflows.run.runtime import Health, store_folder
 from dataflows.run.settings import Settings
 from dataflows.run.stopping import Stop
+from dataflows.run.stored_state import wipe
 from dataflows.steps.outputs import follow_rankers
 from models.counts import item_statistics, pairs, trending
 from models.experiments.assign.assignment import Experiments
@@ -41,7 +50,9 @@ def open_flow(flow: str, settings: Settings, stop: Stop, health: Health) -> Iter
     edges = open_edges(flow, settings, stop)
     make = {"recommend": _recommend, "learn": _learn, "evaluate": _evaluate}[flow]
     try:
-        with make(edges, settings, health) as dataflow:
+        erased = Erasures(state_keys(settings), health.counts, settings.privacy.max_erased)
+        with edges.follow(erased), make(edges, settings, health, erased) as dataflow:
+            _wipe(flow, settings, erased)
             health.ready = True
             yield dataflow
     finally:
@@ -49,10 +60,18 @@ def open_flow(flow: str, settings: Settings, stop: Stop, health: Health) -> Iter
         edges.close()
 
 
+def _wipe(flow: str, settings: Settings, erased: Erasures) -> None:
+    """Take what the engine keeps of erased users out of the store, before it opens it."""
+    folder = store_folder(settings, flow)
+    if folder is not None and settings.cluster.process_id == 0 and erased.known:
+        wipe(folder, erased.known)
+
+
 @contextmanager
-def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflow]:
+def _recommend(edges: Edges, settings: Settings, health: Health, erased: Erasures) -> Iterator[Dataflow]:
     torch.set_num_threads(1)  # batches are small: a second thread costs more than it brings
     experiments = load_experiments(settings.experiments_file) if settings.experiments_file else Experiments()
+    signer = receipt_signer(settings)
     checkpoint = loaded_checkpoint(settings)
     learning = settings.learn
     table = ItemTable(
@@ -74,10 +93,12 @@ def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dat
             recommender.warm_up()
         inputs = recommend.RecommendInputs(edges.source("events"), edges.source("requests"), edges.source("erasures"))
         outputs = recommend.RecommendOutputs(
-            edges.sink("recommendations"), edges.sink("assignments"), edges.sink("dead-letters")
+            *map(edges.sink, ("recommendations", "assignments", "dead-letters", "erasure-receipts"))
         )
         try:
-            flow = recommend.build(inputs, outputs, settings, experiments, recommender, tables, now, health.counts)
+            flow = recommend.build(
+                inputs, outputs, settings, experiments, recommender, tables, now, health.counts, erased, signer
+            )
         except ValueError as error:
             raise EddyError(str(error)) from error
         with edges.results(experiments.traffic, health.counts):
@@ -87,27 +108,31 @@ def _recommend(edges: Edges, settings: Settings, health: Health) -> Iterator[Dat
 
 
 @contextmanager
-def _learn(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflow]:
+def _learn(edges: Edges, settings: Settings, health: Health, erased: Erasures) -> Iterator[Dataflow]:
     with Console(stderr=True).status("loading the kernels"):
         pairs.warm_up()
         item_statistics.warm_up()
         trending.warm_up()
     torch.set_num_threads(1)
-    inputs = learn.LearnInputs(edges.source("events"), edges.source("catalog"), edges.source("recommendations"))
-    outputs = learn.LearnOutputs(edges.sink("model-updates"), edges.sink("dead-letters"))
+    inputs = learn.LearnInputs(*map(edges.source, ("events", "catalog", "recommendations", "erasures")))
+    outputs = learn.LearnOutputs(*map(edges.sink, ("model-updates", "dead-letters", "erasure-receipts")))
     checked_device(settings)
-    yield learn.build(inputs, outputs, settings, now, health.counts, starting_checkpoint(settings))
+    yield learn.build(
+        inputs, outputs, settings, now, health.counts, starting_checkpoint(settings), erased, receipt_signer(settings)
+    )
 
 
 @contextmanager
-def _evaluate(edges: Edges, settings: Settings, health: Health) -> Iterator[Dataflow]:
+def _evaluate(edges: Edges, settings: Settings, health: Health, erased: Erasures) -> Iterator[Dataflow]:
     if settings.experiments_file is None:
         raise EddyError("evaluate has nothing to judge: name a file of experiments in EDDY_EXPERIMENTS_FILE")
     experiments = load_experiments(settings.experiments_file, settings.evaluate.goal)
     alignment = Alignment(1_000 * settings.evaluate.alignment_s)
-    inputs = evaluate.EvaluateInputs(*(
+    events, slates, assignments = (
         AlignedSource(topic, edges.source(topic), alignment, event_time, leads=topic == "assignments")
         for topic in ("events", "recommendations", "assignments")
-    ))  # fmt: skip
-    outputs = evaluate.EvaluateOutputs(edges.sink("experiment-results"), edges.sink("dead-letters"))
-    yield evaluate.build(inputs, outputs, settings, experiments, now, health.counts)
+    )
+    inputs = evaluate.EvaluateInputs(events, slates, assignments, edges.source("erasures"))
+    outputs = evaluate.EvaluateOutputs(*map(edges.sink, ("experiment-results", "dead-letters", "erasure-receipts")))
+    signer = receipt_signer(settings)
+    yield evaluate.build(inputs, outputs, settings, experiments, now, health.counts, erased, signer)

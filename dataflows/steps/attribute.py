@@ -2,20 +2,23 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
 import bytewax.operators as op
+from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
+from dataflows.following.erasures import Erased, Erasures
 from models.config import AttributionConfig
-from models.messages import Event
+from models.messages import DeadLetter, ErasureReceipt, Event
 from models.online.attribution import UserAttribution
 from models.online.outcome import ClosedSlate, ShownSlate
 
-AttributionInput: TypeAlias = ShownSlate | Event | None
-"""A slate or an event; None: the user was erased."""
+AttributionInput: TypeAlias = ShownSlate | Event | Erased
+"""A slate, an event or an erasure; users are called by their state keys."""
+Attributed: TypeAlias = ClosedSlate | ErasureReceipt
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,10 @@ class AttributeStep:
     clock: Callable[[], datetime]
     """Aware; moves event time on while a user is idle."""
     counts: Counter[str]
+    erasures: Erasures = field(default_factory=Erasures)
 
 
-class AttributeLogic(StatefulBatchLogic[AttributionInput, ClosedSlate, bytes]):
+class AttributeLogic(StatefulBatchLogic[AttributionInput, Attributed, bytes]):
     """One user.
 
     Slates and events come on two topics, so event time has come as far as the slower of them; each goes on with the
@@ -47,25 +51,48 @@ class AttributeLogic(StatefulBatchLogic[AttributionInput, ClosedSlate, bytes]):
         else:
             self._user = UserAttribution.unpack(packed, step.config, step.weights, step.counts)
         self._event_seen_at = self._slate_seen_at = step.clock()
+        self._n_erased = 0
+        """What went before the erasure itself came by: the process knew of it already."""
 
-    def on_batch(self, values: list[AttributionInput]) -> tuple[Iterable[ClosedSlate], bool]:
-        """Take slates and events; emit the slates whose windows have closed."""
-        counts, now = self._step.counts, self._step.clock()
+    def on_batch(self, values: list[AttributionInput]) -> tuple[Iterable[Attributed], bool]:
+        """Take slates, events and erasures; emit the slates whose windows have closed."""
+        counts, erasures, now = self._step.counts, self._step.erasures, self._step.clock()
+        receipts = []
         for message in values:
+            key = message.key if isinstance(message, Erased) else message.user_id
+            if isinstance(message, Erased):
+                erasures.note_key(key, message.requested_at)
+            erased_until = erasures.until(key)
+            if erased_until > self._user.erased_until:
+                self._n_erased += self._user.erase(erased_until)
+            if isinstance(message, Erased):
+                receipts.append(self._receipt(message, now))
+                continue
             if isinstance(message, ShownSlate):
+                refusal = "erased" if message.created_at <= erased_until else self._user.show(message)
                 self._slate_seen_at = now
-                refusal = self._user.show(message)
-            elif message is not None:
-                self._event_seen_at = now
-                refusal = self._user.take(message)
             else:
-                self._user = UserAttribution(self._step.config, self._step.weights, counts)
-                refusal = None
-            if refusal not in {None, "no_feedback"}:
+                refusal = "erased" if message.timestamp <= erased_until else self._user.take(message)
+                self._event_seen_at = now
+            if refusal == "erased":
+                counts["before_erasure"] += 1
+            elif refusal not in {None, "no_feedback"}:
                 counts[f"attribution_{refusal}"] += 1
-        return self._close(now), self.DISCARD if values[-1] is None else self.RETAIN
+        return [*self._close(now), *receipts], self.DISCARD if self._is_nobody else self.RETAIN
 
-    def on_notify(self) -> tuple[Iterable[ClosedSlate], bool]:
+    @property
+    def _is_nobody(self) -> bool:
+        """Whether nothing is kept that a state would have to hold."""
+        user = self._user
+        return not (user.n_waiting or user.events_at or user.slates_at or self._n_erased)
+
+    def _receipt(self, erased: Erased, now: datetime) -> ErasureReceipt:
+        n, self._n_erased = self._n_erased, 0
+        at = int(now.timestamp() * 1_000)
+        what = "slates and feedback that wait"
+        return ErasureReceipt(erased.key, erased.erasure_id, erased.requested_at, "learn.attribute", what, n, 0, at)
+
+    def on_notify(self) -> tuple[Iterable[Attributed], bool]:
         """Close what has waited long enough; forget a user who has been idle."""
         now = self._step.clock()
         closed = self._close(now)
@@ -101,6 +128,31 @@ class AttributeLogic(StatefulBatchLogic[AttributionInput, ClosedSlate, bytes]):
         return max(self._event_seen_at, self._slate_seen_at) + self._step.forget_after
 
 
-def attribute(step_id: str, inputs: KeyedStream[AttributionInput], step: AttributeStep) -> KeyedStream[ClosedSlate]:
+def known_slates(
+    step_id: str, decoded: Stream[tuple[str, ShownSlate | None] | DeadLetter], erasures: Erasures, counts: Counter[str]
+) -> KeyedStream[AttributionInput]:
+    """Call the users of slates by their state keys; leave out dead letters, and what is older than an erasure.
+
+    Tombstones say nothing that `erasures` does not: they are for consumers of the topic.
+    """
+
+    def mapper(batch: list[tuple[str, ShownSlate | None] | DeadLetter]) -> list[tuple[str, AttributionInput]]:
+        erasures.check()
+        known: list[tuple[str, AttributionInput]] = []
+        for entry in batch:
+            slate = None if isinstance(entry, DeadLetter) else entry[1]
+            if slate is None:
+                continue
+            key = erasures.keys(slate.user_id)
+            if slate.created_at <= erasures.until(key):
+                counts["before_erasure"] += 1
+            else:
+                known.append((key, slate if key == slate.user_id else replace(slate, user_id=key)))
+        return known
+
+    return op.flat_map_batch(step_id, decoded, mapper)
+
+
+def attribute(step_id: str, inputs: KeyedStream[AttributionInput], step: AttributeStep) -> KeyedStream[Attributed]:
     """Decide slates once their windows have closed."""
     return op.stateful_batch(step_id, inputs, lambda packed: AttributeLogic(packed, step))

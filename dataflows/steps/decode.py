@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 import bytewax.operators as op
@@ -9,6 +10,7 @@ from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream
 
 from dataflows.codecs import Decoder, encode
+from dataflows.following.erasures import Erasures
 from dataflows.records import Outgoing, Record
 from models.messages import DeadLetter, Erasure, Event, Request
 
@@ -20,18 +22,28 @@ class Received(NamedTuple):
 
     message: Event | Request | Erasure
     record: Record
+    state_key: str
+    """Of the message's user."""
 
 
 def decode(
-    step_id: str, records: Stream[Record], decoder: Decoder[Event] | Decoder[Request] | Decoder[Erasure]
+    step_id: str,
+    records: Stream[Record],
+    decoder: Decoder[Event] | Decoder[Request] | Decoder[Erasure],
+    erasures: Erasures,
 ) -> Stream[tuple[str, Received] | DeadLetter]:
-    """Decode records into (user_id, Received) or a dead letter."""
+    """Decode records into (state key, Received) or a dead letter."""
 
     def mapper(batch: list[Record]) -> list[tuple[str, Received] | DeadLetter]:
-        return [
-            message if isinstance(message, DeadLetter) else (message.user_id, Received(message, record))
-            for message, record in zip(decoder(batch), batch, strict=True)
-        ]
+        erasures.check()
+        decoded: list[tuple[str, Received] | DeadLetter] = []
+        for message, record in zip(decoder(batch), batch, strict=True):
+            if isinstance(message, DeadLetter):
+                decoded.append(message)
+            else:
+                key = erasures.keys(message.user_id)
+                decoded.append((key, Received(message, record, key)))
+        return decoded
 
     return op.flat_map_batch(step_id, records, mapper)
 
@@ -46,18 +58,27 @@ def by_user(step_id: str, decoded: Stream[tuple[str, M] | DeadLetter]) -> KeyedS
 def decode_known(
     step_id: str,
     records: Stream[Record],
-    decoder: Callable[[list[Record]], list[M | DeadLetter]],
+    decoder: Callable[[list[Record]], list[Event | DeadLetter]],
     counts: Counter[str],
-) -> Stream[M]:
-    """Decode a topic whose dead letters another flow writes: bad messages are only counted here, by reason."""
+    erasures: Erasures,
+) -> Stream[Event]:
+    """Decode events, whose dead letters another flow writes: bad messages are only counted here, by reason.
 
-    def mapper(batch: list[Record]) -> list[M]:
+    From here on users are called by their state keys, and what is older than its user's erasure is gone.
+    """
+
+    def mapper(batch: list[Record]) -> list[Event]:
+        erasures.check()
         messages = []
-        for message in decoder(batch):
+        for message, record in zip(decoder(batch), batch, strict=True):
             if isinstance(message, DeadLetter):
                 counts[message.reason] += 1
+                continue
+            key = erasures.keys(message.user_id)
+            if erasures.covers(key, message.timestamp, record.timestamp):
+                counts["before_erasure"] += 1
             else:
-                messages.append(message)
+                messages.append(message if key == message.user_id else replace(message, user_id=key))
         return messages
 
     return op.flat_map_batch(step_id, records, mapper)

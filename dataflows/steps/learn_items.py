@@ -52,8 +52,12 @@ class LearnItemsLogic(StatefulBatchLogic[ShardBatch, Outgoing, bytes]):
         gone: list[Outgoing] = []
         for batch in values:
             self._shard = batch.shard
-            gone += (tombstone(neighbours_key(item_id)) for item_id in self._items.learn(batch))
-            gone += (tombstone(trending_key(name, self._shard)) for name in self._trending.learn(batch))
+            items, trending = self._items, self._trending
+            taken = batch.withdrawn
+            forgotten = items.withdraw(batch) if taken else items.learn(batch)
+            emptied = trending.withdraw(batch) if taken else trending.learn(batch)
+            gone += (tombstone(neighbours_key(item_id)) for item_id in forgotten)
+            gone += (tombstone(trending_key(name, self._shard)) for name in emptied)
         if self._publish_at is None:
             self._publish_at = self._next_turn()
         return gone, self.RETAIN

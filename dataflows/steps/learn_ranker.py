@@ -2,13 +2,16 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 
 import bytewax.operators as op
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
+from dataflows.following.erasures import Erasures
 from dataflows.records import Outgoing
 from dataflows.run.settings import RankerSettings
+from dataflows.steps.attribute import Attributed
 from models.config import OnlineConfig
 from models.names import LearnerName
 from models.online.learner import OnlineRanker, Published
@@ -20,8 +23,15 @@ from models.rankers.inputs import SlateExample
 log = logging.getLogger(__name__)
 
 
+ERASED_EVERY = timedelta(seconds=1)
+"""How often a ranker looks whether anybody of whom it keeps examples has been erased."""
+
+
 class LearnRankerLogic(StatefulBatchLogic[SlateExample, Published, bytes]):
-    """One ranker: it goes on from its snapshot, so no example trains twice and no version number comes twice."""
+    """One ranker: it goes on from its snapshot, so no example trains twice and no version number comes twice.
+
+    Which rankers there are is known to nobody, so erasures do not come as messages: it looks for them.
+    """
 
     def __init__(
         self,
@@ -32,7 +42,13 @@ class LearnRankerLogic(StatefulBatchLogic[SlateExample, Published, bytes]):
         counts: Counter[str],
         *,
         keep: bool,
+        erasures: Erasures,
+        closes_after_ms: int,
+        clock: Callable[[], datetime],
     ) -> None:
+        self._erasures, self._closes_after_ms, self._clock = erasures, closes_after_ms, clock
+        self._known = -1
+        self._look_at = clock()
         if packed is None:
             self._ranker = OnlineRanker(name, config, start)
         else:
@@ -42,6 +58,8 @@ class LearnRankerLogic(StatefulBatchLogic[SlateExample, Published, bytes]):
 
     def on_batch(self, values: list[SlateExample]) -> tuple[Iterable[Published], bool]:
         """Test, then train; emit the versions that go into service."""
+        self._forget()
+        values = [example for example in values if not self._is_erased(example)]
         ranker, counts = self._ranker, self._counts
         n_slates, n_drifts, n_decisions = ranker.n_slates, ranker.n_drifts, ranker.n_decisions
         published = ranker.learn(values)
@@ -53,6 +71,25 @@ class LearnRankerLogic(StatefulBatchLogic[SlateExample, Published, bytes]):
         if ranker.n_decisions > n_decisions:
             log.info("%s: progressive loss %.4f after %d slates", self._name, ranker.loss, ranker.n_slates)
         return published, self.RETAIN
+
+    def on_notify(self) -> tuple[Iterable[Published], bool]:
+        """Look for erasures."""
+        self._look_at = self._clock() + ERASED_EVERY
+        self._forget()
+        return (), self.RETAIN
+
+    def notify_at(self) -> datetime:
+        """Return when to look again."""
+        return self._look_at
+
+    def _is_erased(self, example: SlateExample) -> bool:
+        """Tell whether an example's slate was made before its user asked to be forgotten."""
+        return example.closed_at - self._closes_after_ms <= self._erasures.until_hash(example.user)
+
+    def _forget(self) -> None:
+        if self._known != self._erasures.version:
+            self._known = self._erasures.version
+            self._counts["erased_examples"] += self._ranker.forget(self._is_erased)
 
     def snapshot(self) -> bytes:
         """Pack the ranker."""
@@ -77,12 +114,15 @@ def _log(decision: Published) -> None:
 
 def learn_ranker(
     step_id: str,
-    closed: KeyedStream[ClosedSlate],
+    closed: KeyedStream[Attributed],
     settings: RankerSettings,
     start: Checkpoint | None,
     counts: Counter[str],
     *,
     keep: bool,
+    erasures: Erasures,
+    closes_after_ms: int,
+    clock: Callable[[], datetime],
 ) -> KeyedStream[Outgoing]:
     """Train on decided slates: (row key, Outgoing).
 
@@ -93,6 +133,7 @@ def learn_ranker(
     start : a trained ranker to start from.
     counts : slates learned or without features, versions, rollbacks and drifts are added to it, by name.
     keep : keep what a snapshot has learned, even where it started from another ranker than `start`.
+    closes_after_ms : how long after it was made a slate was decided.
 
     Raises
     ------
@@ -102,8 +143,8 @@ def learn_ranker(
     if name == "none":
         raise ValueError("no ranker learns: name one in EDDY_RANKER__NAME")
 
-    def named(batch: list[tuple[str, ClosedSlate]]) -> list[tuple[str, SlateExample]]:
-        examples = [slate.example() for _, slate in batch]
+    def named(batch: list[tuple[str, Attributed]]) -> list[tuple[str, SlateExample]]:
+        examples = [slate.example() for _, slate in batch if isinstance(slate, ClosedSlate)]
         counts["without_features"] += sum(example is None for example in examples)
         return [
             (f"{name}.{example.variant}" if settings.per_arm and example.variant else name, example)
@@ -120,6 +161,18 @@ def learn_ranker(
 
     examples = op.flat_map_batch(f"{step_id}_examples", closed, named)  # (ranker, SlateExample)
     published = op.stateful_batch(
-        step_id, examples, lambda packed: LearnRankerLogic(packed, name, settings, start, counts, keep=keep)
+        step_id,
+        examples,
+        lambda packed: LearnRankerLogic(
+            packed,
+            name,
+            settings,
+            start,
+            counts,
+            keep=keep,
+            erasures=erasures,
+            closes_after_ms=closes_after_ms,
+            clock=clock,
+        ),
     )  # (ranker, Published)
     return op.flat_map(f"{step_id}_rows", published, rows)

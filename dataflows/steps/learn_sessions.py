@@ -10,16 +10,19 @@ from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from dataflows.records import Outgoing
 from dataflows.run.settings import LearnSettings
-from dataflows.steps.shards import next_turn, outgoing, shard_key
+from dataflows.steps.shards import next_turn, outgoing, shard_key, tombstone
+from dataflows.steps.transitions import Taught
+from models.counts.history import Withdrawal
 from models.counts.sessions import NewestSessions
 from models.counts.transitions import Contribution
+from models.items.wire import session_key
 
 
 class ShardContributions(NamedTuple):
     """What a batch of events teaches one shard of the users."""
 
     shard: int
-    contributions: list[Contribution]
+    contributions: list[Contribution | Withdrawal]
 
 
 class LearnSessionsLogic(StatefulBatchLogic[ShardContributions, Outgoing, bytes]):
@@ -32,13 +35,18 @@ class LearnSessionsLogic(StatefulBatchLogic[ShardContributions, Outgoing, bytes]
         self._publish_at = clock() if self._sessions.changed else None
 
     def on_batch(self, values: list[ShardContributions]) -> tuple[Iterable[Outgoing], bool]:
-        """Learn; publish later."""
+        """Learn; publish later, but at once that an erased user's session goes."""
         config = self._config
-        for shard, contributions in values:
-            self._sessions.learn(contributions)
+        gone: list[Outgoing] = []
+        for shard, taught in values:
+            for value in taught:
+                if isinstance(value, Withdrawal):
+                    gone += (tombstone(session_key(place)) for place in self._sessions.withdraw(value.users))
+                else:
+                    self._sessions.learn([value])
             if self._publish_at is None:
                 self._publish_at = next_turn(self._clock(), shard, config.shards, config.publish_every_s)
-        return (), self.RETAIN
+        return gone, self.RETAIN
 
     def on_notify(self) -> tuple[Iterable[Outgoing], bool]:
         """Publish what has changed."""
@@ -63,7 +71,7 @@ class LearnSessionsLogic(StatefulBatchLogic[ShardContributions, Outgoing, bytes]
 
 def learn_sessions(
     step_id: str,
-    contributions: KeyedStream[Contribution],
+    taught: KeyedStream[Taught],
     config: LearnSettings,
     clock: Callable[[], datetime],
 ) -> KeyedStream[Outgoing]:
@@ -74,13 +82,16 @@ def learn_sessions(
     clock : aware, as the engine's notifications are.
     """
 
-    def by_shard(keyed: list[tuple[str, Contribution]]) -> list[tuple[str, ShardContributions]]:
-        shards: defaultdict[int, list[Contribution]] = defaultdict(list)
-        for _, contribution in keyed:
-            number = contribution.user % config.sessions
-            shards[number % config.shards].append(contribution)
+    def by_shard(keyed: list[tuple[str, Taught]]) -> list[tuple[str, ShardContributions]]:
+        shards: defaultdict[int, list[Contribution | Withdrawal]] = defaultdict(list)
+        for _, value in keyed:
+            if isinstance(value, Contribution):
+                shards[value.user % config.sessions % config.shards].append(value)
+            elif isinstance(value, Withdrawal):
+                for user in value.users:
+                    shards[user % config.sessions % config.shards].append(Withdrawal((user,), ()))
         return [(shard_key(shard), ShardContributions(shard, learned)) for shard, learned in shards.items()]
 
-    sharded = op.flat_map_batch(f"{step_id}_by_shard", contributions, by_shard)
+    sharded = op.flat_map_batch(f"{step_id}_by_shard", taught, by_shard)
     rows = op.stateful_batch(step_id, sharded, lambda packed: LearnSessionsLogic(packed, config, clock))
     return op.map(f"{step_id}_rows", rows, lambda keyed: (keyed[1].key, keyed[1]))

@@ -1,4 +1,8 @@
-"""The steps that reduce messages to what metrics need of them, by user; None is an erased user."""
+"""The steps that reduce messages to what metrics need of them, by state key.
+
+What is older than its user's erasure, and what was shown without consent, is left out. Tombstones say nothing that
+`erasures` does not: they are for consumers of the topics.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -10,12 +14,14 @@ from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream
 
 from dataflows.codecs import Decoder, keyed
+from dataflows.following.erasures import Erasures
 from dataflows.plausible import Fault, Plausible
 from dataflows.records import Record
+from dataflows.steps.user_metrics import Observed
 from models.credit import ANY_SLATE
 from models.events import EventConfig
 from models.experiments.assign.declaration import Experiment
-from models.experiments.judge.observations import Act, Exposure, Impression, Observation, SlateSent
+from models.experiments.judge.observations import Act, Exposure, Impression, SlateSent
 from models.messages import Assignment, DeadLetter, Event, Id, Millis, Version
 from models.names import FEATURE_SETS
 from models.numeric.ids import hash64
@@ -24,8 +30,8 @@ from models.online.outcome import Feature
 MAX_UNDECLARED = 64
 """Declarations, beside those in force, of which users are counted, in case they come back: each is a key of state."""
 
-Observed = tuple[str, Observation | None]
-"""By user_id."""
+Keyed = tuple[str, Observed]
+"""By state key."""
 
 _POPULARITY = {name: features.index("popularity_long") for name, features in FEATURE_SETS.items()}
 """Where a slate's features say how popular an item was, by the slate's feature set."""
@@ -49,6 +55,7 @@ class ObservedSlate(msgspec.Struct):
     items: Annotated[list[ObservedItem], msgspec.Meta(max_length=1_000)]
     learned_until: Millis = 0
     teams: list[Annotated[int, msgspec.Meta(ge=0, le=1)]] | None = None
+    consent: bool = True
     version: Version = 1
 
 
@@ -58,21 +65,27 @@ def observe_events(
     decode: Callable[[list[Record]], list[Event | DeadLetter]],
     settings: EventConfig,
     counts: Counter[str],
-) -> KeyedStream[Observation | None]:
+    erasures: Erasures,
+) -> KeyedStream[Observed]:
     """Decode events into acts and impressions; leave out those without consent and those of negative weight.
 
     Bad messages are only counted here, by reason: `recommend` writes their dead letters.
     """
 
-    def mapper(batch: list[Record]) -> list[Observed]:
-        found: list[Observed] = []
+    def mapper(batch: list[Record]) -> list[Keyed]:
+        erasures.check()
+        found: list[Keyed] = []
         for event, record in zip(decode(batch), batch, strict=True):
             if isinstance(event, DeadLetter):
                 counts[event.reason] += 1
+                continue
+            key = erasures.keys(event.user_id)
+            if erasures.covers(key, event.timestamp, record.timestamp):
+                counts["before_erasure"] += 1
             elif not event.consent:
                 counts["no_consent"] += 1
             elif (observation := observation_of(event, record, settings)) is not None:
-                found.append((event.user_id, observation))
+                found.append((key, Observed(key, observation)))
         return found
 
     return op.flat_map_batch(step_id, records, mapper)
@@ -99,9 +112,14 @@ def observation_of(event: Event, record: Record, settings: EventConfig) -> Act |
 
 
 def observe_slates(
-    step_id: str, records: Stream[Record], max_bytes: int, plausible: Plausible, counts: Counter[str]
-) -> KeyedStream[Observation | None]:
-    """Decode slates, and the tombstones of erased users.
+    step_id: str,
+    records: Stream[Record],
+    max_bytes: int,
+    plausible: Plausible,
+    counts: Counter[str],
+    erasures: Erasures,
+) -> KeyedStream[Observed]:
+    """Decode slates.
 
     Bad messages are only counted here, by reason: `learn` writes their dead letters.
     """
@@ -111,14 +129,16 @@ def observe_slates(
 
     decode = keyed(Decoder("recommendations", ObservedSlate, max_bytes, check), lambda slate: slate.user_id)
 
-    def mapper(batch: list[Record]) -> list[Observed]:
-        found: list[Observed] = []
+    def mapper(batch: list[Record]) -> list[Keyed]:
+        found: list[Keyed] = []
         for entry, record in zip(decode(batch), batch, strict=True):
             if isinstance(entry, DeadLetter):
                 counts[entry.reason] += 1
-            else:
-                user, slate = entry
-                found.append((user, None if slate is None else _shown(slate, record)))
+                continue
+            slate = entry[1]
+            if slate is not None and slate.consent:
+                key = erasures.keys(slate.user_id)
+                found.append((key, Observed(key, _shown(slate, record))))
         return found
 
     return op.flat_map_batch(step_id, records, mapper)
@@ -151,8 +171,9 @@ def decode_assignments(
     max_bytes: int,
     plausible: Plausible,
     declared: Mapping[str, Experiment],
-) -> Stream[Observed | DeadLetter]:
-    """Decode assignments, and the tombstones of erased users; what does not decode is a dead letter.
+    erasures: Erasures,
+) -> Stream[Keyed | DeadLetter]:
+    """Decode assignments; what does not decode is a dead letter.
 
     Parameters
     ----------
@@ -173,14 +194,14 @@ def decode_assignments(
 
     decode = keyed(Decoder("assignments", Assignment, max_bytes, check), lambda assignment: assignment.user_id)
 
-    def mapper(batch: list[Record]) -> list[Observed | DeadLetter]:
-        found: list[Observed | DeadLetter] = []
+    def mapper(batch: list[Record]) -> list[Keyed | DeadLetter]:
+        found: list[Keyed | DeadLetter] = []
         for entry in decode(batch):
             if isinstance(entry, DeadLetter):
                 found.append(entry)
-            else:
-                user, assignment = entry
-                found.append((user, None if assignment is None else _exposed(assignment)))
+            elif (assignment := entry[1]) is not None:
+                key = erasures.keys(assignment.user_id)
+                found.append((key, Observed(key, _exposed(assignment))))
         return found
 
     return op.flat_map_batch(step_id, records, mapper)

@@ -8,6 +8,7 @@ from dataflows.following.tables import Tables
 from dataflows.records import Outgoing
 from dataflows.steps.profile import Output
 from models.messages import Assignment, Erasure
+from models.numeric.ids import hash64
 from models.serving.recommender import Recommender
 from models.user.query import Query
 
@@ -15,23 +16,27 @@ from models.user.query import Query
 def score(step_id: str, due: KeyedStream[Output], recommender: Recommender, tables: Tables) -> KeyedStream[Outgoing]:
     """Answer a batch of queries, of many users at once, with one slate each: (user_id, Outgoing).
 
-    Item tables and rankers change between two batches, never within one.
+    Item tables and rankers change between two batches, never within one. State goes by state keys, messages by users.
     """
 
     def mapper(batch: list[tuple[str, Output]]) -> list[tuple[str, Outgoing]]:
         tables.refresh()
         follow_rankers(recommender, tables)
         recommender.table_version = tables.version
-        queries = [query for _, query in batch if isinstance(query, Query)]
+        queries = []
+        for state_key, query in batch:
+            if isinstance(query, Query):
+                query.user = hash64(state_key)
+                queries.append(query)
         slates = iter(recommender.recommend(queries))
         outgoing = []
         # In the batch's own order: a user's slates from before an erasure lie before its tombstone.
-        for user_id, output in batch:
+        for _, output in batch:
             if isinstance(output, Query):
                 slate = next(slates)
-                outgoing.append((user_id, Outgoing(slate.user_id, slate.recommendation_id, encode(slate))))
+                outgoing.append((slate.user_id, Outgoing(slate.user_id, slate.recommendation_id, encode(slate))))
             elif isinstance(output, Erasure):
-                outgoing.append((user_id, _tombstone(output)))
+                outgoing.append((output.user_id, _tombstone(output)))
         return outgoing
 
     return op.flat_map_batch(step_id, due, mapper)
@@ -48,12 +53,13 @@ def assign(step_id: str, due: KeyedStream[Output]) -> KeyedStream[Outgoing]:
 
     def mapper(batch: list[tuple[str, Output]]) -> list[tuple[str, Outgoing]]:
         outgoing = []
-        for user_id, output in batch:
+        for _, output in batch:
             if isinstance(output, Assignment):
+                user_id = output.user_id
                 record_id = f"{user_id}/{output.experiment}/{output.digest}"
                 outgoing.append((user_id, Outgoing(user_id, record_id, encode(output))))
             elif isinstance(output, Erasure):
-                outgoing.append((user_id, _tombstone(output)))
+                outgoing.append((output.user_id, _tombstone(output)))
         return outgoing
 
     return op.flat_map_batch(step_id, due, mapper)

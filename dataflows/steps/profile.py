@@ -4,11 +4,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import bytewax.operators as op
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from dataflows.codecs import dead_letter
+from dataflows.following.erasures import Erasures
 from dataflows.records import Record
 from dataflows.run.settings import Settings
 from dataflows.steps.decode import Received
@@ -16,16 +18,16 @@ from models.config import ProfileConfig
 from models.events import EventConfig
 from models.experiments.assign.assignment import NOTHING, Experiments, Held
 from models.items import ItemTable
-from models.messages import Assignment, DeadLetter, Erasure, Event, Request
+from models.messages import Assignment, DeadLetter, Erasure, ErasureReceipt, Event, Request
 from models.strategy import Strategy
 from models.user.profile import EventOutcome
 from models.user.query import Query
 from models.user.state import UserState
 
-Output = Query | Assignment | DeadLetter | Erasure
-State = tuple[bytes, Held, tuple[int, ...], int]
-"""The packed profile, the last assignment, the newest requests' hashes, and the run of offsets that the last slate
-belongs to."""
+Output = Query | Assignment | DeadLetter | Erasure | ErasureReceipt
+State = tuple[Any, ...]
+"""The packed profile, the last assignment, the newest requests' hashes, the run of offsets that the last slate belongs
+to, and the erasure that the user came back after; earlier releases kept no such."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,28 @@ class ProfileStep:
     clock: Callable[[], datetime]
     """Aware; decides when an idle user is forgotten."""
     counts: Counter[str]
+    erasures: Erasures
 
 
 def profile_step(
-    settings: Settings, experiments: Experiments, table: ItemTable, clock: Callable[[], datetime], counts: Counter[str]
+    settings: Settings,
+    experiments: Experiments,
+    table: ItemTable,
+    clock: Callable[[], datetime],
+    counts: Counter[str],
+    erasures: Erasures | None = None,
 ) -> ProfileStep:
     """Gather from the settings what the step needs."""
-    return ProfileStep(table, experiments, settings.strategy, settings.profile, settings.events, clock, counts)
+    return ProfileStep(
+        table,
+        experiments,
+        settings.strategy,
+        settings.profile,
+        settings.events,
+        clock,
+        counts,
+        erasures or Erasures(),
+    )
 
 
 class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
@@ -57,6 +74,9 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
         self._held: Held = NOTHING if state is None else state[1]
         packed = None if state is None else (state[0], state[2], state[3])
         self._user = UserState(step.config, step.events, packed)
+        self._erased_until: int = state[4] if state is not None and len(state) > 4 else 0
+        self._n_erased = 0
+        """Events that went before the erasure itself came by: the process knew of it already."""
         self._rest = timedelta(milliseconds=step.config.expire_after_ms)
         self._active_at = step.clock()
         self._notify_at = self._active_at + self._rest
@@ -66,23 +86,59 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
         step = self._step
         self._active_at = step.clock()
         emitted: list[Output] = []
-        for message, record in values:
+        for message, record, key in values:
             if isinstance(message, Erasure):
-                self._user, self._held = UserState(step.config, step.events), NOTHING
-                step.counts["erased"] += 1
-                emitted.append(message)
+                step.erasures.note(message.user_id, message.requested_at)
+            self._forget_until(step.erasures.until(key))
+            if isinstance(message, Erasure):
+                emitted += self._erase(message, key)
+            elif step.erasures.covers(key, message.timestamp, record.timestamp):
+                step.counts["before_erasure"] += 1
+            elif not message.consent:
+                emitted += self._answer(message)
             elif isinstance(message, Event):
                 emitted += self._apply(message, record)
             elif self._user.is_due(message, record.offset):
                 emitted += self._due(message)
             else:
                 step.counts["duplicate"] += 1
-        return emitted, self.DISCARD if isinstance(values[-1].message, Erasure) else self.RETAIN
+        return emitted, self.DISCARD if self._is_nobody else self.RETAIN
+
+    @property
+    def _is_nobody(self) -> bool:
+        """Whether nothing is known that a state would have to hold."""
+        return self._user.is_new and self._held == NOTHING and not self._n_erased
+
+    def _forget_until(self, requested_at: int) -> None:
+        """Drop what is from before an erasure: of this process's lifetime, or of that of an older store."""
+        if requested_at > self._erased_until:
+            self._erased_until = requested_at
+            self._n_erased += self._user.profile.n_events
+            self._user, self._held = UserState(self._step.config, self._step.events), NOTHING
+
+    def _erase(self, erasure: Erasure, key: str) -> Iterator[Output]:
+        """Report what went, and have the topics' messages taken away: so the next slate is assigned anew."""
+        self._step.counts["erased"] += 1
+        self._held = NOTHING
+        at = int(self._step.clock().timestamp() * 1_000)
+        yield erasure
+        yield ErasureReceipt(
+            key, erasure.erasure_id, erasure.requested_at, "recommend.profile", "events", self._n_erased, 0, at
+        )
+        self._n_erased = 0
+
+    def _answer(self, message: Event | Request) -> Iterator[Output]:
+        """Answer without consent: from what the message says itself, as if the user had never been seen."""
+        step = self._step
+        step.counts["no_consent"] += 1
+        if isinstance(message, Request) or step.events.is_trigger(message.event_type):
+            yield UserState(step.config, step.events).due(message, step.strategy)
 
     def _apply(self, event: Event, record: Record) -> Iterator[Output]:
         step, user = self._step, self._user
         outcome = user.apply(event, step.table)
-        step.counts["no_consent" if outcome is None else outcome.value] += 1
+        if outcome is not None:
+            step.counts[outcome.value] += 1
         if outcome is EventOutcome.LATE:
             older = "older than the user's newest event by more than the allowed lateness"
             yield dead_letter("events", record, "late", older)
@@ -124,7 +180,7 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
     def snapshot(self) -> State:
         """Pack the user."""
         packed, requests, run = self._user.pack()
-        return packed, self._held, requests, run
+        return packed, self._held, requests, run, self._erased_until
 
 
 def profile(step_id: str, received: KeyedStream[Received], step: ProfileStep) -> KeyedStream[Output]:

@@ -8,7 +8,9 @@ from bytewax.operators import KeyedStream
 
 from dataflows.plausible import in_ms
 from dataflows.records import Outgoing
-from models.counts.pairs import ShardBatch
+from dataflows.steps.transitions import Taught
+from models.counts.history import Withdrawal
+from models.counts.pairs import ShardBatch, take_back
 from models.counts.pairs import add_up as add_up_batch
 from models.counts.transitions import Contribution
 from models.items.wire import VERSIONS_A_MS, PackedRow
@@ -19,16 +21,21 @@ def shard_key(shard: int) -> str:
     return f"{shard:04d}"
 
 
-def add_up(
-    step_id: str, contributions: KeyedStream[Contribution], n_shards: int, half_life_ms: int
-) -> KeyedStream[ShardBatch]:
-    """Add up what a batch teaches by shard: one message a shard travels, and not twenty an event."""
+def add_up(step_id: str, taught: KeyedStream[Taught], n_shards: int, half_life_ms: int) -> KeyedStream[ShardBatch]:
+    """Add up what a batch of events teaches by shard: one message a shard travels, and not twenty an event.
 
-    def mapper(keyed: list[tuple[str, Contribution]]) -> list[tuple[str, ShardBatch]]:
-        batches = add_up_batch([contribution for _, contribution in keyed], n_shards, half_life_ms)
+    What erasures take back comes after it: it may have been learned in the same batch.
+    """
+
+    def mapper(keyed: list[tuple[str, Taught]]) -> list[tuple[str, ShardBatch]]:
+        learned = [value for _, value in keyed if isinstance(value, Contribution)]
+        batches = add_up_batch(learned, n_shards, half_life_ms)
+        for _, value in keyed:
+            if isinstance(value, Withdrawal):
+                batches += take_back(value, n_shards, half_life_ms)
         return [(shard_key(batch.shard), batch) for batch in batches]
 
-    return op.flat_map_batch(step_id, contributions, mapper)
+    return op.flat_map_batch(step_id, taught, mapper)
 
 
 def next_turn(now: datetime, shard: int, n_shards: int, every_s: float) -> datetime:

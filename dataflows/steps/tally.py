@@ -16,6 +16,7 @@ from models.experiments.assign.declaration import Experiment
 from models.experiments.judge.results import look
 from models.experiments.judge.tally import Tally, TallyDelta, add_up_changes
 from models.experiments.judge.user_metrics import Change
+from models.messages import ErasureReceipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +99,11 @@ class TallyLogic(StatefulBatchLogic[TallyDelta, Outgoing, bytes]):
         return [Outgoing(experiment.name, f"{experiment.name}@{xxhash.xxh3_64_hexdigest(value)}", value)]
 
 
-def add_up_by_experiment(step_id: str, changes: KeyedStream[Change]) -> KeyedStream[TallyDelta]:
+def add_up_by_experiment(step_id: str, changes: KeyedStream[Change | ErasureReceipt]) -> KeyedStream[TallyDelta]:
     """Add up a batch's changes by experiment and declaration: (experiment@digest, TallyDelta)."""
 
-    def mapper(keyed: list[tuple[str, Change]]) -> list[tuple[str, TallyDelta]]:
-        deltas = add_up_changes(change for _, change in keyed)
+    def mapper(keyed: list[tuple[str, Change | ErasureReceipt]]) -> list[tuple[str, TallyDelta]]:
+        deltas = add_up_changes(change for _, change in keyed if isinstance(change, Change))
         return [(f"{delta.experiment}@{delta.digest}", delta) for delta in deltas]
 
     return op.flat_map_batch(step_id, changes, mapper)

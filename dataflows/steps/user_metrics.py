@@ -3,17 +3,26 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from functools import partial
+from typing import NamedTuple
 
 import bytewax.operators as op
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
+from dataflows.following.erasures import Erased, Erasures
 from models.config import ImpressionKind, OutcomeConfig
 from models.experiments.judge.observations import Observation
 from models.experiments.judge.user_metrics import Change, UserMetrics
+from models.messages import ErasureReceipt
 
 
-class UserMetricsLogic(StatefulBatchLogic[Observation | None, Change, bytes]):
+class Observed(NamedTuple):
+    """An observation, and whose it is."""
+
+    state_key: str
+    observation: Observation
+
+
+class UserMetricsLogic(StatefulBatchLogic[Observed | Erased, Change | ErasureReceipt, bytes]):
     """One user; forgotten when idle for long, and at once when erased."""
 
     def __init__(
@@ -24,35 +33,55 @@ class UserMetricsLogic(StatefulBatchLogic[Observation | None, Change, bytes]):
         rest: timedelta,
         clock: Callable[[], datetime],
         counts: Counter[str],
+        erasures: Erasures | None = None,
     ) -> None:
-        self._new_user = partial(UserMetrics, config, impressions)
-        self._user = self._new_user(packed)
+        self._user = UserMetrics(config, impressions, packed)
+        self._erasures = erasures or Erasures()
+        self._n_erased = 0
+        """What went before the erasure itself came by: the process knew of it already."""
         self._rest = rest
         self._clock = clock
         self._counts = counts
         self._active_at = clock()
         self._notify_at = self._active_at + rest
 
-    def on_batch(self, values: list[Observation | None]) -> tuple[Iterable[Change], bool]:
-        """Emit what changes; count late and repeated observations."""
+    def on_batch(self, values: list[Observed | Erased]) -> tuple[Iterable[Change | ErasureReceipt], bool]:
+        """Emit what changes, and what an erasure took; count late and repeated observations."""
         self._active_at = self._clock()
-        changes: list[Change | None] = []
-        while None in values:
-            erased = values.index(None)
-            changes.append(self._observe(values[:erased]))
-            changes.append(self._user.withdraw())
-            self._user = self._new_user()
-            values = values[erased + 1 :]
-        changes.append(self._observe(values))
-        found = [change for change in changes if change is not None]
-        return found, self.RETAIN if values else self.DISCARD
+        emitted: list[Change | ErasureReceipt | None] = []
+        waiting: list[Observation] = []
+        for value in values:
+            if isinstance(value, Erased):
+                self._erasures.note_key(value.key, value.requested_at)
+            erased_until = self._erasures.until(value.key if isinstance(value, Erased) else value.state_key)
+            if erased_until > self._user.erased_until:
+                emitted += [self._observe(waiting), self._forget(erased_until)]
+                waiting = []
+            if isinstance(value, Erased):
+                emitted.append(self._receipt(value))
+            elif value.observation.at <= erased_until:
+                self._counts["before_erasure"] += 1
+            else:
+                waiting.append(value.observation)
+        emitted.append(self._observe(waiting))
+        is_nobody = self._user.is_new and not self._n_erased
+        return [value for value in emitted if value is not None], self.DISCARD if is_nobody else self.RETAIN
 
-    def _observe(self, values: list[Observation | None]) -> Change | None:
-        observations = [observation for observation in values if observation is not None]
+    def _observe(self, observations: list[Observation]) -> Change | None:
         self._counts.update(self._user.observe(observations))
         return self._user.change(observations)
 
-    def on_notify(self) -> tuple[Iterable[Change], bool]:
+    def _forget(self, requested_at: int) -> Change | None:
+        self._n_erased += self._user.n_kept
+        return self._user.erase(requested_at)
+
+    def _receipt(self, erased: Erased) -> ErasureReceipt:
+        n, self._n_erased = self._n_erased, 0
+        at = int(self._clock().timestamp() * 1_000)
+        what = "observations and slates"
+        return ErasureReceipt(erased.key, erased.erasure_id, erased.requested_at, "evaluate.outcomes", what, n, 0, at)
+
+    def on_notify(self) -> tuple[Iterable[Change | ErasureReceipt], bool]:
         """Forget a user who has been idle since; what was added to the sums stays."""
         self._notify_at = self._active_at + self._rest
         return (), self.DISCARD if self._notify_at <= self._clock() else self.RETAIN
@@ -68,22 +97,23 @@ class UserMetricsLogic(StatefulBatchLogic[Observation | None, Change, bytes]):
 
 def measure_users(
     step_id: str,
-    observed: KeyedStream[Observation | None],
+    observed: KeyedStream[Observed | Erased],
     config: OutcomeConfig,
     impressions: ImpressionKind,
     rest: timedelta,
     clock: Callable[[], datetime],
     counts: Counter[str],
-) -> KeyedStream[Change]:
-    """Measure each user: (user, Change).
+    erasures: Erasures,
+) -> KeyedStream[Change | ErasureReceipt]:
+    """Measure each user: (state key, Change | ErasureReceipt).
 
     Parameters
     ----------
-    observed : by user; None is an erasure.
+    observed : by state key.
     rest : a user idle for so long is forgotten.
     clock : aware, as the engine's notifications are.
     counts : what could not be used is added to it, by reason.
     """
     return op.stateful_batch(
-        step_id, observed, lambda packed: UserMetricsLogic(packed, config, impressions, rest, clock, counts)
+        step_id, observed, lambda packed: UserMetricsLogic(packed, config, impressions, rest, clock, counts, erasures)
     )

@@ -15,8 +15,9 @@ from models.counts.neighbours import (
     rescale,
 )
 from models.counts.pairs import EVENT, PAIR, ShardBatch
+from models.counts.withdrawing import withdraw_batch
 from models.items.wire import NeighboursRow
-from models.numeric.arrays import Int64s
+from models.numeric.arrays import Bools, Int64s
 from models.numeric.decay import Landmark
 from models.numeric.hashmap import slots_for
 from models.numeric.ids import hash_all
@@ -90,6 +91,22 @@ class ItemStatistics:
         self.ids += [batch.item_ids[event] for event in new[: n_now - n].tolist()]
         return forgotten
 
+    def withdraw(self, batch: ShardBatch) -> list[str]:
+        """Take back what a batch taught.
+
+        Returns
+        -------
+        The ids of items that are forgotten: nobody but the batch's user had touched them.
+        """
+        shard = self._shard
+        if len(batch.events) or len(batch.pairs):
+            scale = 2.0 ** ((batch.reference_at - self.landmark_at) / self._half_life_long_ms)
+            withdraw_batch(
+                batch.events, batch.pairs, scale, self.n, *self._landmark,
+                shard.slots, shard.hashes, shard.items, shard.neighbours, shard.dirty,
+            )  # fmt: skip
+        return self._drop_unless(shard.items[: self.n]["long"] > 0)
+
     @property
     def _landmark(self) -> Landmark:
         return Landmark(self.landmark_at, self._half_life_short_ms, self._half_life_long_ms)
@@ -156,8 +173,10 @@ class ItemStatistics:
 
     def _forget(self, at: int) -> list[str]:
         least = FORGET_BELOW * 2.0 ** ((at - self.landmark_at) / self._half_life_long_ms)
+        return self._drop_unless(self._shard.items[: self.n]["long"] >= least)
+
+    def _drop_unless(self, kept: Bools) -> list[str]:
         items = self._shard.items[: self.n]
-        kept = items["long"] >= least
         if kept.all():
             return []
         # Should one come back, its version has to rise above that of the row which was published before.
@@ -255,3 +274,4 @@ def warm_up() -> None:
     statistics.learn(ShardBatch(0, 1, events, ("",), (), np.empty((1, 0), np.int32), pairs))
     statistics.take_changed(1)
     statistics.move_landmark(2)
+    statistics.withdraw(ShardBatch(0, 1, events, ("",), (), np.empty((1, 0), np.int32), pairs, (1,)))

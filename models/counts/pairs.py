@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from models.counts.history import Withdrawal
 from models.counts.transitions import Contribution
 from models.numeric.arrays import Int32s, Int64s
 from models.numeric.hashmap import empty_slots, multiplier_of, n_slots_of, place_of
@@ -39,6 +40,8 @@ class ShardBatch(NamedTuple):
     """(E, W) the events' segments as indices of `segment_names`, then `NO_SEGMENT`."""
     pairs: NDArray[np.void]
     """(P,) `PAIR`: the shard's items and what came before or after them; no pair twice."""
+    withdrawn: tuple[int, ...] = ()
+    """Hashes of the users who are erased: where there are any, all of it is taken back and not added."""
 
 
 def add_up(contributions: Sequence[Contribution], n_shards: int, half_life_ms: int) -> list[ShardBatch]:
@@ -91,6 +94,16 @@ def add_up(contributions: Sequence[Contribution], n_shards: int, half_life_ms: i
             )
             batches.append(batch)
     return batches
+
+
+def take_back(withdrawal: Withdrawal, n_shards: int, half_life_ms: int) -> list[ShardBatch]:
+    """Say what each shard has to give back of an erased user: all of them, since the user may be counted in any."""
+    batches = {batch.shard: batch for batch in add_up(withdrawal.contributions, n_shards, half_life_ms)}
+    nothing = np.empty(0, EVENT), (), (), np.empty((0, 0), np.int32), np.empty(0, PAIR)
+    return [
+        batches.get(shard, ShardBatch(shard, 0, *nothing))._replace(withdrawn=withdrawal.users)
+        for shard in range(n_shards)
+    ]
 
 
 def _by_shard(items: Int64s, n_shards: int) -> tuple[Int64s, list[int]]:

@@ -68,6 +68,12 @@ class NewestSessions:
             if waiting is None or row.version > waiting.version:
                 self._waiting[row.number] = row
 
+    def withdraw(self, users: Iterable[int]) -> list[int]:
+        """Forget users; return the places at which a session of theirs may have been published."""
+        gone = set(users)
+        self._waiting = {number: row for number, row in self._waiting.items() if row.user not in gone}
+        return sorted({user % self._n_places for user in gone})
+
     def take_changed(self) -> list[SessionRow]:
         """Take the rows, by number; they count as sent."""
         rows = sorted(self._waiting.values())

@@ -98,6 +98,11 @@ class UserTransitions:
         """How long the user must rest until nothing of the state can matter any more."""
         return max(self._config.session_gap_ms, PLATFORM_SILENCE_MS) + self._config.lateness_ms
 
+    @property
+    def n_recent(self) -> int:
+        """How many items the running sessions hold."""
+        return len(self._recent)
+
     def apply(self, act: ItemAct) -> Contribution | Refusal:
         """Take one event; return what it teaches, or why it teaches nothing."""
         at = act.at

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from models.counts.item_statistics import MAX_AHEAD
 from models.counts.pairs import EVENT, NO_SEGMENT, PAIR, ShardBatch
+from models.counts.withdrawing import forget_users, withdraw_trends
 from models.items.wire import TrendingRow
 from models.numeric.arrays import Floats, Int64s
 from models.numeric.kernels import inline, kernel
@@ -104,6 +105,35 @@ class TrendCounts:
             segment.last_at = max(segment.last_at, int(events["at"].max()))
             segment.changed = True
         return dropped
+
+    def withdraw(self, batch: ShardBatch) -> list[str]:
+        """Take back what an erased user did, and do not count the user any more.
+
+        Who comes after the first k users of an item is not known, so the item waits for another one before it is
+        published for the segment again.
+
+        Returns
+        -------
+        Names of segments in which nothing is left.
+        """
+        indices = {name: index for index, name in enumerate(batch.segment_names)}
+        gone, empty = np.array(batch.withdrawn, np.int64), []
+        for segment in list(self._segments.values()):
+            index = indices.get(segment.name, NO_SEGMENT)
+            events = batch.events[(batch.segments == index).any(axis=1)] if index >= 0 else batch.events[:0]
+            n = segment.n
+            if len(events):
+                segment.n = withdraw_trends(
+                    events, self.landmark_at, self._half_life_ms, segment.entries, segment.users, n
+                )
+            if forget_users(gone, segment.entries, segment.users, segment.n) or len(events):
+                segment.version += max(1, len(events))
+                segment.changed = True
+            if n and not segment.n:
+                self.first_version = max(self.first_version, segment.version + 1)
+                empty.append(segment.name)
+                del self._segments[segment.name]
+        return empty
 
     def take_changed(self, shard: int = 0) -> list[TrendingRow]:
         """Take the changed rows, of a shard of this number; they count as published."""

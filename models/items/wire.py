@@ -144,7 +144,7 @@ class SessionRow(NamedTuple):
     @property
     def key(self) -> str:
         """Name the row on the topic."""
-        return f"sessions/{self.number}"
+        return session_key(self.number)
 
     def pack(self) -> bytes:
         """Pack into 64 bytes and 8 an item."""
@@ -164,6 +164,11 @@ def neighbours_key(item_id: str) -> str:
 def content_key(item_id: str) -> str:
     """Name an item's row of content."""
     return f"content/{item_id}"
+
+
+def session_key(number: int) -> str:
+    """Name the row of the session with a number."""
+    return f"sessions/{number}"
 
 
 def trending_key(segment: str, shard: int) -> str:

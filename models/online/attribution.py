@@ -46,6 +46,7 @@ class UserAttribution:
         "closed_until",
         "config",
         "counts",
+        "erased_until",
         "events",
         "events_at",
         "slates",
@@ -69,11 +70,28 @@ class UserAttribution:
         self.slates_at = 0
         self.closed_until = 0
         """The latest time up to which slates were closed."""
+        self.erased_until = 0
+        """The erasure, Unix ms, that the user came back after; 0: none."""
+
+    @property
+    def n_waiting(self) -> int:
+        """How many slates, events and acts are kept."""
+        return len(self.slates) + len(self.events) + len(self.acts)
+
+    def erase(self, requested_at: int) -> int:
+        """Forget everything; say how much that was."""
+        n = self.n_waiting
+        self.slates, self.events, self.used, self.acts = {}, {}, set(), []
+        self.events_at = self.slates_at = self.closed_until = 0
+        self.erased_until = requested_at
+        return n
 
     def show(self, slate: ShownSlate) -> Refusal | None:
         """Take a slate; return why it will have no outcome, None where it will."""
         slate_hash, config = hash64(slate.recommendation_id), self.config
         self.slates_at = max(self.slates_at, slate.created_at)
+        if not slate.consent:
+            return "no_consent"
         if not slate.items:
             return "empty"
         if slate_hash in self.slates:
@@ -163,6 +181,7 @@ class UserAttribution:
             list(self.events.values()),
             sorted(self.used),
             self.acts,
+            self.erased_until,
         ).pack()
 
     @classmethod
@@ -182,7 +201,7 @@ class UserAttribution:
         user.slates = {shown.id_hash: shown for shown in state.slates}
         user.events = {seen.id_hash: seen for seen in state.events}
         user.used = set(state.used)
-        user.acts = state.acts
+        user.acts, user.erased_until = state.acts, state.erased_until
         return user
 
     def _decide(self, shown: PendingSlate, shown_at: Mapping[int, Mapping[int, int]]) -> ClosedSlate:

@@ -13,6 +13,7 @@ class PendingSlate(NamedTuple):
     id_hash: int
     recommendation_id: str
     user_id: str
+    """State key of the user."""
     created_at: int
     experiment: str | None
     variant: str | None
@@ -56,6 +57,8 @@ class AttributionState(NamedTuple):
     events: list[PendingFeedback]
     used: list[int]
     acts: list[HistoryAct]
+    erased_until: int = 0
+    """The erasure, Unix ms, that the user came back after; 0: none."""
 
     def pack(self) -> bytes:
         """Pack into a version byte and MessagePack: about 100 bytes an item that waits, 40 an event."""

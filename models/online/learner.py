@@ -5,7 +5,7 @@ of the state: the same examples make the same versions, whatever crashed on the 
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -62,6 +62,9 @@ class OnlineRanker:
         self.name = name
         self.config = config
         self.learner: Learner = new_learner(name, config.learner, start)
+        self._start = start
+        self.must_retrain = False
+        """Whether it has learned from examples that were taken away since."""
         self.reservoir: Reservoir[SlateExample] = Reservoir(config.reservoir)
         self.pending: list[SlateExample] = []
         self.started_from = start.version if start else None
@@ -106,9 +109,37 @@ class OnlineRanker:
             batch, self.pending = self.pending[: self.config.batch_size], self.pending[self.config.batch_size :]
             self._test(batch)
             self._train(batch)
-            if self.n_steps % self.config.publish_every == 0 and (decided := self._decide()) is not None:
+            if self.n_steps % self.config.publish_every:
+                continue
+            if self.must_retrain:
+                self._retrain()
+            if (decided := self._decide()) is not None:
                 published.append(decided)
         return published
+
+    def forget(self, is_erased: Callable[[SlateExample], bool]) -> int:
+        """Take away the examples of erased users; say how many. At the next decision the rest is learned from anew."""
+        kept = [example for example in self.reservoir.kept if not is_erased(example)]
+        waiting = [example for example in self.pending if not is_erased(example)]
+        n_learned, n_waiting = len(self.reservoir.kept) - len(kept), len(self.pending) - len(waiting)
+        self.reservoir.kept, self.pending = kept, waiting
+        self.must_retrain = self.must_retrain or n_learned > 0
+        return n_learned + n_waiting
+
+    def _retrain(self) -> None:
+        """Start over from the first ranker with what is rehearsed, so that no weight comes of what was taken away.
+
+        How the learner did until now says nothing of the new one: the guard judges it from the next slate on.
+        """
+        self.must_retrain = False
+        self.learner = new_learner(self.name, self.config.learner, self._start)
+        examples = self.reservoir.draw(self.reservoir.capacity, self.n_steps)
+        size = self.config.batch_size
+        for start in range(0, len(examples), size):
+            self.learner.learn(collate(examples[start : start + size]))
+        self.judged.clear()
+        self.losses.clear()
+        self.drift = LossDrift()
 
     def _test(self, batch: list[SlateExample]) -> None:
         labelled = collate(batch)
@@ -189,6 +220,7 @@ class OnlineRanker:
             self.drift.state,
             (self.n_steps, self.n_drifts, self.number, self.learned_until),
             self.can_roll_back,
+            self.must_retrain,
         )
         return bytes([FORMAT]) + msgspec.msgpack.encode(state)
 
@@ -236,7 +268,7 @@ class OnlineRanker:
         ranker.losses.extend(state.losses)
         ranker.drift = LossDrift(state=state.drift)
         ranker.n_steps, ranker.n_drifts, ranker.number, ranker.learned_until = state.counts
-        ranker.can_roll_back = state.can_roll_back
+        ranker.can_roll_back, ranker.must_retrain = state.can_roll_back, state.must_retrain
         return ranker
 
     def _take_learned(self, state: "_RankerState") -> bool:
@@ -270,6 +302,7 @@ class _RankerState(NamedTuple):
     drift: DriftState
     counts: tuple[int, int, int, int]
     can_roll_back: bool
+    must_retrain: bool = False
 
 
 def _served(checkpoint: Checkpoint | None) -> Ranker:

@@ -30,7 +30,7 @@ class ShownItem:
 
 @dataclass(frozen=True, slots=True)
 class ShownSlate:
-    """What attribution reads of a slate; the rest of the message is skipped."""
+    """What attribution reads of a slate; the rest of the message is skipped. Its `user_id` becomes the state key."""
 
     recommendation_id: str
     user_id: str
@@ -40,6 +40,7 @@ class ShownSlate:
     model_version: str
     feature_set: str
     items: Annotated[list[ShownItem], Meta(max_length=1_000)]
+    consent: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,7 @@ class QueryBatch:
             visit=landmark_scale(
                 at[:, None], table.landmark_at, np.array([table.half_life_short_ms, table.half_life_long_ms])
             ),
-            users=np.array([hash64(query.user_id) for query in queries], np.int64),
+            users=np.array([query.user or hash64(query.user_id) for query in queries], np.int64),
             current=current,
             history=history,
             marks=Ragged.of(n, mark_owners, mark_rows, np.ones(len(mark_rows), np.float32)),

@@ -79,6 +79,7 @@ def build_slates(ranked: Ranked, chosen: Chosen, reranked: Reranked, model_versi
             n_events=query.n_events,
             feature_set=FEATURE_SET,
             items=items[start:stop],
+            consent=query.consent,
         )
         for query, slate_id, start, stop in zip(batch.queries, ranked.ids, edges, edges[1:], strict=False)
     ]

@@ -45,3 +45,7 @@ class Query:
     """Overrides the strategy's slate length."""
     rival: Strategy | None = None
     """Another strategy, whose slate is interleaved with the first one's (`models.experiments.assign.interleaving`)."""
+    user: int = 0
+    """Hash of the user's state key, by which what was learned of the user is found; 0: that of the id."""
+    consent: bool = True
+    """False: nothing is known of the user, and nothing may be learned from the slate."""

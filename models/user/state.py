@@ -48,6 +48,11 @@ class UserState:
             data, self.requests, self.run = packed
             self.profile = unpack(data, config, events)
 
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was ever taken in, and nothing answered."""
+        return not (self.profile.n_events or self.requests) and self.run == NO_RUN
+
     def pack(self) -> PackedUser:
         """Pack the user for the recovery store."""
         return pack(self.profile), self.requests, self.run
@@ -146,6 +151,7 @@ class UserState:
             query=self._text(message),
             n_items=request.n_items if request else None,
             rival=rival,
+            consent=message.consent,
         )
 
     def _text(self, message: Event | Request) -> str | None:

@@ -120,7 +120,7 @@ def time_recommend(world: World, recommender: Recommender, settings: Settings, *
     feed = Feed(world.past, world.present, watch)
     flow = recommend.build(
         recommend.RecommendInputs(feed, TestingSource([]), TestingSource([])),
-        recommend.RecommendOutputs(Count(watch), Count(), Count()),
+        recommend.RecommendOutputs(Count(watch), Count(), Count(), Count()),
         settings,
         Experiments(),
         recommender,
@@ -137,8 +137,8 @@ def time_learn(world: World, settings: Settings) -> Stopwatch:
     watch = Stopwatch()
     feed = Feed(world.past[-len(world.present) :], world.present, watch)
     flow = learn.build(
-        learn.LearnInputs(feed, TestingSource([]), TestingSource([])),
-        learn.LearnOutputs(Count(watch), Count()),
+        learn.LearnInputs(feed, TestingSource([]), TestingSource([]), TestingSource([])),
+        learn.LearnOutputs(Count(watch), Count(), Count()),
         settings,
         clock,
         Counter(),

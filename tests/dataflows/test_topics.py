@@ -19,13 +19,23 @@ def test_cleanup_is_that_of_the_public_contract() -> None:
         "assignments": "compact,delete",
         "model-updates": "compact",
         "experiment-results": "compact",
-        "dead-letters": "delete",
+        "dead-letters": "compact,delete",
+        "erasure-receipts": "compact",
         "control": "delete",
     }
 
 
 def test_every_public_topic_carries_a_message_of_the_core() -> None:
-    public = {"events", "requests", "catalog", "erasures", "recommendations", "assignments", "dead-letters"}
+    public = {
+        "events",
+        "requests",
+        "catalog",
+        "erasures",
+        "recommendations",
+        "assignments",
+        "dead-letters",
+        "erasure-receipts",
+    }
     assert all(hasattr(messages, topic.value) for topic in TOPICS if topic.name in public)
 
 

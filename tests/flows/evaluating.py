@@ -11,6 +11,7 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import TestingSink, TestingSource, run_main
 
 from dataflows.evaluate import EvaluateInputs, EvaluateOutputs, build
+from dataflows.following.erasures import Erasures
 from dataflows.records import Outgoing, Record
 from dataflows.run.settings import EvaluateSettings, Settings
 from models.config import AttributionConfig
@@ -83,9 +84,11 @@ class Run:
         store: Path | None = None,
         batch_size: int = 10,
         impressions: Literal["slate", "event"] = "slate",
+        erasures: list[Any] | None = None,
         **evaluate: Any,
     ) -> None:
-        self.inputs = [events or [], slates or [], assignments or []]
+        self.inputs = [events or [], slates or [], assignments or [], erasures or []]
+        self.erased, self.receipts = Erasures(), []
         self.settings = Settings(
             evaluate=EvaluateSettings(**evaluate), attribution=AttributionConfig(impressions=impressions)
         )
@@ -100,14 +103,14 @@ class Run:
             self.recovery = {"recovery_config": RecoveryConfig(store)}
 
     def flow(self) -> Dataflow:
-        events, slates, assignments = (TestingSource(records, self.batch_size) for records in self.inputs)
         return build(
-            EvaluateInputs(events, slates, assignments),
-            EvaluateOutputs(TestingSink(self.written), TestingSink(self.letters)),
+            EvaluateInputs(*(TestingSource(records, self.batch_size) for records in self.inputs)),
+            EvaluateOutputs(TestingSink(self.written), TestingSink(self.letters), TestingSink(self.receipts)),
             self.settings,
             Experiments([EXPERIMENT]),
             lambda: self.now,
             self.counts,
+            self.erased,
         )
 
     def run(self) -> "Run":

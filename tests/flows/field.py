@@ -60,7 +60,7 @@ class Field:
                 TestingSource(_records(requests or [])),
                 TestingSource([]),
             ),
-            RecommendOutputs(TestingSink(slates), TestingSink([]), TestingSink(letters)),
+            RecommendOutputs(TestingSink(slates), TestingSink([]), TestingSink(letters), TestingSink([])),
             self.settings,
             Experiments(),
             Recommender(self.table),

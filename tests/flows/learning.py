@@ -10,6 +10,7 @@ import orjson
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import TestingSink, TestingSource, run_main
 
+from dataflows.following.erasures import Erasures
 from dataflows.learn import LearnInputs, LearnOutputs, build
 from dataflows.records import Outgoing, Record
 from dataflows.run.settings import LearnSettings, Settings
@@ -58,12 +59,15 @@ class Run:
         store: Path | None = None,
         batch_size: int = 10,
         slates: list[Any] | None = None,
+        erasures: list[Any] | None = None,
     ) -> None:
+        self.erasures, self.erased = erasures or [], Erasures()
         self.events, self.catalog, self.slates = events or [], catalog or [], slates or []
         self.settings, self.now, self.batch_size = settings, now, batch_size
         self.start: Checkpoint | None = None
         self.written: list[tuple[str, Outgoing]] = []
         self.letters: list[tuple[str, Outgoing]] = []
+        self.receipts: list[tuple[str, Outgoing]] = []
         self.counts: Counter[str] = Counter()
         self.recovery: dict[str, Any] = {}
         if store is not None:
@@ -71,14 +75,19 @@ class Run:
             init_db_dir(store, 2)
             self.recovery = {"recovery_config": RecoveryConfig(store)}
 
+    @property
+    def topics(self) -> tuple[list[Any], ...]:
+        return self.events, self.catalog, self.slates, self.erasures
+
     def flow(self) -> Any:
         return build(
-            LearnInputs(*(TestingSource(topic, self.batch_size) for topic in (self.events, self.catalog, self.slates))),
-            LearnOutputs(TestingSink(self.written), TestingSink(self.letters)),
+            LearnInputs(*(TestingSource(topic, self.batch_size) for topic in self.topics)),
+            LearnOutputs(TestingSink(self.written), TestingSink(self.letters), TestingSink(self.receipts)),
             self.settings,
             lambda: self.now,
             self.counts,
             self.start,
+            self.erased,
         )
 
     def run(self) -> "Run":

@@ -12,13 +12,13 @@ from dataflows.steps.decode import Received
 from dataflows.steps.profile import ProfileLogic, profile_step
 from models.experiments.assign.assignment import Experiments
 from models.items import ItemTable
-from models.messages import Assignment, Erasure, Event
+from models.messages import Assignment, Erasure, ErasureReceipt, Event
 from models.user.query import Query
 from tests.experiments import experiments_from
 from tests.flows.test_recommend import NOW, Run, an_event
 
 RECORD = Record(0, 0, NOW, b"u", b"")
-ERASED = Received(Erasure("x-1", "u", NOW), RECORD)
+ERASED = Received(Erasure("x-1", "u", NOW), RECORD, "u")
 
 
 def an_erasure(number: int, **changes: Any) -> Record:
@@ -33,7 +33,9 @@ def a_user(experiments: Experiments | None = None) -> ProfileLogic:
 
 
 def seen(number: int) -> Received:
-    return Received(Event(f"e-{number}", "u", "i-0", "view", NOW + number), RECORD)
+    return Received(
+        Event(f"e-{number}", "u", "i-0", "view", NOW + number), RECORD._replace(timestamp=NOW + number), "u"
+    )
 
 
 def test_an_erased_user_leaves_no_state_and_starts_over(tmp_path: Path):
@@ -67,7 +69,7 @@ def test_what_comes_before_an_erasure_is_emitted_before_it_and_what_comes_after_
     user = a_user(experiments_from([{"name": "e", "variants": variants}]))
     emitted, discard = user.on_batch([seen(0), seen(1), ERASED, seen(2)])
     kinds = [type(output) for output in emitted]
-    assert kinds == [Assignment, Query, Query, Erasure, Assignment, Query]
+    assert kinds == [Assignment, Query, Query, Erasure, ErasureReceipt, Assignment, Query]
     assert [output.n_events for output in emitted if isinstance(output, Query)] == [1, 2, 1]
     assert not discard
 

@@ -9,6 +9,8 @@ from models.experiments.judge.metrics import METRICS
 from models.experiments.judge.user_metrics import MAX_OPEN
 from tests.flows.evaluating import (
     FAR_AHEAD,
+    NOW,
+    SECOND,
     Run,
     a_slate,
     an_assignment,
@@ -88,13 +90,26 @@ def test_two_workers_find_the_same():
 
 
 def test_an_erased_user_is_taken_out(tmp_path: Path):
-    gone = record(50, "u-1", None)
+    gone = record(50, "u-1", {"erasure_id": "x-1", "user_id": "u-1", "requested_at": NOW + 50 * SECOND})
     events, slates = [an_event(2, item="b"), an_event(2, "u-2", "z")], [a_slate(1), a_slate(1, "u-2")]
     assignments = [an_assignment(), an_assignment("u-2")]
-    run = Run(events, [*slates, TestingSource.EOF(), gone], assignments, store=tmp_path / "store").run()
+    run = Run(events, slates, assignments, store=tmp_path / "store", erasures=[TestingSource.EOF(), gone]).run()
     assert (run.users["control"], run.value("ctr")) == (2, pytest.approx(1 / 6))
     run.run()
     assert (run.users["control"], run.value("ctr")) == (1, 0)
+    [(_, receipt)] = run.receipts
+    part = orjson.loads(receipt.value or b"")
+    assert (part["place"], part["before"], part["after"]) == ("evaluate.outcomes", 3, 0)
+
+
+def test_what_is_older_than_an_erasure_is_neither_judged_nor_counted(tmp_path: Path):
+    """Finding 10: a lost store, or a lag, counted an erased user again."""
+    gone = record(50, "u-1", {"erasure_id": "x-1", "user_id": "u-1", "requested_at": NOW + 50 * SECOND})
+    stop = TestingSource.EOF()
+    again = [[stop, an_event(2, item="b")], [stop, a_slate(1)], [stop, an_assignment(), an_assignment("u-2")], [gone]]
+    run = Run(*again[:3], store=tmp_path / "store", erasures=again[3]).run().run()
+    assert run.users["control"] == 1
+    assert run.counts["before_erasure"] == 3
 
 
 def test_users_of_another_declaration_are_counted_and_not_published():

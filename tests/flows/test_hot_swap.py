@@ -75,7 +75,7 @@ def slates_with(arrivals: dict[int, list[Record]], n: int = 4) -> tuple[list[dic
             TestingSource([]),
             TestingSource([]),
         ),
-        RecommendOutputs(TestingSink(written), TestingSink([]), TestingSink([])),
+        RecommendOutputs(TestingSink(written), TestingSink([]), TestingSink([]), TestingSink([])),
         Settings(strategy=strategy),
         Experiments(),
         Recommender(table, awaited=["linear"]),

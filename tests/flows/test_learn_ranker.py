@@ -11,6 +11,7 @@ import torch
 from bytewax.testing import TestingSource
 
 from dataflows.steps.attribute import AttributeLogic
+from models.numeric.ids import hash64
 from models.online.attribution import UserAttribution
 from models.online.learner import OnlineRanker
 from models.online.registry import VersionRegistry
@@ -18,8 +19,11 @@ from models.rankers.checkpoint import SHIPPED, load_checkpoint
 from models.rankers.inputs import Inputs
 from models.rankers.served import NetworkRanker
 from tests.flows.crashes import CrashOnce
+from tests.flows.erasing import an_erasure, states_of
 from tests.flows.feedback import CLOCK, LIKED, a_run, a_slate, a_stream, feedback_on, settings_for
-from tests.flows.learning import Run, garbage
+from tests.flows.learning import NOW, SECOND, Run, garbage
+
+LATER = NOW + 10_000 * SECOND
 
 
 def the_registry(run: Run) -> VersionRegistry:
@@ -145,6 +149,20 @@ def test_a_stop_and_a_resume_go_on_where_they_were(steady: Run, tmp_path: Path):
 
 def test_an_erased_user_has_no_outcome():
     slates, events = a_stream(3, n_users=1)
-    gone = slates[0]._replace(value=None)
-    run = Run(events, [], settings_for(), CLOCK, slates=[*slates, gone], batch_size=1_000).run()
+    gone = [an_erasure("u-0", LATER)]
+    run = Run(events, [], settings_for(), CLOCK, slates=slates, batch_size=1_000, erasures=gone).run()
     assert run.counts["attributed_slates"] == 0
+
+
+def test_the_examples_of_an_erased_user_go_and_the_ranker_learns_anew_from_the_rest(steady: Run, tmp_path: Path):
+    """Finding 11: they stayed in the reservoir, and in what is rehearsed."""
+    slates, events = a_stream(280)
+    gone = [TestingSource.EOF(), an_erasure("u-0", LATER)]
+    run = Run(
+        [*events, TestingSource.EOF()], [], settings_for(), CLOCK, tmp_path / "store", slates=slates, erasures=gone
+    )
+    run.run().run()
+    assert run.counts["erased_examples"] > 0
+    assert not any(hash64("u-0").to_bytes(8, "big") in state for state in states_of(tmp_path / "store", "learn_ranker"))
+    assert any(hash64("u-1").to_bytes(8, "big") in state for state in states_of(tmp_path / "store", "learn_ranker"))
+    assert the_registry(steady).versions("mlp")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from dataflows.run.settings import LearnSettings
 from dataflows.steps.learn_items import LearnItemsLogic
 from dataflows.steps.transitions import TransitionsLogic
-from models.config import ProfileConfig
+from models.config import HistoryConfig, ProfileConfig
 from models.counts.pairs import ShardBatch, add_up
 from tests.models.counts.builders import DAY, NOW, a_contribution, an_act
 
@@ -113,7 +113,7 @@ def test_an_item_that_is_forgotten_gets_a_tombstone_at_once():
 def test_an_idle_user_is_forgotten_but_not_one_who_came_back():
     clock = Clock()
     config = ProfileConfig()
-    user = TransitionsLogic(None, config, clock, Counter())
+    user = TransitionsLogic(None, config, clock, Counter(), HistoryConfig(history=0))
     first = user.notify_at()
     clock.now += timedelta(hours=3)
     user.on_batch([an_act("a")])

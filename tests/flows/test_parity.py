@@ -136,7 +136,7 @@ class Flow:
             if isinstance(decoded, DeadLetter):
                 self.reasons[decoded.reason] += 1
             else:
-                received.append((decoded.user_id, Received(decoded, record)))
+                received.append((decoded.user_id, Received(decoded, record, decoded.user_id)))
         self.counts: Counter[str] = Counter()
         out: list[tuple[str, object]] = []
         flow = Dataflow("parity")
@@ -145,8 +145,10 @@ class Flow:
         op.output("due", due, TestingSink(out))
         run_main(flow)
         self.reasons.update(letter.reason for _, letter in out if isinstance(letter, DeadLetter))
-        self.queries = {query.trigger_id: query for _, query in out if isinstance(query, Query)}
-        assert len(self.queries) == sum(isinstance(query, Query) for _, query in out)
+        # Who does not consent is answered too, from nothing; nobody trains on that, and no backtest asks for it.
+        made = [query for _, query in out if isinstance(query, Query) and query.consent]
+        self.queries = {query.trigger_id: query for query in made}
+        assert len(self.queries) == len(made)
 
 
 class Listener:

@@ -55,7 +55,12 @@ class Run:
     ) -> None:
         table = ItemTable(NOW)
         table.apply_items([Item(f"i-{n}", title=f"Lantern {n}", categories=[f"c{n % 3}"]) for n in range(30)], [])
-        self._written: dict[str, list[Any]] = {"recommendations": [], "assignments": [], "dead_letters": []}
+        self._written: dict[str, list[Any]] = {
+            "recommendations": [],
+            "assignments": [],
+            "dead_letters": [],
+            "erasure_receipts": [],
+        }
         self.counts: Counter[str] = Counter()
         self._flow = build(
             RecommendInputs(
@@ -123,11 +128,6 @@ def test_a_late_event_goes_to_the_dead_letters_with_its_bytes():
     run = Run([an_event(0), late, an_event(2)]).run()
     assert [(letter["reason"], letter["offset"]) for letter in run["dead_letters"]] == [("late", 1)]
     assert len(run["recommendations"]) == 2
-
-
-def test_an_event_without_consent_makes_no_slate_and_is_not_counted():
-    run = Run([an_event(0, consent=False), an_event(1)]).run()
-    assert [slate["n_events"] for slate in run["recommendations"]] == [1]
 
 
 def test_a_user_and_items_never_seen_get_a_slate_for_what_they_look_at():

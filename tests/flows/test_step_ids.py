@@ -13,28 +13,33 @@ from tests.flows.test_recommend import Run as Recommend
 STEP_IDS = {
     "recommend": """
         events requests erasures decode_events decode_requests decode_erasures received by_user profile score assign
-        write_letters late late.map late.map.flat_map_batch write_late recommendations assignments letters
-        dead_letters
+        write_letters late late.map late.map.flat_map_batch write_late write_receipts recommendations assignments
+        letters dead_letters erasure_receipts
     """,
     "learn": """
-        events decode_events read_acts transitions add_up learn_items learn_items_rows learn_items_rows.flat_map_batch
+        events decode_events read_acts erasures decode_erasures acts transitions write_receipts add_up
+        learn_items learn_items_rows learn_items_rows.flat_map_batch
         learn_sessions_by_shard learn_sessions learn_sessions_rows learn_sessions_rows.flat_map_batch catalog
         decode_catalog write_letters catalog_entries catalog_entries.flat_map catalog_entries.flat_map.flat_map_batch
         learn_content_vectors learn_content learn_content_rows learn_content_rows.flat_map_batch all_rows
-        model_updates dead_letters
+        model_updates dead_letters erasure_receipts
     """,
     "learn, with a ranker": """
-        events decode_events read_acts transitions add_up learn_items learn_items_rows learn_items_rows.flat_map_batch
+        events decode_events read_acts erasures decode_erasures acts transitions write_receipts add_up
+        learn_items learn_items_rows learn_items_rows.flat_map_batch
         learn_sessions_by_shard learn_sessions learn_sessions_rows learn_sessions_rows.flat_map_batch catalog
         decode_catalog write_letters catalog_entries catalog_entries.flat_map catalog_entries.flat_map.flat_map_batch
         learn_content_vectors learn_content learn_content_rows learn_content_rows.flat_map_batch recommendations
-        decode_slates write_slate_letters all_letters shown shown.flat_map shown.flat_map.flat_map_batch feedback
-        feedback.map feedback.map.flat_map_batch told attribute learn_ranker_examples learn_ranker learn_ranker_rows
-        learn_ranker_rows.flat_map_batch rows_and_versions all_rows model_updates dead_letters
+        decode_slates write_slate_letters all_letters shown feedback
+        feedback.map feedback.map.flat_map_batch told attribute write_attribution_receipts receipts
+        learn_ranker_examples learn_ranker learn_ranker_rows
+        learn_ranker_rows.flat_map_batch rows_and_versions all_rows model_updates dead_letters erasure_receipts
     """,
     "evaluate": """
-        events recommendations assignments decode_assignments observe_events observe_slates exposures observed
-        outcomes add_up tally tally_results tally_results.flat_map_batch write_letters experiment_results dead_letters
+        events recommendations assignments decode_assignments observe_events observe_slates exposures
+        erasures decode_erasures observed outcomes write_receipts add_up tally tally_results
+        tally_results.flat_map_batch write_letters experiment_results
+        dead_letters erasure_receipts
     """,
 }
 """In the order in which each flow lays them out, each before the steps that it is made of, without the flow's name."""

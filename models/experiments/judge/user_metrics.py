@@ -47,6 +47,8 @@ class _PackedUser(Struct, array_like=True):
     reported: Values | None = None
     """What the arm's sums hold of the user."""
     reported_for: Exposure | None = None
+    erased_until: int = 0
+    """The erasure, Unix ms, that the user came back after; 0: none."""
 
 
 class UserMetrics:
@@ -141,12 +143,29 @@ class UserMetrics:
             return observation.items
         return ()
 
-    def withdraw(self) -> Change | None:
-        """Take the user out of the arm, because of an erasure."""
-        reported, exposed = self._state.reported, self._state.reported_for
-        if reported is None or exposed is None:
+    @property
+    def erased_until(self) -> int:
+        """The erasure, Unix ms, that the user came back after; 0: none."""
+        return self._state.erased_until
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was ever taken in."""
+        return not self._state.newest_at
+
+    @property
+    def n_kept(self) -> int:
+        """How many observations and slates are kept."""
+        return len(self._state.open) + len(self._state.settled.showings)
+
+    def erase(self, requested_at: int) -> Change | None:
+        """Forget everything; return how that takes the user out of the arm."""
+        old = self._state
+        self._state = _PackedUser(erased_until=requested_at)
+        self._view = self._state.settled.copy()
+        if old.reported is None or old.reported_for is None:
             return None
-        return Change(*exposed.arm, self._state.newest_at, reported, None, shares=exposed.shares)
+        return Change(*old.reported_for.arm, old.newest_at, old.reported, None, shares=old.reported_for.shares)
 
     def pack(self) -> bytes:
         """Pack the state: a version byte and MessagePack."""

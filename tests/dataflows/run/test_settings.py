@@ -37,6 +37,10 @@ DEFAULTS = {
     "EDDY_HTTP__HOST": "127.0.0.1",
     "EDDY_HTTP__PORT": "8080",
     "EDDY_HTTP__ENABLED": "true",
+    "EDDY_PRIVACY__SECRETS": "[]",
+    "EDDY_PRIVACY__SIGNING_KEY": "",
+    "EDDY_PRIVACY__SIGNING_KEY_FILE": "",
+    "EDDY_PRIVACY__MAX_ERASED": "1000000",
     "EDDY_EVENTS__WEIGHTS": (
         '{"impression":0.0,"view":1.0,"click":1.0,"dwell":0.5,"like":2.0,"share":2.0,"rating":1.0,'
         '"cart":3.0,"purchase":5.0,"dislike":-1.0}'

@@ -104,10 +104,10 @@ def test_users_in_no_experiment_change_nothing():
 
 def test_an_erasure_takes_the_user_out_of_the_arm():
     user = UserMetrics(OutcomeConfig(), "slate")
-    assert user.withdraw() is None
+    assert user.erase(1) is None
     user.observe([is_exposed()])
     added = user.change([is_exposed()])
-    withdrawn = user.withdraw()
+    withdrawn = user.erase(1)
     assert added is not None
     assert withdrawn is not None
     assert (withdrawn.variant, withdrawn.old, withdrawn.new) == ("control", added.new, None)
@@ -127,12 +127,12 @@ def a_user() -> UserMetrics:
 def test_an_old_snapshot_still_loads():
     user = UserMetrics(OutcomeConfig(), "slate", GOLDEN.read_bytes())
     assert user.pack() == a_user().pack()
-    assert user.withdraw() == a_user().withdraw()
+    assert user.erase(1) == a_user().erase(1)
 
 
 def test_a_metric_that_an_upgrade_adds_begins_with_nothing():
     packed = a_user().pack()
-    (exposed, during, before, *journal), settled_to, waiting, newest_at, reported, reported_for = (
+    (exposed, during, before, *journal), settled_to, waiting, newest_at, reported, reported_for, _ = (
         msgspec.msgpack.decode(packed[1:])
     )
     journal = [exposed, during[:-1], before[:-1], *journal]

@@ -100,7 +100,9 @@ def test_an_experiment_that_lets_nothing_move_follows_no_result():
         ([0.5, 0.5], {}, True),
         ([0.4, 0.6], {}, False),
         ([0.0, 1.0], {"stop": True}, True),
+        ([0.05, 0.95], {"stop": True}, True),
         ([0.1, 0.9], {"stop": True}, False),
+        ([0.1, 0.9], {"stop": True, "holdback": 0.1}, True),
         ([0.2, 0.8], {"bandit": BANDIT}, True),
         ([0.1, 0.9], {"bandit": BANDIT}, False),
         ([0.0, 1.0], {"bandit": BANDIT}, False),
@@ -196,7 +198,7 @@ def test_the_alarm_is_rare_while_a_bandit_moves_the_shares_as_planned():
 
 def test_a_stop_moves_all_new_users_and_is_remembered_by_the_tally():
     tally = tally_of(("v0", 1_000), ("v1", 1_000, None, 1.0), ("v0", 100, None, 1.0), ("v1", 100))
-    experiment = an_experiment(goal="conversion", stop=True)
+    experiment = an_experiment(goal="conversion", stop=True, holdback=0.0)
     result = look(tally, experiment, "slate")
     assert (result.verdict, result.traffic) == ("winner", [TrafficPoint(NOW + NOTICE_MS, [0.0, 1.0])])
     again = look(Tally(tally.pack()), experiment, "slate")

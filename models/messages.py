@@ -139,6 +139,8 @@ class Slate:
     """Of an interleaved slate: which variant brought each item, 0 the first declared and 1 the second."""
     consent: bool = True
     """False: its user did not agree that anything is kept; it is not learned from, nor judged."""
+    rival_version: str | None = None
+    """Of an interleaved slate: the second variant's model version; `model_version` is the first's."""
     version: int = 1
 
 
@@ -179,6 +181,35 @@ class MetricResult:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardrailResult:
+    """What is known of a metric that a winner must not harm, beside the control's."""
+
+    metric: str
+    margin: float
+    """The lift beyond which it would be harmed."""
+    lift: tuple[float | None, float | None]
+    """Bounds at all looks together; None: nothing known yet."""
+    verdict: str
+    """`holds`: any possible lift is within the margin; `broken`: none is; `open`: not known yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionResult:
+    """What has become of the slates that one version of a ranker made for a variant's users: counts, no comparison."""
+
+    model_version: str
+    slates: int
+    shown: int
+    """Items."""
+    acted_on: int
+    """Of those shown."""
+    judged: int
+    """Slates that were followed by an act."""
+    hits: int
+    """Of those judged, slates that held its item."""
+
+
+@dataclass(frozen=True, slots=True)
 class VariantResult:
     """What is known of one variant."""
 
@@ -187,8 +218,14 @@ class VariantResult:
     coverage: int
     """Different items shown, within some percent."""
     traffic: float
-    """Share of the users that it should get from now on: planned, by the bandit, or by the verdict."""
+    """Share of the users that it should get from now on: planned, by the bandit, or by the decision."""
     metrics: list[MetricResult]
+    judged: int = 0
+    """Users who have reached the age at which they are judged: the metrics are theirs."""
+    guardrails: list[GuardrailResult] = field(default_factory=list)
+    """Of a treatment."""
+    versions: list[VersionResult] = field(default_factory=list)
+    """The newest last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,11 +250,14 @@ class TrafficPoint:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The first verdict that was not `running`."""
+    """The first verdict that was not `running`; it stands."""
 
     verdict: str
     at: int
     users: int
+    """Of all variants, judged by then."""
+    variant: str | None = None
+    """The better one: the winner, the control where all others were harmful; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +285,14 @@ class ExperimentResult:
     """Oldest first, thinned."""
     traffic: list[TrafficPoint] = field(default_factory=list)
     """The shares by which `recommend` assigns new users, the oldest first; before the first, as declared."""
+    holdback: float | None = None
+    """Share of new users who get the other variants after a stop; None where nothing is stopped."""
+    age_s: int = 0
+    """Seconds from its exposure at which a user is judged; 0: at once, by what has been done so far."""
+    value_cap: float | None = None
+    """At most so much of what a user spent counts; None: all of it."""
+    note: str | None = None
+    """Why nothing is decided, where that is not for want of users."""
     version: int = 1
 
 

@@ -47,6 +47,7 @@ BELOW = {
     "rankers": {"names", "numeric"},
     "experiments/assign": {"messages", "names", "numeric", "strategy"},
     "experiments/judge": {"config", "credit", "experiments/assign", "messages", "names", "numeric"},
+    "experiments/simulate": {"experiments/judge", "experiments/assign", "messages", "names", "numeric", "strategy"},
     "serving": {
         "features", "candidates", "query", "rankers", "experiments/assign", "user", "items", "messages", "names",
         "numeric", "strategy",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
+from dataflows.cli.result_reasons import reasons
 from models.experiments.judge.metrics import METRICS
 from models.messages import ExperimentResult, MetricResult, ResultPoint
 
@@ -20,7 +21,12 @@ def show(result: ExperimentResult, console: Console) -> None:
     delta = f" within {result.delta:.1%}" if result.verdict == "no difference" else ""
     console.print(f"\n[bold]{result.experiment}[/bold]: [{look}]{result.verdict}{delta}[/{look}]", highlight=False)
     console.print(_facts(result), highlight=False)
+    for reason in reasons(result):
+        console.print(reason, highlight=False)
     console.print(_table(result))
+    for table in (_guardrails(result), _versions(result)):
+        if table.row_count:
+            console.print(table)
     for variant in result.variants:
         coverage = f"{variant.coverage:,} different items shown"
         console.print(
@@ -45,6 +51,8 @@ def _facts(result: ExperimentResult) -> str:
     ]
     if result.decision is not None:
         facts.append(f"first decided: {result.decision.verdict}, at {result.decision.users:,} users")
+    if result.holdback is not None:
+        facts.append(f"a stop holds {result.holdback:.0%} back")
     return "; ".join(facts)
 
 
@@ -63,6 +71,29 @@ def _table(result: ExperimentResult) -> Table:
     return table
 
 
+def _guardrails(result: ExperimentResult) -> Table:
+    """Give each guardrail of each treatment a row."""
+    table = Table("guardrail", "variant", "lift (bounds at all looks)", "at most", "says")
+    looks = {"holds": "bold green", "broken": "bold red"}
+    for variant in result.variants:
+        for guard in variant.guardrails:
+            look = looks.get(guard.verdict, "default")
+            says = f"[{look}]{guard.verdict}[/{look}]"
+            table.add_row(guard.metric, variant.variant, _lift(guard.lift), f"{guard.margin:+.1%}", says)
+    return table
+
+
+def _versions(result: ExperimentResult) -> Table:
+    """Give each version of a ranker that made slates for a variant a row: counts, which nobody randomised."""
+    table = Table("model version", "variant", "slates", "shown", "acted on", "hit rate")
+    for variant in result.variants:
+        for made in variant.versions:
+            acted_on = f"{made.acted_on / made.shown:.2%}" if made.shown else "-"
+            hits = f"{made.hits / made.judged:.2%}" if made.judged else "-"
+            table.add_row(made.model_version, variant.variant, f"{made.slates:,}", f"{made.shown:,}", acted_on, hits)
+    return table
+
+
 def _cells(found: MetricResult) -> tuple[str, ...]:
     value = "-" if found.error is None else f"{found.value:.4g} ± {found.error:.2g}"
     if found.verdict is None:
@@ -74,10 +105,15 @@ def _cells(found: MetricResult) -> tuple[str, ...]:
 
 def _bounds(found: MetricResult) -> str:
     """Write the bounds of the lift; where there is no control, of the difference from 0."""
-    low, high = found.lift or found.difference or (None, None)
-    if low is None or high is None:
-        return "not known yet"
-    return f"{low:+.1%} to {high:+.1%}" if found.lift else f"{low:+.3g} to {high:+.3g}"
+    low, high = found.difference or (None, None)
+    if found.lift is not None or low is None or high is None:
+        return _lift(found.lift or (None, None))
+    return f"{low:+.3g} to {high:+.3g}"
+
+
+def _lift(bounds: tuple[float | None, float | None]) -> str:
+    low, high = bounds
+    return "not known yet" if low is None or high is None else f"{low:+.1%} to {high:+.1%}"
 
 
 def plot_lifts(history: Sequence[ResultPoint], treatment: str, title: str) -> str:

@@ -10,18 +10,47 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from dataflows.cli.scenarios import figures_of, run_scenario, show_figures
 from dataflows.errors import EddyError
 from models.experiments.assign.declaration import Rules
 from models.experiments.judge.simulation import RUNS_AT_ONCE, Plan, SimulatedRuns, simulate
+from models.experiments.simulate.scenario import Scenario, ScenarioName
 
 RunCount = Annotated[int, typer.Option(min=1, help="Experiments to simulate.")]
-Looks = Annotated[int, typer.Option(min=1, help="Times that somebody looks, evenly spread over the users.")]
+Looks = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Times that somebody looks, evenly spread over the users.",
+        show_default=f"{Plan.looks}; {Scenario.looks} in a scenario",
+    ),
+]
 Lift = Annotated[float, typer.Option(help="The treatment's true lift: 0.1 turns a rate of 5% into 5.5%.")]
-Users = Annotated[int, typer.Option(min=2, help="Users of both variants, at the last look.")]
+Users = Annotated[
+    int | None,
+    typer.Option(
+        min=2,
+        help="Users of all variants, at the last look.",
+        show_default=f"{Plan.users}; {Scenario.users} in a scenario",
+    ),
+]
 Rate = Annotated[float, typer.Option(help="The control's conversion rate.")]
 Split = Annotated[float, typer.Option(help="Share of the users that really get the control; one half is planned.")]
 Alpha = Annotated[float, typer.Option(help="Share of false positives to be kept.")]
 MismatchBy = Annotated[int, typer.Option(min=1, help="Count the mismatch alarms up to so many users.")]
+Name = Annotated[
+    ScenarioName | None,
+    typer.Option(
+        help="Whole experiments instead, through the code that judges the real ones: base rates that move under a "
+        "bandit, a bandit, a stop, conversions that mature, ratios with CUPED under a bandit, guardrails.",
+        show_default=False,
+    ),
+]
+Variants = Annotated[int, typer.Option(min=2, help="In a scenario: variants, of which the last has the lift.")]
+Cuped = Annotated[bool, typer.Option(help="In the scenario ratio: whether users have a past, which CUPED takes in.")]
+Harm = Annotated[
+    float, typer.Option(help="In the scenario guardrail: true harm of the last variant; 1 is at the margins.")
+]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same figures.")]
 Json = Annotated[
     Path | None, typer.Option("--json", help="Also write the figures to this file.", show_default=False, dir_okay=False)
@@ -30,14 +59,18 @@ Json = Annotated[
 
 def simulate_experiments(
     runs: RunCount = 2_000,
-    looks: Looks = 140,
+    looks: Looks = None,
     lift: Lift = 0.0,
-    users: Users = 200_000,
+    users: Users = None,
     rate: Rate = 0.05,
     split: Split = 0.5,
     alpha: Alpha = 0.05,
     mismatch_by: MismatchBy = 100_000,
     seed: Seed = 1,
+    scenario: Name = None,
+    variants: Variants = Scenario.variants,
+    cuped: Cuped = Scenario.cuped,
+    harm: Harm = Scenario.harm,
     out: Json = None,
 ) -> None:
     """Plan an experiment: simulate it many times, by the rules that judge the real ones.
@@ -45,9 +78,21 @@ def simulate_experiments(
     With --lift 0 it shows how often equal variants are called different: by the confidence sequence, at any look, and
     by the naive test that stops at the first p < alpha. With the lift that you hope for it shows how often that is
     found and how many users it takes. With a --split that was not planned it shows whether the alarm rings.
+
+    With a --scenario it shows the same of experiments that move their traffic, and how often one takes back what it had
+    decided.
     """
     try:
-        plan, rules = Plan(users, looks, rate, lift, split), Rules(alpha=alpha)
+        if scenario is not None:
+            kind = Scenario(
+                scenario, variants, users or Scenario.users, looks or Scenario.looks, rate, lift, harm, cuped, alpha
+            )
+            found = figures_of(kind, run_scenario(kind, runs, seed))
+            _write(found, out)
+            show_figures(kind, found)
+            return
+        looks = looks or Plan.looks
+        plan, rules = Plan(users or Plan.users, looks, rate, lift, split), Rules(alpha=alpha)
     except ValueError as error:
         raise EddyError(f"this cannot be planned: {error}") from error
     with Progress(console=Console(stderr=True), transient=True) as progress:
@@ -57,12 +102,17 @@ def simulate_experiments(
             done.append(some)
             progress.advance(task, RUNS_AT_ONCE)
     figures = {"runs": runs, "looks": looks, "lift": lift} | _figures(done, mismatch_by)
-    if out is not None:
-        try:
-            out.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-        except OSError as error:
-            raise EddyError(f"{out} cannot be written: {error.strerror}") from error
+    _write(figures, out)
     _show(figures, plan, mismatch_by)
+
+
+def _write(figures: dict[str, Any], out: Path | None) -> None:
+    if out is None:
+        return
+    try:
+        out.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    except OSError as error:
+        raise EddyError(f"{out} cannot be written: {error.strerror}") from error
 
 
 def _figures(done: list[SimulatedRuns], mismatch_by: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import bytewax.operators as op
 import msgspec
 from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream
+from msgspec import Meta
 
 from dataflows.codecs import Decoder, keyed
 from dataflows.following.erasures import Erasures
@@ -21,8 +22,9 @@ from dataflows.steps.user_metrics import Observed
 from models.credit import ANY_SLATE
 from models.events import EventConfig
 from models.experiments.assign.declaration import Experiment
+from models.experiments.assign.traffic import planned_shares, weight_of
 from models.experiments.judge.observations import Act, Exposure, Impression, SlateSent
-from models.messages import Assignment, DeadLetter, Event, Id, Millis, Version
+from models.messages import Assignment, DeadLetter, Event, Id, Millis, Version, Words
 from models.names import FEATURE_SETS
 from models.numeric.ids import hash64
 from models.online.outcome import Feature
@@ -52,9 +54,11 @@ class ObservedSlate(msgspec.Struct):
     created_at: Millis
     trigger_id: Id
     feature_set: str
-    items: Annotated[list[ObservedItem], msgspec.Meta(max_length=1_000)]
+    items: Annotated[list[ObservedItem], Meta(max_length=1_000)]
     learned_until: Millis = 0
-    teams: list[Annotated[int, msgspec.Meta(ge=0, le=1)]] | None = None
+    teams: list[Annotated[int, Meta(ge=0, le=1)]] | None = None
+    model_version: Words = ""
+    rival_version: Words | None = None
     consent: bool = True
     version: Version = 1
 
@@ -154,7 +158,13 @@ def _shown(slate: ObservedSlate, record: Record) -> SlateSent:
         written_at=record.timestamp,
         learned_until=slate.learned_until,
         teams=None if slate.teams is None or len(slate.teams) != len(slate.items) else tuple(slate.teams),
+        models=tuple(_ranker(version) for version in (slate.model_version, slate.rival_version) if version),
     )
+
+
+def _ranker(model_version: str) -> str:
+    """Take the version of the item tables off, of which there is another every few seconds."""
+    return model_version.partition("@")[0]
 
 
 def _novelty(slate: ObservedSlate) -> float | None:
@@ -201,12 +211,31 @@ def decode_assignments(
                 found.append(entry)
             elif (assignment := entry[1]) is not None:
                 key = erasures.keys(assignment.user_id)
-                found.append((key, Observed(key, _exposed(assignment))))
+                found.append((key, Observed(key, _exposed(assignment, declared))))
         return found
 
     return op.flat_map_batch(step_id, records, mapper)
 
 
-def _exposed(assignment: Assignment) -> Exposure:
+def _exposed(assignment: Assignment, declared: Mapping[str, Experiment]) -> Exposure:
     shares = None if assignment.shares is None else tuple(assignment.shares)
-    return Exposure(assignment.assigned_at, assignment.experiment, assignment.digest, assignment.variant, shares)
+    experiment = declared.get(assignment.digest)
+    return Exposure(
+        assignment.assigned_at,
+        assignment.experiment,
+        assignment.digest,
+        assignment.variant,
+        shares,
+        _weight(assignment.variant, shares, experiment),
+        0 if experiment is None else experiment.analysis.age_ms,
+    )
+
+
+def _weight(variant: str, shares: tuple[float, ...] | None, experiment: Experiment | None) -> float:
+    """Return what a user counts for; where nobody knows what the shares were measured by, nothing."""
+    names = [] if experiment is None else [known.name for known in experiment.variants]
+    if shares is None:
+        return 1.0
+    if experiment is None or variant not in names:
+        return 0.0
+    return weight_of(planned_shares(experiment), shares, names.index(variant))

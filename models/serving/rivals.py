@@ -37,4 +37,4 @@ def _merged(first: Slate, second: Slate) -> Slate:
         int(first.recommendation_id[:16], 16),
     )
     items = [replace(by_team[place.team][place.item], position=position) for position, place in enumerate(drafted)]
-    return replace(first, items=items, teams=[place.team for place in drafted])
+    return replace(first, items=items, teams=[place.team for place in drafted], rival_version=second.model_version)

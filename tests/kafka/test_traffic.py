@@ -14,7 +14,7 @@ pytestmark = pytest.mark.kafka
 EXPERIMENTS = """
 experiments:
   - name: page
-    analysis: {goal: conversion, stop: true, rules: {min_users: 20}}
+    analysis: {goal: conversion, stop: true, holdback: 0, age_s: 0, rules: {min_users: 20}}
     variants:
       - {name: control, weight: 1, strategy: {}}
       - {name: treatment, weight: 1, strategy: {sources: {trending: 1.0}}}

@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from struct import iter_unpack
 
 from models.experiments.assign.declaration import Experiment, Namespace, check_together
 from models.experiments.assign.traffic import Shares, Traffic
@@ -45,9 +46,13 @@ class Assigned:
 
 
 def fnv1a_32(text: str) -> int:
-    """Hash a text by 32-bit FNV-1a (Fowler, Noll and Vo) over its code points, as GrowthBook's SDKs do."""
+    """Hash a text by 32-bit FNV-1a (Fowler, Noll and Vo) over its UTF-16 code units, as GrowthBook's JavaScript does.
+
+    A character beyond the basic plane, an emoji say, is two code units.
+    """
     state = FNV_OFFSET
-    for code in map(ord, text):
+    units = text.encode("utf-16-le", "surrogatepass")
+    for (code,) in iter_unpack("<H", units):
         state = ((state ^ code) * FNV_PRIME) & 0xFFFFFFFF
     return state
 

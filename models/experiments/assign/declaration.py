@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from math import isfinite
 from typing import Annotated, Literal
 
 import msgspec
@@ -16,10 +17,15 @@ from models.strategy import Share, Strategy
 Step = str | int
 """Of a path into a declaration: a field's name or an index of a list."""
 
+DAY_S = 86_400
 TUNED_AT = 5_000
 """Users at which the intervals are tightest, by default."""
 
 VariantWeight = Annotated[float, Meta(gt=0, le=1_000_000)]
+Holdback = Annotated[float, Meta(ge=0, le=0.5)]
+Quantile = Annotated[float, Meta(gt=0, le=1)]
+LESS_IS_BETTER: frozenset[MetricName] = frozenset({"latency_ms"})
+"""Metrics of which less is good; of the others more is."""
 
 
 class DeclarationError(ValueError):
@@ -108,9 +114,46 @@ class Analysis:
     """The metric that decides; the others are reported beside it, each at its own level."""
     rules: Rules = field(default_factory=Rules)
     stop: bool = False
-    """Whether traffic should go to the better variant once a verdict has fallen."""
+    """Whether traffic should go to the better variant once it has been decided, and stay there."""
+    holdback: Holdback = 0.05
+    """Share of new users who get the other variants after a stop, so that the decision can go on being checked."""
     bandit: TrafficBounds | None = None
     """Shift traffic while the experiment runs, by Thompson sampling on the goal."""
+    age_s: Annotated[int, Meta(ge=0)] | None = None
+    """A user is judged so many seconds after the exposure, by what was done until then; 0: at once, by what has been
+    done so far. By default a day where traffic may move, else 0."""
+    guardrails: dict[MetricName, float] = field(default_factory=dict)
+    """How much of a metric a winner may lose at most, as a share of the control's value: below 0 where more of the
+    metric is good (`retention: -0.01`), above 0 where less is (`latency_ms: 0.05`)."""
+    winsorise: Quantile = 0.99
+    """A user's `value` counts up to this quantile of what users had spent before their exposure, among those who had
+    spent anything; 1: all of it counts."""
+
+    def __post_init__(self) -> None:
+        for metric, margin in self.guardrails.items():
+            less = metric in LESS_IS_BETTER
+            if not (isfinite(margin) and (margin > 0 if less else margin < 0)):
+                raise DeclarationError(
+                    f"{metric} gets worse where it {'rises' if less else 'falls'}: "
+                    f"let its margin be {'above' if less else 'below'} 0, as {'0.05' if less else '-0.05'} "
+                    "for at most a twentieth of the control's",
+                    ["guardrails", metric],
+                )
+        if self.goal in self.guardrails:
+            raise DeclarationError(
+                f"{self.goal} is the goal, which has to win: take it off the guardrails", ["guardrails", self.goal]
+            )
+
+    @property
+    def moves_traffic(self) -> bool:
+        """Whether a decision or a bandit may move the traffic."""
+        return self.stop or self.bandit is not None
+
+    @property
+    def age_ms(self) -> int:
+        """Return the age at which a user is judged; 0: as the outcomes come."""
+        default_s = DAY_S if self.moves_traffic else 0
+        return 1_000 * (default_s if self.age_s is None else self.age_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +184,11 @@ class Experiment:
             )
         if self.kind == "interleaving" and len(self.variants) != 2:
             raise DeclarationError(f"{self.name!r} interleaves two variants: declare two", ["variants"])
+        if self.kind == "interleaving" and self.analysis.guardrails:
+            raise DeclarationError(
+                f"{self.name!r} shows each user both variants, so no metric is one variant's: take the guardrails away",
+                ["analysis", "guardrails"],
+            )
         repeated = _first_repeated(variant.name for variant in self.variants)
         if repeated is not None:
             raise DeclarationError(

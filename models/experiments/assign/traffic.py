@@ -32,19 +32,44 @@ def planned_shares(experiment: Experiment) -> Shares:
 def may_move(experiment: Experiment) -> bool:
     """Tell whether a verdict or a bandit may move the experiment's traffic: only where it says so."""
     analysis = experiment.analysis
-    return experiment.kind == "split" and (analysis.stop or analysis.bandit is not None)
+    return experiment.kind == "split" and analysis.moves_traffic
+
+
+def stop_shares(experiment: Experiment, best: int) -> Shares:
+    """Return the shares after a stop: all but the holdback for the best variant, which the others divide as planned."""
+    planned, held = planned_shares(experiment), experiment.analysis.holdback
+    others = 1 - planned[best]
+    return tuple(1 - held if v == best else held * share / others for v, share in enumerate(planned))
+
+
+def weight_of(planned: Sequence[float], shares: Sequence[float], v: int) -> float:
+    """Return what a user of variant `v` counts for who was assigned by `shares`; 1 where those are the planned ones.
+
+    The inverse of the user's own share, times the harmonic mean of all shares (generalised overlap weights: Li and Li
+    2019, Propensity score weighting for causal inference with multiple treatments), relative to the same of the planned
+    shares. So users of all variants stand for the same users, whenever they came; and a time in which a variant hardly
+    got anybody, of which the comparison hardly says anything, counts for as little as it says (as the evaluation
+    weights of Hadad, Hirshberg, Zhan, Wager and Athey 2021, Confidence intervals for policy evaluation in adaptive
+    experiments). It is at most `planned[v]` times the sum of 1 / planned, however small a share was; and 0 where a
+    variant got nobody, since nothing can be compared then.
+    """
+    if min(shares) <= 0:
+        return 0.0
+    return planned[v] / shares[v] * sum(1 / share for share in planned) / sum(1 / share for share in shares)
 
 
 def permits(experiment: Experiment, shares: Sequence[float]) -> bool:
     """Tell whether shares are within what the experiment declares.
 
-    The planned shares always are; all for one variant with `stop`, any within the bounds with `bandit`.
+    The planned shares always are; all but the holdback for one variant with `stop`, any within the bounds with
+    `bandit`.
     """
     if len(shares) != len(experiment.variants) or abs(sum(shares) - 1) > _TOLERANCE or min(shares) < 0:
         return False
     if not differ(shares, planned_shares(experiment), _TOLERANCE):
         return True
-    if experiment.analysis.stop and max(shares) > 1 - _TOLERANCE:
+    # A step less than all is as near as `steer` goes.
+    if experiment.analysis.stop and max(shares) > 1 - experiment.analysis.holdback - MIN_STEP:
         return True
     bounds = experiment.analysis.bandit
     return bounds is not None and all(bounds.low - _TOLERANCE <= share <= bounds.high + _TOLERANCE for share in shares)

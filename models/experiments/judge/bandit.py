@@ -39,12 +39,7 @@ def within_bounds(shares: Doubles, low: float, high: float) -> Doubles:
     n = len(shares)
     if not 0 <= low <= 1 / n <= high <= 1:
         raise ValueError(f"{n} shares within [{low}, {high}] cannot sum to 1: let low be at most 1/{n} <= high")
-    # The sum rises with the shift, from n low to n high.
-    least, most = low - shares.max(), high - shares.min()
-    for _ in range(60):
-        shift = (least + most) / 2
-        if np.clip(shares + shift, low, high).sum() < 1:
-            least = shift
-        else:
-            most = shift
-    return np.asarray(np.clip(shares + most, low, high))
+    # The sum rises with the shift from n low to n high, in straight pieces between where one share meets a bound.
+    shifts = np.sort(np.concatenate([low - shares, high - shares]))
+    sums = np.clip(shares + shifts[:, None], low, high).sum(axis=1)
+    return np.asarray(np.clip(shares + np.interp(1.0, sums, shifts), low, high))

@@ -1,6 +1,7 @@
 """One user's metrics as observations come in their order: the state behind every result."""
 
 from math import log2
+from typing import Literal, TypeAlias, get_args
 
 from msgspec import Struct, field, msgpack
 
@@ -14,6 +15,14 @@ DAY_MS = 86_400_000
 MAX_SLATES = 8
 """Newest slates of a user that an act can be attributed to."""
 MAX_TRIGGERS = 8
+MAX_VERSIONS = 8
+"""Newest versions of rankers of which a user's slates are counted."""
+
+CountName: TypeAlias = Literal["slates", "shown", "acted_on", "judged", "hits"]
+COUNTS: tuple[CountName, ...] = get_args(CountName)
+"""What is counted by a ranker's version: slates, items shown, those acted on; slates that an act judged, their hits."""
+Versions: TypeAlias = dict[str, list[int]]
+"""(5,) counts in the order of COUNTS, by version."""
 
 Pairs = list[list[float]]
 """Numerator and denominator of each metric, in the order of METRICS."""
@@ -34,6 +43,12 @@ class Showing(Struct, array_like=True):
     """Which variant brought each item."""
     learned_until: int = 0
     """An act until this time may have been known when the slate was made."""
+    models: tuple[str, ...] = ()
+    """Versions of the rankers that made it, by team."""
+
+    def model_of(self, item: int) -> str:
+        """Name the version that brought an item."""
+        return self.models[0 if self.teams is None else self.teams[self.items.index(item)]] if self.models else ""
 
 
 def zero_pairs() -> Pairs:
@@ -53,15 +68,23 @@ class Journal(Struct, array_like=True):
     """The oldest first."""
     triggers: list[tuple[int, int]] = field(default_factory=list)
     """Newest events that may cause a slate: id and record time."""
+    versions: Versions = field(default_factory=dict)
+    """What has become of the slates since the exposure, by the ranker's version; of the newest MAX_VERSIONS."""
 
     def copy(self) -> "Journal":
         """Copy all of it."""
         return msgpack.decode(msgpack.encode(self), type=Journal)
 
     def apply(self, observation: Observation, config: OutcomeConfig, impressions: ImpressionKind) -> None:
-        """Take in the next observation."""
+        """Take in the next observation; after the age at which the user is judged, none but an exposure counts."""
+        exposed = self.exposed
+        is_over = exposed is not None and 0 < exposed.age_ms < observation.at - exposed.at
         if isinstance(observation, Act):
-            self._act(observation, config)
+            if not is_over:
+                self._act(observation, config)
+            self.triggers = [*self.triggers[1 - MAX_TRIGGERS :], (observation.id, observation.written_at)]
+        elif is_over and not isinstance(observation, Exposure):
+            return
         elif isinstance(observation, SlateSent):
             self._show(observation, by_slate=impressions == "slate")
         elif isinstance(observation, Exposure):
@@ -74,7 +97,7 @@ class Journal(Struct, array_like=True):
 
         Part of the past was the variant's own effect, and CUPED would take that effect out.
         """
-        self.during = zero_pairs()
+        self.during, self.versions = zero_pairs(), {}
 
     def values(self) -> list[list[float]]:
         """Return the user's values of each metric (M, 4), as `models.experiments.judge.moments` takes them."""
@@ -94,7 +117,6 @@ class Journal(Struct, array_like=True):
             self._add("satisfaction", act.value, 1.0)
         if self.exposed is not None and DAY_MS <= act.at - self.exposed.at <= config.retention_ms:
             self.during[INDEX_OF["retention"]][0] = 1.0
-        self.triggers = [*self.triggers[1 - MAX_TRIGGERS :], (act.id, act.written_at)]
 
     def _judge(self, act: Act) -> None:
         """Compare the slate that was in force with what the user did next."""
@@ -105,6 +127,10 @@ class Journal(Struct, array_like=True):
         if act.at <= slate.learned_until:
             return
         rank = slate.items.index(act.item) + 1 if act.item in slate.items else 0
+        for model in slate.models:
+            self._count(model, "judged")
+        if rank:
+            self._count(slate.model_of(act.item), "hits")
         self._add("hit_rate", float(rank > 0), 1.0)
         self._add("mrr", 1 / rank if rank else 0.0, 1.0)
         self._add("ndcg", 1 / log2(1 + rank) if rank else 0.0, 1.0)
@@ -122,6 +148,7 @@ class Journal(Struct, array_like=True):
         if slate is None or act.item in slate.acted_on or act.at <= slate.learned_until:
             return
         slate.acted_on.append(act.item)
+        self._count(slate.model_of(act.item), "acted_on")
         self._add("ctr", 1.0)
         if slate.teams is not None:
             self._add("preference", _preference(slate.teams[slate.items.index(act.item)]))
@@ -133,11 +160,17 @@ class Journal(Struct, array_like=True):
         slate = None if found is None else self.showings[found[1]]
         if slate is not None and seen.item not in slate.shown_at:
             slate.shown_at[seen.item] = seen.at
+            self._count(slate.model_of(seen.item), "shown")
             self._add("ctr", 0.0, 1.0)
 
     def _show(self, shown: SlateSent, *, by_slate: bool) -> None:
         showing = Showing(shown.id, shown.items, dict.fromkeys(shown.items, shown.at) if by_slate else {})
         showing.teams, showing.learned_until = shown.teams, shown.learned_until
+        showing.models = shown.models if len(shown.models) == (1 if shown.teams is None else 2) else ()
+        for model in showing.models:
+            self._count(model, "slates")
+        for item in showing.shown_at:
+            self._count(showing.model_of(item), "shown")
         self.showings = [*self.showings[1 - MAX_SLATES :], showing]
         self._add("ctr", 0.0, float(len(showing.shown_at)))
         if shown.novelty is not None:
@@ -153,9 +186,16 @@ class Journal(Struct, array_like=True):
         # Declared again, an experiment mostly gives its users the variant that they had: that is no past of it.
         if self.exposed is None or self.exposed.experiment != exposed.experiment:
             self.before = self.during
-        self.exposed, self.during = exposed, zero_pairs()
+        self.exposed, self.during, self.versions = exposed, zero_pairs(), {}
         # This strategy is not judged by what another one showed.
         self.showings = []
+
+    def _count(self, model: str, what: CountName) -> None:
+        if not model:
+            return
+        if model not in self.versions and len(self.versions) == MAX_VERSIONS:
+            del self.versions[next(iter(self.versions))]
+        self.versions.setdefault(model, [0] * len(COUNTS))[COUNTS.index(what)] += 1
 
     def _add(self, metric: MetricName, numerator: float, denominator: float = 0.0) -> None:
         pair = self.during[INDEX_OF[metric]]

@@ -2,6 +2,7 @@
 
 from typing import Literal, NamedTuple, get_args
 
+from models.experiments.assign.declaration import LESS_IS_BETTER
 from models.names import MetricName
 
 
@@ -38,5 +39,7 @@ METRICS = (
 
 INDEX_OF: dict[MetricName, int] = {metric.name: index for index, metric in enumerate(METRICS)}
 
+if {metric.name for metric in METRICS if metric.better < 0} != LESS_IS_BETTER:
+    raise AssertionError("METRICS and LESS_IS_BETTER agree of which metrics less is good")
 if tuple(INDEX_OF) != get_args(MetricName):
     raise AssertionError("METRICS and MetricName name the same metrics, in the same order")

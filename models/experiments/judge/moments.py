@@ -5,6 +5,7 @@ Beside both stand the same two from before the user's exposure, by which CUPED r
 """
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -17,19 +18,26 @@ N_VALUES = 4
 """Of a user and a metric: numerator, denominator, and both from before the exposure."""
 
 
+Chosen: TypeAlias = int | slice | tuple[int | slice, ...]
+"""A part of arrays that have one shape."""
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """A metric in an arm, of any shape: one number, or one a simulated run and look."""
 
     n: Doubles
-    """Users."""
+    """Users as effective as these: (sum of weights)^2 / sum of squared weights (Kish 1965)."""
     mean: Doubles
     variance: Doubles
     """Of the mean, not of a user."""
+    time: Doubles
+    """Of the confidence sequence: users who, by the planned shares, would have brought as much variance into the sums.
+    Without moved shares it is the number of users, as `n` is."""
 
-    def __getitem__(self, chosen: int | tuple[int | slice, ...]) -> "Estimate":
+    def __getitem__(self, chosen: Chosen) -> "Estimate":
         """Take a part of the shape."""
-        return Estimate(self.n[chosen], self.mean[chosen], self.variance[chosen])
+        return Estimate(self.n[chosen], self.mean[chosen], self.variance[chosen], self.time[chosen])
 
 
 def gram(values: Doubles) -> Doubles:
@@ -42,7 +50,12 @@ def gram(values: Doubles) -> Doubles:
 
 
 def estimate(arm: Doubles, everybody: Doubles) -> Estimate:
-    """Estimate a metric from an arm's sums, by the delta method and adjusted by CUPED.
+    """Estimate a metric from an arm's sums: weighted, by the delta method, adjusted by CUPED.
+
+    Weighted by the inverse of the shares by which each user was assigned, and augmented by a linear model of the past
+    that is fitted to the same sums (an intercept an arm, a slope for all): AIPW in its self-normalised form, consistent
+    whatever the model is worth, since the shares are known (Robins, Rotnitzky and Zhao 1994). Its terms are a
+    martingale's differences, however earlier outcomes have moved the shares.
 
     The user is the unit of randomisation, so the variance of a ratio is that of its linear form at the user
     (Deng, Knoblich and Lu 2018, Applying the Delta Method in Metric Analytics). What the same ratio was before exposure
@@ -51,29 +64,34 @@ def estimate(arm: Doubles, everybody: Doubles) -> Estimate:
 
     Parameters
     ----------
-    arm, everybody : (..., 5, 5) sums of `gram`, of the arm and of all arms.
+    arm, everybody : (..., 2, 5, 5) sums of `gram`, by the users' weights and by their squares, of the arm and of all
+        arms.
 
     Returns
     -------
     Of shape (...); an arm of fewer than two users, or with nothing to divide by, has an infinite variance.
     """
-    n, ratios, spread = _ratios(arm)
-    _, all_ratios, all_spread = _ratios(everybody)
+    n, ratios, spread = _ratios(arm[..., 0, :, :], arm[..., 1, :, :])
+    _, all_ratios, all_spread = _ratios(everybody[..., 0, :, :], everybody[..., 1, :, :])
     theta = _divide(all_spread[..., 0, 1], all_spread[..., 1, 1])
     mean = ratios[..., 0] - theta * (ratios[..., 1] - all_ratios[..., 1])
     left = spread[..., 0, 0] - 2 * theta * spread[..., 0, 1] + theta**2 * spread[..., 1, 1]
     # What is left of a sum of squares after taking away the mean's is no smaller than rounding lets it be.
     left = np.where(left > ROUNDING * ratios[..., 0] ** 2, left, 0.0)
-    is_known = (n >= 2) & (arm[..., 0, 2] > 0)
+    is_known = (n >= 2) & (arm[..., 0, 0, 2] > 0)
     variance = np.where(is_known, _divide(left, n), np.inf)
-    return Estimate(n, mean, variance)
+    return Estimate(n, mean, variance, arm[..., 1, 0, 0])
 
 
-def _ratios(sums: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+def _ratios(sums: Doubles, squared: Doubles) -> tuple[Doubles, Doubles, Doubles]:
     """Return n (...), the ratios (..., 2) during and before, and the covariance (..., 2, 2) of their linear forms."""
-    n = sums[..., 0, 0]
-    mean = _divide(sums[..., 0, 1:], n[..., None])  # (..., 4)
-    products = _divide(sums[..., 1:, 1:], n[..., None, None]) - mean[..., :, None] * mean[..., None, :]
+    total, squares = sums[..., 0, 0], squared[..., 0, 0]
+    n = _divide(total**2, squares)
+    mean = _divide(sums[..., 0, 1:], total[..., None])  # (..., 4)
+    # The mean square of what is left of the values without the mean, by the squared weights.
+    crossed = mean[..., :, None] * _divide(squared[..., 0, 1:], squares[..., None])[..., None, :]
+    products = _divide(squared[..., 1:, 1:], squares[..., None, None]) - crossed - np.swapaxes(crossed, -1, -2)
+    products += mean[..., :, None] * mean[..., None, :]
     covariance = products * _divide(n, n - 1)[..., None, None]
     above, below = mean[..., 0::2], mean[..., 1::2]  # (..., 2)
     ratios = _divide(above, below)

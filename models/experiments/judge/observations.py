@@ -4,6 +4,9 @@ from msgspec import Struct
 
 from models.credit import ANY_SLATE
 
+N_GROUPS = 8
+"""Groups of users who wait to be judged, an age long together."""
+
 
 class Act(Struct, frozen=True, array_like=True, tag="a"):
     """The user did something with an item other than see it."""
@@ -41,6 +44,16 @@ class Exposure(Struct, frozen=True, array_like=True, tag="x"):
     variant: str
     shares: tuple[float, ...] | None = None
     """By which the variant was chosen, where they were not the declared ones."""
+    weight: float = 1.0
+    """What the user counts for (`models.experiments.assign.traffic.weight_of`)."""
+    age_ms: int = 0
+    """At which the user is judged; 0: as the outcomes come."""
+
+    @property
+    def due_at(self) -> int:
+        """Return from when on the user is judged: on a grid, so that users come into the sums by few groups."""
+        step = max(self.age_ms // N_GROUPS, 1)
+        return -(-(self.at + self.age_ms) // step) * step if self.age_ms else 0
 
     @property
     def id(self) -> int:
@@ -69,6 +82,8 @@ class SlateSent(Struct, frozen=True, array_like=True, tag="s"):
     """Of an interleaved slate: which variant brought each item, 0 or 1."""
     learned_until: int = 0
     """Event time up to which the item tables had learned: an act until then proves nothing."""
+    models: tuple[str, ...] = ()
+    """Version of the ranker that made it; of an interleaved slate, of each team's."""
 
 
 Observation = Act | Impression | Exposure | SlateSent

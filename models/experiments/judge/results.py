@@ -1,25 +1,48 @@
-"""What an experiment's sums say: values, confidence sequences, the verdict and the traffic shares that follow."""
+"""What an experiment's sums say: values, confidence sequences, the verdict, the decision, the traffic that follows."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
+from math import isfinite
 
 import numpy as np
 
 from models.experiments.assign.assignment import INTERLEAVED
 from models.experiments.assign.declaration import Experiment
 from models.experiments.assign.traffic import planned_shares, steer
-from models.experiments.judge.bandit import probability_best, within_bounds
 from models.experiments.judge.coverage import count_items
-from models.experiments.judge.metrics import INDEX_OF, METRICS, Metric
+from models.experiments.judge.decision import asked_shares, decided, preferred, standing
+from models.experiments.judge.metrics import INDEX_OF, METRICS
 from models.experiments.judge.moments import Estimate, estimate
 from models.experiments.judge.sequential import Interval, mismatch_p
+from models.experiments.judge.sums import quantile_bin, upper_edge
 from models.experiments.judge.tally import Tally
-from models.experiments.judge.verdict import Comparison, Verdict, compare, is_mismatch, verdict_of
-from models.messages import Decision, ExperimentResult, MetricResult, ResultPoint, VariantResult
+from models.experiments.judge.verdict import (
+    Comparison,
+    Verdict,
+    compare,
+    guard_verdict,
+    is_mismatch,
+    overall,
+    verdicts_of,
+)
+from models.messages import (
+    ExperimentResult,
+    GuardrailResult,
+    MetricResult,
+    ResultPoint,
+    VariantResult,
+    VersionResult,
+)
 from models.names import MetricName
-from models.numeric.arrays import Bools, Doubles
-from models.numeric.ids import hash64
+from models.numeric.arrays import Doubles
 
 Bounds = tuple[float | None, float | None]
+
+BETTER = np.array([metric.better for metric in METRICS])
+UNWEIGHTED = (
+    "an earlier release moved the traffic and did not weigh the users by their shares, so nothing can be decided: "
+    "give the experiment another salt, and it begins anew"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,70 +51,113 @@ class _Findings:
 
     goal: MetricName
     verdict: Verdict
+    better: str | None
+    """The variant that the verdict prefers; None where it prefers none."""
     variants: list[VariantResult]
     lifts: dict[str, Bounds]
     """Of the goal, by treatment."""
     mismatch_p: float
+    estimates: Estimate
+    """(V,) of the goal."""
 
 
 def look(tally: Tally, experiment: Experiment, impressions: str) -> ExperimentResult:
-    """Report what the experiment's users show now; remember the look and the first decision in the tally.
+    """Report what the experiment's users show now; remember the look and the decision, and move the traffic.
 
-    The first declared variant is the control.
+    The first declared variant is the control. What has been decided stands, since its level holds at all looks
+    together: only a mismatch is told in its place.
 
     Parameters
     ----------
     impressions : what counted as one (`AttributionConfig.impressions`).
     """
-    found = (_split if experiment.kind == "split" else _interleaved)(tally, experiment)
-    users = sum(variant.users for variant in found.variants)
-    if tally.decision is None and found.verdict != "running":
-        tally.decision = Decision(found.verdict, tally.at, users)
-    tally.remember(ResultPoint(tally.at, users, found.lifts))
-    rules = experiment.analysis.rules
+    cap = None if tally.is_old else quantile_bin(_spent_before(tally), experiment.analysis.winsorise)
+    is_split = experiment.kind == "split"
+    found = (_split if is_split else _interleaved)(tally, experiment, cap)
+    judged = sum(variant.judged for variant in found.variants)
+    tally.decision = decided(tally.decision, found.verdict, found.better, tally.at, judged)
+    if is_split:
+        planned = planned_shares(experiment)
+        shares = steer(
+            tally.traffic, asked_shares(tally, experiment, found.estimates, found.verdict), planned, tally.at
+        )
+        found.variants[:] = [replace(v, traffic=share) for v, share in zip(found.variants, shares, strict=True)]
+    tally.remember(ResultPoint(tally.at, judged, found.lifts))
+    analysis = experiment.analysis
     return ExperimentResult(
         experiment=experiment.name,
         digest=experiment.digest(),
         goal=found.goal,
         impressions=impressions,
         updated_at=tally.at,
-        alpha=rules.alpha,
-        delta=rules.delta,
+        alpha=analysis.rules.alpha,
+        delta=analysis.rules.delta,
         mismatch_p=found.mismatch_p,
-        verdict=found.verdict,
+        verdict=standing(found.verdict, tally.decision),
         decision=tally.decision,
         variants=found.variants,
         history=list(tally.points),
         traffic=list(tally.traffic),
+        holdback=analysis.holdback if analysis.stop and is_split else None,
+        age_s=analysis.age_ms // 1_000,
+        value_cap=None if cap is None else upper_edge(cap),
+        note=UNWEIGHTED if tally.is_unweighted else None,
     )
 
 
-def _split(tally: Tally, experiment: Experiment) -> _Findings:
+def _spent_before(tally: Tally) -> Counter[int]:
+    spent: Counter[int] = Counter()
+    for arm in tally.arms.values():
+        for group in (arm.judged, *arm.young.values()):
+            spent.update(group.spent_before)
+    return spent
+
+
+def _grams(tally: Tally, names: list[str], cap: int | None) -> Doubles:
+    """Return the sums of variants, (V, M, 2, 5, 5)."""
+    return np.moveaxis(np.stack([tally.arm(name).judged.winsorised(cap) for name in names]), 1, 2)
+
+
+def _split(tally: Tally, experiment: Experiment, cap: int | None) -> _Findings:
     analysis = experiment.analysis
     names = [variant.name for variant in experiment.variants]
-    planned = planned_shares(experiment)
-    sums = np.stack([tally.arm(name).sums for name in names])  # (V, M, 5, 5)
+    sums = _grams(tally, names, cap)
     estimates = estimate(sums, sums.sum(axis=0))  # (V, M)
-    counts = sums[:, 0, 0, 0]
-    shares = mean_shares(tally, np.array(planned))
+    counts = np.array([tally.arm(name).users for name in names], float)
+    shares = mean_shares(tally, np.array(planned_shares(experiment)))
     mismatch = is_mismatch(counts, shares, analysis.rules)
+    compared = compare(estimates[1:], estimates[:1], mismatch, analysis.rules, len(names) - 1, BETTER)  # (V - 1, M)
     goal = INDEX_OF[analysis.goal]
-    compared = [
-        [_compare(estimates, v, metric, mismatch, experiment) for metric in METRICS] for v in range(1, len(names))
-    ]  # (V - 1, M)
-    verdicts = [verdict_of(row[goal]) for row in compared]
-    asked = traffic_of(experiment, estimates[:, goal], verdicts, np.array(planned))
-    traffic = steer(tally.traffic, tuple(asked.tolist()), planned, tally.at)
+    guardrails = [_guardrails(compared, v, analysis.guardrails) for v in range(len(names) - 1)]
+    verdicts: list[Verdict] = [
+        "running" if verdict == "winner" and any(guard.verdict != "holds" for guard in guards) else verdict
+        for verdict, guards in zip(verdicts_of(compared[:, goal]), guardrails, strict=True)
+    ]
+    verdict = overall(verdicts)
+    if tally.is_unweighted and verdict != "mismatch":
+        verdict = "running"
+    variants = [_variant(tally, names[0], _results(estimates, 0, None))]
+    for v, name in enumerate(names[1:]):
+        treatment = _variant(tally, name, _results(estimates, v + 1, compared[v]))
+        variants.append(replace(treatment, guardrails=guardrails[v]))
     return _Findings(
         analysis.goal,
-        overall(verdicts),
-        [
-            _variant(tally, name, traffic[v], _results(estimates, v, compared[v - 1] if v else None))
-            for v, name in enumerate(names)
-        ],
-        {name: _bounds(row[goal].lift) for name, row in zip(names[1:], compared, strict=True)},
+        verdict,
+        preferred(verdict, names, verdicts, BETTER[goal] * estimates.mean[:, goal]),
+        variants,
+        {name: _bounds(compared.lift[v, goal]) for v, name in enumerate(names[1:])},
         float(mismatch_p(counts, shares)),
+        estimates[:, goal],
     )
+
+
+def _guardrails(compared: Comparison, v: int, margins: dict[MetricName, float]) -> list[GuardrailResult]:
+    """Say of each guardrail whether it holds; all have to, so each has the level of the goal (Berger 1982)."""
+    found = []
+    for metric, margin in margins.items():
+        bounds = compared.lift[v, INDEX_OF[metric]]
+        found.append(GuardrailResult(metric, margin, _bounds(bounds), guard_verdict(bounds, margin)))
+    return found
 
 
 def mean_shares(tally: Tally, planned: Doubles) -> Doubles:
@@ -105,92 +171,66 @@ def mean_shares(tally: Tally, planned: Doubles) -> Doubles:
     return expected / n if n > 0 else planned
 
 
-def _interleaved(tally: Tally, experiment: Experiment) -> _Findings:
+def _interleaved(tally: Tally, experiment: Experiment, cap: int | None) -> _Findings:
     """Compare the users' mean credit with 0; `winner` says that the second variant is preferred, `harmful` the first.
 
     Nobody is sorted into variants, so there is no mismatch; and no control's value to be a share of, so the bounds are
     those of the credit itself, and `no difference` is never called.
     """
-    sums = tally.arm(INTERLEAVED).sums  # (M, 5, 5)
-    estimates = estimate(sums[None], sums)  # (1, M)
+    sums = _grams(tally, [INTERLEAVED], cap)
+    estimates = estimate(sums, sums[0])  # (1, M)
     index = INDEX_OF["preference"]
-    preferences = estimates[0, index]
-    found = compare(preferences, no_preference(preferences), np.array(False), experiment.analysis.rules)
-    verdict, bounds = verdict_of(found), _bounds(found.difference)
+    preferences = estimates[:, index]
+    found = compare(preferences, no_preference(preferences), np.array(False), experiment.analysis.rules)  # (1,)
+    [verdict], bounds = verdicts_of(found), _bounds(found.difference[0])
     metrics = _results(estimates, 0, None)
-    metrics[index] = replace(metrics[index], difference=bounds, p=float(found.p), verdict=verdict)
+    metrics[index] = replace(metrics[index], difference=bounds, p=float(found.p[0]), verdict=verdict)
+    first, second = (variant.name for variant in experiment.variants)
     return _Findings(
         "preference",
         verdict,
-        [_variant(tally, INTERLEAVED, 1.0, metrics)],
-        {experiment.variants[1].name: bounds},
+        {"winner": second, "harmful": first}.get(verdict),
+        [replace(_variant(tally, INTERLEAVED, metrics), traffic=1.0)],
+        {second: bounds},
         1.0,
+        preferences,
     )
 
 
-def _variant(tally: Tally, name: str, traffic: float, metrics: list[MetricResult]) -> VariantResult:
+def _variant(tally: Tally, name: str, metrics: list[MetricResult]) -> VariantResult:
     arm = tally.arm(name)
-    return VariantResult(name, arm.users, count_items(arm.items), traffic, metrics)
+    versions = [VersionResult(model, *counts) for model, counts in arm.versions.items()]
+    return VariantResult(name, arm.users, count_items(arm.items), 0.0, metrics, arm.judged.users, versions=versions)
 
 
-def overall(verdicts: list[Verdict]) -> Verdict:
-    """Join the treatments' verdicts: one winner is enough to win, for the rest all have to agree."""
-    for decisive in ("mismatch", "winner"):
-        if decisive in verdicts:
-            return decisive
-    return verdicts[0] if len(set(verdicts)) == 1 else "running"
+def _results(estimates: Estimate, v: int, compared: Comparison | None) -> list[MetricResult]:
+    means, errors = estimates.mean[v].tolist(), np.sqrt(estimates.variance[v]).tolist()
+    known = [
+        MetricResult(metric.name, mean, _finite(error))
+        for metric, mean, error in zip(METRICS, means, errors, strict=True)
+    ]
+    if compared is None:
+        return known
+    bounds = _pairs(compared.difference), _pairs(compared.lift)
+    columns = zip(known, *bounds, compared.p.tolist(), verdicts_of(compared), strict=True)
+    return [
+        replace(metric, difference=difference, lift=lift, p=p, verdict=verdict)
+        for metric, difference, lift, p, verdict in columns
+    ]
 
 
-def traffic_of(experiment: Experiment, goal: Estimate, verdicts: list[Verdict], shares: Doubles) -> Doubles:
-    """Return which share of the users each variant should get: (V,).
-
-    Parameters
-    ----------
-    goal : (V,) estimates of the metric that decides.
-    verdicts : of the treatments.
-    shares : (V,) as planned.
-    """
-    analysis = experiment.analysis
-    better = METRICS[INDEX_OF[analysis.goal]].better
-    verdict = overall(verdicts)
-    if verdict == "mismatch":
-        return shares  # nobody should act on these figures
-    if analysis.stop and verdict in ("winner", "harmful"):
-        allowed = np.array([verdict == "harmful", *(treatment == "winner" for treatment in verdicts)])
-        best = np.where(allowed, better * goal.mean, -np.inf).argmax()
-        return np.asarray(np.arange(len(shares)) == best, float)
-    enough = goal.n.min() >= analysis.rules.min_users
-    if analysis.bandit is not None and enough:
-        seed = hash64(f"{experiment.name}/{int(goal.n.sum())}")
-        return within_bounds(probability_best(goal, seed, better), analysis.bandit.low, analysis.bandit.high)
-    return shares
-
-
-def _compare(estimates: Estimate, v: int, metric: Metric, mismatch: Bools, experiment: Experiment) -> Comparison:
-    m = INDEX_OF[metric.name]
-    n_treatments = len(experiment.variants) - 1
-    return compare(estimates[v, m], estimates[0, m], mismatch, experiment.analysis.rules, n_treatments, metric.better)
-
-
-def _results(estimates: Estimate, v: int, compared: list[Comparison] | None) -> list[MetricResult]:
-    results = []
-    for m, metric in enumerate(METRICS):
-        known = metric.name, float(estimates.mean[v, m]), _finite(np.sqrt(estimates.variance[v, m]))
-        if compared is None:
-            results.append(MetricResult(*known))
-        else:
-            found = compared[m]
-            bounds = _bounds(found.difference), _bounds(found.lift)
-            results.append(MetricResult(*known, *bounds, float(found.p), verdict_of(found)))
-    return results
+def _pairs(intervals: Interval) -> list[Bounds]:
+    return [
+        (_finite(low), _finite(high)) for low, high in zip(intervals.low.tolist(), intervals.high.tolist(), strict=True)
+    ]
 
 
 def _bounds(interval: Interval) -> Bounds:
-    return _finite(interval.low), _finite(interval.high)
+    return _finite(float(interval.low)), _finite(float(interval.high))
 
 
-def _finite(value: Doubles) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None
 
 
 def no_preference(preferences: Estimate) -> Estimate:
@@ -199,4 +239,4 @@ def no_preference(preferences: Estimate) -> Estimate:
     Its users are those of the preferences: the number only says where the sequence is tightest.
     """
     nothing = np.zeros_like(preferences.mean)
-    return Estimate(preferences.n, nothing, nothing)
+    return Estimate(preferences.n, nothing, nothing, preferences.time)

@@ -2,7 +2,9 @@
 
 A fixed-horizon test is wrong in 5% of the cases at one look, and in most of them when one looks until it is
 significant. A confidence sequence holds at all looks together (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas 2021,
-Time-uniform central limit theory and asymptotic confidence sequences, theorem 2.2).
+Time-uniform central limit theory and asymptotic confidence sequences, theorem 2.2), also of sums whose terms are a
+martingale's differences and whose variances move (their sequences under martingale dependence): then its time is the
+variance of the sums and not the number of users.
 """
 
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ import numpy as np
 from scipy.special import gammaln, ndtr
 
 from models.experiments.assign.declaration import TUNED_AT
-from models.experiments.judge.moments import Estimate
+from models.experiments.judge.moments import Chosen, Estimate
 from models.numeric.arrays import Bools, Doubles
 
 PRIOR_USERS = 10_000.0
@@ -25,6 +27,10 @@ class Interval:
 
     low: Doubles
     high: Doubles
+
+    def __getitem__(self, chosen: Chosen) -> "Interval":
+        """Take a part of the shape."""
+        return Interval(self.low[chosen], self.high[chosen])
 
     def within(self, low: float, high: float) -> Bools:
         """Tell where nothing outside [low, high] is possible any more."""
@@ -48,7 +54,7 @@ def reach(n: Doubles, alpha: float, tuned_at: float = TUNED_AT) -> Doubles:
 def difference(treatment: Estimate, control: Estimate, alpha: float, tuned_at: float = TUNED_AT) -> Interval:
     """Bound treatment - control at all looks together, with probability 1 - alpha."""
     between = treatment.mean - control.mean
-    half = reach(treatment.n + control.n, alpha, tuned_at) * _standard_error(treatment, control)
+    half = reach(treatment.time + control.time, alpha, tuned_at) * _standard_error(treatment, control)
     return Interval(between - half, between + half)
 
 
@@ -59,7 +65,7 @@ def lift(treatment: Estimate, control: Estimate, alpha: float, tuned_at: float =
     does, and no error comes from dividing by a control that is itself an estimate. Unbounded while the control cannot
     be distinguished from 0.
     """
-    g2 = reach(treatment.n + control.n, alpha, tuned_at) ** 2
+    g2 = reach(treatment.time + control.time, alpha, tuned_at) ** 2
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         lead = control.mean**2 - g2 * control.variance
         rest = treatment.mean**2 - g2 * treatment.variance
@@ -76,7 +82,7 @@ def sequential_p(treatment: Estimate, control: Estimate, alpha: float, tuned_at:
     The probability that it ever falls to p is p at most, where nothing differs. `alpha` says what the sequence is tuned
     for.
     """
-    seen = np.maximum(treatment.n + control.n, 1) * mixture_precision(alpha, tuned_at)
+    seen = np.maximum(treatment.time + control.time, 1) * mixture_precision(alpha, tuned_at)
     z = z_score(treatment, control)
     return np.asarray(np.minimum(1.0, np.sqrt(seen + 1) * np.exp(-0.5 * z**2 * seen / (seen + 1))))
 

@@ -17,7 +17,7 @@ RUNS_AT_ONCE = 50
 EQUAL_SHARES = np.array([0.5, 0.5])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """An experiment with two variants on a conversion rate, looked at again and again as its users come.
 
@@ -73,7 +73,8 @@ def _simulate(plan: Plan, rules: Rules, runs: int, rng: np.random.Generator) -> 
     converted = rng.binomial(counts, rates).cumsum(axis=1)
     counts = counts.cumsum(axis=1)
 
-    sums = _sums(counts, converted)  # (R, looks, 2, 5, 5)
+    grams = _sums(counts, converted)  # (R, looks, 2, 5, 5)
+    sums = np.stack([grams, grams], axis=-3)  # nobody's shares move, so that each counts for 1
     everybody = sums.sum(axis=2)
     control, treatment = (estimate(sums[:, :, arm], everybody) for arm in (0, 1))
     compared = compare(treatment, control, np.array(False), rules)

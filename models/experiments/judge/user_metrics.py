@@ -8,16 +8,15 @@ from typing import Literal, NamedTuple
 from msgspec import Struct, field, msgpack
 
 from models.config import ImpressionKind, OutcomeConfig
-from models.experiments.judge.journal import Journal, zero_pairs
+from models.experiments.judge.journal import COUNTS, Journal, Versions, zero_pairs
 from models.experiments.judge.metrics import METRICS
 from models.experiments.judge.observations import Exposure, Observation, SlateSent, order
+from models.experiments.judge.sums import Values
 
 MAX_OPEN = 64
 """Newest observations of a user among which an earlier one is still put in order."""
-FORMAT = 1
-
-Values = list[list[float]]
-"""(M, 4) of a user, in the order of METRICS."""
+FORMAT = 2
+"""Of format 1 everything is read: its users have no versions counted, and weigh 1, as they were added."""
 
 
 class Change(NamedTuple):
@@ -36,6 +35,12 @@ class Change(NamedTuple):
     """Shown now: for coverage."""
     shares: tuple[float, ...] | None = None
     """By which the user was assigned, where they were not the declared ones."""
+    weight: float = 1.0
+    """What the user counts for."""
+    due_at: int = 0
+    """Event time from which the user is judged."""
+    versions: Versions = {}  # noqa: RUF012, since nobody changes one that is sent
+    """What is to be added to the counts of rankers' versions."""
 
 
 class _PackedUser(Struct, array_like=True):
@@ -47,6 +52,7 @@ class _PackedUser(Struct, array_like=True):
     reported: Values | None = None
     """What the arm's sums hold of the user."""
     reported_for: Exposure | None = None
+    reported_versions: Versions = field(default_factory=dict)
     erased_until: int = 0
     """The erasure, Unix ms, that the user came back after; 0: none."""
 
@@ -126,13 +132,28 @@ class UserMetrics:
         state, exposed = self._state, self._view.exposed
         if exposed is None:
             return None
-        new = self._view.values()
-        old = state.reported if state.reported_for is not None and state.reported_for.arm == exposed.arm else None
+        new, versions = self._view.values(), self._view.versions
+        old, counted = None, Versions()
+        if state.reported_for is not None and state.reported_for.arm == exposed.arm:
+            # Should an earlier assignment to the arm come later, the user stays in the group that was reported.
+            exposed, old, counted = state.reported_for, state.reported, state.reported_versions
         items = tuple({item for observation in observations for item in self._new_items(observation)})
-        if new == old and not items:
+        if new == old and versions == counted and not items:
             return None
         state.reported, state.reported_for = new, exposed
-        return Change(*exposed.arm, state.newest_at, old, new, items, exposed.shares)
+        state.reported_versions = {model: list(counts) for model, counts in versions.items()}
+        return self._change_in(exposed, old, new, items, _less(versions, counted))
+
+    def _change_in(
+        self,
+        exposed: Exposure,
+        old: Values | None,
+        new: Values | None,
+        items: tuple[int, ...],
+        versions: Versions,
+    ) -> Change:
+        at, weight, due_at = self._state.newest_at, exposed.weight, exposed.due_at
+        return Change(*exposed.arm, at, old, new, items, exposed.shares, weight, due_at, versions)
 
     def _new_items(self, observation: Observation) -> tuple[int, ...]:
         """Return items shown since the exposure that may not have been reported; to report one twice does no harm."""
@@ -160,12 +181,12 @@ class UserMetrics:
 
     def erase(self, requested_at: int) -> Change | None:
         """Forget everything; return how that takes the user out of the arm."""
-        old = self._state
+        old, change = self._state, None
+        if old.reported is not None and old.reported_for is not None:
+            change = self._change_in(old.reported_for, old.reported, None, (), _less({}, old.reported_versions))
         self._state = _PackedUser(erased_until=requested_at)
         self._view = self._state.settled.copy()
-        if old.reported is None or old.reported_for is None:
-            return None
-        return Change(*old.reported_for.arm, old.newest_at, old.reported, None, shares=old.reported_for.shares)
+        return change
 
     def pack(self) -> bytes:
         """Pack the state: a version byte and MessagePack."""
@@ -179,8 +200,19 @@ class UserMetrics:
             state.settled_to = order(oldest)
 
 
+def _less(some: Versions, others: Versions) -> Versions:
+    """Take counts away from counts; a version that the user's state has forgotten stays counted."""
+    nothing = [0] * len(COUNTS)
+    left = some or others
+    return {
+        model: [now - then for now, then in zip(some.get(model, nothing), others.get(model, nothing), strict=True)]
+        for model in left
+        if some.get(model) != others.get(model)
+    }
+
+
 def _unpack(packed: bytes) -> _PackedUser:
-    if packed[:1] != bytes([FORMAT]):
+    if packed[:1] not in (b"\x01", bytes([FORMAT])):
         raise ValueError(f"a user's metrics of format {packed[0]} cannot be read; this release writes {FORMAT}")
     state = msgpack.decode(packed[1:], type=_PackedUser)
     journal = state.settled

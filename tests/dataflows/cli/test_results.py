@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -12,7 +13,15 @@ from dataflows.errors import EddyError
 from dataflows.files.lines import write_line
 from dataflows.records import Outgoing
 from models.experiments.judge.metrics import METRICS
-from models.messages import Decision, ExperimentResult, MetricResult, ResultPoint, VariantResult
+from models.messages import (
+    Decision,
+    ExperimentResult,
+    GuardrailResult,
+    MetricResult,
+    ResultPoint,
+    VariantResult,
+    VersionResult,
+)
 
 
 def a_variant(name: str, users: int = 400, lift: tuple[float, float] | None = None, verdict: str = "running"):
@@ -77,6 +86,52 @@ def test_a_decision_is_shown_with_its_delta(tmp_path: Path):
     output = eddy_results(a_topic(tmp_path, a_result(verdict="no difference")), "page").output
     assert "no difference within 2.0%" in output
     assert "first decided: no difference, at 700 users" in output
+
+
+def a_guarded(verdict: str, guard: str, lift: tuple[float, float], **fields: Any) -> ExperimentResult:
+    """A result whose treatment wins its goal and has a guardrail."""
+    control, treatment = a_variant("control"), a_variant("treatment", 400, (0.02, 0.2), "winner")
+    guards = [GuardrailResult("latency_ms", 0.05, lift, guard)]
+    versions = [VersionResult("mlp-7", 40, 400, 20, 30, 6)]
+    treatment = replace(treatment, judged=300, guardrails=guards, versions=versions)
+    return replace(a_result(verdict=verdict), variants=[control, treatment], **fields)
+
+
+def test_a_winner_says_why_it_won_what_follows_and_that_its_guardrails_hold(tmp_path: Path):
+    decision = Decision("winner", 5, 700, "treatment")
+    result = a_guarded("winner", "holds", (-0.01, 0.03), decision=decision, holdback=0.05, value_cap=120.0)
+    output = eddy_results(a_topic(tmp_path, result)).output
+    assert "Decided at 700 users for treatment: the bounds of ctr excluded 0" in output
+    assert "New users get treatment; 5% of them are held back with the others." in output
+    assert "at most 120 counts" in output
+    assert "-1.0% to +3.0%" in output
+    assert "mlp-7" in output
+    assert "5.00%" in output  # 20 of 400 items
+    assert "20.00%" in output  # 6 of 30 slates
+
+
+@pytest.mark.parametrize(("guard", "lift", "says"), [
+    ("open", (-0.01, 0.08), "is not sure to hold, -1.0% to +8.0% where +5.0% is borne"),
+    ("broken", (0.06, 0.08), "is broken, +6.0% to +8.0% where +5.0% is borne"),
+])  # fmt: skip
+def test_a_winner_that_its_guardrail_holds_back_says_so(
+    guard: str, lift: tuple[float, float], says: str, tmp_path: Path
+):
+    output = eddy_results(a_topic(tmp_path, a_guarded("running", guard, lift, decision=None))).output
+    assert f"treatment would win, and may not: its guardrail latency_ms {says}" in output
+
+
+def test_users_who_are_too_young_and_an_old_state_are_named(tmp_path: Path):
+    result = a_guarded("running", "open", (-0.1, 0.1), decision=None, age_s=7_200, note="a note")
+    output = eddy_results(a_topic(tmp_path, result)).output
+    assert "500 users wait to be judged until they have been exposed for 2 hours." in output
+    assert "Nothing is decided: a note." in output
+
+
+def test_a_decision_that_the_newest_look_does_not_see_stands_and_says_so(tmp_path: Path):
+    result = replace(a_result(), verdict="winner", decision=Decision("winner", 5, 700, "treatment"))
+    output = eddy_results(a_topic(tmp_path, result)).output
+    assert "by now the lift of ctr lies between -5.0% and +21.0%; what was decided stands" in output
 
 
 def test_the_result_can_be_written_as_json(tmp_path: Path):

@@ -16,8 +16,10 @@ def values_of(
     return np.stack(np.broadcast_arrays(numerators, denominators, before, before_denominators), axis=-1).astype(float)
 
 
-def sums_of(values: Doubles) -> Doubles:
-    return gram(values).sum(axis=0)
+def sums_of(values: Doubles, weights: Doubles | float = 1.0) -> Doubles:
+    """(2, 5, 5) of (N, 4) values."""
+    weights = np.broadcast_to(weights, len(values))
+    return np.tensordot([weights, weights**2], gram(values), axes=1)
 
 
 def estimates(*arms: Doubles) -> list[Estimate]:
@@ -27,4 +29,4 @@ def estimates(*arms: Doubles) -> list[Estimate]:
 
 
 def an_estimate(mean: float, variance: float = 1e-6, n: float = 1_000) -> Estimate:
-    return Estimate(np.array(float(n)), np.array(mean), np.array(variance))
+    return Estimate(np.array(float(n)), np.array(mean), np.array(variance), np.array(float(n)))

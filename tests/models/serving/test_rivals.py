@@ -47,6 +47,14 @@ def test_the_slates_of_rivals_become_one_and_the_others_stay_as_they_are():
     assert set(merged.teams[:2]) == {0, 1}
 
 
+def test_a_merged_slate_names_the_versions_of_both_rankings():
+    [merged] = merge_rivals(
+        [a_query("b", SECOND)],
+        [a_slate("b", "pqr", model_version="mlp-1@5"), a_slate("b", "stu", model_version="blend@5")],
+    )
+    assert (merged.model_version, merged.rival_version) == ("mlp-1@5", "blend@5")
+
+
 def test_the_same_slates_merge_the_same_way():
     queries = [a_query("b", SECOND)]
     first, second = (merge_rivals(queries, [a_slate("b", "pqr"), a_slate("b", "stu")]) for _ in range(2))

@@ -30,6 +30,14 @@ HASH_CASES = [
     ("()**(%$##$%#$#", '___)((*":&', 0.0128),
 ]
 """`hash`, version 2: seed, value, bucket."""
+BEYOND_THE_BASIC_PLANE = [
+    ("seed", "\U0001f600", 1306981241, 0.4346),
+    ("seed", "u-\U0001d518", 758771319, 0.5507),
+    ("\U0001f600", "a", 3092832667, 0.3227),
+    ("salt", "\U0001f469\u200d\U0001f469\u200d\U0001f467", 2449813867, 0.3011),
+    ("seed", "\u65e5\u672c", 2606176069, 0.9652),
+]
+"""Seed, value, hash of both, bucket: of GrowthBook's `hashFnv32a` and `hash` in JavaScript, as Node.js 20 runs them."""
 
 BUCKET_RANGE_CASES = [
     ("normal 50/50", [1, 1], 1, [(0, 0.5), (0.5, 1)]),
@@ -99,6 +107,19 @@ def an_experiment(
 @pytest.mark.parametrize(("salt", "user_id", "bucket"), HASH_CASES)
 def test_buckets_are_those_that_growthbook_publishes(salt: str, user_id: str, bucket: float):
     assert bucket_of(user_id, salt) == bucket
+
+
+@pytest.mark.parametrize(("salt", "user_id", "digest", "bucket"), BEYOND_THE_BASIC_PLANE)
+def test_ids_beyond_the_basic_plane_fall_as_in_growthbooks_javascript(
+    salt: str, user_id: str, digest: int, bucket: float
+):
+    assert fnv1a_32(salt + user_id) == digest
+    assert bucket_of(user_id, salt) == bucket
+
+
+def test_a_namespace_counts_code_units_too():
+    assert in_namespace("\U0001f600", Namespace("page", 0.501, 0.502))
+    assert in_namespace("u-\U0001d518", Namespace("page", 0.443, 0.444))
 
 
 @pytest.mark.parametrize(("text", "digest"), [("", 0x811C9DC5), ("a", 0xE40C292C), ("foobar", 0xBF9CF968)])

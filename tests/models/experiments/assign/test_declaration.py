@@ -140,3 +140,31 @@ def test_bounds_that_no_traffic_can_keep_are_refused(low: float, high: float):
     with pytest.raises(DeclarationError, match="1/2") as caught:
         an_experiment(analysis=Analysis(bandit=TrafficBounds(low, high)))
     assert caught.value.path == ("analysis", "bandit")
+
+
+@pytest.mark.parametrize(
+    ("guardrails", "text"),
+    [
+        ({"retention": 0.01}, "below 0"),
+        ({"latency_ms": -0.05}, "above 0"),
+        ({"latency_ms": 0.0}, "above 0"),
+        ({"retention": float("nan")}, "below 0"),
+        ({"ctr": -0.01}, "is the goal"),
+    ],
+)
+def test_a_guardrail_that_says_nothing_is_refused_with_its_remedy(guardrails: dict[Any, float], text: str):
+    with pytest.raises(DeclarationError, match=text) as caught:
+        Analysis(guardrails=guardrails)
+    assert caught.value.path[0] == "guardrails"
+
+
+def test_interleaving_takes_no_guardrails():
+    with pytest.raises(DeclarationError, match="take the guardrails away") as caught:
+        an_experiment(kind="interleaving", analysis=Analysis(guardrails={"retention": -0.01}))
+    assert caught.value.path == ("analysis", "guardrails")
+
+
+def test_users_are_judged_at_one_age_where_traffic_may_move_and_as_outcomes_come_elsewhere():
+    assert Analysis().age_ms == 0
+    assert Analysis(stop=True).age_ms == Analysis(bandit=TrafficBounds()).age_ms == 86_400_000
+    assert Analysis(stop=True, age_s=0).age_ms == 0

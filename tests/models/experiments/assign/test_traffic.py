@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from models.experiments.assign.assignment import Experiments, bucket_of, bucket_ranges, choose, choose_by
 from models.experiments.assign.declaration import Analysis, Experiment, TrafficBounds, Variant
-from models.experiments.assign.traffic import MAX_CHANGES, NOTICE_MS, Traffic, permits, steer
+from models.experiments.assign.traffic import (
+    MAX_CHANGES,
+    NOTICE_MS,
+    Traffic,
+    permits,
+    steer,
+    stop_shares,
+    weight_of,
+)
 from models.experiments.judge.metrics import METRICS
 from models.experiments.judge.results import look, mean_shares
 from models.experiments.judge.sequential import mismatch_p
@@ -100,7 +108,9 @@ def test_an_experiment_that_lets_nothing_move_follows_no_result():
         ([0.5, 0.5], {}, True),
         ([0.4, 0.6], {}, False),
         ([0.0, 1.0], {"stop": True}, True),
+        ([0.05, 0.95], {"stop": True}, True),
         ([0.1, 0.9], {"stop": True}, False),
+        ([0.1, 0.9], {"stop": True, "holdback": 0.1}, True),
         ([0.2, 0.8], {"bandit": BANDIT}, True),
         ([0.1, 0.9], {"bandit": BANDIT}, False),
         ([0.0, 1.0], {"bandit": BANDIT}, False),
@@ -196,7 +206,7 @@ def test_the_alarm_is_rare_while_a_bandit_moves_the_shares_as_planned():
 
 def test_a_stop_moves_all_new_users_and_is_remembered_by_the_tally():
     tally = tally_of(("v0", 1_000), ("v1", 1_000, None, 1.0), ("v0", 100, None, 1.0), ("v1", 100))
-    experiment = an_experiment(goal="conversion", stop=True)
+    experiment = an_experiment(goal="conversion", stop=True, holdback=0.0)
     result = look(tally, experiment, "slate")
     assert (result.verdict, result.traffic) == ("winner", [TrafficPoint(NOW + NOTICE_MS, [0.0, 1.0])])
     again = look(Tally(tally.pack()), experiment, "slate")
@@ -209,3 +219,25 @@ def test_a_stop_moves_all_new_users_and_is_remembered_by_the_tally():
 
 def test_the_bucket_stays_the_published_one():
     assert moved((NOW, [0.2, 0.8])).assign("u-1", NOW).bucket == bucket_of("u-1", "e")
+
+
+@given(st.lists(st.floats(0.02, 1), min_size=2, max_size=5), st.lists(st.floats(0.02, 1), min_size=2, max_size=5))
+def test_weighted_users_of_all_variants_stand_for_the_same_and_none_for_many(some: list[float], others: list[float]):
+    n = min(len(some), len(others))
+    planned, shares = ([share / sum(raw[:n]) for share in raw[:n]] for raw in (some, others))
+    weights = [weight_of(planned, shares, v) for v in range(n)]
+    # What is expected of a user who comes: share times weight, by variant in the proportion that is planned.
+    expected = np.array([share * weight for share, weight in zip(shares, weights, strict=True)]) / planned
+    np.testing.assert_allclose(expected, expected[0])
+    assert all(weight <= p * sum(1 / q for q in planned) + 1e-9 for weight, p in zip(weights, planned, strict=True))
+    assert weight_of(planned, planned, 0) == pytest.approx(1)
+
+
+def test_where_a_variant_got_nobody_nothing_can_be_compared():
+    assert weight_of([0.5, 0.5], [0.0, 1.0], 1) == 0
+
+
+def test_a_stop_keeps_its_holdback_among_the_others_as_planned():
+    shares = stop_shares(an_experiment(weights=(1, 2, 1), stop=True, holdback=0.06), 1)
+    assert shares == pytest.approx((0.03, 0.94, 0.03))
+    assert permits(an_experiment(weights=(1, 2, 1), stop=True, holdback=0.06), shares)

@@ -4,7 +4,19 @@ import pytest
 
 from models.config import OutcomeConfig
 from models.experiments.judge.journal import MAX_SLATES
-from tests.models.experiments.observing import DAY, MINUTE, acts, at, counted, is_exposed, is_shown, metrics_of, sees
+from models.experiments.judge.observations import Exposure
+from tests.models.experiments.observing import (
+    DAY,
+    MINUTE,
+    acts,
+    at,
+    changes_of,
+    counted,
+    is_exposed,
+    is_shown,
+    metrics_of,
+    sees,
+)
 
 
 def test_an_act_on_a_shown_item_counts_once_of_all_that_were_shown():
@@ -140,3 +152,43 @@ def test_an_act_that_the_tables_knew_when_the_slate_was_made_does_not_count():
     assert (known["hit_rate"][:2], known["ctr"][:2]) == ([0, 0], [1, 2])
     new = metrics_of([is_exposed(), slate, acts(2.1, 1)])
     assert (new["hit_rate"][:2], new["ctr"][:2]) == ([1, 1], [1, 2])
+
+
+def an_aged(age_ms: int) -> Exposure:
+    return Exposure(at(0), "e", "d", "control", age_ms=age_ms)
+
+
+def test_what_is_done_after_the_age_at_which_a_user_is_judged_does_not_count():
+    observations = [is_shown(1, 1, 2), acts(2, 1), acts(5, 2, is_goal=True), acts(5.1, 2), is_shown(6, 3), acts(7, 3)]
+    found = metrics_of([an_aged(5 * MINUTE), *observations])
+    assert (found["activity"][:2], found["conversion"][:2], found["ctr"][:2]) == ([2, 1], [1, 1], [2, 2])
+    assert metrics_of([an_aged(0), *observations])["activity"][:2] == [4, 1]
+
+
+def test_another_exposure_begins_anew_after_the_age_of_the_last():
+    later = is_exposed(20, experiment="f")
+    assert metrics_of([an_aged(5 * MINUTE), acts(2), acts(9), later, acts(21)])["activity"] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("age_ms", "due_at"), [(0, 0), (8_000, 1_700_000_008_000)])
+def test_users_are_due_in_groups_no_sooner_than_at_their_age(age_ms: int, due_at: int):
+    assert an_aged(age_ms).due_at == due_at
+    late = Exposure(at(0) + 1, "e", "d", "control", age_ms=8_000)
+    assert late.due_at == at(0) + 9_000
+
+
+def test_slates_are_counted_by_the_version_that_made_them():
+    slates = [is_shown(1, 1, 2, models=("mlp-1",)), acts(2, 2), is_shown(3, 3, models=("mlp-2",)), acts(4, 9)]
+    change = changes_of([is_exposed(), *slates])
+    total: dict[str, list[int]] = {}
+    for one in change:
+        for model, counts in one.versions.items():
+            total[model] = [a + b for a, b in zip(total.get(model, [0] * 5), counts, strict=True)]
+    assert total == {"mlp-1": [1, 2, 1, 1, 1], "mlp-2": [1, 1, 0, 1, 0]}
+
+
+def test_in_an_interleaved_slate_each_version_is_counted_with_its_own_items():
+    slate = is_shown(1, 1, 2, 3, teams=(0, 1, 1), models=("mlp-1", "blend"))
+    versions = changes_of([is_exposed(), slate, acts(2, 3)])
+    assert versions[1].versions == {"mlp-1": [1, 1, 0, 0, 0], "blend": [1, 2, 0, 0, 0]}
+    assert versions[2].versions == {"mlp-1": [0, 0, 0, 1, 0], "blend": [0, 0, 1, 1, 1]}

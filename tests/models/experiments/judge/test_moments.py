@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
-from models.experiments.judge.moments import estimate, gram
+from models.experiments.judge.moments import estimate
 from models.experiments.judge.sequential import fixed_p, z_score
 from tests.models.experiments.builders import estimates, sums_of, values_of
 
@@ -82,12 +82,12 @@ def test_sums_may_be_merged_and_corrected_in_any_order(rows: list[tuple[int, ...
     np.testing.assert_allclose(sums_of(users[:cut]) + sums_of(users[cut:]), whole)
     wrong = users.copy()
     wrong[0] += 7
-    np.testing.assert_allclose(sums_of(wrong) - gram(wrong[0]) + gram(users[0]), whole)
+    np.testing.assert_allclose(sums_of(wrong) - sums_of(wrong[:1]) + sums_of(users[:1]), whole)
 
 
 def test_arms_of_no_user_or_one_know_nothing():
-    nobody = np.zeros((5, 5))
-    for sums in (nobody, gram(np.array([1.0, 1.0, 0.0, 0.0]))):
+    nobody = np.zeros((2, 5, 5))
+    for sums in (nobody, sums_of(np.array([[1.0, 1.0, 0.0, 0.0]]))):
         found = estimate(sums, sums)
         assert found.variance == np.inf
         assert np.isfinite(found.mean)

@@ -12,7 +12,7 @@ from models.experiments.judge.user_metrics import Change, Values
 from models.messages import Decision, ResultPoint
 from tests import places
 
-GOLDEN = places.GOLDEN / "tally_v1.bin"
+GOLDEN, GOLDEN_1 = places.GOLDEN / "tally_v2.bin", places.GOLDEN / "tally_v1.bin"
 
 
 N_AT_FIRST = 12
@@ -47,7 +47,7 @@ def test_a_tally_is_what_the_users_newest_outcomes_add_up_to(steps: list[tuple[s
     for variant in "ab":
         users = [values(outcome) for (name, _), outcome in newest.items() if name == variant]
         expected = gram(np.array(users)).sum(axis=0) if users else np.zeros((len(METRICS), 5, 5))
-        np.testing.assert_allclose(tally.arm(variant).sums, expected)
+        np.testing.assert_allclose(tally.arm(variant).judged.grams, [expected, expected])
         assert tally.arm(variant).users == len(users)
     assert tally.n_changes == len(changes)
 
@@ -56,7 +56,8 @@ def test_an_erased_user_leaves_the_sums():
     tally = Tally()
     for change in (a_change("a", None, 3), a_change("a", 3, None)):
         tally.add(add_up_changes([change])[0])
-    assert not tally.arm("a").sums.any()
+    assert not tally.arm("a").judged.grams.any()
+    assert not any(part.any() for part in tally.arm("a").judged.tail.values())
 
 
 def test_declarations_are_added_up_apart():
@@ -76,13 +77,32 @@ def test_an_old_snapshot_still_loads():
     assert Tally(GOLDEN.read_bytes()).pack() == a_tally().pack()
 
 
+def test_a_snapshot_of_format_1_goes_on_with_everybody_counting_for_1():
+    old, now = Tally(GOLDEN_1.read_bytes()), a_tally()
+    assert (old.is_old, old.is_unweighted) == (True, False)
+    assert (old.at, old.n_changes, old.decision, old.points) == (now.at, now.n_changes, now.decision, now.points)
+    for variant in "ab":
+        np.testing.assert_array_equal(old.arm(variant).judged.grams, now.arm(variant).judged.grams)
+        assert old.arm(variant).users == now.arm(variant).users == 1
+        np.testing.assert_array_equal(old.arm(variant).items, now.arm(variant).items)
+    assert Tally(old.pack()).is_old
+
+
+def test_a_snapshot_of_format_1_whose_traffic_had_moved_says_that_its_users_are_not_weighted():
+    state = msgspec.msgpack.decode(GOLDEN_1.read_bytes()[1:])
+    state[7:] = [[0.4, 0.6]]
+    tally = Tally(b"\x01" + msgspec.msgpack.encode(state))
+    assert tally.is_unweighted
+    assert Tally(tally.pack()).is_unweighted
+
+
 def test_a_packed_tally_is_the_same_tally():
     tally = a_tally()
     again = Tally(tally.pack())
     assert again.pack() == tally.pack()
     assert (again.at, again.decision, again.points) == (9, tally.decision, tally.points)
     assert count_items(again.arm("a").items) == 2
-    assert again.arm("b").sums[INDEX_OF["ctr"], 0, 1] == 4
+    assert again.arm("b").judged.grams[0, INDEX_OF["ctr"], 0, 1] == 4
     again.add(add_up_changes([a_change("a", None, 2)])[0])
     assert again.arm("a").users == 2
 
@@ -91,13 +111,14 @@ def test_users_so_far_have_done_nothing_of_a_metric_that_an_upgrade_adds():
     packed = a_tally().pack()
     state = msgspec.msgpack.decode(packed[1:])
     for arm in state[2].values():
-        arm[0] = arm[0][: -5 * 5 * 8]  # the sums of the newest metric
+        grams = np.frombuffer(arm[0][1]).reshape(2, len(METRICS), 5, 5)
+        arm[0][1] = grams[:, :-1].tobytes()  # without the sums of the newest metric
     tally = Tally(packed[:1] + msgspec.msgpack.encode(state))
-    np.testing.assert_array_equal(tally.arm("a").sums[:-1], a_tally().arm("a").sums[:-1])
+    np.testing.assert_array_equal(tally.arm("a").judged.grams[:, :-1], a_tally().arm("a").judged.grams[:, :-1])
     nothing = [*values(2)[:-1], [0.0, 1.0, 0.0, 1.0]]
-    np.testing.assert_array_equal(tally.arm("a").sums, gram(np.array(nothing)))
+    np.testing.assert_array_equal(tally.arm("a").judged.grams, [gram(np.array(nothing))] * 2)
     tally.add(add_up_changes([a_change("a", 2, 3)._replace(old=nothing)])[0])
-    np.testing.assert_array_equal(tally.arm("a").sums, gram(np.array(values(3))))
+    np.testing.assert_array_equal(tally.arm("a").judged.grams, [gram(np.array(values(3)))] * 2)
 
 
 def test_looks_are_thinned_evenly():

@@ -1,4 +1,5 @@
 from itertools import pairwise
+from pathlib import Path
 from typing import get_args
 
 import msgspec
@@ -14,7 +15,7 @@ from models.experiments.judge.user_metrics import MAX_OPEN, UserMetrics
 from tests import places
 from tests.models.experiments.observing import acts, changes_of, is_exposed, is_shown, metrics_of, sees
 
-GOLDEN = places.GOLDEN / "user_outcomes_v1.bin"
+GOLDENS = [places.GOLDEN / f"user_outcomes_v{version}.bin" for version in (1, 2)]
 
 ITEMS = st.integers(1, 5)
 MINUTES = st.integers(0, 9)
@@ -124,19 +125,20 @@ def a_user() -> UserMetrics:
     return user
 
 
-def test_an_old_snapshot_still_loads():
-    user = UserMetrics(OutcomeConfig(), "slate", GOLDEN.read_bytes())
+@pytest.mark.parametrize("golden", GOLDENS, ids=lambda path: path.stem)
+def test_an_old_snapshot_still_loads(golden: Path):
+    user = UserMetrics(OutcomeConfig(), "slate", golden.read_bytes())
     assert user.pack() == a_user().pack()
     assert user.erase(1) == a_user().erase(1)
 
 
 def test_a_metric_that_an_upgrade_adds_begins_with_nothing():
     packed = a_user().pack()
-    (exposed, during, before, *journal), settled_to, waiting, newest_at, reported, reported_for, _ = (
-        msgspec.msgpack.decode(packed[1:])
+    (exposed, during, before, *journal), settled_to, waiting, newest_at, reported, *rest = msgspec.msgpack.decode(
+        packed[1:]
     )
     journal = [exposed, during[:-1], before[:-1], *journal]
-    old = [journal, settled_to, waiting, newest_at, reported[:-1], reported_for]
+    old = [journal, settled_to, waiting, newest_at, reported[:-1], *rest]
     user = UserMetrics(OutcomeConfig(), "slate", packed[:1] + msgspec.msgpack.encode(old))
     assert user.pack() == a_user().pack()
 

@@ -63,11 +63,11 @@ def build(
     clock : aware; what decides when results are published and users forgotten.
     counts : what could not be used is added to it, by reason.
     """
-    evaluation, impressions = settings.evaluate, settings.attribution.impressions
+    evaluation, attribution = settings.evaluate, settings.attribution
     declared = {experiment.digest(): experiment for experiment in experiments.declared}
     tallying = TallyConfig(
         declared,
-        impressions,
+        attribution.impressions,
         timedelta(seconds=evaluation.publish_every_s),
     )
     rest = timedelta(seconds=settings.profile.expire_after_s)
@@ -88,7 +88,7 @@ def build(
         by_user("exposures", assigned),
     )  # (user, Observation | None)
 
-    changes = measure_users("outcomes", observed, evaluation, impressions, rest, clock, counts)  # (user, Change)
+    changes = measure_users("outcomes", observed, evaluation, attribution, rest, clock, counts)  # (user, Change)
     deltas = add_up_by_experiment("add_up", changes)  # (experiment@digest, TallyDelta)
     results = tally("tally", deltas, tallying, clock, counts)  # (experiment, Outgoing)
     letters = write_letters("write_letters", assigned)  # (letter key, Outgoing)

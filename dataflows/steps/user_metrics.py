@@ -8,7 +8,7 @@ from functools import partial
 import bytewax.operators as op
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
-from models.config import ImpressionKind, OutcomeConfig
+from models.config import AttributionConfig, OutcomeConfig
 from models.experiments.judge.observations import Observation
 from models.experiments.judge.user_metrics import Change, UserMetrics
 
@@ -20,12 +20,14 @@ class UserMetricsLogic(StatefulBatchLogic[Observation | None, Change, bytes]):
         self,
         packed: bytes | None,
         config: OutcomeConfig,
-        impressions: ImpressionKind,
+        attribution: AttributionConfig,
         rest: timedelta,
         clock: Callable[[], datetime],
         counts: Counter[str],
     ) -> None:
-        self._new_user = partial(UserMetrics, config, impressions)
+        self._new_user = partial(
+            UserMetrics, config, attribution.impressions, counts_after_ms=attribution.counts_after_ms
+        )
         self._user = self._new_user(packed)
         self._rest = rest
         self._clock = clock
@@ -70,7 +72,7 @@ def measure_users(
     step_id: str,
     observed: KeyedStream[Observation | None],
     config: OutcomeConfig,
-    impressions: ImpressionKind,
+    attribution: AttributionConfig,
     rest: timedelta,
     clock: Callable[[], datetime],
     counts: Counter[str],
@@ -80,10 +82,11 @@ def measure_users(
     Parameters
     ----------
     observed : by user; None is an erasure.
+    attribution : what counts as an impression.
     rest : a user idle for so long is forgotten.
     clock : aware, as the engine's notifications are.
     counts : what could not be used is added to it, by reason.
     """
     return op.stateful_batch(
-        step_id, observed, lambda packed: UserMetricsLogic(packed, config, impressions, rest, clock, counts)
+        step_id, observed, lambda packed: UserMetricsLogic(packed, config, attribution, rest, clock, counts)
     )

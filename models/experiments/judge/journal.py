@@ -34,6 +34,8 @@ class Showing(Struct, array_like=True):
     """Which variant brought each item."""
     learned_until: int = 0
     """An act until this time may have been known when the slate was made."""
+    at: int = 0
+    """When it was made."""
 
 
 def zero_pairs() -> Pairs:
@@ -58,12 +60,19 @@ class Journal(Struct, array_like=True):
         """Copy all of it."""
         return msgpack.decode(msgpack.encode(self), type=Journal)
 
-    def apply(self, observation: Observation, config: OutcomeConfig, impressions: ImpressionKind) -> None:
-        """Take in the next observation."""
+    def apply(
+        self, observation: Observation, config: OutcomeConfig, impressions: ImpressionKind, counts_after_ms: int = 0
+    ) -> None:
+        """Take in the next observation.
+
+        Parameters
+        ----------
+        counts_after_ms : a slate that the next one replaces earlier is no impression.
+        """
         if isinstance(observation, Act):
             self._act(observation, config)
         elif isinstance(observation, SlateSent):
-            self._show(observation, by_slate=impressions == "slate")
+            self._show(observation, counts_after_ms, by_slate=impressions == "slate")
         elif isinstance(observation, Exposure):
             self._expose(observation)
         elif impressions == "event":
@@ -85,6 +94,7 @@ class Journal(Struct, array_like=True):
 
     def _act(self, act: Act, config: OutcomeConfig) -> None:
         self._judge(act)
+        self._find_seen(act)
         self._attribute(act, config.attribution_window_ms)
         self._add("activity", 1.0)
         if act.is_goal:
@@ -135,9 +145,26 @@ class Journal(Struct, array_like=True):
             slate.shown_at[seen.item] = seen.at
             self._add("ctr", 0.0, 1.0)
 
-    def _show(self, shown: SlateSent, *, by_slate: bool) -> None:
+    def _supersede(self, at: int, counts_after_ms: int) -> None:
+        """Take the newest slate's impressions back if another one replaces it before anybody could look at it."""
+        last = self.showings[-1] if self.showings else None
+        if last is not None and at - last.at < counts_after_ms and not last.acted_on:
+            self._add("ctr", 0.0, -float(len(last.shown_at)))
+            last.shown_at = {}
+
+    def _find_seen(self, act: Act) -> None:
+        """Give a slate that was superseded its impressions back, where the platform says that the act came from it."""
+        for slate in self.showings:
+            if slate.id == act.slate and slate.at and not slate.shown_at:
+                slate.shown_at = dict.fromkeys(slate.items, slate.at)
+                self._add("ctr", 0.0, float(len(slate.shown_at)))
+
+    def _show(self, shown: SlateSent, counts_after_ms: int, *, by_slate: bool) -> None:
+        if by_slate:
+            self._supersede(shown.at, counts_after_ms)
         showing = Showing(shown.id, shown.items, dict.fromkeys(shown.items, shown.at) if by_slate else {})
         showing.teams, showing.learned_until = shown.teams, shown.learned_until
+        showing.at = shown.at if by_slate else 0
         self.showings = [*self.showings[1 - MAX_SLATES :], showing]
         self._add("ctr", 0.0, float(len(showing.shown_at)))
         if shown.novelty is not None:

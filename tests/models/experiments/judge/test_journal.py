@@ -4,6 +4,9 @@ import pytest
 
 from models.config import OutcomeConfig
 from models.experiments.judge.journal import MAX_SLATES
+from models.experiments.judge.metrics import INDEX_OF
+from models.experiments.judge.observations import Observation
+from models.experiments.judge.user_metrics import UserMetrics
 from tests.models.experiments.observing import DAY, MINUTE, acts, at, counted, is_exposed, is_shown, metrics_of, sees
 
 
@@ -140,3 +143,32 @@ def test_an_act_that_the_tables_knew_when_the_slate_was_made_does_not_count():
     assert (known["hit_rate"][:2], known["ctr"][:2]) == ([0, 0], [1, 2])
     new = metrics_of([is_exposed(), slate, acts(2.1, 1)])
     assert (new["hit_rate"][:2], new["ctr"][:2]) == ([1, 1], [1, 2])
+
+
+def clicks_and_impressions(*observations: Observation, counts_after_s: float = 2) -> list[float]:
+    user = UserMetrics(OutcomeConfig(), "slate", counts_after_ms=round(1_000 * counts_after_s))
+    user.observe([is_exposed(), *observations])
+    change = user.change([])
+    assert change is not None
+    assert change.new is not None
+    return change.new[INDEX_OF["ctr"]][:2]
+
+
+SECOND = 1 / 60
+
+
+def test_slates_that_were_replaced_at_once_are_no_impressions_however_active_the_user():
+    shown = [is_shown(second * SECOND, 1, 2, id=second + 1) for second in range(5)]
+    assert clicks_and_impressions(*shown, acts(1, 2)) == [1, 2]
+    assert clicks_and_impressions(*shown, acts(1, 2), counts_after_s=0) == [1, 10]
+
+
+def test_an_act_that_names_a_replaced_slate_says_that_it_was_seen():
+    shown = [is_shown(0, 1, 2, id=70), is_shown(SECOND, 3, 4, id=80)]
+    assert clicks_and_impressions(*shown, acts(1, 1, slate=70)) == [1, 4]
+    assert clicks_and_impressions(*shown, acts(1, 1)) == [0, 2]
+
+
+def test_a_slate_that_was_acted_on_at_once_is_not_superseded():
+    shown = [is_shown(0, 1, 2, id=70), acts(0.5 * SECOND, 1), is_shown(SECOND, 3, 4, id=80)]
+    assert clicks_and_impressions(*shown) == [1, 4]

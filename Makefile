@@ -1,5 +1,5 @@
 # Each target makes .venv where it is missing or out of date, and reuses it otherwise.
-#   make demo | chaos | fuzz | test | test-slow | test-kafka | test-faults | lint | bench | clean
+#   make demo | chaos | fuzz | test | test-slow | test-kafka | test-faults | lint | bench | bench-learning | clean
 # Variables:
 #   PYTHON=python3.12      the Python to make .venv with: 3.11 or 3.12
 #   TORCH_INDEX=https://...  the package index to take torch from, such as PyTorch's for CPUs
@@ -21,7 +21,7 @@ BIN := .venv/bin
 READY := .venv/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo chaos fuzz test test-slow test-kafka test-faults lint bench clean
+.PHONY: demo chaos fuzz test test-slow test-kafka test-faults lint bench bench-learning clean
 
 demo: $(READY)
 	$(BIN)/eddy demo
@@ -47,6 +47,9 @@ fuzz: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m $(if $(AGAINST),tests.benchmarks.against $(AGAINST),tests.benchmarks.flow)
+
+bench-learning: $(READY)
+	$(BIN)/python -m tests.benchmarks.learning
 
 lint: $(READY)
 	$(BIN)/ruff check .

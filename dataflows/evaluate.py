@@ -74,11 +74,11 @@ def build(
     signer : signs the receipts of erasures; none: nobody.
     """
     erased = erased or Erasures()
-    evaluation, impressions = settings.evaluate, settings.attribution.impressions
+    evaluation, attribution = settings.evaluate, settings.attribution
     declared = {experiment.digest(): experiment for experiment in experiments.declared}
     tallying = TallyConfig(
         declared,
-        impressions,
+        attribution.impressions,
         timedelta(seconds=evaluation.publish_every_s),
     )
     rest = timedelta(seconds=settings.profile.expire_after_s)
@@ -108,7 +108,7 @@ def build(
     )  # (user, Observed | Erased)
 
     changes = measure_users(
-        "outcomes", observed, evaluation, impressions, rest, clock, counts, erased
+        "outcomes", observed, evaluation, attribution, rest, clock, counts, erased
     )  # (user, Change | ErasureReceipt)
     receipts = write_receipts("write_receipts", changes, signer or Signer())  # (receipt key, Outgoing)
     deltas = add_up_by_experiment("add_up", changes)  # (experiment@digest, TallyDelta)

@@ -101,6 +101,9 @@ class AttributionConfig:
     """The same for some event types: `{"purchase": 86400}`. A slate is decided when the longest has closed."""
     wait_s: Annotated[int, Meta(ge=0, le=MAX_WINDOW_S)] = 600
     """Longest time from a slate to its `impression` events."""
+    seconds_to_count: Annotated[float, Meta(ge=0, le=3_600)] = 2.0
+    """A slate that the user's next one replaces within fewer seconds is no impression, as nobody can have looked at it;
+    unless an act names it. Plays no part where impressions come as events."""
     lateness_s: Annotated[int, Meta(ge=0)] = 600
     """Seconds for which a slate whose windows have closed waits for what comes late."""
     max_slates: Annotated[int, Meta(ge=1, le=1_024)] = 128
@@ -112,6 +115,11 @@ class AttributionConfig:
         return 1_000 * self.windows_s.get(event_type, self.window_s)
 
     wait_ms = in_ms("wait_s")
+
+    @cached_property
+    def counts_after_ms(self) -> int:
+        """How long a slate has to stand before it counts as an impression, in milliseconds."""
+        return round(1_000 * self.seconds_to_count)
 
     @cached_property
     def closes_after_ms(self) -> int:
@@ -130,14 +138,24 @@ class OnlineConfig(LearnerConfig):
     """Old slates that are kept to be learned again."""
     rehearsed: Annotated[float, Meta(ge=0)] = 1.0
     """Old slates a new one in each step."""
+    rehearsal_half_life: Count = 8_192
+    """Slates after which half of the old ones that are kept have given way to newer ones."""
+    alarm_slates: Annotated[int, Meta(ge=0)] = 2_048
+    """Slates after an alarm, when the stream has changed, during which half as many old slates are learned again, in
+    larger steps; 0: alarms change nothing but the guard."""
+    alarm_rate: Annotated[float, Meta(ge=1)] = 2.0
+    """By how much the steps are larger then."""
     publish_every: Count = 8
     """Steps from one decision about a new version to the next."""
     guard_slates: Count = 512
-    """Newest slates on which a new version has to be better than the one in service."""
+    """Slates of the first test of whether a new version is better than the one in service; later tests are longer."""
     min_judged: Count = 64
-    """Slates with a positive and a negative below which nothing is decided."""
-    margin: Annotated[float, Meta(ge=0)] = 1.0
-    """Standard errors by which the mean of the paired differences has to be above 0, to be better."""
+    """Slates of a test that two rankers order differently below which nothing is decided between them."""
+    alpha: Annotated[float, Meta(gt=0, lt=1)] = 0.05
+    """Probability that a version which is no better ever takes the place of one in service, however often it is
+    looked at."""
+    min_examination: Annotated[float, Meta(gt=0, le=1)] = 0.1
+    """A position's examination probability is taken for no less than this: a click counts at most its inverse."""
 
     @property
     def learner(self) -> LearnerConfig:

@@ -44,6 +44,9 @@ class Strategy:
     exploration_slots: Annotated[int, Meta(ge=0, le=10)] = 1
     """Last positions, filled by sampling the other candidates in proportion to exp(score / temperature)."""
     exploration_temperature: Annotated[float, Meta(gt=0)] = 1.0
+    swapped: Share = 0.0
+    """Share of slates in which two neighbours above the drawn positions are exchanged, so that `learn` sees how much
+    more a position is looked at than the one below it."""
     max_per_category: Annotated[int, Meta(ge=1)] = 5
     allow_seen: bool = False
     """Whether items that the user has already acted on may return."""

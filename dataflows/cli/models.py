@@ -32,12 +32,13 @@ Name = Annotated[str, typer.Argument(help="The ranker: `mlp`, or `mlp.left` for 
 def list_versions() -> None:
     """List every ranker's newest versions: the evidence for each, and which one serves.
 
-    The pairwise AUC is the share of pairs of a liked and another item of a slate that the version puts in the right
-    order, on slates that it had not learned from; `before it` is that of the version it replaced, on the same slates.
+    The gain is the discounted cumulative gain of what users acted on, weighted by how seldom its position is looked at,
+    on slates that the version had not learned from; `before it` is that of the version it replaced, on the same slates.
+    Versions of earlier releases show their pairwise AUC.
     """
     settings = load_for_cluster()
     registry = _registry(settings)
-    table = Table("ranker", "version", "serves", "decided", "learned until", "slates", "pairwise AUC", "before it")
+    table = Table("ranker", "version", "serves", "decided", "learned until", "slates", "gain", "before it")
     for name in registry.names:
         pin, chosen = registry.pinned(name), registry.chosen(name)
         serving = pin or chosen
@@ -51,7 +52,7 @@ def list_versions() -> None:
                 "rollback" if version.is_rollback else "better" if evidence else "reset",
                 datetime.fromtimestamp(version.learned_until / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S"),
                 f"{evidence.get('n_slates', 0):,.0f}",
-                f"{evidence.get('pairwise_auc', 0):.4f}",
+                f"{evidence.get('gain', evidence.get('pairwise_auc', 0)):.4f}",
                 f"{evidence.get('replaced', 0):.4f}",
             )
     if not registry.names:

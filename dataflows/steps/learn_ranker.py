@@ -103,10 +103,10 @@ def _log(decision: Published) -> None:
         log.info("%s goes into service: the ranker was reset and starts from it", version)
         return
     log.info(
-        "%s %s: pairwise AUC %.4f on %d slates, where the version before it had %.4f",
+        "%s %s: gain %.4f on %d slates, where the version before it had %.4f",
         version,
         "comes back" if decision.is_rollback else "goes into service",
-        evidence["pairwise_auc"],
+        evidence["gain"],
         evidence["n_judged"],
         evidence["replaced"],
     )

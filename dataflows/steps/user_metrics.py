@@ -9,7 +9,7 @@ import bytewax.operators as op
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from dataflows.following.erasures import Erased, Erasures
-from models.config import ImpressionKind, OutcomeConfig
+from models.config import AttributionConfig, OutcomeConfig
 from models.experiments.judge.observations import Observation
 from models.experiments.judge.user_metrics import Change, UserMetrics
 from models.messages import ErasureReceipt
@@ -29,13 +29,14 @@ class UserMetricsLogic(StatefulBatchLogic[Observed | Erased, Change | ErasureRec
         self,
         packed: bytes | None,
         config: OutcomeConfig,
-        impressions: ImpressionKind,
+        attribution: AttributionConfig,
         rest: timedelta,
         clock: Callable[[], datetime],
         counts: Counter[str],
         erasures: Erasures | None = None,
     ) -> None:
-        self._user = UserMetrics(config, impressions, packed)
+        after_ms = attribution.counts_after_ms
+        self._user = UserMetrics(config, attribution.impressions, packed, counts_after_ms=after_ms)
         self._erasures = erasures or Erasures()
         self._n_erased = 0
         """What went before the erasure itself came by: the process knew of it already."""
@@ -99,7 +100,7 @@ def measure_users(
     step_id: str,
     observed: KeyedStream[Observed | Erased],
     config: OutcomeConfig,
-    impressions: ImpressionKind,
+    attribution: AttributionConfig,
     rest: timedelta,
     clock: Callable[[], datetime],
     counts: Counter[str],
@@ -110,10 +111,11 @@ def measure_users(
     Parameters
     ----------
     observed : by state key.
+    attribution : what counts as an impression.
     rest : a user idle for so long is forgotten.
     clock : aware, as the engine's notifications are.
     counts : what could not be used is added to it, by reason.
     """
     return op.stateful_batch(
-        step_id, observed, lambda packed: UserMetricsLogic(packed, config, impressions, rest, clock, counts, erasures)
+        step_id, observed, lambda packed: UserMetricsLogic(packed, config, attribution, rest, clock, counts, erasures)
     )

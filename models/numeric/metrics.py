@@ -83,6 +83,27 @@ def pairwise_auc(scores: Floats, labels: Floats, present: Bools) -> Floats:
     return shares
 
 
+def discounted_gains(scores: Floats, gains: Floats, present: Bools) -> Doubles:
+    """Add up each slate's gains, those of items with a higher score counting more: discounted cumulative gain.
+
+    The gain of the item with the r-th highest score counts 1 / log2(1 + r); of items with one score, each counts as if
+    it stood in their middle (Järvelin and Kekäläinen 2002).
+
+    Parameters
+    ----------
+    scores, gains : (B, L)
+    present : (B, L) False where a slate has no item.
+
+    Returns
+    -------
+    (B,)
+    """
+    above = (scores[:, None, :] > scores[:, :, None]) & present[:, None, :]  # (B, L, L)
+    level = (scores[:, None, :] == scores[:, :, None]) & present[:, None, :]
+    ranks = 0.5 + above.sum(axis=2) + 0.5 * level.sum(axis=2)
+    return np.asarray((np.where(present, gains, 0.0) / np.log2(1.0 + ranks)).sum(axis=1))
+
+
 def hits(ranks: Int64s, k: int) -> Doubles:
     """Say which of (B,) ranks, from 1, are within the first k: (B,) 1 or 0, also 0 for rank 0, a miss."""
     return ((ranks > 0) & (ranks <= k)).astype(np.float64)

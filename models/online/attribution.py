@@ -113,6 +113,7 @@ class UserAttribution:
             tuple(item.position for item in slate.items),
             tuple(item.propensity for item in slate.items),
             np.array(rows, np.float16).tobytes(),
+            slate.placement,
         )
         if len(self.slates) > config.max_slates:
             del self.slates[min(self.slates.values(), key=_made).id_hash]
@@ -136,7 +137,9 @@ class UserAttribution:
             return "repeated"
         item = hash64(event.item_id)
         slate = hash64(event.recommendation_id) if event.recommendation_id else ANY_SLATE
-        self.events[event_hash] = PendingFeedback(event_hash, at, item, event.event_type, event.value or 0.0, slate)
+        self.events[event_hash] = PendingFeedback(
+            event_hash, at, item, event.event_type, event.value or 0.0, slate, event.position
+        )
         if weight > 0:
             insort(self.acts, HistoryAct(at, item))
             del self.acts[:-MAX_ACTS]
@@ -216,18 +219,33 @@ class UserAttribution:
                 feedback.setdefault(seen.item, []).append(seen)
                 self.used.add(seen.id_hash)
         self.counts["not_shown"] += len(shown.items) - len(impressions)
+        seen_at = self._positions(shown)
         features = np.frombuffer(shown.features, np.float16).astype(np.float32).reshape(len(shown.items), -1)
         return ClosedSlate(
             tuple(
-                self._outcome(shown, index, impressions[item], feedback.get(item, []), features[index])
+                self._outcome(
+                    shown,
+                    index,
+                    seen_at.get(item, shown.positions[index]),
+                    impressions[item],
+                    feedback.get(item, []),
+                    features[index],
+                )
                 for index, item in enumerate(shown.item_hashes)
                 if item in impressions
             ),
             tuple(act.item for act in reversed(self.acts) if act.at <= shown.created_at)[:N_HISTORY],
+            shown.placement,
         )
 
     def _outcome(
-        self, shown: PendingSlate, index: int, at: int, feedback: list[PendingFeedback], features: Floats
+        self,
+        shown: PendingSlate,
+        index: int,
+        position: int,
+        at: int,
+        feedback: list[PendingFeedback],
+        features: Floats,
     ) -> ImpressionOutcome:
         weights = [self.weights[seen.event_type] for seen in feedback]
         liked = max(weights, default=0.0) > 0
@@ -238,7 +256,7 @@ class UserAttribution:
             shown.variant,
             shown.model_version,
             shown.items[index],
-            shown.positions[index],
+            position,
             1.0 if liked else 0.0,
             max(weights) if liked else abs(min(weights, default=-1.0)),
             sum(seen.value for seen in feedback),
@@ -253,7 +271,11 @@ class UserAttribution:
     def _impressions(self) -> dict[int, dict[int, int]]:
         """Say when the items of each slate were shown: slate to item to event time."""
         if self.config.impressions == "slate":
-            return {slate: dict.fromkeys(shown.item_hashes, shown.created_at) for slate, shown in self.slates.items()}
+            superseded = self._superseded()
+            return {
+                slate: {} if slate in superseded else dict.fromkeys(shown.item_hashes, shown.created_at)
+                for slate, shown in self.slates.items()
+            }
         shown_at: dict[int, dict[int, int]] = {slate: {} for slate in self.slates}
         holders: dict[int, list[ItemImpression]] = {}
         for seen in self.events.values():
@@ -266,6 +288,31 @@ class UserAttribution:
                     impressions = shown_at[found[-1]]
                     impressions[seen.item] = min(seen.at, impressions.get(seen.item, seen.at))
         return shown_at
+
+    def _superseded(self) -> set[int]:
+        """Find the slates that another one of their placement replaced before anybody could have looked at them.
+
+        A slate that the platform names in an act was looked at, however soon another one came.
+        """
+        named = {seen.slate for seen in self.events.values()}
+        replaced: set[int] = set()
+        newest: dict[str | None, PendingSlate] = {}
+        for shown in sorted(self.slates.values(), key=_made):
+            before = newest.get(shown.placement)
+            if before is not None and shown.created_at - before.created_at < self.config.counts_after_ms:
+                replaced.add(before.id_hash)
+            newest[shown.placement] = shown
+        return replaced - named
+
+    def _positions(self, shown: PendingSlate) -> Mapping[int, int]:
+        """Say where the platform showed items, where its impressions say so: item to position."""
+        if self.config.impressions == "slate":
+            return {}
+        return {
+            seen.item: seen.position
+            for seen in sorted(self.events.values(), key=_happened, reverse=True)
+            if seen.event_type == IMPRESSION and seen.position is not None and seen.slate in (ANY_SLATE, shown.id_hash)
+        }
 
     def _made_with(self, item: int) -> list[ItemImpression]:
         """Return the slates with an item, the newest first, as impressions at the time they were made."""

@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import msgspec
 
-FORMAT = 1
+FORMAT = 2
+_READ_FORMATS = {b"\x01", b"\x02"}
+"""The first had neither a slate's placement nor an impression's position."""
 
 
 class PendingSlate(NamedTuple):
@@ -24,6 +26,7 @@ class PendingSlate(NamedTuple):
     propensities: tuple[float, ...]
     features: bytes
     """(L, F) float16."""
+    placement: str | None = None
 
 
 class PendingFeedback(NamedTuple):
@@ -38,6 +41,8 @@ class PendingFeedback(NamedTuple):
     value: float
     slate: int
     """Hash of the slate's id; `models.credit.ANY_SLATE` where the platform names none."""
+    position: int | None = None
+    """Where the platform says that an impression was."""
 
 
 class HistoryAct(NamedTuple):
@@ -73,8 +78,8 @@ class AttributionState(NamedTuple):
         ValueError
             When the bytes are of another format, or damaged.
         """
-        if packed[:1] != bytes([FORMAT]):
-            raise ValueError(f"a user's attribution of format {packed[:1]!r}: this release reads format {FORMAT}")
+        if packed[:1] not in _READ_FORMATS:
+            raise ValueError(f"a user's attribution of format {packed[:1]!r}: this release reads up to {FORMAT}")
         try:
             return msgspec.msgpack.decode(packed[1:], type=cls)
         except msgspec.DecodeError as error:

@@ -4,9 +4,10 @@ Examples wait until a whole batch is there, so the steps do not depend on how th
 of the state: the same examples make the same versions, whatever crashed on the way.
 """
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,24 +15,18 @@ import numpy as np
 
 from models.config import OnlineConfig
 from models.names import FEATURE_SET, FEATURE_SETS, LearnerName
-from models.numeric.arrays import Doubles
-from models.numeric.metrics import pairwise_auc
+from models.numeric.metrics import discounted_gains
+from models.online.examination import Examination, ExaminationState, rounded
+from models.online.guard import Guard, Judged, RankerRole
 from models.online.loss_drift import DriftState, LossDrift
 from models.online.rehearsal import Reservoir
 from models.rankers.checkpoint import Checkpoint, MissingFeatureError, read_checkpoint
-from models.rankers.inputs import SlateExample, collate
+from models.rankers.inputs import Labelled, SlateExample, collate
 from models.rankers.learners import Learner, new_learner, restore_learner
 from models.rankers.served import BlendRanker, NetworkRanker, Ranker
 
-FORMAT = 1
-
-
-class Judged(NamedTuple):
-    """The pairwise AUC on one slate of the learner, before it learned from the slate, and of the two versions."""
-
-    learner: float
-    service: float
-    previous: float
+FORMAT = 2
+_READ_FORMATS = {b"\x01", b"\x02"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +41,10 @@ class Published:
     learned_until: int
     """Event time of the newest slate learned from, Unix ms."""
     evidence: dict[str, float]
-    """Empty after a reset; else `loss` (progressive), the `pairwise_auc` of what won and of what it `replaced`,
-    `n_judged`, and `n_slates` learned."""
+    """Empty after a reset; else `loss` (progressive), the `gain` of what won and of what it `replaced`, `n_judged`,
+    and `n_slates` learned."""
+    examination: tuple[float, ...] = ()
+    """How probable it is that each position is looked at, relative to the first."""
 
 
 class OnlineRanker:
@@ -65,7 +62,7 @@ class OnlineRanker:
         self._start = start
         self.must_retrain = False
         """Whether it has learned from examples that were taken away since."""
-        self.reservoir: Reservoir[SlateExample] = Reservoir(config.reservoir)
+        self.reservoir: Reservoir[SlateExample] = Reservoir(config.reservoir, config.rehearsal_half_life)
         self.pending: list[SlateExample] = []
         self.started_from = start.version if start else None
         self.was_reset = False
@@ -74,11 +71,14 @@ class OnlineRanker:
         self.previous: Checkpoint | None = None
         self.can_roll_back = False
         """Whether `previous` was in service before the version that is."""
-        self.judged: deque[Judged] = deque(maxlen=config.guard_slates)
+        self.guard = Guard(config)
+        self.examination = Examination()
         self.losses: deque[float] = deque(maxlen=config.guard_slates)
         self.drift = LossDrift()
         self.n_steps = 0
         self.n_drifts = 0
+        self.n_alarmed = 0
+        """Slates still to come during which the ranker learns as after a change."""
         self.number = 0
         self.learned_until = 0
 
@@ -136,73 +136,80 @@ class OnlineRanker:
         examples = self.reservoir.draw(self.reservoir.capacity, self.n_steps)
         size = self.config.batch_size
         for start in range(0, len(examples), size):
-            self.learner.learn(collate(examples[start : start + size]))
-        self.judged.clear()
+            self.learner.learn(self._looked_at(collate(examples[start : start + size])))
+        self.guard.start_over()
         self.losses.clear()
         self.drift = LossDrift()
 
     def _test(self, batch: list[SlateExample]) -> None:
         labelled = collate(batch)
+        gains = labelled.labels * self._looked_at(labelled).inverse_examination
 
         def judge(ranker: Ranker) -> list[float]:
-            found: list[float] = pairwise_auc(ranker.score(labelled.inputs), labelled.labels, labelled.present).tolist()
+            found: list[float] = discounted_gains(ranker.score(labelled.inputs), gains, labelled.present).tolist()
             return found
 
+        users = [example.user for example in batch]
         service = judge(_served(self.service))
         previous = judge(_served(self.previous)) if self.can_roll_back else [float("nan")] * labelled.n
-        self.judged.extend(map(Judged, judge(self.learner), service, previous))
+        self.guard.add(map(Judged, users, judge(self.learner), service, previous))
         losses = [loss for loss in self.learner.losses(labelled).tolist() if not np.isnan(loss)]
         self.losses.extend(losses)
         n_changes = sum(self.drift.update(loss) for loss in losses)
         if n_changes:
             # How versions did before the change says nothing about which is better now.
             self.n_drifts += n_changes
-            self.judged.clear()
+            self.guard.start_over()
+            self.n_alarmed = self.config.alarm_slates
+
+    def _looked_at(self, labelled: Labelled) -> Labelled:
+        """Say how probable it was that each item was looked at, as far as it is known."""
+        assert labelled.positions is not None  # noqa: S101 - `collate` lays them out
+        known = np.maximum(self.examination.at(labelled.positions), self.config.min_examination)
+        return replace(labelled, examination=known.astype(np.float32))
 
     def _train(self, batch: list[SlateExample]) -> None:
-        old = self.reservoir.draw(round(self.config.rehearsed * len(batch)), self.n_steps)
-        self.learner.learn(collate([*batch, *old]))
+        config = self.config
+        rehearsed, rate = (config.rehearsed / 2, config.alarm_rate) if self.n_alarmed else (config.rehearsed, 1.0)
+        self.n_alarmed = max(self.n_alarmed - len(batch), 0)
+        old = self.reservoir.draw(round(rehearsed * len(batch)), self.n_steps)
+        self.learner.learn(self._looked_at(collate([*batch, *old])), rate)
+        self.examination.learn(collate(batch))
         for example in batch:
             self.reservoir.add(example, example.slate)
             self.learned_until = max(self.learned_until, example.closed_at)
         self.n_steps += 1
 
     def _decide(self) -> Published | None:
-        learner, service, previous = np.array(self.judged).reshape(-1, 3).T
-        if self.can_roll_back and self._is_better(previous, service):
-            evidence = self._evidence(previous, service)
-            self._put_in_service(self.previous, None, can_roll_back=False)
-            return Published(
-                self.service, self.number, is_rollback=True, learned_until=self.learned_until, evidence=evidence
-            )
-        if self._is_better(learner, service):
-            evidence, new = self._evidence(learner, service), self.learner.checkpoint()
+        guard = self.guard
+        if self.can_roll_back and guard.is_better("previous"):
+            return self._put_in_service(self.previous, "previous")
+        if guard.is_better("learner"):
+            new = self.learner.checkpoint()
             version = f"{self.name}-{self.number + 1}-{new.digest[:8]}"
-            named = Checkpoint(new.model, version, new.digest, evidence, new.loss)
-            self._put_in_service(named, self.service, can_roll_back=True)
-            return Published(named, self.number, is_rollback=False, learned_until=self.learned_until, evidence=evidence)
+            named = Checkpoint(new.model, version, new.digest, self._evidence("learner"), new.loss)
+            return self._put_in_service(named, "learner")
+        guard.end_look()
         return None
 
-    def _is_better(self, one: Doubles, other: Doubles) -> bool:
-        difference = (one - other)[~np.isnan(one - other)]
-        n = len(difference)
-        if n < self.config.min_judged:
-            return False
-        return bool(difference.mean() > self.config.margin * difference.std() / np.sqrt(n))
-
-    def _evidence(self, winner: Doubles, loser: Doubles) -> dict[str, float]:
+    def _evidence(self, winner: RankerRole) -> dict[str, float]:
         return {
             "loss": self.loss,
-            "pairwise_auc": float(np.nanmean(winner)),
-            "replaced": float(np.nanmean(loser)),
-            "n_judged": int((~np.isnan(winner - loser)).sum()),
+            "gain": self.guard.mean(winner),
+            "replaced": self.guard.mean("service"),
+            "n_judged": len(self.guard.judged),
             "n_slates": self.n_slates,
         }
 
-    def _put_in_service(self, service: Checkpoint | None, previous: Checkpoint | None, *, can_roll_back: bool) -> None:
-        self.service, self.previous, self.can_roll_back = service, previous, can_roll_back
+    def _put_in_service(self, winner: Checkpoint | None, role: RankerRole) -> Published:
+        evidence, is_rollback = self._evidence(role), role == "previous"
+        # What was taken back is not gone back to.
+        self.service, self.previous = winner, None if is_rollback else self.service
+        self.can_roll_back = not is_rollback
         self.number += 1
-        self.judged.clear()
+        self.guard.reset()
+        examination = rounded(self.examination.by_position)
+        return Published(winner, self.number, is_rollback, self.learned_until, evidence, examination)
 
     def snapshot(self) -> bytes:
         """Pack the whole state: about 120 bytes an item that is rehearsed, and the weights."""
@@ -215,11 +222,14 @@ class OnlineRanker:
             self.pending,
             self.service.to_bytes() if self.service else None,
             self.previous.to_bytes() if self.previous else None,
-            list(self.judged),
+            list(self.guard.judged),
             list(self.losses),
             self.drift.state,
             (self.n_steps, self.n_drifts, self.number, self.learned_until),
             self.can_roll_back,
+            self.guard.n_tests,
+            self.examination.state,
+            self.n_alarmed,
             self.must_retrain,
         )
         return bytes([FORMAT]) + msgspec.msgpack.encode(state)
@@ -249,8 +259,8 @@ class OnlineRanker:
         ValueError
             Where it is of another format, or damaged.
         """
-        if packed[:1] != bytes([FORMAT]):
-            raise ValueError(f"a ranker's state of format {packed[:1]!r}: this release reads format {FORMAT}")
+        if packed[:1] not in _READ_FORMATS:
+            raise ValueError(f"a ranker's state of format {packed[:1]!r}: this release reads formats up to {FORMAT}")
         try:
             state = msgspec.msgpack.decode(packed[1:], type=_RankerState)
         except msgspec.DecodeError as error:
@@ -262,13 +272,19 @@ class OnlineRanker:
             return ranker
         ranker.started_from = state.started_from
         if state.feature_set == FEATURE_SET:
-            ranker.reservoir = Reservoir(config.reservoir, state.rehearsed, state.n_rehearsed)
+            ranker.reservoir = Reservoir(
+                config.reservoir, config.rehearsal_half_life, state.rehearsed, state.n_rehearsed
+            )
             ranker.pending = state.pending
-        ranker.judged.extend(state.judged)
+        if packed[:1] == bytes([FORMAT]):
+            # Earlier releases judged by another measure, and did not know where an item had stood.
+            ranker.guard = Guard(config, itertools.starmap(Judged, state.judged), state.n_tests)
+            ranker.examination = Examination(state.examination)
         ranker.losses.extend(state.losses)
         ranker.drift = LossDrift(state=state.drift)
         ranker.n_steps, ranker.n_drifts, ranker.number, ranker.learned_until = state.counts
         ranker.can_roll_back, ranker.must_retrain = state.can_roll_back, state.must_retrain
+        ranker.n_alarmed = state.n_alarmed
         return ranker
 
     def _take_learned(self, state: "_RankerState") -> bool:
@@ -302,6 +318,9 @@ class _RankerState(NamedTuple):
     drift: DriftState
     counts: tuple[int, int, int, int]
     can_roll_back: bool
+    n_tests: int = 0
+    examination: ExaminationState | None = None
+    n_alarmed: int = 0
     must_retrain: bool = False
 
 

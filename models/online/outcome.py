@@ -41,6 +41,8 @@ class ShownSlate:
     feature_set: str
     items: Annotated[list[ShownItem], Meta(max_length=1_000)]
     consent: bool = True
+    placement: str | None = None
+    """Where on the platform it was shown; None where there is one place only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class ClosedSlate:
     outcomes: tuple[ImpressionOutcome, ...]
     history: tuple[int, ...]
     """Hashes of the items that the user acted on until the slate was made, newest first, at most `N_HISTORY`."""
+    placement: str | None = None
 
     def example(self) -> SlateExample | None:
         """Return what a ranker learns from; None where not all FEATURES of this release were kept."""
@@ -96,4 +99,7 @@ class ClosedSlate:
             features.tobytes(),
             tuple(outcome.label for outcome in self.outcomes),
             tuple(outcome.weight for outcome in self.outcomes),
+            tuple(outcome.position for outcome in self.outcomes),
+            tuple(outcome.propensity for outcome in self.outcomes),
+            self.placement,
         )

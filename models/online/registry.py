@@ -57,6 +57,8 @@ class Version:
     is_rollback: bool = False
     evidence: dict[str, float] = field(default_factory=dict)
     """What decided: `models.online.learner.Published.evidence`."""
+    examination: tuple[float, ...] = ()
+    """How probable it is that each position of a slate is looked at, relative to the first, as it was known then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ def rows_of(name: str, published: Published) -> list[Row]:
         published.learned_until,
         published.is_rollback,
         published.evidence,
+        published.examination,
     )
     return [
         *(

@@ -1,40 +1,49 @@
-"""A sample of all examples so far, learned again beside new ones, so that new tastes do not wipe out old ones."""
+"""A sample of the examples so far, learned again beside new ones, so that new tastes do not wipe out old ones."""
 
+from math import log
 from typing import Generic, TypeVar
 
 import numpy as np
 
 T = TypeVar("T")
+_LOTS = 1 << 20
 
 
 class Reservoir(Generic[T]):
-    """Keeps each of the examples so far with the same probability, in bounded memory.
+    """Keeps examples in bounded memory, each half as probably as one that came a half-life later.
 
-    The examples' own hashes decide what is kept, so the same examples give the same sample.
+    So it holds what is true now as well as what was true once, while what has changed for good fades. The examples' own
+    hashes decide what is kept, so the same examples give the same sample.
 
     References
     ----------
-    J. S. Vitter. Random sampling with a reservoir. ACM TOMS 1985 (algorithm R). Rehearsal against forgetting:
-    A. Robins. Catastrophic forgetting, rehearsal and pseudorehearsal. Connection Science 1995.
+    C. C. Aggarwal. On biased reservoir sampling in the presence of stream evolution. VLDB 2006 (algorithm 3.1; until
+    it is full it takes every example). Rehearsal against forgetting: A. Robins. Catastrophic forgetting, rehearsal and
+    pseudorehearsal. Connection Science 1995.
 
     Parameters
     ----------
     capacity : examples that are kept.
+    half_life : examples after which one that was kept is still kept with probability 1/2; at least ln 2 times the
+        capacity, the time after which each would have been replaced if every example was taken.
     kept, n_seen : what an earlier one held.
     """
 
-    def __init__(self, capacity: int, kept: list[T] | None = None, n_seen: int = 0) -> None:
+    def __init__(self, capacity: int, half_life: int, kept: list[T] | None = None, n_seen: int = 0) -> None:
         self.capacity = capacity
         self.kept = (kept or [])[:capacity]
         self.n_seen = n_seen
+        self._taken = min(1.0, capacity * log(2) / half_life)
 
     def add(self, example: T, example_hash: int) -> None:
         """Take an example; its hash says whether it is kept, and in place of which other."""
         self.n_seen += 1
         if len(self.kept) < self.capacity:
             self.kept.append(example)
-        elif (index := example_hash % self.n_seen) < self.capacity:
-            self.kept[index] = example
+            return
+        index, rest = divmod(example_hash, _LOTS)
+        if rest < self._taken * _LOTS:
+            self.kept[index % self.capacity] = example
 
     def draw(self, n: int, seed: int) -> list[T]:
         """Draw at most n different examples; the same seed draws the same."""

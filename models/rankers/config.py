@@ -14,7 +14,7 @@ class LearnerConfig:
 
     loss: Loss = "cross_entropy"
     """What it learns by where it starts from nothing; from a checkpoint it goes on by the checkpoint's own."""
-    learning_rate: Annotated[float, Meta(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Meta(gt=0)] = 3e-3
     fine_tune: FineTune = "all"
     """`adapter` leaves the checkpoint's network as it is, and learns a small correction beside it
     (`models.rankers.adapter`)."""

@@ -65,14 +65,16 @@ class FTRL:
         losses: Floats = slate_losses(self._loss, scores, labels, weights).numpy()
         return losses
 
-    def learn(self, labelled: Labelled) -> None:
-        """Take one step an item, slate by slate."""
+    def learn(self, labelled: Labelled, rate: float = 1.0) -> None:
+        """Take one step an item, slate by slate; `rate` weighs them, as the steps' own sizes follow from their sums."""
+        inverse = labelled.inverse_examination
         for slate, place in zip(*np.nonzero(labelled.present), strict=True):
             row = [*labelled.inputs.features[slate, place].tolist(), 1.0]
             x = {name: value for name, value in zip(self._names, row, strict=True) if value}  # a 0 teaches nothing
             label = float(labelled.labels[slate, place])
             y = label > 0 if self._loss == "cross_entropy" else label
-            self._model.learn_one(x, y, w=float(labelled.weights[slate, place]))
+            weight = labelled.weights[slate, place] * (inverse[slate, place] if label > 0 else 1.0)
+            self._model.learn_one(x, y, w=rate * float(weight))
 
     def checkpoint(self) -> Checkpoint:
         """Freeze the weights as a linear network."""

@@ -52,6 +52,12 @@ class SlateExample(NamedTuple):
     """(L, F) float16."""
     labels: tuple[float, ...]
     weights: tuple[float, ...]
+    positions: tuple[int, ...] = ()
+    """At which each item was seen, 0 the top; empty in examples of older releases: in the order of the items."""
+    propensities: tuple[float, ...] = ()
+    """With which each stood there, as logged; empty where they were not kept."""
+    placement: str | None = None
+    """Where on the platform the slate was shown; None where there is one place only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,10 @@ class Labelled:
     """(B, L)"""
     weights: Floats
     """(B, L) above 0; 0 where a slate has no item."""
+    positions: Int64s | None = None
+    """(B, L) at which each item was seen, from 0; None: in their order."""
+    examination: Floats | None = None
+    """(B, L) in (0, 1]: how probable it was that somebody looked at the item; None: certain."""
 
     @property
     def n(self) -> int:
@@ -74,15 +84,21 @@ class Labelled:
         """(B, L) where a slate has an item."""
         return self.weights > 0
 
+    @property
+    def inverse_examination(self) -> Floats:
+        """(B, L) how many likes stand behind one that was seen: 1 / examination."""
+        return np.ones_like(self.labels) if self.examination is None else 1 / self.examination
+
 
 def collate(examples: Sequence[SlateExample]) -> Labelled:
-    """Lay examples side by side, each with a column a name of FEATURES."""
+    """Lay examples side by side, each with a column a name of FEATURES; nothing is said of how they were looked at."""
     n_features = len(FEATURES)
     b, length = len(examples), max((len(example.items) for example in examples), default=0)
     features = np.zeros((b, length, n_features), np.float32)
     items = np.zeros((b, length), np.int64)
     histories = np.zeros((b, N_HISTORY), np.int64)
     labels, weights = np.zeros((2, b, length), np.float32)
+    positions = np.tile(np.arange(length), (b, 1))
     for place, example in enumerate(examples):
         n = len(example.items)
         features[place, :n] = np.frombuffer(example.features, np.float16).reshape(n, n_features)
@@ -90,5 +106,6 @@ def collate(examples: Sequence[SlateExample]) -> Labelled:
         histories[place, : len(example.history)] = example.history
         labels[place, :n] = example.labels
         weights[place, :n] = example.weights
+        positions[place, :n] = example.positions or range(n)
     users = np.array([example.user for example in examples], np.int64)
-    return Labelled(Inputs(features, items, users, histories), labels, weights)
+    return Labelled(Inputs(features, items, users, histories), labels, weights, positions)

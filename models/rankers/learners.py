@@ -17,8 +17,8 @@ from models.rankers.served import Ranker
 class Learner(Ranker, Protocol):
     """A ranker that learns online. The same examples in the same batches make the same learner."""
 
-    def learn(self, labelled: Labelled) -> None:
-        """Take one step on a batch of slates."""
+    def learn(self, labelled: Labelled, rate: float = 1.0) -> None:
+        """Take one step on a batch of slates, `rate` times as large as configured."""
 
     def losses(self, labelled: Labelled) -> Floats:
         """Return one loss a slate, (B,); NaN for a slate that this loss can say nothing about."""

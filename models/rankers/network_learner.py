@@ -52,13 +52,14 @@ class NetworkLearner:
             losses: Floats = self._losses(labelled).cpu().numpy()
         return losses
 
-    def learn(self, labelled: Labelled) -> None:
+    def learn(self, labelled: Labelled, rate: float = 1.0) -> None:
         """Take one step on a batch of slates, down their mean loss; the first batch standardises a raw network."""
         if self._network.is_raw:
             self._network.standardise(torch.from_numpy(labelled.inputs.features[labelled.present]))
         loss = mean_loss(self._losses(labelled))
         if loss is None:
             return
+        self._optimizer.param_groups[0]["lr"] = rate * self.config.learning_rate
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
@@ -112,10 +113,12 @@ class NetworkLearner:
 
     def _losses(self, labelled: Labelled) -> Tensor:
         inputs = labelled.inputs
-        features, items, users, histories, labels, weights = (
+        features, items, users, histories, labels, weights, inverse = (
             torch.from_numpy(np.ascontiguousarray(array)).to(self.config.device)
             for array in (
                 inputs.features, inputs.items, inputs.users, inputs.histories, labelled.labels, labelled.weights,
+                labelled.inverse_examination,
             )
         )  # fmt: skip
-        return slate_losses(self.config.loss, self._network(features, items, users, histories), labels, weights)
+        scores = self._network(features, items, users, histories)
+        return slate_losses(self.config.loss, scores, labels, weights, inverse)

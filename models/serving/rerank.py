@@ -38,6 +38,8 @@ class _Rules(NamedTuple):
     n_slots: int
     """Last positions that are drawn."""
     temperature: float
+    swapped: float
+    """Share of slates in which two neighbours are exchanged."""
 
 
 class _Items(NamedTuple):
@@ -78,7 +80,8 @@ def rerank(
     * relevance - d * max over the chosen of cosine, d = `strategy.diversity`; relevance is the score put to
     [0, 1] over the best 40, the cosine that of the content vectors. No category gets more than
     `max_per_category` positions; an item without one is free. Each exploration slot draws from the candidates
-    that remain, in proportion to exp(score / temperature).
+    that remain, in proportion to exp(score / temperature). In a share of the slates, `strategy.swapped`, one of the
+    pairs of neighbours above those slots is exchanged, each as probably as the others.
 
     Parameters
     ----------
@@ -96,7 +99,11 @@ def rerank(
         np.full(shape, -1, np.int32), np.ones(shape), np.zeros(shape, np.bool_), np.zeros(len(rows), np.int64)
     )
     rules = _Rules(
-        strategy.diversity, strategy.max_per_category, strategy.exploration_slots, strategy.exploration_temperature
+        strategy.diversity,
+        strategy.max_per_category,
+        strategy.exploration_slots,
+        strategy.exploration_temperature,
+        strategy.swapped,
     )
     items = table.derived("re-ranked items", lambda: _Items(table.category, table.vectors, table.hashes))
     _fill_slates(rows, scores, np.array(n_items, np.int32), np.array(seeds, np.uint64), rules, items, reranked)
@@ -164,6 +171,29 @@ def _draw(
             if passed > goal:
                 break
     return last, share
+
+
+@inline
+def _exchange(
+    share: float,
+    n: int,
+    positions: Int32s,  # (L,) the first n are sure; two of them may change places
+    propensities: Doubles,  # (L,) written: of each item, given those before it
+    state: NDArray[np.uint64],  # (1,) moved on
+) -> None:
+    """Exchange two neighbours in a share of the slates: the pair k of n - 1 with probability share / (n - 1)."""
+    n_pairs = n - 1
+    if share <= 0 or n_pairs < 1:
+        return
+    goal = _random(state) * n_pairs / share
+    chosen = int(goal) if goal < n_pairs else n_pairs
+    each = share / n_pairs
+    for k in range(min(chosen, n_pairs)):
+        # None of the pairs before was exchanged, nor is this one.
+        propensities[k] = 1 - each / (1 - each * k)
+    if chosen < n_pairs:
+        propensities[chosen] = each / (1 - each * chosen)
+        positions[chosen], positions[chosen + 1] = positions[chosen + 1], positions[chosen]
 
 
 @inline
@@ -250,6 +280,7 @@ def _fill_slates(
                     positions[n_chosen] = c
                     _choose(pool, c)
                     n_chosen += 1
+        n_sure = n_chosen
         state[0] = seeds[b]
         for _ in range(n_explored):
             for c in range(n):
@@ -262,4 +293,5 @@ def _fill_slates(
             slates.explored[b, n_chosen] = True
             _choose(pool, drawn)
             n_chosen += 1
+        _exchange(rules.swapped, n_sure, positions, slates.propensities[b], state)
         slates.n_items[b] = n_chosen

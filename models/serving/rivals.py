@@ -11,9 +11,11 @@ def with_rivals(queries: list[Query]) -> list[Query]:
     """Let each query be followed by that of its rival, if it has one."""
     asked: list[Query] = []
     for query in queries:
-        asked.append(query)
-        if query.rival is not None:
-            asked.append(replace(query, strategy=query.rival))
+        if query.rival is None:
+            asked.append(query)
+        else:
+            # Of a drafted slate nobody could say how probable an exchange had made an item's place.
+            asked += [replace(query, strategy=replace(by, swapped=0.0)) for by in (query.strategy, query.rival)]
     return asked
 
 

@@ -24,6 +24,7 @@ def settings_for(name: str = "mlp", **ranker: Any) -> Settings:
         "publish_every": 2,
         "min_judged": 16,
         "guard_slates": 64,
+        "alpha": 0.5,
         "learning_rate": 0.01,
         "reservoir": 64,
     }
@@ -76,7 +77,7 @@ def feedback_on(slate: Record, number: int) -> list[Record]:
     ]
 
 
-def a_stream(n: int = 280, n_users: int = 4, variants: list[str] | None = None) -> tuple[list[Record], list[Record]]:
+def a_stream(n: int = 640, n_users: int = 40, variants: list[str] | None = None) -> tuple[list[Record], list[Record]]:
     """Make n slates and the events on them, both in the order of time."""
     slates = [
         a_slate(k, f"u-{k % n_users}", variants[k % n_users % len(variants)] if variants else None) for k in range(n)
@@ -89,7 +90,7 @@ CLOCK = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def a_run(
-    n: int = 280, settings: Settings | None = None, store: Path | None = None, batch_size: int = 10, **stream: Any
+    n: int = 640, settings: Settings | None = None, store: Path | None = None, batch_size: int = 10, **stream: Any
 ) -> Run:
     slates, events = a_stream(n, **stream)
     return Run(events, [], settings or settings_for(), CLOCK, store, batch_size, slates)

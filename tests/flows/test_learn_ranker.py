@@ -66,7 +66,7 @@ def test_feedback_makes_a_ranker_that_puts_first_what_users_like(steady: Run):
 
 
 def test_every_slate_is_learned_once_however_the_topics_are_cut():
-    run = a_run(400, batch_size=7).run()
+    run = a_run(400, batch_size=7, n_users=4).run()
     # The newest slates of the four users have not closed.
     assert 380 <= run.counts["attributed_slates"] <= 400
     assert run.counts["learned_slates"] == run.counts["attributed_slates"] // 8 * 8
@@ -79,7 +79,7 @@ def test_without_a_ranker_to_learn_nothing_of_slates_is_read():
 
 
 def test_bad_slates_are_dead_letters_and_the_rest_is_learned():
-    slates, events = a_stream(100)
+    slates, events = a_stream(100, n_users=4)
     few = orjson.loads(slates[0].value or b"")
     few["items"][0]["features"] = [1.0]
     bad = [garbage(7), slates[1]._replace(value=orjson.dumps(few))]
@@ -101,12 +101,12 @@ def test_slates_with_features_of_another_release_are_counted_and_not_learned():
 
 
 def test_each_arm_may_have_a_ranker_of_its_own():
-    run = a_run(600, settings_for(per_arm=True), variants=["left", "right"]).run()
+    run = a_run(1_200, settings_for(per_arm=True), variants=["left", "right"]).run()
     assert the_registry(run).names == ["mlp.left", "mlp.right"]
 
 
 def test_a_ranker_starts_from_the_checkpoint_that_it_is_given():
-    run = a_run(40)
+    run = a_run(40, n_users=4)
     start = load_checkpoint(SHIPPED)
     run.start = start
     run.run()

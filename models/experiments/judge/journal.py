@@ -45,6 +45,8 @@ class Showing(Struct, array_like=True):
     """An act until this time may have been known when the slate was made."""
     models: tuple[str, ...] = ()
     """Versions of the rankers that made it, by team."""
+    at: int = 0
+    """When it was made."""
 
     def model_of(self, item: int) -> str:
         """Name the version that brought an item."""
@@ -75,8 +77,15 @@ class Journal(Struct, array_like=True):
         """Copy all of it."""
         return msgpack.decode(msgpack.encode(self), type=Journal)
 
-    def apply(self, observation: Observation, config: OutcomeConfig, impressions: ImpressionKind) -> None:
-        """Take in the next observation; after the age at which the user is judged, none but an exposure counts."""
+    def apply(
+        self, observation: Observation, config: OutcomeConfig, impressions: ImpressionKind, counts_after_ms: int = 0
+    ) -> None:
+        """Take in the next observation; after the age at which the user is judged, none but an exposure counts.
+
+        Parameters
+        ----------
+        counts_after_ms : a slate that the next one replaces earlier is no impression.
+        """
         exposed = self.exposed
         is_over = exposed is not None and 0 < exposed.age_ms < observation.at - exposed.at
         if isinstance(observation, Act):
@@ -86,7 +95,7 @@ class Journal(Struct, array_like=True):
         elif is_over and not isinstance(observation, Exposure):
             return
         elif isinstance(observation, SlateSent):
-            self._show(observation, by_slate=impressions == "slate")
+            self._show(observation, counts_after_ms, by_slate=impressions == "slate")
         elif isinstance(observation, Exposure):
             self._expose(observation)
         elif impressions == "event":
@@ -108,6 +117,7 @@ class Journal(Struct, array_like=True):
 
     def _act(self, act: Act, config: OutcomeConfig) -> None:
         self._judge(act)
+        self._find_seen(act)
         self._attribute(act, config.attribution_window_ms)
         self._add("activity", 1.0)
         if act.is_goal:
@@ -163,14 +173,36 @@ class Journal(Struct, array_like=True):
             self._count(slate.model_of(seen.item), "shown")
             self._add("ctr", 0.0, 1.0)
 
-    def _show(self, shown: SlateSent, *, by_slate: bool) -> None:
+    def _supersede(self, at: int, counts_after_ms: int) -> None:
+        """Take the newest slate's impressions back if another one replaces it before anybody could look at it."""
+        last = self.showings[-1] if self.showings else None
+        if last is not None and at - last.at < counts_after_ms and not last.acted_on:
+            self._add("ctr", 0.0, -float(len(last.shown_at)))
+            self._count_shown(last, -1)
+            last.shown_at = {}
+
+    def _find_seen(self, act: Act) -> None:
+        """Give a slate that was superseded its impressions back, where the platform says that the act came from it."""
+        for slate in self.showings:
+            if slate.id == act.slate and slate.at and not slate.shown_at:
+                slate.shown_at = dict.fromkeys(slate.items, slate.at)
+                self._add("ctr", 0.0, float(len(slate.shown_at)))
+                self._count_shown(slate)
+
+    def _count_shown(self, slate: Showing, by: int = 1) -> None:
+        for item in slate.shown_at:
+            self._count(slate.model_of(item), "shown", by)
+
+    def _show(self, shown: SlateSent, counts_after_ms: int, *, by_slate: bool) -> None:
+        if by_slate:
+            self._supersede(shown.at, counts_after_ms)
         showing = Showing(shown.id, shown.items, dict.fromkeys(shown.items, shown.at) if by_slate else {})
         showing.teams, showing.learned_until = shown.teams, shown.learned_until
+        showing.at = shown.at if by_slate else 0
         showing.models = shown.models if len(shown.models) == (1 if shown.teams is None else 2) else ()
         for model in showing.models:
             self._count(model, "slates")
-        for item in showing.shown_at:
-            self._count(showing.model_of(item), "shown")
+        self._count_shown(showing)
         self.showings = [*self.showings[1 - MAX_SLATES :], showing]
         self._add("ctr", 0.0, float(len(showing.shown_at)))
         if shown.novelty is not None:
@@ -190,12 +222,12 @@ class Journal(Struct, array_like=True):
         # This strategy is not judged by what another one showed.
         self.showings = []
 
-    def _count(self, model: str, what: CountName) -> None:
+    def _count(self, model: str, what: CountName, by: int = 1) -> None:
         if not model:
             return
         if model not in self.versions and len(self.versions) == MAX_VERSIONS:
             del self.versions[next(iter(self.versions))]
-        self.versions.setdefault(model, [0] * len(COUNTS))[COUNTS.index(what)] += 1
+        self.versions.setdefault(model, [0] * len(COUNTS))[COUNTS.index(what)] += by
 
     def _add(self, metric: MetricName, numerator: float, denominator: float = 0.0) -> None:
         pair = self.during[INDEX_OF[metric]]

@@ -8,13 +8,13 @@ variance of the sums and not the number of users.
 """
 
 from dataclasses import dataclass
-from math import log
 
 import numpy as np
 from scipy.special import gammaln, ndtr
 
 from models.experiments.assign.declaration import TUNED_AT
 from models.experiments.judge.moments import Chosen, Estimate
+from models.numeric.anytime import mixture_precision, reach
 from models.numeric.arrays import Bools, Doubles
 
 PRIOR_USERS = 10_000.0
@@ -35,20 +35,6 @@ class Interval:
     def within(self, low: float, high: float) -> Bools:
         """Tell where nothing outside [low, high] is possible any more."""
         return (self.low >= low) & (self.high <= high)
-
-
-def mixture_precision(alpha: float, tuned_at: float = TUNED_AT) -> float:
-    """Return rho squared of the normal mixture whose sequence is tightest at `tuned_at` users."""
-    return (-2 * log(alpha) + log(-2 * log(alpha) + 1)) / tuned_at
-
-
-def reach(n: Doubles, alpha: float, tuned_at: float = TUNED_AT) -> Doubles:
-    """Return how many standard errors wide each side of the confidence sequence is, at n users.
-
-    sqrt(2 (n rho^2 + 1) / (n rho^2) * ln(sqrt(n rho^2 + 1) / alpha)); a fixed horizon would have 1.96 at alpha = 0.05.
-    """
-    seen = np.maximum(n, 1) * mixture_precision(alpha, tuned_at)
-    return np.asarray(np.sqrt(2 * (seen + 1) / seen * np.log(np.sqrt(seen + 1) / alpha)))
 
 
 def difference(treatment: Estimate, control: Estimate, alpha: float, tuned_at: float = TUNED_AT) -> Interval:

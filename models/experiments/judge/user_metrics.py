@@ -68,10 +68,18 @@ class UserMetrics:
     ----------
     impressions : what says that an item was shown: its slate, or an `impression` event of the platform.
     packed : what `pack` returned.
+    counts_after_ms : a slate that the next one replaces earlier is no impression.
     """
 
-    def __init__(self, config: OutcomeConfig, impressions: ImpressionKind, packed: bytes | None = None) -> None:
+    def __init__(
+        self,
+        config: OutcomeConfig,
+        impressions: ImpressionKind,
+        packed: bytes | None = None,
+        counts_after_ms: int = 0,
+    ) -> None:
         self._config = config
+        self._counts_after_ms = counts_after_ms
         self._impressions: ImpressionKind = impressions
         self._state = _PackedUser() if packed is None else _unpack(packed)
         self._view = self._state.settled.copy()
@@ -106,7 +114,7 @@ class UserMetrics:
         return unused
 
     def _apply(self, journal: Journal, observation: Observation) -> None:
-        journal.apply(observation, self._config, self._impressions)
+        journal.apply(observation, self._config, self._impressions, self._counts_after_ms)
 
     def _index_of(self, observation: Observation) -> int | Literal["late", "repeated"]:
         """Find an observation's index among the open ones; -1 is right after all settled ones, whatever its time."""

@@ -1,5 +1,6 @@
 """Slates and feedback of one user, with defaults."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from models.config import AttributionConfig
@@ -9,10 +10,11 @@ from models.online.outcome import ShownItem, ShownSlate
 
 NOW = 1_700_000_000_000
 SECOND = 1_000
-CONFIG = AttributionConfig(window_s=60, lateness_s=10, wait_s=20)
+CONFIG = AttributionConfig(window_s=60, lateness_s=10, wait_s=20, seconds_to_count=0)
+"""Slates of a second ago count: here they are made a second apart."""
 
 
-def a_slate(second: int = 0, items: str = "abc", name: str = "", **changes: Any) -> ShownSlate:
+def a_slate(second: int = 0, items: Sequence[str | ShownItem] = "abc", name: str = "", **changes: Any) -> ShownSlate:
     fields = {
         "recommendation_id": name or f"r-{second}",
         "user_id": "u-1",
@@ -21,7 +23,10 @@ def a_slate(second: int = 0, items: str = "abc", name: str = "", **changes: Any)
         "variant": "left",
         "model_version": "mlp-1@7",
         "feature_set": FEATURE_SET,
-        "items": [ShownItem(item, place, 1.0, [place / 4, 0.5]) for place, item in enumerate(items)],
+        "items": [
+            ShownItem(item, place, 1.0, [place / 4, 0.5]) if isinstance(item, str) else item
+            for place, item in enumerate(items)
+        ],
     }
     return ShownSlate(**(fields | changes))
 

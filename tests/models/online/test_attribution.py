@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from models.config import AttributionConfig
 from models.messages import Event
-from models.names import EVENT_WEIGHTS
+from models.names import EVENT_WEIGHTS, FEATURES
 from models.numeric.ids import hash64
 from models.online.attribution import MAX_ACTS, UserAttribution
-from models.online.outcome import ClosedSlate, ImpressionOutcome, ShownSlate
+from models.online.outcome import ClosedSlate, ImpressionOutcome, ShownItem, ShownSlate
 from tests import places
 from tests.models.online.builders import CONFIG, NOW, SECOND, a_slate, an_event
 from tests.models.online.literal import read_literally
@@ -247,7 +247,7 @@ def test_a_snapshot_of_another_format_or_a_damaged_one_is_refused(data: bytes):
 def test_the_snapshot_of_the_first_release_still_loads():
     data = GOLDEN.read_bytes()
     user = UserAttribution.unpack(data, CONFIG, EVENT_WEIGHTS, Counter())
-    assert user.pack() == data
+    assert UserAttribution.unpack(user.pack(), CONFIG, EVENT_WEIGHTS, Counter()).pack() == user.pack()
     found = {(o.recommendation_id, o.item_id): o for o in outcomes(user.close(END)) if o.label}
     assert {key: outcome.feedback for key, outcome in found.items()} == {
         ("r-20", "a"): ("click",),
@@ -264,3 +264,57 @@ def test_a_restored_user_has_the_same_outcomes_to_the_bit():
     for one, other in zip(outcomes(user.close(END)), outcomes(again.close(END)), strict=True):
         assert one == other
         assert np.array_equal(one.features, other.features)
+
+
+SOON = replace(CONFIG, seconds_to_count=2)
+
+
+def test_a_slate_that_was_replaced_before_anybody_could_look_at_it_is_no_impression():
+    user = a_user(*(a_slate(second) for second in range(5)), an_event(9, "b"), config=SOON)
+    assert [(o.recommendation_id, o.item_id, o.label) for o in outcomes(user.close(END))] == [
+        ("r-4", "a", 0.0), ("r-4", "b", 1.0), ("r-4", "c", 0.0)
+    ]  # fmt: skip
+
+
+def test_a_slate_that_stood_for_long_enough_counts_though_another_one_came():
+    user = a_user(a_slate(0), a_slate(2), an_event(9, "b"), config=SOON)
+    assert [o.label for o in outcomes(user.close(END))] == [0.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+
+
+def test_a_slate_that_an_act_names_was_looked_at_however_soon_another_one_came():
+    user = a_user(a_slate(0), a_slate(1), an_event(9, "b", recommendation_id="r-0"), config=SOON)
+    assert positives(user) == [("r-0", "b")]
+
+
+def test_slates_of_different_placements_do_not_replace_each_other():
+    slates = (a_slate(0, placement="home"), a_slate(1, placement="cart"), a_slate(2, placement="home"))
+    found = outcomes(a_user(*slates, config=replace(SOON, seconds_to_count=3)).close(END))
+    assert {o.recommendation_id for o in found} == {"r-1", "r-2"}
+
+
+def test_where_impressions_come_as_events_a_short_lived_slate_counts():
+    config = replace(EXPLICIT, seconds_to_count=60)
+    user = a_user(a_slate(0), a_slate(9), an_event(1, "a", "impression"), config=config)
+    assert [o.recommendation_id for o in outcomes(user.close(END))] == ["r-0"]
+
+
+def test_the_order_of_arrival_does_not_change_what_is_superseded():
+    messages = [a_slate(0), a_slate(1), a_slate(4), an_event(6, "a")]
+    found = [outcomes(a_user(*order, config=SOON).close(END)) for order in (messages, messages[::-1])]
+    assert found[0] == found[1]
+
+
+def test_an_impression_that_says_where_the_item_was_leads():
+    user = a_user(
+        a_slate(), an_event(1, "a", "impression", position=7), an_event(2, "b", "impression"), config=EXPLICIT
+    )
+    [slate] = user.close(END)
+    assert [o.position for o in slate.outcomes] == [7, 1]
+
+
+def test_an_example_says_where_each_item_stood_and_how_probable_that_was():
+    items = [ShownItem(f"i{k}", k, 1 / (k + 1), [0.5] * len(FEATURES)) for k in range(3)]
+    [slate] = a_user(a_slate(items=items, placement="home")).close(END)
+    example = slate.example()
+    assert example is not None
+    assert (example.positions, example.propensities, example.placement) == ((0, 1, 2), (1.0, 1 / 2, 1 / 3), "home")

@@ -11,22 +11,18 @@ from models.online.learner import OnlineRanker, Published
 from models.rankers.checkpoint import Checkpoint
 from models.rankers.inputs import SlateExample, collate
 from models.rankers.learners import new_learner, restore_learner
-from models.rankers.served import Ranker
+from models.rankers.served import BlendRanker, NetworkRanker, Ranker
 from tests import places
-from tests.models.rankers.builders import BLEND, Rule, by_feature, some_slates
+from tests.models.online.simulated import Audience
+from tests.models.rankers.builders import BLEND, Rule, by_feature, of_many_users
+from tests.models.rankers.builders import some_slates as slates_of_few_users
 
-LIKED, DISLIKED = by_feature(2), by_feature(2, -1.0)
+LIKED, DISLIKED, ELSEWHERE = by_feature(2), by_feature(2, -1.0), by_feature(5)
 CONFIG = OnlineConfig(learning_rate=5e-3, publish_every=2, guard_slates=128)
 
 
-def in_mood(mood: float, examples: list[SlateExample]) -> list[SlateExample]:
-    """Let four features, as the hour and the device would, tell which mood a slate's user is in."""
-    changed = []
-    for example in examples:
-        features = np.frombuffer(example.features, np.float16).reshape(-1, len(FEATURES)).copy()
-        features[:, [0, 1, 3, 4]] = mood
-        changed.append(example._replace(features=features.tobytes()))
-    return changed
+def some_slates(n: int, rule: Rule, seed: int = 0) -> list[SlateExample]:
+    return of_many_users(slates_of_few_users(n, rule, seed))
 
 
 def quality(ranker: Ranker, examples: list[SlateExample]) -> float:
@@ -80,7 +76,7 @@ def test_a_crash_at_any_moment_changes_neither_the_versions_nor_what_is_learned(
 def test_a_version_goes_into_service_only_where_it_is_better_than_the_one_that_is():
     ranker = OnlineRanker("mlp", CONFIG)
     published = ranker.learn(some_slates(1_500, LIKED))
-    assert published[0].evidence["pairwise_auc"] > published[0].evidence["replaced"]
+    assert published[0].evidence["gain"] > published[0].evidence["replaced"]
     assert [p.number for p in published] == list(range(1, len(published) + 1))
     first = published[0].checkpoint
     assert first is not None
@@ -90,10 +86,7 @@ def test_a_version_goes_into_service_only_where_it_is_better_than_the_one_that_i
 
 
 def test_nothing_is_published_where_there_is_nothing_to_learn():
-    assert (
-        OnlineRanker("mlp", replace(CONFIG, margin=3.0)).learn(some_slates(1_500, lambda moment: 0 * moment.items))
-        == []
-    )
+    assert OnlineRanker("mlp", CONFIG).learn(some_slates(1_500, lambda moment: 0 * moment.items)) == []
 
 
 def test_nothing_is_decided_on_few_slates():
@@ -113,7 +106,7 @@ def test_a_version_that_turns_out_worse_is_taken_back():
         published += ranker.learn([slates.pop()])
     back = ranker.learn(some_slates(640, LIKED, seed=3))
     assert summary(back)[0] == (2, True, start.version)
-    assert back[0].evidence["pairwise_auc"] > back[0].evidence["replaced"]
+    assert back[0].evidence["gain"] > back[0].evidence["replaced"]
     assert ranker.service is not None
     assert ranker.service.digest == start.digest
 
@@ -129,30 +122,68 @@ def test_where_the_first_version_turns_out_worse_the_blend_comes_back():
     assert summary(back)[0] == (2, True, None)
 
 
-def test_new_tastes_do_not_wipe_out_old_ones():
-    """After the mood has changed, what is known of the old one falls by less than half of what plain tuning loses."""
-    old, new = in_mood(-1.0, some_slates(2_400, LIKED)), in_mood(1.0, some_slates(2_400, DISLIKED, seed=1))
-    unseen = in_mood(-1.0, some_slates(300, LIKED, seed=2))
+def test_a_domain_that_pauses_is_still_known_on_its_return():
+    """In the other domain another feature counts, and this one says nothing; no feature names the domain."""
+    here, there = some_slates(2_400, LIKED), some_slates(2_400, ELSEWHERE, seed=1)
+    unseen = some_slates(300, LIKED, seed=2)
     lost = {}
     for rehearsed in (0.0, 1.0):
         ranker = OnlineRanker("mlp", replace(CONFIG, rehearsed=rehearsed))
-        ranker.learn(old)
+        ranker.learn(here)
         before = quality(ranker.learner, unseen)
-        ranker.learn(new)
+        ranker.learn(there)
         lost[rehearsed] = before - quality(ranker.learner, unseen)
-        assert quality(ranker.learner, in_mood(1.0, some_slates(300, DISLIKED, seed=3))) > 0.75
-    assert lost[0.0] > 0.2
+        assert quality(ranker.learner, some_slates(300, ELSEWHERE, seed=3)) > 0.75
+    assert lost[0.0] > 0.1
     assert lost[1.0] < lost[0.0] / 2
+
+
+def test_after_an_alarm_less_of_the_past_is_learned_again_for_a_while():
+    """All users turn to the opposite taste, and no feature says so: rehearsal alone would hold on to the old one."""
+    new, unseen = some_slates(640, DISLIKED, seed=1), some_slates(300, DISLIKED, seed=3)
+    found = {}
+    for n_alarmed in (0, 10_000):
+        ranker = OnlineRanker("mlp", replace(CONFIG, alarm_slates=n_alarmed))
+        ranker.learn(some_slates(2_400, LIKED))
+        ranker.learn(new)
+        assert ranker.n_drifts > 0
+        found[n_alarmed] = quality(ranker.learner, unseen)
+    assert found[10_000] > found[0] + 0.05
+    assert OnlineRanker.restore(ranker.snapshot(), "mlp", CONFIG).n_alarmed == ranker.n_alarmed > 0
+
+
+def test_a_version_says_how_far_down_slates_are_looked_at():
+    ranker, audience = OnlineRanker("mlp", CONFIG), Audience(steepness=1.0)
+    published = ranker.learn(some_slates(1_500, LIKED))
+    assert published[0].examination[0] == 1.0
+    ranker.learn(list(audience.serve_few(640)))
+    assert ranker.examination.by_position[3] < 0.8
+
+
+def test_the_slates_of_a_few_users_prove_nothing_of_the_others():
+    assert OnlineRanker("mlp", CONFIG).learn(slates_of_few_users(1_500, LIKED)) == []
+
+
+@pytest.mark.slow
+def test_a_better_ranker_goes_into_service_though_the_clicks_follow_the_order_in_service():
+    """The share of pairs in order said the opposite: whatever is in service stands where people look."""
+    ranker, audience = OnlineRanker("mlp", OnlineConfig()), Audience(steepness=1.0)
+    for _ in range(25):
+        service = BlendRanker() if ranker.service is None else NetworkRanker(ranker.service.model)
+        ranker.learn(list(audience.serve(service, 256)))
+    assert ranker.service is not None
+    gained = audience.click_probability(NetworkRanker(ranker.service.model)) - audience.click_probability(BlendRanker())
+    assert gained > 0.05
 
 
 def test_a_change_of_the_stream_is_noticed_and_earlier_evidence_dropped():
     ranker = OnlineRanker("mlp", replace(CONFIG, publish_every=10_000))
     ranker.learn(some_slates(1_600, LIKED))
     assert ranker.n_drifts == 0
-    n_judged = len(ranker.judged)
+    n_judged = len(ranker.guard.judged)
     ranker.learn(some_slates(96, DISLIKED, seed=1))
     assert ranker.n_drifts == 1
-    assert len(ranker.judged) < n_judged
+    assert len(ranker.guard.judged) < n_judged
 
 
 @pytest.mark.parametrize("name", ["ftrl", "mlp"])
@@ -162,7 +193,6 @@ def test_the_snapshot_of_the_first_release_still_loads(name: LearnerName):
     assert ranker.n_slates == 384
     if FEATURE_SET == "v3":
         # Under a later set the examples are left out, which lie in this one's columns.
-        assert ranker.snapshot() == data
         assert (len(ranker.pending), len(ranker.reservoir.kept)) == (2, 4)
     assert ranker.service is not None
     assert ranker.service.version == f"{name}-{ranker.number}-{ranker.service.digest[:8]}"

@@ -73,6 +73,11 @@ def some_slates(n: int, rule: Rule, seed: int = 0, length: int = LENGTH) -> list
     return slates
 
 
+def of_many_users(slates: list[SlateExample]) -> list[SlateExample]:
+    """Let each slate be another user's: the slates of few users prove nothing of the others."""
+    return [slate._replace(user=hash64(f"u-{slate.slate}")) for slate in slates]
+
+
 def some_inputs(b: int = 3, c: int = 5, seed: int = 0) -> Inputs:
     rng = np.random.default_rng(seed)
     return Inputs(

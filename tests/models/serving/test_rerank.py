@@ -183,3 +183,26 @@ def test_scores_far_apart_explore_without_overflow():
 
 def test_no_candidates_make_an_empty_slate():
     assert reranked(plain(1), {}, 10, exploration_slots=2) == ([], [], [])
+
+
+def test_neighbours_change_places_in_the_share_that_is_set_and_propensities_are_exact():
+    table, scores = plain(6), {f"i{k}": float(-k) for k in range(6)}
+    drawn = Counter()
+    for seed in range(4_000):
+        items, propensities, _ = reranked(table, scores, 4, seed * 2_654_435_761, swapped=0.3, exploration_slots=0)
+        drawn[tuple(items), round(math.prod(propensities), 9)] += 1
+    assert dict(drawn.keys()) == {
+        ("i0", "i1", "i2", "i3"): 0.7,
+        ("i1", "i0", "i2", "i3"): 0.1,
+        ("i0", "i2", "i1", "i3"): 0.1,
+        ("i0", "i1", "i3", "i2"): 0.1,
+    }
+    for (_, chance), n in drawn.items():
+        assert n / 4_000 == pytest.approx(chance, abs=0.03)
+
+
+def test_an_exchange_leaves_the_positions_that_explore_alone_and_takes_two_to_change():
+    table, scores = plain(6), {f"i{k}": float(-k) for k in range(6)}
+    for seed in range(50):
+        assert reranked(table, scores, 2, seed, swapped=1.0, exploration_slots=1)[0][0] == "i0"
+        assert reranked(table, scores, 3, seed, swapped=1.0, exploration_slots=1)[0][:2] == ["i1", "i0"]

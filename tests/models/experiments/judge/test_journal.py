@@ -4,7 +4,9 @@ import pytest
 
 from models.config import OutcomeConfig
 from models.experiments.judge.journal import MAX_SLATES
-from models.experiments.judge.observations import Exposure
+from models.experiments.judge.metrics import INDEX_OF
+from models.experiments.judge.observations import Exposure, Observation
+from models.experiments.judge.user_metrics import UserMetrics
 from tests.models.experiments.observing import (
     DAY,
     MINUTE,
@@ -192,3 +194,32 @@ def test_in_an_interleaved_slate_each_version_is_counted_with_its_own_items():
     versions = changes_of([is_exposed(), slate, acts(2, 3)])
     assert versions[1].versions == {"mlp-1": [1, 1, 0, 0, 0], "blend": [1, 2, 0, 0, 0]}
     assert versions[2].versions == {"mlp-1": [0, 0, 0, 1, 0], "blend": [0, 0, 1, 1, 1]}
+
+
+def clicks_and_impressions(*observations: Observation, counts_after_s: float = 2) -> list[float]:
+    user = UserMetrics(OutcomeConfig(), "slate", counts_after_ms=round(1_000 * counts_after_s))
+    user.observe([is_exposed(), *observations])
+    change = user.change([])
+    assert change is not None
+    assert change.new is not None
+    return change.new[INDEX_OF["ctr"]][:2]
+
+
+SECOND = 1 / 60
+
+
+def test_slates_that_were_replaced_at_once_are_no_impressions_however_active_the_user():
+    shown = [is_shown(second * SECOND, 1, 2, id=second + 1) for second in range(5)]
+    assert clicks_and_impressions(*shown, acts(1, 2)) == [1, 2]
+    assert clicks_and_impressions(*shown, acts(1, 2), counts_after_s=0) == [1, 10]
+
+
+def test_an_act_that_names_a_replaced_slate_says_that_it_was_seen():
+    shown = [is_shown(0, 1, 2, id=70), is_shown(SECOND, 3, 4, id=80)]
+    assert clicks_and_impressions(*shown, acts(1, 1, slate=70)) == [1, 4]
+    assert clicks_and_impressions(*shown, acts(1, 1)) == [0, 2]
+
+
+def test_a_slate_that_was_acted_on_at_once_is_not_superseded():
+    shown = [is_shown(0, 1, 2, id=70), acts(0.5 * SECOND, 1), is_shown(SECOND, 3, 4, id=80)]
+    assert clicks_and_impressions(*shown) == [1, 4]

@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.experiments.assign.declaration import TUNED_AT
 from models.experiments.judge.moments import Estimate
 from models.experiments.judge.sequential import (
     Interval,
     difference,
     lift,
-    mixture_precision,
-    reach,
     sequential_p,
 )
+from models.numeric.anytime import mixture_precision, reach
 from tests.models.experiments.builders import an_estimate
 
 MEANS = st.floats(0.01, 10)
@@ -28,7 +28,7 @@ def excludes(interval: Interval, value: float) -> np.ndarray:
 
 
 def test_the_half_width_is_the_published_formula():
-    n, variance, alpha, rho2 = 20_000.0, 4e-6, 0.05, mixture_precision(0.05)
+    n, variance, alpha, rho2 = 20_000.0, 4e-6, 0.05, mixture_precision(0.05, TUNED_AT)
     published = sqrt(n * variance) * sqrt(2 * (n * rho2 + 1) * log(sqrt(n * rho2 + 1) / alpha) / (n**2 * rho2))
     between = difference(an_estimate(0.2, 3e-6, 12_000), an_estimate(0.1, 1e-6, 8_000), alpha)
     assert (between.high - between.low) / 2 == pytest.approx(published)
@@ -57,7 +57,7 @@ def test_the_p_value_is_the_level_at_which_the_sequence_excludes_zero(t: float, 
     treatment, control = an_estimate(t, variance, n), an_estimate(c, variance, n)
     p = float(sequential_p(treatment, control, 0.05))
     # The mixture stays tuned for 0.05 while the level moves; so does the p-value.
-    rho2_n = 2 * n * mixture_precision(0.05)
+    rho2_n = 2 * n * mixture_precision(0.05, TUNED_AT)
     if 1e-12 < p < 1:
         half = sqrt(2 * (rho2_n + 1) / rho2_n * log(sqrt(rho2_n + 1) / p)) * sqrt(2 * variance)
         assert abs(t - c) == pytest.approx(half)

@@ -1,0 +1,95 @@
+"""The guard: says which of two rankers is better, from slates that both were judged on, at any look.
+
+A test for one look promises nothing of fifty: at one standard error, six of fifty looks at equal rankers found one of
+them better. So the guard bounds the sum of the paired differences at all looks together, and adds it up by user: the
+slates of one user resemble each other, and say less than as many slates of different users.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from models.config import OnlineConfig
+from models.numeric.anytime import reach
+from models.numeric.arrays import Doubles
+
+MAX_DOUBLINGS = 4
+"""A test lasts at most 2 ** this times as many slates as the first."""
+
+RankerRole: TypeAlias = Literal["learner", "service", "previous"]
+
+
+class Judged(NamedTuple):
+    """The discounted gains on one slate of the learner, before it learned from the slate, and of the two versions."""
+
+    user: int
+    learner: float
+    service: float
+    previous: float
+    """NaN where there is none."""
+
+
+class Guard:
+    """Tests whether the learner, or the version before it, is better than the version in service.
+
+    A ranker that learns is another one after a while, and so are its users. So a test ends after some slates, and the
+    next one begins with nothing: test k, from 0, at the level alpha / ((k + 1) (k + 2)), which add up to alpha. For
+    two rankers that are equal the probability that any of the tests ever finds one better is alpha at most.
+
+    The sum S of the differences d, of which user u's add up to D_u, is compared with sqrt(sum D_u ** 2). How far it may
+    stray depends on how much has been seen; in units of one slate's sum(d ** 2) / n, that is sum D_u ** 2.
+
+    Parameters
+    ----------
+    judged : of the running test.
+    n_tests : ended since the version went into service.
+    """
+
+    def __init__(self, config: OnlineConfig, judged: Iterable[Judged] = (), n_tests: int = 0) -> None:
+        self._config = config
+        self.judged = deque(judged)
+        self.n_tests = n_tests
+
+    def add(self, judged: Iterable[Judged]) -> None:
+        """Take slates that the learner has yet to learn from."""
+        self.judged.extend(judged)
+
+    def is_better(self, one: RankerRole) -> bool:
+        """Say whether a ranker is better than the one in service; it may be asked at any time."""
+        users, differences = self._differences(one)
+        if np.count_nonzero(differences) < self._config.min_judged:
+            return False
+        _, codes = np.unique(users, return_inverse=True)
+        squares = float((np.bincount(codes, differences) ** 2).sum())
+        # The two claims, that the learner is better and that the version before is, share the level.
+        alpha = self._config.alpha / 2 / ((self.n_tests + 1) * (self.n_tests + 2))
+        seen = squares / float((differences**2).mean())
+        # A bound on one side at alpha is one of two sides at twice that.
+        bound = float(reach(seen, 2 * alpha, self._config.guard_slates)) * np.sqrt(squares)
+        return bool(differences.sum() > bound)
+
+    def mean(self, one: RankerRole) -> float:
+        """Return the mean gain of a ranker on the slates of the running test."""
+        return float(np.mean([getattr(slate, one) for slate in self.judged]))
+
+    def end_look(self) -> None:
+        """End a test that has lasted long enough; called once all that may be asked at a look was."""
+        if len(self.judged) >= self._config.guard_slates * 2 ** min(self.n_tests, MAX_DOUBLINGS):
+            self.start_over()
+
+    def start_over(self) -> None:
+        """End the running test: what it was about is no more, or it has lasted long enough."""
+        self.judged.clear()
+        self.n_tests += 1
+
+    def reset(self) -> None:
+        """Begin anew: another version is in service."""
+        self.judged.clear()
+        self.n_tests = 0
+
+    def _differences(self, one: RankerRole) -> tuple[Doubles, Doubles]:
+        users = np.array([slate.user for slate in self.judged], np.int64)
+        differences = np.array([getattr(slate, one) - slate.service for slate in self.judged], np.float64)
+        return users, np.nan_to_num(differences)

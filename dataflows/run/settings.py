@@ -20,6 +20,7 @@ from dataflows.run.infrastructure import (
     HttpSettings,
     KafkaSettings,
     RecoverySettings,
+    ServeSettings,
     TopicSettings,
 )
 from dataflows.run.presets import PresetName, PresetSource
@@ -103,6 +104,7 @@ class Settings(BaseSettings):
     recovery: RecoverySettings = RecoverySettings()
     cluster: ClusterSettings = ClusterSettings()
     http: HttpSettings = HttpSettings()
+    serve: ServeSettings = ServeSettings()
     events: EventSettings = EventSettings()
     profile: ProfileConfig = ProfileConfig()
     learn: LearnSettings = LearnSettings()

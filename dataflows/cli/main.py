@@ -40,6 +40,11 @@ COMMANDS = {
         "Run a flow until SIGTERM or Ctrl-C, which drain it: state is kept, nothing is lost, exit code 0.",
     ),
     "state": ("state:app", "Look into the recovery store of a flow, keep it small, and back it up."),
+    "up": ("up:up", "Run everything on this machine: a broker, the topics, the three flows, and the HTTP door."),
+    "serve": (
+        "serve:serve",
+        "Serve slates over HTTP: newest slates, requests that wait for theirs, streams, events in, a live page.",
+    ),
     "replay": (
         "replay:replay_messages",
         "Write a file's messages onto a topic; or, with --dead-letters, the originals of the dead letters.",

@@ -20,21 +20,24 @@ DRAIN_S = 60.0
 
 
 class FlowProcess:
-    """One `eddy run FLOW`, its output added to a log file.
+    """One `eddy run FLOW`, or the door `eddy serve`, its output added to a log file.
 
     Parameters
     ----------
+    flow : `recommend`, `learn`, `evaluate` or `serve`.
     settings : environment variables beside this process's own.
+    port : where it answers probes, and the door everything.
     """
 
-    def __init__(self, flow: str, settings: dict[str, str], log: Path) -> None:
+    def __init__(self, flow: str, settings: dict[str, str], log: Path, port: int | None = None) -> None:
         self.flow = flow
         self._log = log
-        self._port = free_port()
+        self.port = port or free_port()
+        command, variable = (["serve"], "SERVE") if flow == "serve" else (["run", flow], "HTTP")
         with log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
-                [sys.executable, "-m", "dataflows", "run", flow],
-                env=os.environ | settings | {"EDDY_HTTP__PORT": str(self._port)},
+                [sys.executable, "-m", "dataflows", *command],
+                env=os.environ | settings | {f"EDDY_{variable}__PORT": str(self.port)},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -53,7 +56,7 @@ class FlowProcess:
     def is_ready(self) -> bool:
         """Ask the flow's `/readyz`."""
         try:
-            with build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{self._port}/readyz", timeout=2):
+            with build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{self.port}/readyz", timeout=2):
                 return True
         except (URLError, OSError):
             return False
@@ -109,7 +112,8 @@ class FlowProcess:
 def running_flows(flows: tuple[str, ...], settings: dict[str, str], folder: Path) -> Iterator[list[FlowProcess]]:
     """Run flows over recovery stores in a folder, and drain them at the end, whatever happens."""
     own = settings | {"EDDY_RECOVERY__FOLDER": str(folder / "recovery")}
-    processes = [FlowProcess(flow, own, folder / f"{flow}.log") for flow in flows]
+    port = int(settings.get("EDDY_SERVE__PORT", "0")) or None
+    processes = [FlowProcess(flow, own, folder / f"{flow}.log", port if flow == "serve" else None) for flow in flows]
     try:
         yield processes
     finally:

@@ -4,6 +4,7 @@ import tempfile
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -41,8 +42,17 @@ MIN_USERS = 2
 """So few for a film to trend: the demo's people are few, and no secret."""
 
 
-def run_demo(n_events: int, rate: float, settings: Settings, kafka_home: str | None, real: bool, console: Console, *,
-         live: bool) -> dict[str, Any]:  # fmt: skip
+def run_demo(
+    n_events: int,
+    rate: float,
+    settings: Settings,
+    kafka_home: str | None,
+    real: bool,
+    console: Console,
+    *,
+    live: bool,
+    on_page: Callable[[str], bool],
+) -> dict[str, Any]:
     """Run the demo to its end; returns its report.
 
     Parameters
@@ -50,6 +60,8 @@ def run_demo(n_events: int, rate: float, settings: Settings, kafka_home: str | N
     rate : events a second.
     real : whether the settings name a cluster to use, instead of a broker of the demo's own.
     live : draw the live view; otherwise only what happens is said.
+    on_page : given the address of the live page once that answers; says whether somebody looks at it. Then the flows go
+        on after the last event, until Ctrl-C.
     """
     servers = settings.kafka.bootstrap_servers if real else None
     with tempfile.TemporaryDirectory(prefix="eddy-demo-") as folder, choose_broker(servers, kafka_home) as broker:
@@ -72,8 +84,10 @@ def run_demo(n_events: int, rate: float, settings: Settings, kafka_home: str | N
         )
         with console.status("writing the catalog, and what other users rated before"):
             demo.prepare()
-        with running_flows(("learn",), environment, Path(folder)) as learning:
+        with running_flows(("learn", "serve"), environment, Path(folder)) as learning:
             with console.status("learning the item tables from it"):
+                learning[1].wait_until_ready()
+                is_watched = on_page(f"http://127.0.0.1:{learning[1].port}")
                 learning[0].wait_until_ready()
                 demo.wait_until_learned(learning[0])
             now = {"EDDY_KAFKA__START": "latest", "EDDY_EVALUATE__PUBLISH_EVERY_S": "1"}
@@ -82,6 +96,8 @@ def run_demo(n_events: int, rate: float, settings: Settings, kafka_home: str | N
                     for flow in serving:
                         flow.wait_until_ready()
                 report = demo.stream([*learning, *serving], console, live=live)
+                if is_watched:
+                    _serve_on([*learning, *serving], console)
         demo.show_results(console)
         with console.status("ranking the stream once more, by both rankers on the same slates"):
             report["same_slates"] = compared = both_rankers(world, checkpoint)
@@ -91,6 +107,18 @@ def run_demo(n_events: int, rate: float, settings: Settings, kafka_home: str | N
             highlight=False,
         )
         return report
+
+
+def _serve_on(flows: list[FlowProcess], console: Console) -> None:
+    """Let the page live on until Ctrl-C."""
+    with (
+        console.status("the stream has ended; the page goes on. Ctrl-C: what the experiment says, and the end"),
+        suppress(KeyboardInterrupt),
+    ):
+        while True:
+            for flow in flows:
+                flow.check()
+            time.sleep(FRAME_S)
 
 
 class _Demo:

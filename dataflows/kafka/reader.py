@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
 from confluent_kafka import KafkaException, TopicPartition
@@ -12,6 +12,7 @@ from dataflows.errors import EddyError, died
 from dataflows.kafka.admin import Client, partitions_of
 from dataflows.kafka.consumers import (
     PARTITION_END,
+    Place,
     bounds_of,
     new_consumer,
     raise_unless_harmless,
@@ -50,7 +51,8 @@ class KafkaReader:
     client : librdkafka options; they may hold secrets.
     topics : their names.
     group : under which the cluster knows it, and nothing is committed; none: one named after the first topic.
-    start : `latest` reads only what is written from now on.
+    start : `latest` reads only what is written from now on; by topic and partition, offsets to go on from: a partition
+        that is not named, or whose log no longer holds its offset, is read from its beginning.
     timeout_s : how long the broker may be silent until all that there was at the start is read.
 
     Raises
@@ -65,7 +67,7 @@ class KafkaReader:
         topics: list[str],
         group: str | None = None,
         *,
-        start: Literal["earliest", "latest"] = "earliest",
+        start: Literal["earliest", "latest"] | Mapping[str, Mapping[int, int]] = "earliest",
         timeout_s: float = 30.0,
     ) -> None:
         self._where = ", ".join(topics)
@@ -82,9 +84,17 @@ class KafkaReader:
         except KafkaException as failure:
             self._consumer.close()
             raise self._explained(failure) from failure
-        begin = firsts if start == "earliest" else self.ends
+        begin = firsts if start == "earliest" else self.ends if start == "latest" else self._begin(start, firsts)
         self._unfinished = {place for place in partitions if begin[place] < self.ends[place]}
         self._consumer.assign([TopicPartition(topic, p, begin[topic, p]) for topic, p in partitions])
+
+    def _begin(self, start: Mapping[str, Mapping[int, int]], firsts: dict[Place, int]) -> dict[Place, int]:
+        begin = {}
+        for place, first in firsts.items():
+            topic, partition = place
+            at = start.get(topic, {}).get(partition, first)
+            begin[place] = at if first <= at <= self.ends[place] else first
+        return begin
 
     @property
     def complete(self) -> bool:
@@ -101,7 +111,9 @@ class KafkaReader:
         read: dict[tuple[str, int], list[Record]] = {}
         asked_at = time.monotonic()
         try:
-            messages = self._consumer.consume(MAX_RECORDS, timeout_s)
+            # `consume` would wait for a whole batch: one message is waited for, and what lies behind it is taken along.
+            first = self._consumer.poll(timeout_s)
+            messages = [] if first is None else [first, *self._consumer.consume(MAX_RECORDS - 1, 0)]
             for message in messages:
                 place = (message.topic() or "", message.partition() or 0)
                 error = message.error()
@@ -173,6 +185,7 @@ class Follower:
     take : given what has arrived, on that thread; while it waits, nothing more is read.
     name : the thread's.
     on_failure : given what ended the thread, on that thread, should anything do so; a flow ends with it.
+    poll_s : how long it waits for a message before it looks whether it is to end.
     """
 
     def __init__(
@@ -181,8 +194,10 @@ class Follower:
         take: Callable[[list[Batch]], None],
         name: str,
         on_failure: Callable[[EddyError], None] = raised_by_check,
+        poll_s: float = POLL_S,
     ) -> None:
         self._reader = reader
+        self._poll_s = poll_s
         self._take = take
         self._on_failure = on_failure
         self._closing = False
@@ -215,7 +230,7 @@ class Follower:
     def _follow(self) -> None:
         try:
             while not self._closing:
-                if batches := self._reader.poll(POLL_S):
+                if batches := self._reader.poll(self._poll_s):
                     self._take(batches)
                 if self._reader.complete:
                     self._complete.set()

@@ -6,6 +6,8 @@ from typing import Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 Option: TypeAlias = str | int | float | bool
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+"""Addresses that no other machine reaches."""
 
 
 class Section(BaseModel):
@@ -146,3 +148,41 @@ class HttpSettings(Section):
     """0 takes a free port."""
     enabled: bool = True
     """Whether there is an endpoint at all."""
+
+
+Scope: TypeAlias = Literal["read", "write", "admin"]
+
+
+class ServeSettings(Section):
+    """The HTTP door, `eddy serve`."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Any other than this machine's own needs tokens."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """0 takes a free port."""
+    store: Path | None = None
+    """File of the newest slates and the catalog, made from the topics where it is missing; none: a temporary one, which
+    is made anew at each start."""
+    tokens: dict[Scope, list[SecretStr]] = Field(default_factory=dict)
+    """Who may do what, by bearer token: `{"read": ["..."], "write": ["..."], "admin": ["..."]}`. `write` sends events
+    and requests, `admin` changes items; each may do what those before it may. None: whoever reaches the door may do
+    everything."""
+    cors: list[str] = Field(default_factory=list)
+    """Origins whose pages may call the door, as `["https://shop.example"]`."""
+    wait_ms: int = Field(default=500, ge=1, le=60_000)
+    """How long a request waits for its slate before it gets the user's newest one instead."""
+    max_body_bytes: int = Field(default=1_000_000, ge=1_024)
+    """A longer body is refused."""
+    max_streams: int = Field(default=1_000, ge=1)
+    """Streams of slates that may be open at a time."""
+    max_connections: int = Field(default=2_000, ge=1)
+    """Connections that are served at a time; others get 503."""
+
+    @model_validator(mode="after")
+    def _check_tokens(self) -> "ServeSettings":
+        if self.host not in LOOPBACK and not any(self.tokens.values()):
+            raise ValueError(
+                f"host is {self.host}, which others can reach, and there are no tokens: set EDDY_SERVE__TOKENS, as "
+                """'{"read": ["a long random word"]}', or listen on 127.0.0.1"""
+            )
+        return self

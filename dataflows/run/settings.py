@@ -21,6 +21,7 @@ from dataflows.run.infrastructure import (
     KafkaSettings,
     PrivacySettings,
     RecoverySettings,
+    ServeSettings,
     TopicSettings,
 )
 from dataflows.run.presets import PresetName, PresetSource
@@ -108,6 +109,7 @@ class Settings(BaseSettings):
     cluster: ClusterSettings = ClusterSettings()
     http: HttpSettings = HttpSettings()
     privacy: PrivacySettings = PrivacySettings()
+    serve: ServeSettings = ServeSettings()
     events: EventSettings = EventSettings()
     profile: ProfileConfig = ProfileConfig()
     learn: LearnSettings = LearnSettings()

@@ -129,6 +129,17 @@ class TrendingRow(NamedTuple):
         weights = np.asarray(self.weights, np.float32)
         return header.tobytes() + np.asarray(self.items, np.int64).tobytes() + _padded(weights.tobytes())
 
+    @classmethod
+    def unpack(cls, segment: str, row: bytes) -> "TrendingRow":
+        """Read a row that `RowKey.check` has passed."""
+        words = np.frombuffer(row, np.int64)
+        n = int(words[HEAD]) >> N_SHIFT
+        weights = words[HEADER_WORDS + n :].view(np.float32)[:n]
+        return cls(
+            segment, int(words[EXTRA]), int(words[VERSION]), int(words[REFERENCE_AT]),
+            words[HEADER_WORDS : HEADER_WORDS + n], weights,
+        )  # fmt: skip
+
 
 class SessionRow(NamedTuple):
     """A user's newest session."""

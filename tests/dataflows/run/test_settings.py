@@ -41,6 +41,15 @@ DEFAULTS = {
     "EDDY_PRIVACY__SIGNING_KEY": "",
     "EDDY_PRIVACY__SIGNING_KEY_FILE": "",
     "EDDY_PRIVACY__MAX_ERASED": "1000000",
+    "EDDY_SERVE__HOST": "127.0.0.1",
+    "EDDY_SERVE__PORT": "8000",
+    "EDDY_SERVE__STORE": "",
+    "EDDY_SERVE__TOKENS": "{}",
+    "EDDY_SERVE__CORS": "[]",
+    "EDDY_SERVE__WAIT_MS": "500",
+    "EDDY_SERVE__MAX_BODY_BYTES": "1000000",
+    "EDDY_SERVE__MAX_STREAMS": "1000",
+    "EDDY_SERVE__MAX_CONNECTIONS": "2000",
     "EDDY_EVENTS__WEIGHTS": (
         '{"impression":0.0,"view":1.0,"click":1.0,"dwell":0.5,"like":2.0,"share":2.0,"rating":1.0,'
         '"cart":3.0,"purchase":5.0,"dislike":-1.0}'

@@ -1,0 +1,207 @@
+"""What stands behind the HTTP door: topics that are followed, the read model, who waits, and what is written."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from dataflows.codecs import catalog_decoder, encode
+from dataflows.errors import EddyError
+from dataflows.kafka.acknowledged import AcknowledgedWriter
+from dataflows.kafka.admin import Client, topic_id
+from dataflows.kafka.reader import Batch, Follower, KafkaReader
+from dataflows.kafka.rights import helper_group
+from dataflows.records import Record
+from dataflows.run.settings import Settings
+from dataflows.serve.hub import Hub
+from dataflows.serve.pulse import Pulse
+from dataflows.serve.read_model import ItemEntry, ReadModel
+from dataflows.serve.slates import head_of
+from models.items.wire import TRENDING, RowKey, TrendingRow
+from models.messages import DeadLetter, Item
+from models.segments import EVERYBODY
+
+log = logging.getLogger(__name__)
+
+WAIT_S = 0.02
+"""How long a follower waits for a message before it looks whether it is to end."""
+N_TRENDING = 50
+
+
+class MessageWriter(Protocol):
+    """Writes messages and says when they are kept."""
+
+    async def write(self, topic: str, key: str, value: bytes) -> None:
+        """Write a message; raises `WriteError` where it was not delivered."""
+
+
+class Door:
+    """Follows the topics and writes to them; used on one event loop, but for what its followers' threads do.
+
+    Parameters
+    ----------
+    loop : what slates are handed to.
+    writer : what events, requests and items are written by.
+    """
+
+    def __init__(
+        self, settings: Settings, model: ReadModel, loop: asyncio.AbstractEventLoop, writer: MessageWriter
+    ) -> None:
+        self.settings = settings
+        self.model = model
+        self.hub = Hub(settings.serve.max_streams)
+        self.counts: Counter[str] = Counter()
+        self.pulse = Pulse()
+        self.client: Client = settings.kafka.client() | {"fetch.wait.max.ms": 10}
+        self.writer = writer
+        self._loop = loop
+        self._decode_items = catalog_decoder(settings.events)
+        self._trends: dict[int, TrendingRow] = {}
+        self._followers: list[Follower] = []
+        self.failure: EddyError | None = None
+
+    def topic(self, name: str) -> str:
+        """Name a topic of this installation."""
+        return self.settings.topics.prefix + name
+
+    @property
+    def ready(self) -> bool:
+        """Whether all that the topics held at the start has been read, and nothing has failed since."""
+        return self.failure is None and all(follower.wait_until_complete(0) for follower in self._followers)
+
+    def start(self) -> None:
+        """Follow the topics.
+
+        Raises
+        ------
+        EddyError : a topic is missing, or no broker answers.
+        """
+        kept = [self.topic("recommendations"), self.topic("catalog")]
+        start = {name: self.model.resume(name, topic_id(self.client, name)) for name in kept}
+        options = self.client | self.settings.kafka.consumer_options
+        group = helper_group("serve", self.settings.topics.prefix, "door")
+        watched = [self.topic(name) for name in ("events", "dead-letters")]
+        readers = [
+            (KafkaReader(options, kept, group, start=start), self._keep, "newest-slates"),
+            (KafkaReader(options, [self.topic("model-updates")], group), self._take_trends, "trends"),
+            (KafkaReader(options, watched, group, start="latest"), self._watch, "pulse"),
+            (KafkaReader(options, [self.topic("experiment-results")], group), self._take_results, "results"),
+        ]
+        self._followers = [Follower(reader, take, name, self._fail, poll_s=WAIT_S) for reader, take, name in readers]
+
+    def close(self) -> None:
+        """Stop following."""
+        for follower in self._followers:
+            follower.close()
+
+    def _fail(self, failure: EddyError) -> None:
+        log.error("the door no longer follows its topics: %s", failure)
+        self.failure = failure
+
+    def _keep(self, batches: list[Batch]) -> None:
+        slates: list[tuple[str, str, bytes | None]] = []
+        with self.model.changing():
+            for topic, partition, records in batches:
+                if topic.endswith("catalog"):
+                    self._keep_items(records)
+                else:
+                    new = [slate for record in records if (slate := self._slate(record)) is not None]
+                    self.model.put_slates((user_id, value) for user_id, _, value in new)
+                    slates += new
+                self.model.note(topic, partition, records[-1].offset + 1)
+        if slates:
+            self.pulse.note_slates(slates, time.time())
+            self._loop.call_soon_threadsafe(self._hand_over, slates)
+
+    def _hand_over(self, slates: list[tuple[str, str, bytes | None]]) -> None:
+        for user_id, trigger_id, value in slates:
+            self.hub.publish(user_id, trigger_id, value)
+
+    def _slate(self, record: Record) -> tuple[str, str, bytes | None] | None:
+        """Read whose slate a record is, and what triggered it; None where it is none."""
+        try:
+            user_id = (record.key or b"").decode()
+            trigger = "" if record.value is None else head_of(record.value).trigger_id
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            self.counts["malformed_slate"] += 1
+            return None
+        return user_id, trigger, record.value
+
+    def _keep_items(self, records: list[Record]) -> None:
+        for entry in self._decode_items(records):
+            if isinstance(entry, DeadLetter):
+                self.counts["malformed_item"] += 1
+            elif entry[1] is None:
+                self.model.remove_items([entry[0]])
+            else:
+                item: Item = entry[1]
+                words = " ".join((item.title, *item.categories, *item.tags))
+                self.model.put_items([ItemEntry(item.item_id, words, encode(item))])
+
+    def _take_trends(self, batches: list[Batch]) -> None:
+        """Keep the rows of what trends among all users; the other rows are the flows'."""
+        prefix = f"trending/{EVERYBODY}/".encode()
+        for record in (record for batch in batches for record in batch.records):
+            if not (record.key or b"").startswith(prefix):
+                continue
+            try:
+                key = RowKey.parse(record.key or b"")
+                if record.value is None:
+                    self._trends.pop(key.number, None)
+                    continue
+                key.check(record.value)
+            except ValueError:
+                self.counts["malformed_row"] += 1
+                continue
+            if key.code == TRENDING:
+                self._trends[key.number] = TrendingRow.unpack(key.name, record.value)
+
+    def trending(self, n: int = 10) -> list[str]:
+        """Return the ids of the catalog's items that trend among all users, the first first."""
+        rows = list(self._trends.values())
+        if not rows:
+            return []
+        newest = max(row.reference_at for row in rows)
+        half_life_ms = self.settings.learn.half_life_short_ms
+        weights = np.concatenate([row.weights * 0.5 ** ((newest - row.reference_at) / half_life_ms) for row in rows])
+        hashes = np.concatenate([row.items for row in rows])
+        best = np.argsort(-weights, kind="stable")[:N_TRENDING]
+        return self.model.items_by_hash(hashes[best].tolist())[:n]
+
+    def _watch(self, batches: list[Batch]) -> None:
+        now = time.time()
+        for topic, _, records in batches:
+            if topic.endswith("events"):
+                self.pulse.note_events(records, now)
+            else:
+                self.pulse.note_letters(records)
+
+    def _take_results(self, batches: list[Batch]) -> None:
+        for record in (record for batch in batches for record in batch.records):
+            self.pulse.note_result(record)
+
+
+@contextmanager
+def open_door(settings: Settings, file: Path, loop: asyncio.AbstractEventLoop) -> Iterator[Door]:
+    """Open the door over a read model; everything is closed with the context.
+
+    Raises
+    ------
+    EddyError : a topic is missing, or no broker answers.
+    """
+    with ExitStack() as stack:
+        model = ReadModel(file)
+        stack.callback(model.close)
+        writer = AcknowledgedWriter(settings.kafka.client() | settings.kafka.producer_options)
+        stack.callback(writer.close)
+        door = Door(settings, model, loop, writer)
+        stack.callback(door.close)
+        door.start()
+        yield door

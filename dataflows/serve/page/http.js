@@ -1,0 +1,34 @@
+// The door's interface, with the token that the page's own address may carry: ?token=...
+const token = new URLSearchParams(location.search).get("token");
+
+export function address(path, query = {}) {
+  const url = new URL(path, location.href.split("?")[0]);
+  for (const [name, value] of Object.entries(query)) [value].flat().forEach((each) => url.searchParams.append(name, each));
+  if (token) url.searchParams.set("token", token);
+  return url;
+}
+
+export async function get(path, query) {
+  return answer(await fetch(address(path, query)));
+}
+
+export async function post(path, body, query) {
+  const headers = { "content-type": "application/json" };
+  return answer(await fetch(address(path, query), { method: "POST", headers, body: JSON.stringify(body) }));
+}
+
+async function answer(response) {
+  const body = await response.json().catch(() => ({}));
+  if (!response.ok) throw Object.assign(new Error(body.detail ?? response.statusText), { status: response.status });
+  return body;
+}
+
+export function follow(path, query, handlers) {
+  const source = new EventSource(address(path, query));
+  for (const [name, handle] of Object.entries(handlers)) {
+    source.addEventListener(name, (event) => handle(event.data ? JSON.parse(event.data) : null));
+  }
+  return () => source.close();
+}
+
+export const userPath = (user, what) => `users/${encodeURIComponent(user)}/${what}`;

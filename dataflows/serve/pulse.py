@@ -1,0 +1,121 @@
+"""What the live page shows of the stream: rates, latencies, letters by reason, and what the experiments say."""
+
+import threading
+from collections import Counter, OrderedDict, deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from dataflows.records import Record
+from models.messages import ExperimentResult
+
+MAX_EVENTS = 20_000
+"""Events whose slates are waited for, to measure how long they took."""
+WINDOW_S = 60
+"""Seconds that rates and latencies are shown of."""
+
+
+class _EventHead(msgspec.Struct):
+    event_id: str
+    user_id: str
+    item_id: str
+    event_type: str
+    timestamp: int
+    value: float | None = None
+
+
+class _LetterHead(msgspec.Struct):
+    reason: str
+
+
+_event_of = msgspec.json.Decoder(_EventHead).decode
+_letter_of = msgspec.json.Decoder(_LetterHead).decode
+_result_of = msgspec.json.Decoder(ExperimentResult).decode
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+@dataclass
+class Pulse:
+    """Counts of the last minute, by second; followers' threads write, the event loop reads."""
+
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _written_at: "OrderedDict[str, float]" = field(default_factory=OrderedDict)
+    _events: Counter[int] = field(default_factory=Counter)
+    _slates: Counter[int] = field(default_factory=Counter)
+    _latencies: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=20_000))
+    _newest: deque[_EventHead] = field(default_factory=lambda: deque(maxlen=40))
+    letters: Counter[str] = field(default_factory=Counter)
+    results: dict[str, ExperimentResult] = field(default_factory=dict)
+    n_events: int = 0
+    n_slates: int = 0
+
+    def note_events(self, records: list[Record], now: float) -> None:
+        """Count events, and note when each was written, by its record's own time."""
+        with self._lock:
+            self._events[int(now)] += len(records)
+            self.n_events += len(records)
+            for record in records:
+                try:
+                    event = _event_of(record.value or b"")
+                except _UNREADABLE:
+                    continue
+                self._written_at[event.event_id] = record.timestamp / 1_000
+                self._newest.append(event)
+            while len(self._written_at) > MAX_EVENTS:
+                self._written_at.popitem(last=False)
+
+    def note_slates(self, slates: list[tuple[str, str, bytes | None]], now: float) -> None:
+        """Count slates, and how long after their events they are in hand."""
+        with self._lock:
+            self._slates[int(now)] += len(slates)
+            self.n_slates += len(slates)
+            gone = {user_id for user_id, _, value in slates if value is None}
+            if gone:
+                kept = [event for event in self._newest if event.user_id not in gone]
+                self._newest.clear()
+                self._newest.extend(kept)
+            for _, trigger_id, _ in slates:
+                written_at = self._written_at.pop(trigger_id, None)
+                if written_at is not None:
+                    self._latencies.append((int(now), 1e3 * max(now - written_at, 0.0)))
+
+    def note_letters(self, records: list[Record]) -> None:
+        """Count dead letters by their reasons."""
+        for record in records:
+            try:
+                self.letters[_letter_of(record.value or b"").reason] += 1
+            except _UNREADABLE:
+                self.letters["unreadable"] += 1
+
+    def note_result(self, record: Record) -> None:
+        """Keep an experiment's newest result."""
+        try:
+            result = _result_of(record.value or b"null")
+        except _UNREADABLE:
+            return
+        self.results[result.experiment] = result
+
+    def read(self, now: float) -> dict[str, Any]:
+        """Return what the page draws: one number a second for the last minute, the newest second left out."""
+        with self._lock:
+            seconds = range(int(now) - WINDOW_S, int(now))
+            for counts in (self._events, self._slates):
+                for second in [at for at in counts if at < seconds[0]]:
+                    del counts[second]
+            recent = np.array([ms for at, ms in self._latencies if at >= seconds[0]])
+            p50, p99 = np.percentile(recent, (50, 99)) if len(recent) else (None, None)
+            return {
+                "seconds": list(seconds),
+                "events": [self._events[second] for second in seconds],
+                "slates": [self._slates[second] for second in seconds],
+                "latency_ms": {"p50": p50 and round(float(p50), 1), "p99": p99 and round(float(p99), 1)},
+                "n_events": self.n_events,
+                "n_slates": self.n_slates,
+                "letters": dict(self.letters),
+                "newest": [
+                    {"user_id": event.user_id, "item_id": event.item_id, "event_type": event.event_type,
+                     "value": event.value} for event in reversed(self._newest)
+                ],
+            }  # fmt: skip

@@ -1,0 +1,62 @@
+"""A slate as the door gives it: what a consumer needs, without what only learning needs."""
+
+import msgspec
+
+from models.messages import Item
+
+
+class ServedItem(msgspec.Struct):
+    """One recommended item."""
+
+    item_id: str
+    position: int
+    score: float
+    source: str
+    reason: str
+    propensity: float
+    item: Item | None = None
+    """The catalog's entry, where it was asked for and there is one."""
+
+
+class ServedSlate(msgspec.Struct):
+    """A user's slate."""
+
+    recommendation_id: str
+    user_id: str
+    created_at: int
+    trigger: str
+    trigger_id: str
+    experiment: str | None
+    variant: str | None
+    model_version: str
+    items: list[ServedItem]
+
+
+class Answer(msgspec.Struct):
+    """What a request is answered with."""
+
+    slate: ServedSlate
+    fallback: str | None = None
+    """None: the slate was made for this request. `newest`: it did not come in time, this is the user's newest one.
+    `trending`: the user has none yet, this is what trends."""
+
+
+class Head(msgspec.Struct):
+    """What the door has to know of a slate to hand it on."""
+
+    trigger_id: str
+
+
+_decode = msgspec.json.Decoder(ServedSlate).decode
+head_of = msgspec.json.Decoder(Head).decode
+"""Raises `msgspec.DecodeError` for what is no slate."""
+
+
+def served(value: bytes) -> ServedSlate:
+    """Read a slate without its features, which are skipped, not decoded.
+
+    Raises
+    ------
+    msgspec.DecodeError : it is no slate.
+    """
+    return _decode(value)

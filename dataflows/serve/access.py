@@ -4,7 +4,7 @@ from hmac import compare_digest
 from typing import Any
 
 import orjson
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dataflows.run.infrastructure import ServeSettings
@@ -96,11 +96,7 @@ def _token(headers: Headers, scope: Scope) -> str:
     kind, _, token = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer":
         return token.strip()
-    for part in scope.get("query_string", b"").decode("latin-1").split("&"):
-        name, _, value = part.partition("=")
-        if name == "token":
-            return value
-    return ""
+    return QueryParams(scope.get("query_string", b"")).get("token", "")
 
 
 async def _refuse(send: Send, status: int, reason: str, detail: str) -> None:

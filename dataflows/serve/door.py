@@ -85,7 +85,7 @@ class Door:
         """
         kept = [self.topic("recommendations"), self.topic("catalog")]
         start = {name: self.model.resume(name, topic_id(self.client, name)) for name in kept}
-        options = self.client | self.settings.kafka.consumer_options
+        options = {**self.client, **self.settings.kafka.consumer_options}
         group = helper_group("serve", self.settings.topics.prefix, "door")
         watched = [self.topic(name) for name in ("events", "dead-letters")]
         readers = [

@@ -168,10 +168,10 @@ def slate_decoder(settings: EventSettings, clock: Clock = now) -> KeyedDecoder[S
     """
     wrong = plausible(settings, clock).time
 
-    def check(slate: ShownSlate, record: Record) -> Fault:
+    def check(slate: ShownSlate, _record: Record) -> Fault:
         if slate.feature_set == FEATURE_SET and any(len(item.features) != len(FEATURES) for item in slate.items):
             return "wrong_features", f"an item has not the {len(FEATURES)} features of the set {FEATURE_SET}"
-        return wrong(slate.created_at, record)
+        return wrong(slate.created_at)
 
     decode = Decoder("recommendations", ShownSlate, max(settings.max_bytes, MAX_SLATE_BYTES), check)
     return keyed(decode, lambda slate: slate.user_id)
@@ -183,7 +183,7 @@ def catalog_decoder(settings: EventSettings, clock: Clock = now) -> KeyedDecoder
     An item that was made in the future is refused: it would be the newest for ever.
     """
     wrong = plausible(settings, clock).time
-    decode = Decoder("catalog", Item, settings.max_bytes, lambda item, record: wrong(item.created_at, record))
+    decode = Decoder("catalog", Item, settings.max_bytes, lambda item, _record: wrong(item.created_at))
     return keyed(decode, lambda item: item.item_id)
 
 

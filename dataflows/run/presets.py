@@ -108,7 +108,7 @@ PRESETS: dict[PresetName, Preset] = {
             "profile": {
                 "half_life_moment_s": 900, "half_life_habit_s": 7 * DAY_S, "half_life_impressions_s": 7 * DAY_S,
             },
-            "learn": {"half_life_short_s": 2 * HOUR_S, "half_life_long_s": DAY_S, "min_users": 5},
+            "learn": {"half_life_short_s": 2 * HOUR_S, "half_life_long_s": DAY_S},
             "attribution": {"impressions": "event"},
             "evaluate": {"goal": "activity"},
             "strategy": {

@@ -128,8 +128,8 @@ def observe_slates(
     Bad messages are only counted here, by reason: `learn` writes their dead letters.
     """
 
-    def check(slate: ObservedSlate, record: Record) -> Fault:
-        return plausible.time(slate.created_at, record)
+    def check(slate: ObservedSlate, _record: Record) -> Fault:
+        return plausible.time(slate.created_at)
 
     decode = keyed(Decoder("recommendations", ObservedSlate, max_bytes, check), lambda slate: slate.user_id)
 
@@ -191,7 +191,7 @@ def decode_assignments(
     """
     undeclared: set[tuple[str, str]] = set()
 
-    def check(assignment: Assignment, record: Record) -> Fault:
+    def check(assignment: Assignment, _record: Record) -> Fault:
         if assignment.digest not in declared:
             undeclared.add((assignment.experiment, assignment.digest))
             if len(undeclared) > MAX_UNDECLARED:
@@ -199,7 +199,7 @@ def decode_assignments(
                 return "undeclared", f"of more than {MAX_UNDECLARED} declarations that are not in force"
         experiment, shares = declared.get(assignment.digest), assignment.shares
         if experiment is None or shares is None or len(shares) == len(experiment.variants):
-            return plausible.time(assignment.assigned_at, record)
+            return plausible.time(assignment.assigned_at)
         return "wrong_shares", f"{len(shares)} shares; {experiment.name} has {len(experiment.variants)} variants"
 
     decode = keyed(Decoder("assignments", Assignment, max_bytes, check), lambda assignment: assignment.user_id)

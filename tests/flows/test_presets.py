@@ -50,7 +50,7 @@ def test_video_never_brings_back_what_was_watched_however_long_ago():
 
 
 def test_articles_put_the_news_of_the_hour_before_what_many_read_yesterday():
-    past = many(9, "view storm", at=NOW - DAY) + many(3, "view vote", at=NOW - HOUR // 2)
+    past = many(18, "view storm", at=NOW - DAY) + many(6, "view vote", at=NOW - HOUR // 2)
     paper = items("storm", "vote")
     asked = [a_request(at=NOW)]
     assert Field("articles", paper, past).serve(requests=asked) == [["vote", "storm"]]

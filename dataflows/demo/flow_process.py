@@ -64,7 +64,7 @@ class FlowProcess:
     def metrics(self) -> dict[str, float]:
         """Return what `/metrics` says, by name and labels; empty while the flow does not answer."""
         try:
-            with build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{self._port}/metrics", timeout=5) as answer:
+            with build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
                 lines = answer.read().decode().splitlines()
         except (URLError, OSError):
             return {}

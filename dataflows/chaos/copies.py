@@ -16,13 +16,22 @@ class Copies:
     Parameters
     ----------
     n : processes of each start; more than one are a cluster.
+    epoch_s : seconds between the snapshots of each start.
     """
 
-    def __init__(self, flow: str, settings: dict[str, str], folder: Path, n: Callable[[], int] = lambda: 1) -> None:
+    def __init__(
+        self,
+        flow: str,
+        settings: dict[str, str],
+        folder: Path,
+        n: Callable[[], int],
+        epoch_s: Callable[[], int],
+    ) -> None:
         self.flow = flow
         self._settings = settings | {"EDDY_RECOVERY__FOLDER": str(folder / "recovery")}
         self._folder = folder
         self._n = n
+        self._epoch_s = epoch_s
         self.processes: list[FlowProcess] = []
         self.ready_s: list[float] = []
         """How long each start took until the flow was ready; of those that were waited for."""
@@ -32,14 +41,20 @@ class Copies:
 
     def start(self) -> None:
         """Start all processes; does not wait."""
-        n = self._n()
+        n, epoch_s = self._n(), str(self._epoch_s())
         addresses = ";".join(f"127.0.0.1:{free_port()}" for _ in range(n)) if n > 1 else ""
         self._started_at = time.monotonic()
         self.sizes[n] += 1
         self.processes = [
             FlowProcess(
                 self.flow,
-                self._settings | {"EDDY_CLUSTER__ADDRESSES": addresses, "EDDY_CLUSTER__PROCESS_ID": str(number)},
+                self._settings
+                | {
+                    "EDDY_CLUSTER__ADDRESSES": addresses,
+                    "EDDY_CLUSTER__PROCESS_ID": str(number),
+                    "EDDY_RECOVERY__EPOCH_INTERVAL_S": epoch_s,
+                    "EDDY_RECOVERY__LEARN_EPOCH_INTERVAL_S": epoch_s,
+                },
                 self._folder / f"{self.flow}-{number}.log",
             )
             for number in range(n)
@@ -55,6 +70,15 @@ class Copies:
         for process in self.processes:
             process.wait_until_ready()
         self.ready_s.append(time.monotonic() - self._started_at)
+
+    def has_begun(self) -> bool:
+        """Say whether it has taken in any message since this start."""
+        return any(
+            value > 0
+            for process in self.processes
+            for name, value in process.metrics().items()
+            if name.startswith("eddy_messages_total")
+        )
 
     def check(self) -> None:
         """Raise with the end of its log where a process has ended by itself."""

@@ -19,6 +19,8 @@ REPLACED_S = 180.0
 """How long two copies may run side by side until one of them sees the other."""
 IDLE_S = 300.0
 """How long a flow may write nothing while events arrive."""
+BEGIN_S = 10.0
+"""How long a flow that is ready may take until it counts its first message; some count none."""
 LOST_PEER_S = 180.0
 """How long the processes of a cluster may take to see that they have lost one."""
 
@@ -65,10 +67,14 @@ def _drained_while_repeating(copies: Copies, rng: random.Random) -> None:
 
 
 def _begin_to_repeat(copies: Copies, rng: random.Random) -> None:
+    """Kill it, and let a successor begin: it has taken in some of what the first had, and more is left."""
     copies.end(KILL)
     copies.start()
     copies.wait_until_ready()
-    time.sleep(rng.uniform(0.0, 1.0))
+    deadline = time.monotonic() + BEGIN_S
+    while not copies.has_begun() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(rng.choice([0.0, rng.uniform(0.0, 1.0)]))
 
 
 def _while_draining(copies: Copies, rng: random.Random) -> None:

@@ -76,7 +76,6 @@ class FloodConfig:
     """Of an overload."""
     flows: tuple[str, ...] = FLOWS
     partitions: int = 3
-    epoch_s: int = 5
     seed: int = 0
 
 
@@ -93,10 +92,7 @@ def flood(servers: str, folder: Path, config: FloodConfig, screen: Screen) -> di
     """
     kind = FLOODS[config.name]
     acts = kind.acts(random.Random(config.seed))  # noqa: S311 - no secret is made of it
-    place = Installation.make(servers, folder, config.partitions, {
-        "EDDY_RECOVERY__EPOCH_INTERVAL_S": str(config.epoch_s),
-        "EDDY_RECOVERY__LEARN_EPOCH_INTERVAL_S": str(config.epoch_s),
-    })  # fmt: skip
+    place = Installation.make(servers, folder, config.partitions)
     flows = [place.copies(flow) for flow in config.flows]
     written = Written()
 

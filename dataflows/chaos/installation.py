@@ -1,16 +1,18 @@
 """Topics of their own on a broker, and the settings of flows on them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from dataflows.chaos.copies import Copies
 from dataflows.chaos.recorder import Recorder
 from dataflows.errors import EddyError
 from dataflows.kafka.admin import Client, create_topics
 from dataflows.kafka.lag import GroupLag
+from dataflows.run.infrastructure import RecoverySettings
 from dataflows.topics import declare
 
 RECORDED = ("events", "recommendations", "dead-letters", "assignments")
@@ -20,6 +22,7 @@ READ = {"recommend": ("events",), "learn": ("events",), "evaluate": ("events", "
 """What each flow reads of what comes while chaos lasts."""
 STANDSTILL_S = 300.0
 """How long a flow may come no nearer to the end of its topics."""
+DEFAULT_EPOCH_S = RecoverySettings().epoch_interval_s
 FLOWS = tuple(WRITTEN)
 EXPERIMENTS = """\
 experiments:
@@ -41,7 +44,9 @@ class Installation:
     """Environment variables of all flows."""
 
     @classmethod
-    def make(cls, servers: str, folder: Path, partitions: int, settings: dict[str, str]) -> "Installation":
+    def make(
+        cls, servers: str, folder: Path, partitions: int, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> "Installation":
         """Make all topics under a prefix that nobody else has.
 
         Raises
@@ -60,16 +65,18 @@ class Installation:
             "EDDY_EVALUATE__PUBLISH_EVERY_S": "1",
             "EDDY_PROFILE__MAX_EVENTS_PER_5_MIN": "1000000000",  # or a bot's events would be without a slate
         }
-        return cls(prefix, folder, own | settings)
+        return cls(prefix, folder, own | dict(settings))
 
     @property
     def client(self) -> Client:
         """What a client of the broker needs."""
         return {"bootstrap.servers": self.settings["EDDY_KAFKA__BOOTSTRAP_SERVERS"]}
 
-    def copies(self, flow: str, n: Callable[[], int] = lambda: 1) -> Copies:
-        """Run a flow here, in `n` processes at each start."""
-        return Copies(flow, self.settings, self.folder, n)
+    def copies(
+        self, flow: str, n: Callable[[], int] = lambda: 1, epoch_s: Callable[[], int] = lambda: DEFAULT_EPOCH_S
+    ) -> Copies:
+        """Run a flow here: in `n` processes at each start, `epoch_s` seconds between its snapshots."""
+        return Copies(flow, self.settings, self.folder, n, epoch_s)
 
     def wait_until_caught_up(self, flows: list[Copies]) -> None:
         """Wait until flows have read all that there is.

@@ -55,8 +55,8 @@ class ChaosConfig:
     """Those that run and are killed."""
     faults: tuple[str, ...] = tuple(fault.name for fault in FAULTS)
     """Those that are made."""
-    epoch_s: int = 1
-    """Seconds between snapshots."""
+    epochs_s: tuple[int, ...] = (1, 20)
+    """Seconds between snapshots: of each start, one of these. A crash in a long one leaves much to repeat."""
     seed: int = 0
 
 
@@ -78,12 +78,12 @@ def chaos(servers: str, folder: Path, config: ChaosConfig, screen: Screen) -> di
     """
     rng = random.Random(config.seed)  # noqa: S311 - no secret is made of it
     place = Installation.make(servers, folder, config.partitions, {
-        "EDDY_RECOVERY__EPOCH_INTERVAL_S": str(config.epoch_s),
-        "EDDY_RECOVERY__LEARN_EPOCH_INTERVAL_S": str(config.epoch_s),
         "EDDY_KAFKA__PRODUCER_OPTIONS": f'{{"transaction.timeout.ms": {TRANSACTION_S * 1_000:.0f}}}',
     })  # fmt: skip
     sizes = {"recommend": lambda: rng.randint(1, config.processes)}
-    flows = [place.copies(flow, sizes.get(flow, lambda: 1)) for flow in config.flows]
+    flows = [
+        place.copies(flow, sizes.get(flow, lambda: 1), lambda: rng.choice(config.epochs_s)) for flow in config.flows
+    ]
     acts = drawn_acts(N_USERS, N_ITEMS, config.seed)
     writer = EventWriter(place.client, f"{place.prefix}events", acts, config.rate, config.seed, screen.count)
     with closing(place.recorder()) as recorder:

@@ -58,6 +58,7 @@ def chaos(
         str | None, typer.Option(help="Flows that run and are killed, separated by commas.", show_default="all")
     ] = None,
     faults: Annotated[str | None, typer.Option(help=f"Only these of: {', '.join(NAMES)}.", show_default="all")] = None,
+    epochs: Annotated[str, typer.Option(help="Seconds between snapshots, of each start one of these.")] = "1,20",
     flood: Annotated[
         str | None, typer.Option(help=f"Flood instead of kill: {', '.join(FLOODS)}.", show_default=False)
     ] = None,
@@ -84,7 +85,9 @@ def chaos(
         folder = logs or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         if flood is None:
-            config = ChaosConfig(kills, rate, processes=processes, flows=struck, faults=strikes, seed=seed)
+            config = ChaosConfig(
+                kills, rate, processes=processes, flows=struck, faults=strikes, epochs_s=_seconds(epochs), seed=seed
+            )
             found = run_chaos(broker.bootstrap_servers, folder, config, screen)
         else:
             flooding = FloodConfig(flood, size, seconds, struck, seed=seed)
@@ -107,6 +110,18 @@ def _among(known: tuple[str, ...], option: str, given: str | None) -> tuple[str,
     if unknown := set(names) - set(known):
         raise typer.BadParameter(f"--{option}: there is no {', '.join(sorted(unknown))} among {', '.join(known)}")
     return names
+
+
+def _seconds(given: str) -> tuple[int, ...]:
+    """Read a list of whole seconds.
+
+    Raises
+    ------
+    typer.BadParameter : it is none.
+    """
+    if not all(part.strip().isdecimal() for part in given.split(",")):
+        raise typer.BadParameter(f"--epochs: {given!r} are no whole seconds separated by commas, such as 1,20")
+    return tuple(map(int, given.split(",")))
 
 
 def _show(found: dict[str, Any], broker: str, console: Console) -> None:

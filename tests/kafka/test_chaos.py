@@ -41,8 +41,10 @@ def test_three_kills_of_each_flow_lose_nothing_and_write_nothing_twice(tmp_path:
 
 
 def test_a_sink_that_forgets_what_it_owes_is_found_out(tmp_path: Path) -> None:
-    options = "--kills", "4", "--faults", "term while it repeats", "--flows", "recommend", "--processes", "1"
-    code, found = chaos(tmp_path / "found.json", *options, path=str(BROKEN))
+    flows = "--flows", "recommend", "--processes", "1", "--epochs", "20", "--rate", "400"
+    code, found = chaos(
+        tmp_path / "found.json", "--kills", "4", "--faults", "term while it repeats", *flows, path=str(BROKEN)
+    )
     assert code == 1
     assert found["duplicated"] > 0
     assert found["found"]["duplicated"]["recommendations"]

@@ -4,13 +4,13 @@ import time
 from collections.abc import Awaitable, Callable
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from dataflows.demo.broker import EmbeddedBroker
 from dataflows.demo.broker_process import BrokerProcess, NoBrokerError, free_port
-from dataflows.demo.pacer import HOST, PAUSE_S, Pacer, shortened
+from dataflows.demo.pacer import HOST, PAUSE_S, Pacer, corrected
 from dataflows.kafka.admin import create_topics
-from dataflows.kafka.reader import scan
+from dataflows.kafka.reader import KafkaReader, scan
 from dataflows.kafka.writer import KafkaWriter
 from dataflows.topics import EVENTS
 
@@ -131,13 +131,23 @@ def test_an_idle_consumer_asks_no_more_often_than_the_pause_allows() -> None:
     assert 0 < n_sent[-1] - n_sent[0] <= seconds / PAUSE_S + 20
 
 
-def a_batch(first: int, size: int) -> bytes:
+def a_batch(first: int, size: int, producer: int = 7, attributes: int = 0x10) -> bytes:
     """One batch of records of so many bytes in all."""
-    return first.to_bytes(8, "big") + (size - 12).to_bytes(4, "big") + bytes([first % 256]) * (size - 12)
+    rest = bytes(9) + attributes.to_bytes(2, "big") + bytes(20) + producer.to_bytes(8, "big")
+    return first.to_bytes(8, "big") + (size - 12).to_bytes(4, "big") + rest.ljust(size - 12, bytes([first % 256]))
 
 
-def a_fetch_answer(version: int, records: list[bytes]) -> bytes:
-    """Answer a fetch of one topic's partitions, each with an aborted transaction, as versions 5 to 13 lay it out."""
+def a_marker(offset: int, producer: int, *, commit: bool) -> bytes:
+    """One batch that says how a transaction ended."""
+    batch = a_batch(offset, 80, producer, 0x30)
+    return batch[:61] + bytes([32, 0, 0, 0, 8, 0, 0, 0, commit]) + batch[70:]
+
+
+ENDED_HERE = ((7, 0),)
+
+
+def a_fetch_answer(version: int, records: list[bytes], aborted: tuple[tuple[int, int], ...] = ENDED_HERE) -> bytes:
+    """Answer a fetch of one topic's partitions, each with aborted transactions, as versions 5 to 13 lay it out."""
     flexible = version >= 12
     tags = b"\0" if flexible else b""
 
@@ -150,20 +160,69 @@ def a_fetch_answer(version: int, records: list[bytes]) -> bytes:
     answer += bytes(range(16)) if version >= 13 else length(6, 2) + b"events"
     answer += length(len(records))
     for number, batches in enumerate(records):
-        answer += number.to_bytes(4, "big") + bytes(2 + 3 * 8) + length(1) + b"T" * 16 + tags
+        answer += number.to_bytes(4, "big") + bytes(2 + 3 * 8) + length(len(aborted))
+        answer += b"".join(who.to_bytes(8, "big") + began.to_bytes(8, "big") + tags for who, began in aborted)
         answer += (b"RRRR" if version >= 11 else b"") + length(len(batches)) + batches + tags
     return answer + tags + tags
 
 
 @pytest.mark.parametrize("version", [5, 7, 11, 12, 13])
 def test_of_an_answer_that_is_too_long_whole_batches_are_passed_on(version: int) -> None:
-    records = [a_batch(0, 100) + a_batch(1, 60) + a_batch(2, 40), a_batch(3, 90) + a_batch(4, 50), b""]
+    records = [a_batch(0, 100) + a_batch(1, 70) + a_batch(2, 80), a_batch(0, 90) + a_batch(4, 75), b""]
     answer = a_fetch_answer(version, records)
-    assert shortened(answer, version, limit=1_000) == answer
-    kept = [a_batch(0, 100) + a_batch(1, 60), a_batch(3, 90), b""]
-    assert shortened(answer, version, limit=170) == a_fetch_answer(version, kept)
-    first = [a_batch(0, 100), a_batch(3, 90), b""]
-    assert shortened(answer, version, limit=1) == a_fetch_answer(version, first)
+    assert corrected(answer, version, limit=1_000) == answer
+    kept = [a_batch(0, 100) + a_batch(1, 70), a_batch(0, 90), b""]
+    assert corrected(answer, version, limit=180) == a_fetch_answer(version, kept)
+    first = [a_batch(0, 100), a_batch(0, 90), b""]
+    assert corrected(answer, version, limit=1) == a_fetch_answer(version, first)
+
+
+@pytest.mark.parametrize("version", [5, 11, 13])
+def test_of_the_aborted_transactions_those_are_passed_on_that_reach_into_the_answer(version: int) -> None:
+    after = a_batch(10, 90) + a_marker(12, 7, commit=True)
+    answer = a_fetch_answer(version, [after], ((7, 4), (7, 1)))
+    assert corrected(answer, version) == a_fetch_answer(version, [after], ())
+    amidst = a_batch(6, 90) + a_marker(9, 7, commit=False) + after
+    assert corrected(a_fetch_answer(version, [amidst], ((7, 4),)), version) == a_fetch_answer(
+        version, [amidst], ((7, 4),)
+    )
+    others = a_fetch_answer(version, [amidst], ((7, 1), (7, 4), (8, 2)))
+    assert corrected(others, version) == a_fetch_answer(version, [amidst], ((7, 4),))
+    again = a_batch(10, 90) + a_marker(12, 7, commit=False)
+    assert corrected(a_fetch_answer(version, [again], ((7, 4), (7, 10))), version) == a_fetch_answer(
+        version, [again], ((7, 10),)
+    )
+
+
+@pytest.mark.kafka
+def test_a_consumer_that_has_read_past_an_aborted_transaction_reads_on(broker: str, topics: Callable[..., str]) -> None:
+    topic = f"{topics(1)}recommendations"
+    client = {"bootstrap.servers": broker}
+    reader = KafkaReader(client, [topic])
+    read: list[bytes | None] = []
+
+    def read_until(n: int) -> None:
+        deadline = time.monotonic() + 60
+        while len(read) < n and time.monotonic() < deadline:
+            read.extend(record.value for batch in reader.poll(0.1) for record in batch.records)
+
+    def a_writer() -> Producer:
+        writer = Producer(client | {"transactional.id": topic, "log_level": 2})
+        writer.init_transactions(30)
+        return writer
+
+    crashed = a_writer()
+    crashed.begin_transaction()
+    crashed.produce(topic, b"never committed", "u-1", 0)
+    crashed.flush(30)
+    heir = a_writer()
+    for number in range(3):
+        heir.begin_transaction()
+        heir.produce(topic, b"%d" % number, "u-1", 0)
+        heir.commit_transaction(30)
+        read_until(number + 1)
+    reader.close()
+    assert read == [b"0", b"1", b"2"]
 
 
 @pytest.mark.kafka

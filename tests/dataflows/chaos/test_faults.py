@@ -50,6 +50,9 @@ class FakeCopies:
     def wait_until_ready(self) -> None:
         self.check()
 
+    def has_begun(self) -> bool:
+        return True
+
     def check(self) -> None:
         assert all(process.code is None for process in self.processes)
 

@@ -18,7 +18,7 @@ from dataflows.kafka.lag import GroupLag
 from dataflows.kafka.reader import KafkaReader, scan
 from dataflows.kafka.writer import KafkaWriter
 
-DEADLINE_S = 120
+DEADLINE_S = 300
 
 
 class FlowUnderTest:

@@ -175,6 +175,8 @@ class _Writer(threading.Thread):
         self._n_pending = 0
         self._closing = False
         self._failure: EddyError | None = None
+        self._refused: KafkaError | None = None
+        """Why the broker will never take a message of this transaction."""
         self.end_offset = 0
         options: dict[str, Option] = {"enable.idempotence": True, "linger.ms": 0, "acks": "all"}
         if sink.delivery == "transactional":
@@ -197,6 +199,13 @@ class _Writer(threading.Thread):
                 f"{self._where}: fenced. Another copy of the flow {self._sink.flow!r} has started and writes "
                 "from now on; this one stops. Nothing was written twice and nothing is lost. Run one copy a flow, "
                 "or let the copies share the users as one cluster (EDDY_CLUSTER__ADDRESSES)"
+            )
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            return DeliveryError(
+                f"{self._where}: a message is larger than the topic takes. The flow stops before it loses one: raise "
+                f"the limit (kafka-configs.sh --alter --entity-type topics --entity-name {self._sink.topic} --add-config "
+                "max.message.bytes=1048588; above that EDDY_KAFKA__PRODUCER_OPTIONS has to say message.max.bytes too) "
+                "and start again, it resumes from its last snapshot"
             )
         return DeliveryError(
             f"{self._where}: the broker did not take a message: {error.str()}. The flow stops before it loses one; "
@@ -273,6 +282,8 @@ class _Writer(threading.Thread):
                 self._commit(deadline)
             except KafkaException as failure:
                 error = failure.args[0]
+                if self._refused is not None:  # no other try helps
+                    raise self._explained(self._refused) from failure
                 if not error.txn_requires_abort() or time.monotonic() > deadline:
                     raise
                 log.warning("%s: transaction aborted and tried again: %s", self._where, error.str())
@@ -310,3 +321,5 @@ class _Writer(threading.Thread):
             self.end_offset = (message.offset() or 0) + 1
         elif self._sink.delivery == "idempotent":
             self._failure = self._explained(error)
+        elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            self._refused = error

@@ -13,7 +13,7 @@ from dataflows.errors import FencedError
 from dataflows.kafka import sink as sink_module
 from dataflows.kafka.admin import partitions_of
 from dataflows.kafka.reader import scan
-from dataflows.kafka.sink import GrownTopicError, KafkaSink, KafkaSinkPartition
+from dataflows.kafka.sink import DeliveryError, GrownTopicError, KafkaSink, KafkaSinkPartition
 from dataflows.records import Outgoing, Record
 
 pytestmark = pytest.mark.kafka
@@ -182,3 +182,15 @@ def test_an_id_with_a_nul_in_it_is_told_from_one_that_begins_alike(broker: str, 
         part.snapshot()
         part.close()
     assert what_is_there(broker, prefix) == [1, 2]
+
+
+@pytest.mark.parametrize("delivery", ["transactional", "idempotent"])
+def test_a_message_that_is_too_large_stops_the_flow_with_the_remedy(
+    broker: str, topics: Callable[..., str], delivery: str
+) -> None:
+    prefix = topics(1)
+    part = KafkaSinkPartition(a_sink(broker, prefix, delivery=delivery), 0, None)
+    part.write_batch([Outgoing("u", "id", b"x" * 2_000_000)])
+    with pytest.raises(DeliveryError, match=r"max\.message\.bytes"):
+        part.snapshot()
+    part.close()

@@ -203,9 +203,9 @@ class _Writer(threading.Thread):
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             return DeliveryError(
                 f"{self._where}: a message is larger than the topic takes. The flow stops before it loses one: raise "
-                f"the limit (kafka-configs.sh --alter --entity-type topics --entity-name {self._sink.topic} --add-config "
-                "max.message.bytes=1048588; above that EDDY_KAFKA__PRODUCER_OPTIONS has to say message.max.bytes too) "
-                "and start again, it resumes from its last snapshot"
+                f"the limit (kafka-configs.sh --alter --entity-type topics --entity-name {self._sink.topic} "
+                "--add-config max.message.bytes=1048588; above that EDDY_KAFKA__PRODUCER_OPTIONS has to say "
+                "message.max.bytes too) and start again, it resumes from its last snapshot"
             )
         return DeliveryError(
             f"{self._where}: the broker did not take a message: {error.str()}. The flow stops before it loses one; "

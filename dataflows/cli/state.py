@@ -11,7 +11,7 @@ from rich.table import Table
 from dataflows.cli.run import Flow
 from dataflows.errors import EddyError
 from dataflows.run import settings as configuration
-from dataflows.run.runtime import store_folder
+from dataflows.run.recovery_store import store_folder
 from dataflows.run.settings import Settings
 from dataflows.store.backup import REPLACED, back_up
 from dataflows.store.backup import restore as restore_store

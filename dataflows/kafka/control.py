@@ -1,5 +1,6 @@
 """What the processes of a cluster tell each other: that one stops, since none drains alone; and how they are set."""
 
+import logging
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -11,6 +12,8 @@ from confluent_kafka import Producer
 from dataflows.errors import EddyError
 from dataflows.kafka.admin import Client
 from dataflows.kafka.reader import Batch, Follower, KafkaReader
+
+log = logging.getLogger(__name__)
 
 
 class DifferentSettingsError(EddyError):

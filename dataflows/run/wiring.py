@@ -16,6 +16,7 @@ from dataflows.plausible import in_ms, now
 from dataflows.run.aligned import AlignedSource, Alignment
 from dataflows.run.edges import Edges, open_edges
 from dataflows.run.experiments_file import load_experiments
+from dataflows.run.recovery_store import store_folder
 from dataflows.run.resources import (
     checked_device,
     loaded_checkpoint,
@@ -24,7 +25,7 @@ from dataflows.run.resources import (
     state_keys,
     text_space,
 )
-from dataflows.run.runtime import Health, store_folder
+from dataflows.run.runtime import Health
 from dataflows.run.settings import Settings
 from dataflows.run.stopping import Stop
 from dataflows.run.stored_state import wipe

@@ -31,6 +31,10 @@ class TopicError(EddyError):
     """A topic is missing, or the cluster would not make it."""
 
 
+class OptionError(EddyError):
+    """The client does not take an option."""
+
+
 class UnreachableError(EddyError):
     """No broker of the cluster answered."""
 
@@ -45,14 +49,24 @@ class Creation:
 
 
 class Admin:
-    """A librdkafka admin client that says why it cannot connect."""
+    """A librdkafka admin client that says why it cannot connect.
+
+    Raises
+    ------
+    OptionError : the client does not know an option, or cannot use its value.
+    """
 
     def __init__(self, client: Client) -> None:
         self._servers = client.get("bootstrap.servers", "")
         self._complaint: str | None = None
         # librdkafka would print its complaints; they are raised with the first call that fails.
         config: dict[str, Any] = {"log_level": 2, **client, "error_cb": self._remember}
-        self.client = AdminClient(config)
+        try:
+            self.client = AdminClient(config)
+        except KafkaException as error:
+            raise OptionError(
+                f"EDDY_KAFKA__OPTIONS, or a setting of TLS or SASL: {error.args[0].str()}. The options are librdkafka's"
+            ) from None
 
     def _remember(self, error: KafkaError) -> None:
         if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001

@@ -41,7 +41,14 @@ def check_topics(client: Client, topics: Iterable[Topic], partitions: int, timeo
     problems: list[Problem] = []
     for topic in topics:
         if topic.name not in sizes:
-            problems.append(Problem(topic.name, "error", f"{topic.name} is missing: run `eddy topics create`"))
+            problems.append(
+                Problem(
+                    topic.name,
+                    "error",
+                    f"{topic.name} is missing: run `eddy topics create`, or give this client the rights that "
+                    "`eddy doctor --acls` prints, without which it may not know of the topic",
+                )
+            )
         else:
             problems += _size_problems(topic, sizes[topic.name], partitions)
             problems += _config_problems(topic, admin, timeout_s)

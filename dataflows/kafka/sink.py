@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 from zlib import crc32
 
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
@@ -45,9 +45,17 @@ class DeliveryError(EddyError):
     """The broker did not take a message."""
 
 
+class GrownTopicError(EddyError):
+    """An output topic has grown, and a cluster cannot tell what it had written before."""
+
+
+SinkState: TypeAlias = int | tuple[int, int]
+"""The offset to read back from, and the topic's partitions then; earlier releases kept the offset alone."""
+
+
 @dataclass(frozen=True)
-class KafkaSink(FixedPartitionedSink[Outgoing, int]):
-    """All partitions of one topic; the state of each is the offset after the last message written."""
+class KafkaSink(FixedPartitionedSink[Outgoing, SinkState]):
+    """All partitions of one topic; the state of each is where a successor has to read back from."""
 
     client: Client = field(repr=False)
     """librdkafka options; they may hold secrets."""
@@ -61,26 +69,32 @@ class KafkaSink(FixedPartitionedSink[Outgoing, int]):
     """How long a broker may be away before the flow stops."""
     max_pending: int = 50_000
     """Messages that may wait for a partition's broker before the flow waits too."""
+    is_alone: bool = True
+    """Whether this process has all partitions: another of a cluster's does not know what this one reads back."""
     before_open: Callable[[], None] = nothing
     """Called before a partition's former writer is fenced; what it raises leaves that writer alone."""
     owed: dict[int, dict[int, int]] = field(default_factory=dict, repr=False)
     """By partition: what was read back and not repeated yet, hashes of ids to offsets. Shared, since a topic that has
     grown sends a key to another partition than the one that holds its record."""
 
+    dealt: list[int] = field(default_factory=list, repr=False)
+    """Among how many partitions the engine deals keys."""
+
     def list_parts(self) -> list[str]:
         """Name the partitions; zero-padded, since the engine orders names as text."""
-        return [f"{partition:05d}" for partition in range(partitions_of(self.client, self.topic))]
+        self.dealt[:] = [partitions_of(self.client, self.topic)]
+        return [f"{partition:05d}" for partition in range(*self.dealt)]
 
     def part_fn(self, item_key: str) -> int:
         """Route a key as librdkafka's own `consistent` partitioner does (a small int, or the engine panics)."""
         return crc32(item_key.encode()) & 0x7FFFFFFF
 
-    def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> "KafkaSinkPartition":  # noqa: ARG002
+    def build_part(self, step_id: str, for_part: str, resume_state: SinkState | None) -> "KafkaSinkPartition":  # noqa: ARG002
         """Fence the partition's former writer, then read back what it wrote after the snapshot."""
         return KafkaSinkPartition(self, int(for_part), resume_state)
 
 
-class KafkaSinkPartition(StatefulSinkPartition[Outgoing, int]):
+class KafkaSinkPartition(StatefulSinkPartition[Outgoing, SinkState]):
     """Writes one partition.
 
     Parameters
@@ -89,9 +103,11 @@ class KafkaSinkPartition(StatefulSinkPartition[Outgoing, int]):
     """
 
     def __init__(
-        self, sink: KafkaSink, partition: int, resume_at: int | None, clock: Callable[[], float] = time.monotonic
+        self, sink: KafkaSink, partition: int, resume: SinkState | None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         sink.before_open()
+        resume_at, n_then = resume if isinstance(resume, tuple) else (resume, None)
+        self._n_partitions = len(sink.list_parts()) if not sink.dealt else sink.dealt[0]
         self._writer = _Writer(sink, partition)
         self._all_owed = sink.owed
         self._owed: dict[int, int] = {}
@@ -103,6 +119,13 @@ class KafkaSinkPartition(StatefulSinkPartition[Outgoing, int]):
                 sink.client, sink.topic, partition, resume_at, sink.flow, max(sink.timeout_s, READ_BACK_S)
             )
             self._owed, end = found.own, found.end
+        if self._owed and n_then not in (None, self._n_partitions) and not sink.is_alone:
+            raise GrownTopicError(
+                f"{sink.topic} has grown from {n_then} to {self._n_partitions} partitions, and the flow was not "
+                "stopped cleanly before: what it had written since its last snapshot would be written twice. Start it "
+                "once as one process (unset EDDY_CLUSTER__ADDRESSES) until its lag is gone, and stop it; then start "
+                "all processes again"
+            )
         sink.owed[partition] = self._owed
         self._writer.end_offset = end
         self._writer.start()
@@ -128,10 +151,11 @@ class KafkaSinkPartition(StatefulSinkPartition[Outgoing, int]):
         key = record_hash(value.record_id)
         return any(owed.pop(key, None) is not None for owed in self._all_owed.values())
 
-    def snapshot(self) -> int:
+    def snapshot(self) -> SinkState:
         """Wait until all that was handed over is committed; return where a successor has to read back from."""
         end = self._writer.drain()
-        return min(end, next(iter(self._owed.values()), end))  # they stand in the order of their offsets
+        # What is owed stands in the order of its offsets.
+        return min(end, next(iter(self._owed.values()), end)), self._n_partitions
 
     def close(self) -> None:
         """Write what is left, and leave; raises nothing."""
@@ -151,6 +175,8 @@ class _Writer(threading.Thread):
         self._n_pending = 0
         self._closing = False
         self._failure: EddyError | None = None
+        self._refused: KafkaError | None = None
+        """Why the broker will never take a message of this transaction."""
         self.end_offset = 0
         options: dict[str, Option] = {"enable.idempotence": True, "linger.ms": 0, "acks": "all"}
         if sink.delivery == "transactional":
@@ -173,6 +199,13 @@ class _Writer(threading.Thread):
                 f"{self._where}: fenced. Another copy of the flow {self._sink.flow!r} has started and writes "
                 "from now on; this one stops. Nothing was written twice and nothing is lost. Run one copy a flow, "
                 "or let the copies share the users as one cluster (EDDY_CLUSTER__ADDRESSES)"
+            )
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            return DeliveryError(
+                f"{self._where}: a message is larger than the topic takes. The flow stops before it loses one: raise "
+                f"the limit (kafka-configs.sh --alter --entity-type topics --entity-name {self._sink.topic} "
+                "--add-config max.message.bytes=1048588; above that EDDY_KAFKA__PRODUCER_OPTIONS has to say "
+                "message.max.bytes too) and start again, it resumes from its last snapshot"
             )
         return DeliveryError(
             f"{self._where}: the broker did not take a message: {error.str()}. The flow stops before it loses one; "
@@ -249,6 +282,8 @@ class _Writer(threading.Thread):
                 self._commit(deadline)
             except KafkaException as failure:
                 error = failure.args[0]
+                if self._refused is not None:  # no other try helps
+                    raise self._explained(self._refused) from failure
                 if not error.txn_requires_abort() or time.monotonic() > deadline:
                     raise
                 log.warning("%s: transaction aborted and tried again: %s", self._where, error.str())
@@ -286,3 +321,5 @@ class _Writer(threading.Thread):
             self.end_offset = (message.offset() or 0) + 1
         elif self._sink.delivery == "idempotent":
             self._failure = self._explained(error)
+        elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            self._refused = error

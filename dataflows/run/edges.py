@@ -13,11 +13,12 @@ from dataflows.following.erasures import Erasures, followed_erasures
 from dataflows.following.results import followed, take_results
 from dataflows.following.tables import FileTables, KafkaTables, Tables
 from dataflows.kafka.check import check_topics
-from dataflows.kafka.control import SharedStop
+from dataflows.kafka.control import Cluster
 from dataflows.kafka.rights import helper_group, source_group
 from dataflows.kafka.sink import KafkaSink
 from dataflows.kafka.source import KafkaSource, SharedConsumer
 from dataflows.kafka.watch import TopicWatch
+from dataflows.run.fingerprint import fingerprints
 from dataflows.run.settings import Settings
 from dataflows.run.stopping import Stop
 from dataflows.topics import declare_of
@@ -93,11 +94,19 @@ class KafkaEdges:
         )
         self._watch = TopicWatch(self._client, stop.fail)
         self._watch.start()
-        self._shared: SharedStop | None = None
+        self._cluster: Cluster | None = None
         if len(settings.cluster.members) > 1:
-            group = helper_group(flow, self._prefix, "control")
-            self._shared = SharedStop(self._client, f"{self._prefix}control", flow, group, stop.follow, stop.fail)
-            stop.on_request.append(self._shared.announce)
+            self._cluster = Cluster(
+                self._client,
+                f"{self._prefix}control",
+                flow,
+                helper_group(flow, self._prefix, "control"),
+                (settings.cluster.addresses, settings.cluster.process_id),
+                fingerprints(settings),
+                stop.follow,
+                stop.fail,
+            )
+            stop.on_request.append(self._cluster.announce)
 
     def source(self, topic: str) -> KafkaSource:
         """Read a topic's partitions, from the recovery store's offsets on."""
@@ -120,6 +129,7 @@ class KafkaEdges:
             f"{self._prefix}{self._flow}",
             self._settings.delivery,
             read_back=topic != "model-updates",
+            is_alone=len(self._settings.cluster.members) < 2,
             before_open=self._stop.before_snapshot,
         )
 
@@ -158,10 +168,10 @@ class KafkaEdges:
         return followed_erasures(client, self._watched("erasures"), group, decode, erasures)
 
     def close(self) -> None:
-        """Stop looking at topics, and listening for other processes' stops."""
+        """Stop looking at topics, and listening to other processes."""
         self._watch.close()
-        if self._shared is not None:
-            self._shared.close()
+        if self._cluster is not None:
+            self._cluster.close()
 
 
 class FileEdges:

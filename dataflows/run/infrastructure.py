@@ -40,11 +40,11 @@ class KafkaSettings(Section):
     """Where a flow without a snapshot begins to read."""
     lost_offsets: Literal["fail", "earliest"] = "fail"
     """What a flow does where the log no longer holds the offset at which it has to go on."""
-    options: dict[str, Option] = Field(default_factory=dict)
-    """Any other librdkafka option, for every client."""
-    consumer_options: dict[str, Option] = Field(default_factory=dict)
+    options: dict[str, Option] = Field(default_factory=dict, repr=False)
+    """Any other librdkafka option, for every client; shown nowhere, since some are secrets."""
+    consumer_options: dict[str, Option] = Field(default_factory=dict, repr=False)
     """librdkafka options for consumers only."""
-    producer_options: dict[str, Option] = Field(default_factory=dict)
+    producer_options: dict[str, Option] = Field(default_factory=dict, repr=False)
     """librdkafka options for producers only."""
 
     def client(self) -> dict[str, Option]:

@@ -67,7 +67,7 @@ def test_every_config_and_secret_that_a_pod_reads_exists(built: list[Document]) 
     for pod in pods(built).values():
         for source in container_of(pod)["envFrom"]:
             assert source.get("configMapRef", {"name": "eddy"})["name"] in config_maps
-            assert source.get("secretRef", {"name": "eddy-kafka"})["name"] in secrets
+            assert source.get("secretRef", {"name": "eddy-kafka-tls"})["name"] in secrets
         for volume in pod["spec"]["volumes"]:
             assert volume.get("configMap", {"name": "eddy"})["name"] in config_maps
             assert volume.get("secret", {"secretName": "eddy-kafka-tls"})["secretName"] in secrets
@@ -135,6 +135,29 @@ def test_only_a_flows_own_pods_may_join_its_cluster(built: list[Document]) -> No
 
 
 @BUILDS
+def test_a_pod_reaches_its_own_cluster_the_names_and_the_brokers_alone(built: list[Document]) -> None:
+    for name in pods(built):
+        policy = of_kind("NetworkPolicy", built)[name.removeprefix("eddy-")]["spec"]
+        anywhere = [port for rule in policy["egress"] if "to" not in rule for port in rule["ports"]]
+
+        assert policy["policyTypes"] == ["Ingress", "Egress"]
+        assert policy["podSelector"]["matchLabels"] == pods(built)[name]["metadata"]["labels"]
+        assert [(port["port"], port["endPort"]) for port in anywhere] == [(9092, 9096)]
+        servers = of_kind("ConfigMap", built)["eddy"]["data"]["EDDY_KAFKA__BOOTSTRAP_SERVERS"]
+        assert all(9092 <= int(server.rpartition(":")[2]) <= 9096 for server in servers.split(","))
+
+
+@BUILDS
+def test_every_flow_has_a_kafka_user_of_its_own(built: list[Document]) -> None:
+    secrets = {
+        name: [source["secretRef"]["name"] for source in container_of(pod)["envFrom"] if "secretRef" in source]
+        for name, pod in pods(built).items()
+    }
+
+    assert secrets == {name: [f"eddy-kafka-{name.removeprefix('eddy-')}"] for name in pods(built)}
+
+
+@BUILDS
 def test_every_process_has_its_own_place_in_the_list_of_addresses(
     built: list[Document], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,8 +182,9 @@ def test_the_settings_of_every_pod_are_valid(built: list[Document], monkeypatch:
 
 
 def test_the_example_secret_makes_an_encrypted_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    credentials, certificates = (document["stringData"] for document in documents(SECRETS))
-    kafka = settings_in(credentials, monkeypatch).kafka
+    *users, certificates = (document["stringData"] for document in documents(SECRETS))
+    assert len({user["EDDY_KAFKA__SASL_USERNAME"] for user in users}) == len(users) == 4
+    kafka = settings_in(users[0], monkeypatch).kafka
     mounts = {m["name"]: m["mountPath"] for m in container_of(pods(kustomized(BASE))["recommend"])["volumeMounts"]}
 
     assert kafka.security_protocol == "sasl_ssl"
@@ -232,6 +256,6 @@ def test_the_flows_are_deployed_alike_but_for_their_name_and_number() -> None:
     for kind in ("Service", "StatefulSet", "PodDisruptionBudget", "NetworkPolicy"):
         by_name = of_kind(kind, built)
 
-        assert set(by_name) == {"recommend", "learn", "evaluate"}
+        assert set(by_name) - {"topics"} == {"recommend", "learn", "evaluate"}
         for name in ("learn", "evaluate"):
             assert json.loads(json.dumps(by_name[name]).replace(name, "recommend")) == by_name["recommend"]

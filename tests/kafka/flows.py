@@ -18,7 +18,7 @@ from dataflows.kafka.lag import GroupLag
 from dataflows.kafka.reader import KafkaReader, scan
 from dataflows.kafka.writer import KafkaWriter
 
-DEADLINE_S = 120
+DEADLINE_S = 300
 
 
 class FlowUnderTest:
@@ -98,7 +98,7 @@ class Platform:
     def write_raw(self, value: bytes) -> None:
         self._events.write("u-0", value)
         self._events.flush()
-        self.sent.n_bad += 1
+        self.sent.bad.append(value.decode(errors="replace"))
 
     def wait_for(self, topic: str, n: int) -> None:
         """Wait until a topic holds n messages."""

@@ -1,6 +1,7 @@
 """The sink against a broker: what two stops close together, other writers and a topic that grows do to it."""
 
 import threading
+import time
 from collections.abc import Callable
 from zlib import crc32
 
@@ -10,8 +11,9 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 
 from dataflows.errors import FencedError
 from dataflows.kafka import sink as sink_module
+from dataflows.kafka.admin import partitions_of
 from dataflows.kafka.reader import scan
-from dataflows.kafka.sink import KafkaSink, KafkaSinkPartition
+from dataflows.kafka.sink import DeliveryError, GrownTopicError, KafkaSink, KafkaSinkPartition
 from dataflows.records import Outgoing, Record
 
 pytestmark = pytest.mark.kafka
@@ -28,6 +30,13 @@ def a_sink(broker: str, prefix: str, flow: str = "recommend", **fields: object) 
 def what_is_there(broker: str, prefix: str) -> list[int]:
     records: list[Record] = list(scan({"bootstrap.servers": broker}, f"{prefix}recommendations"))
     return sorted(int(record.value or b"-1") for record in records)
+
+
+def grow(broker: str, topic: str, partitions: int) -> None:
+    admin = AdminClient({"bootstrap.servers": broker})
+    admin.create_partitions([NewPartitions(topic, partitions)])[topic].result()
+    while partitions_of({"bootstrap.servers": broker}, topic) < partitions:
+        time.sleep(0.1)
 
 
 def test_a_flow_that_is_stopped_while_it_repeats_writes_nothing_twice(broker: str, topics: Callable[..., str]) -> None:
@@ -59,8 +68,8 @@ def test_what_another_flow_wrote_holds_no_snapshot_back(broker: str, topics: Cal
     again = KafkaSinkPartition(a_sink(broker, prefix, "recommend"), 0, 0)
     owed = again.snapshot()
     again.write_batch(some(1, 2))
-    assert owed == 0
-    assert again.snapshot() > 3
+    assert owed == (0, 1)
+    assert again.snapshot() > (3, 1)
     again.close()
     assert what_is_there(broker, prefix) == [1, 2, 3, 4]
 
@@ -73,10 +82,10 @@ def test_what_is_never_repeated_is_forgotten_after_a_while(broker: str, topics: 
     first.close()
     second = KafkaSinkPartition(a_sink(broker, prefix), 0, 0, clock=lambda: now[0])
     second.write_batch(some(3))
-    assert second.snapshot() == 0
+    assert second.snapshot() == (0, 1)
     now[0] = sink_module.REPEATED_S + 1
     second.write_batch(some(4))
-    assert second.snapshot() > 3
+    assert second.snapshot() > (3, 1)
     second.close()
 
 
@@ -86,8 +95,7 @@ def test_a_topic_that_has_grown_since_a_crash_holds_nothing_twice(broker: str, t
     first.write_batch(some(*range(20)))
     first.snapshot()
     first.close()
-    admin = AdminClient({"bootstrap.servers": broker})
-    admin.create_partitions([NewPartitions(f"{prefix}recommendations", 3)])[f"{prefix}recommendations"].result()
+    grow(broker, f"{prefix}recommendations", 3)
     sink = a_sink(broker, prefix)
     parts = [sink.build_part("recommendations", name, 0 if name == "00000" else None) for name in sink.list_parts()]
     assert len(parts) == 3
@@ -97,6 +105,32 @@ def test_a_topic_that_has_grown_since_a_crash_holds_nothing_twice(broker: str, t
         part.snapshot()
         part.close()
     assert what_is_there(broker, prefix) == list(range(25))
+
+
+def test_a_process_of_a_cluster_refuses_to_repeat_into_a_topic_that_has_grown(
+    broker: str, topics: Callable[..., str]
+) -> None:
+    prefix = topics(1)
+    first = KafkaSinkPartition(a_sink(broker, prefix), 0, None)
+    at = first.snapshot()
+    first.write_batch(some(1, 2, 3))
+    stopped_cleanly_at = first.snapshot()
+    first.close()
+    grow(broker, f"{prefix}recommendations", 3)
+    with pytest.raises(GrownTopicError, match=r"from 1 to 3 partitions.*EDDY_CLUSTER__ADDRESSES"):
+        KafkaSinkPartition(a_sink(broker, prefix, is_alone=False), 0, at)
+    KafkaSinkPartition(a_sink(broker, prefix), 0, at).close()
+    KafkaSinkPartition(a_sink(broker, prefix, is_alone=False), 0, stopped_cleanly_at).close()
+
+
+def test_the_snapshot_of_an_earlier_release_is_gone_on_from(broker: str, topics: Callable[..., str]) -> None:
+    prefix = topics(1)
+    for resume, numbers in ((None, (1, 2)), (0, (1, 2, 3))):
+        part = KafkaSinkPartition(a_sink(broker, prefix), 0, resume)
+        part.write_batch(some(*numbers))
+        part.snapshot()
+        part.close()
+    assert what_is_there(broker, prefix) == [1, 2, 3]
 
 
 def test_another_flows_open_transaction_hides_nothing_from_a_writer_that_resumes(
@@ -148,3 +182,15 @@ def test_an_id_with_a_nul_in_it_is_told_from_one_that_begins_alike(broker: str, 
         part.snapshot()
         part.close()
     assert what_is_there(broker, prefix) == [1, 2]
+
+
+@pytest.mark.parametrize("delivery", ["transactional", "idempotent"])
+def test_a_message_that_is_too_large_stops_the_flow_with_the_remedy(
+    broker: str, topics: Callable[..., str], delivery: str
+) -> None:
+    prefix = topics(1)
+    part = KafkaSinkPartition(a_sink(broker, prefix, delivery=delivery), 0, None)
+    part.write_batch([Outgoing("u", "id", b"x" * 2_000_000)])
+    with pytest.raises(DeliveryError, match=r"max\.message\.bytes"):
+        part.snapshot()
+    part.close()

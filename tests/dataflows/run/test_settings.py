@@ -5,6 +5,7 @@ import os
 import pytest
 
 from dataflows.cli.setting_list import all_settings
+from dataflows.kafka.admin import Admin, OptionError
 from dataflows.run.settings import Settings, SettingsError, load, variables
 from models.items.wire import MAX_SESSIONS
 
@@ -268,3 +269,26 @@ def test_durations_are_said_in_seconds_and_measured_in_milliseconds(monkeypatch:
     assert loaded.attribution.window_ms_of("purchase") == 3_600_000
     assert loaded.attribution.window_ms_of("click") == 1_800_000
     assert loaded.attribution.closes_after_ms == 4_200_000
+
+
+def test_no_option_of_a_client_is_shown_since_some_are_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPTIONS", "CONSUMER_OPTIONS", "PRODUCER_OPTIONS"):
+        monkeypatch.setenv(f"EDDY_KAFKA__{name}", '{"sasl.password": "hunter2"}')
+    settings = load()
+    assert settings.kafka.client()["sasl.password"] == "hunter2"
+    for shown in (repr(settings), str(settings), repr(settings.kafka), f"{settings.kafka}"):
+        assert "hunter2" not in shown
+
+
+def test_an_option_that_is_no_json_is_refused_without_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in ("hunter2", '{"a": {"b": "hunter2"}}', '["hunter2"]'):
+        monkeypatch.setenv("EDDY_KAFKA__OPTIONS", value)
+        with pytest.raises(SettingsError) as refused:
+            load()
+        assert "EDDY_KAFKA__OPTIONS" in str(refused.value).upper() or "kafka" in str(refused.value)
+        assert "hunter2" not in str(refused.value)
+
+
+def test_an_option_that_the_client_does_not_know_is_told_without_a_traceback() -> None:
+    with pytest.raises(OptionError, match=r"EDDY_KAFKA__OPTIONS.*client\.rak"):
+        Admin({"client.rak": "a"})

@@ -11,13 +11,15 @@ import pytest
 from dataflows.chaos.differences import rows_differ
 from dataflows.chaos.undisturbed import rows_of_files
 from dataflows.run import runtime
-from dataflows.run.infrastructure import RecoverySettings, TopicSettings
+from dataflows.run.infrastructure import HttpSettings, RecoverySettings, TopicSettings
 from dataflows.run.recovery_store import store_folder
 from dataflows.run.runtime import Health, run_flow
 from dataflows.run.settings import LearnSettings, RankerSettings, Settings
 from dataflows.run.stopping import Stop
 from dataflows.run.wiring import open_flow
-from dataflows.store.check import check_store
+from dataflows.run.worker import open_worker
+from dataflows.store.check import UnreadableStateError, check_store
+from tests.dataflows.store.builders import change_states
 from tests.golden import make_stores
 from tests.places import GOLDEN
 
@@ -47,14 +49,19 @@ def a_fresh_start(folder: Path) -> Path:
     return folder
 
 
-def run(flow: str, folder: Path) -> None:
-    settings = Settings(
+def settings_for(folder: Path) -> Settings:
+    return Settings(
         topics=TopicSettings(folder=folder / "topics"),
         recovery=RecoverySettings(folder=folder / "recovery", partitions=1),
         learn=LearnSettings(shards=2),
         ranker=RankerSettings(name="ftrl"),
         experiments_file=folder / "experiments.yaml",
+        http=HttpSettings(enabled=False),
     )
+
+
+def run(flow: str, folder: Path) -> None:
+    settings = settings_for(folder)
     with open_flow(flow, settings, Stop(), Health()) as dataflow:
         store = store_folder(settings, flow)
         assert store is not None
@@ -91,3 +98,30 @@ def test_every_flow_goes_on_from_the_state_of_an_earlier_release(tmp_path: Path,
     run("evaluate", folder)
     newest = written(folder, "experiment-results")[-1]
     assert sum(variant["users"] for variant in newest["variants"]) == make_stores.N_USERS
+
+
+@pytest.mark.parametrize(
+    ("flow", "step"),
+    [("recommend", "recommend.profile"), ("learn", "learn.transitions"), ("evaluate", "evaluate.outcomes")],
+)
+def test_state_of_a_later_release_ends_the_start_and_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flow: str, step: str
+):
+    folder = left_by("37d5248", tmp_path / "left")
+    settings = settings_for(folder)
+    store = store_folder(settings, flow)
+    assert store is not None
+
+    def another_version(state: Any) -> Any:
+        packed = state[0] if flow == "recommend" else state
+        later = b"\xee" + packed[1:]
+        return (later, *state[1:]) if flow == "recommend" else later
+
+    change_states(store, step, another_version)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and "sqlite3-" not in path.name}
+    monkeypatch.setattr(Stop, "on_signals", lambda _self: None)
+    monkeypatch.setattr(Stop, "on_dead_threads", lambda _self: None)
+    with pytest.raises(UnreadableStateError, match=rf"6 of {step}"), open_worker(flow, settings, store):
+        pass
+    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and "sqlite3-" not in path.name}
+    assert after == before

@@ -1,5 +1,5 @@
 # Each target makes .venv where it is missing or out of date, and reuses it otherwise.
-#   make demo | chaos | fuzz | test | test-slow | test-kafka | test-faults | lint | bench | bench-learning | clean
+#   make demo | chaos | fuzz | test | test-slow | test-kafka | test-faults | lint | bench | bench-learning | lock | audit | sbom | clean
 # Variables:
 #   PYTHON=python3.12      the Python to make .venv with: 3.11 or 3.12
 #   TORCH_INDEX=https://...  the package index to take torch from, such as PyTorch's for CPUs
@@ -21,7 +21,10 @@ BIN := .venv/bin
 READY := .venv/.installed
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo chaos fuzz test test-slow test-kafka test-faults lint bench bench-learning clean
+AUDIT := .venv/audit
+AUDIT_READY := $(AUDIT)/.installed
+
+.PHONY: demo chaos fuzz test test-slow test-kafka test-faults lint bench bench-learning lock audit sbom clean
 
 demo: $(READY)
 	$(BIN)/eddy demo
@@ -55,6 +58,27 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Known weaknesses of what is installed, which a service on the network knows, and licences, which the packages say.
+audit: $(READY) $(AUDIT_READY)
+	$(BIN)/python deploy/licences.py
+	$(BIN)/python deploy/weaknesses.py $(AUDIT)/bin/pip-audit
+
+# What the image has, as CycloneDX. PyTorch is added by its version: its files depend on the index.
+sbom: $(AUDIT_READY) requirements.lock
+	@mkdir -p build
+	{ cat requirements.lock; echo "$(TORCH)"; } | $(AUDIT)/bin/cyclonedx-py requirements - \
+		--pyproject pyproject.toml --output-reproducible --output-format JSON --output-file build/sbom.json
+	@echo "build/sbom.json"
+
+# The hashes that the index names now, for the versions of constraints.txt: do it whenever these change.
+lock: $(READY)
+	$(BIN)/python deploy/lock.py
+
+$(AUDIT_READY): deploy/audit.txt
+	"$(PYTHON)" -m venv $(AUDIT)
+	$(AUDIT)/bin/pip install --quiet -r deploy/audit.txt
+	@touch $@
 
 $(READY): pyproject.toml constraints.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null || { \

@@ -120,7 +120,7 @@ def build(
     )  # (item, Item | None) | DeadLetter
     letters = write_letters("write_letters", decoded)  # (letter key, Outgoing)
     entries = readable("catalog_entries", decoded)  # (item, Item | None)
-    content = learn_content("learn_content", entries, text_space(config.text), clock)  # (row key, Outgoing)
+    content = learn_content("learn_content", entries, text_space(config), clock)  # (row key, Outgoing)
 
     if settings.ranker.name != "none":
         slates = op.input("recommendations", flow, inputs.recommendations)  # Record

@@ -60,3 +60,8 @@ class Strategy:
     def __post_init__(self) -> None:
         if not any(weight > 0 for weight in self.sources.values()):
             raise ValueError("no source has a weight above 0, so no item could be a candidate: give one a weight")
+
+
+LATER_FIELDS = {"swapped": Strategy().swapped}
+"""Fields that were added since experiments were first told apart by their digests, with their defaults; every new one
+belongs here."""

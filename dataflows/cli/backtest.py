@@ -108,7 +108,7 @@ def backtest(
         events=settings.events,
         profile=settings.profile,
         item_side=settings.learn,
-        texts=text_space(settings.learn.text),
+        texts=text_space(settings.learn),
     )
     if protocol == "session":
         outcomes = _sessions(_asked(train, "--train"), _asked(test, "--test"), catalog, config, settings, console)

@@ -17,7 +17,8 @@ from dataflows.files.source import FileSource, read_whole
 from dataflows.kafka.reader import scan
 from dataflows.records import Record
 from dataflows.run.settings import Settings
-from dataflows.run.stored_state import BY_USER, erased_until, files_of, newest_rows
+from dataflows.run.stored_state import erased_until, files_of, newest_rows
+from dataflows.store.states import USER_STEPS
 from models.items.wire import USER
 from models.messages import DeadLetter, Erasure, ErasureReceipt
 from models.numeric.ids import hash64
@@ -204,7 +205,7 @@ def search_stores(folder: Path, person: Person) -> Iterator[Place]:
         for row in newest_rows(file):
             place = places.setdefault(row.step_id, Place(row.step_id))
             place.n_looked_at += 1
-            if row.step_id in BY_USER:
+            if row.step_id in USER_STEPS:
                 if row.state_key in person.keys and row.state is not None:
                     is_new = erased_until(row) >= person.requested_at
                     place.n_found += not is_new
@@ -214,7 +215,7 @@ def search_stores(folder: Path, person: Person) -> Iterator[Place]:
         logs = [file, *(path for path in (file.with_name(f"{file.name}-wal"),) if path.exists())]
         waiting[flow] += sum(path.read_bytes().count(key.encode()) for path in logs for key in _searched(person))
     for place in places.values():
-        if came_back and place.name not in BY_USER and place.n_found:
+        if came_back and place.name not in USER_STEPS and place.n_found:
             place.n_found, place.n_waiting, place.note = 0, place.n_found, "the user has come back since the erasure"
         yield place
     for flow, n in sorted(waiting.items()):

@@ -12,6 +12,7 @@ from dataflows.cli.run import Flow
 from dataflows.errors import EddyError
 from dataflows.run import settings as configuration
 from dataflows.run.recovery_store import store_folder
+from dataflows.run.resources import state_keys
 from dataflows.run.settings import Settings
 from dataflows.store.backup import REPLACED, back_up
 from dataflows.store.backup import restore as restore_store
@@ -45,7 +46,7 @@ def inspect(
     with reading(folder) as moment:
         if user is not None:
             try:
-                found = describe_user(moment, user, settings)
+                found = describe_user(moment, state_keys(settings)(user), settings)
             except ValueError as error:
                 raise StoreError(f"{folder}: what is kept of this user cannot be read: {error}") from error
             if not found:

@@ -119,7 +119,7 @@ def read_past(
 def walk_config(settings: Settings) -> WalkConfig:
     """Say how the past is walked through: as the flows are set to go."""
     return WalkConfig(
-        (settings.strategy,), settings.events, settings.profile, settings.learn, text_space(settings.learn.text)
+        (settings.strategy,), settings.events, settings.profile, settings.learn, text_space(settings.learn)
     )
 
 

@@ -1,15 +1,12 @@
 """What the settings name and a flow loads: trained rankers, the device that they compute on, text spaces."""
 
-import tempfile
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
-from zipfile import ZipFile
 
 from dataflows.errors import EddyError
 from dataflows.receipts import Signer, read_signing_key
-from dataflows.run.settings import Settings
+from dataflows.run.settings import LearnSettings, Settings
 from models.items.vectors import HASHED, Sentences, TextSpace
 from models.pseudonyms import StateKeys
 from models.rankers.checkpoint import SHIPPED, Checkpoint, CheckpointError, load_checkpoint
@@ -82,29 +79,30 @@ def receipt_signer(settings: Settings) -> Signer:
     return Signer(privacy.signing_key.get_secret_value() if privacy.signing_key else None)
 
 
-def text_space(name: Literal["hashed", "minilm"]) -> TextSpace:
+def text_space(config: LearnSettings) -> TextSpace:
     """Return the text space of `EDDY_LEARN__TEXT`; a model is loaded once a process.
 
     Raises
     ------
-    EddyError : the extra `text` is not installed.
+    EddyError : the extra `text` is not installed, or there is no model in EDDY_LEARN__TEXT_MODEL.
     """
-    return HASHED if name == "hashed" else _minilm()
+    return HASHED if config.text == "hashed" else _sentence_space(config.text_model)
 
 
 @cache
-def _minilm() -> TextSpace:
-    """Load all-MiniLM-L6-v2 from its package, without a network."""
-    package = find_spec("all_minilm_l6_v2")  # not imported: it greets on the standard output
-    if package is None or package.origin is None or find_spec("sentence_transformers") is None:
+def _sentence_space(folder: Path | None) -> TextSpace:
+    """Load all-MiniLM-L6-v2 from its folder, without a network."""
+    if find_spec("sentence_transformers") is None:
         raise EddyError(
             "EDDY_LEARN__TEXT=minilm needs the extra `text`: pip install 'eddy-recs[text]', or say hashed, which "
             "needs nothing"
         )
+    if folder is None or not (folder / "modules.json").is_file():
+        raise EddyError(
+            "EDDY_LEARN__TEXT=minilm needs the model all-MiniLM-L6-v2, which comes from its publisher and under its "
+            f"licence: EDDY_LEARN__TEXT_MODEL names its folder, which holds a modules.json, not {folder}"
+        )
     from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - it takes seconds, and only minilm needs it
 
-    with tempfile.TemporaryDirectory() as folder:
-        with ZipFile(Path(package.origin).with_name("model.zip")) as archive:
-            archive.extractall(folder)
-        model = SentenceTransformer(folder, device="cpu", local_files_only=True)
+    model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
     return Sentences(lambda texts: model.encode(texts, show_progress_bar=False))

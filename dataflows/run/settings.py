@@ -58,9 +58,11 @@ class LearnSettings(ItemSideConfig):
     max_rows_per_publish: Count = 2_000
     """Rows that a shard publishes at a time."""
     text: Literal["hashed", "minilm"] = "hashed"
-    """What makes vectors of item texts and searches: hashed words, or the sentence encoder of the extra `text`. All
-    flows need the same; once it is changed, start `learn` on a new recovery store, since an item's vector is made when
-    its entry is read."""
+    """What makes vectors of item texts and searches: hashed words, or the sentence encoder all-MiniLM-L6-v2 (extra
+    `text`). All flows need the same; once it is changed, start `learn` on a new recovery store, since an item's vector
+    is made when its entry is read."""
+    text_model: Path | None = None
+    """The encoder's folder, as its publisher gives it out, for `minilm`; Eddy brings no model."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataflows.errors import EddyError
+from dataflows.store.files import StoreError
+from dataflows.store.states import USER_STEPS
 from models.config import AttributionConfig, HistoryConfig, OutcomeConfig, ProfileConfig
 from models.counts.history import LearnedUser
 from models.experiments.judge.user_metrics import UserMetrics
@@ -21,16 +22,10 @@ from models.online.attribution_state import AttributionState
 
 log = logging.getLogger(__name__)
 
-BY_USER = ("recommend.profile", "learn.transitions", "learn.attribute", "evaluate.outcomes")
-"""Steps whose key is a state key."""
 _NEWEST = """
 SELECT step_id, state_key, ser_change FROM snaps AS one
 WHERE snap_epoch = (SELECT MAX(snap_epoch) FROM snaps WHERE step_id = one.step_id AND state_key = one.state_key)
 """
-
-
-class StoreError(EddyError):
-    """A recovery store cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +100,7 @@ def _wipe_file(file: Path, keys: Collection[str]) -> int:
         gone = [
             (step_id, key)
             for step_id, key, change in connection.execute(_NEWEST).fetchall()
-            if change is None and step_id in BY_USER and key in keys
+            if change is None and step_id in USER_STEPS and key in keys
         ]
         if gone:
             for place in gone:

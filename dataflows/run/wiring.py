@@ -79,7 +79,7 @@ def _recommend(edges: Edges, settings: Settings, health: Health, erased: Erasure
         in_ms(now()),
         half_life_short_ms=learning.half_life_short_ms,
         half_life_long_ms=learning.half_life_long_ms,
-        texts=text_space(learning.text),
+        texts=text_space(learning),
     )
     tables = edges.tables(table, health.counts)
     try:

@@ -27,6 +27,9 @@ from dataflows.run.settings import Settings, load
 from dataflows.run.stopping import Owner, Stop, Watchdog, disown_others
 from dataflows.run.wiring import open_flow
 from dataflows.store.check import check_store, drop_unfinished
+from dataflows.store.files import partition_files
+
+log = logging.getLogger(__name__)
 
 
 class Worker(NamedTuple):
@@ -63,13 +66,33 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
         probes = f"; health on http://{settings.http.host}:{port}/healthz" if port else ""
         Console(stderr=True).print(f"[bold]{flow}[/bold] runs on {where}{probes}", highlight=False)
         if store is not None:
-            check_store(store, dataflow, first=settings.cluster.process_id == 0)
-            # Only now: a copy that cannot start takes nothing from the one that runs.
-            stop.owner = Owner(store / f"owner-{settings.cluster.process_id}")
-            disown_others(store, max(1, len(settings.cluster.members)))
-            drop_unfinished(store)
+            _take_store(store, dataflow, stop, settings.cluster)
         with Watchdog(stop, settings.watchdog_s):
             yield Worker(dataflow, health)
+
+
+def _take_store(store: Path, dataflow: Dataflow, stop: Stop, cluster: ClusterSettings) -> None:
+    """Look whether a store can be resumed from, and make it ours; only process 0's is the cluster's.
+
+    Raises
+    ------
+    EddyError : this release cannot read the store, or it is damaged.
+    """
+    process = cluster.process_id
+    if process == 0:
+        check_store(store, dataflow)
+    elif partition_files(store):
+        log.warning(
+            "%s: process %d finds a recovery store there. That is right where all processes share the folder of "
+            "process 0; else empty it before the cluster starts, or two stores are mixed into one",
+            store,
+            process,
+        )
+    # Only now: a copy that cannot start takes nothing from the one that runs.
+    stop.owner = Owner(store / f"owner-{process}")
+    disown_others(store, max(1, len(cluster.members)))
+    if process == 0 and (n_dropped := drop_unfinished(store)):
+        log.info("%s: %d rows of an epoch that never ended are dropped", store, n_dropped)
 
 
 def recommend() -> Dataflow:

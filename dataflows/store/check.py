@@ -32,28 +32,21 @@ class UnreadableStateError(StoreError):
     """A store holds state that this release cannot read."""
 
 
-def check_store(folder: Path, flow: Dataflow, *, first: bool = True) -> None:
+def check_store(folder: Path, flow: Dataflow) -> None:
     """Read every state of a store as the flow would, by the flow's own steps, and keep none of it.
 
     Parameters
     ----------
     folder : of the store; one without a store is one that this start will make.
-    first : whether this is process 0, whose store is the cluster's.
 
     Raises
     ------
     UnreadableStateError : a state is of a newer release, damaged, or of a step that the flow does not have.
-    StoreError : the store is damaged, incomplete, of another flow, or where none may be.
+    StoreError : the store is damaged or incomplete.
     """
     refuse_unfinished(folder)
     if not partition_files(folder):
         return
-    if not first:
-        raise StoreError(
-            f"{folder}: only process 0 of a cluster has a recovery store, and this one has another: it would be mixed "
-            "into the flow's. If the flow ran here before, give EDDY_CLUSTER__PROCESS_ID=0 to the process on this "
-            "machine; else empty the folder"
-        )
     with reading(folder) as moment:
         _ = moment.generation  # raises where it is not that of all files
         problems = _problems(moment, flow)
@@ -114,4 +107,10 @@ def drop_unfinished(folder: Path) -> int:
     with explained(folder), ExitStack() as stack:
         files = [stack.enter_context(closing(open_file(path, writable=True))) for path in partition_files(folder)]
         epoch = resume_epoch_of(files)
-        return sum(file.execute("DELETE FROM snaps WHERE snap_epoch >= ?", (epoch,)).rowcount for file in files)
+        n_dropped = 0
+        for file in files:
+            # Looked for first: the processes of a cluster on one machine share the files, and looking locks none.
+            rowids = file.execute("SELECT rowid FROM snaps WHERE snap_epoch >= ?", (epoch,)).fetchall()
+            file.executemany("DELETE FROM snaps WHERE rowid = ?", rowids)
+            n_dropped += len(rowids)
+        return n_dropped

@@ -5,7 +5,6 @@ that is, the store says itself: no epoch counts before all of its rows are writt
 """
 
 import sqlite3
-import struct
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -13,13 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataflows.errors import EddyError
+from dataflows.run.write_ahead import index_of, log_of, read_log
 
 FIRST_EPOCH = 1
 """From which a store resumes that nothing has been written to."""
 TRIES, PAUSE_S = 100, 0.1
 """How often, and after which pause, a running store is looked at until no epoch ends while we look."""
-_WAL_HEADER = struct.Struct(">8I")
-_WAL_MAGIC = (0x377F0682, 0x377F0683)
 _LOCKED = "locked"
 
 
@@ -27,7 +25,7 @@ class StoreError(EddyError):
     """A recovery store is not what it should be."""
 
 
-class Row(NamedTuple):
+class KeptState(NamedTuple):
     """A snapshot of one key of one step."""
 
     step_id: str
@@ -53,31 +51,13 @@ def open_file(path: Path, *, writable: bool = False, whole: bool = True) -> sqli
     ------
     StoreError : what has not reached the file itself is damaged, and would be left out in silence.
     """
-    if whole:
-        _check_log(path.with_name(f"{path.name}-wal"))
+    if whole and read_log(path).is_torn:
+        raise StoreError(
+            f"{log_of(path)}: damaged, and with it the newest snapshots of this file: restore a backup (`eddy state "
+            "restore`)"
+        )
     mode = "rw" if writable else "ro"
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None)
-
-
-def _check_log(log: Path) -> None:
-    """Look at the header of a write-ahead log: SQLite takes one with a wrong checksum for an empty one."""
-    try:
-        with log.open("rb") as file:
-            header = file.read(_WAL_HEADER.size)
-    except FileNotFoundError:
-        return
-    if not header:
-        return
-    words = _WAL_HEADER.unpack(header) if len(header) == _WAL_HEADER.size else (0,) * 8
-    order = ">" if words[0] & 1 else "<"
-    one = two = 0
-    for a, b in struct.iter_unpack(f"{order}2I", header[:24]):
-        one = (one + a + two) & 0xFFFFFFFF
-        two = (two + b + one) & 0xFFFFFFFF
-    if words[0] not in _WAL_MAGIC or (one, two) != words[6:]:
-        raise StoreError(
-            f"{log}: damaged, and with it the newest snapshots of this file: restore a backup (`eddy state restore`)"
-        )
 
 
 @contextmanager
@@ -158,18 +138,18 @@ class StoreMoment:
                 "is that of process 0; all other processes of a cluster have an empty folder"
             )
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[KeptState]:
         """Return all rows that a resume may look at, newer and older of one key, in no order: the quickest way."""
         for file in self.files:
             rows = file.execute(
                 "SELECT step_id, state_key, snap_epoch, ser_change FROM snaps WHERE snap_epoch < ?",
                 (self.resume_epoch,),
             )
-            yield from map(Row._make, rows)
+            yield from map(KeptState._make, rows)
 
-    def newest(self) -> dict[tuple[str, str], Row]:
+    def newest(self) -> dict[tuple[str, str], KeptState]:
         """Return the row of each step and key from which the flow would go on; without those that were discarded."""
-        found: dict[tuple[str, str], Row] = {}
+        found: dict[tuple[str, str], KeptState] = {}
         for row in self.rows():
             place = row.step_id, row.key
             if place not in found or row.epoch > found[place].epoch:
@@ -261,12 +241,14 @@ def holding(folder: Path, *, whole: bool = True) -> Iterator[list[sqlite3.Connec
         raise StoreError(f"{folder}: there is no recovery store in it")
     with explained(folder), ExitStack() as stack:
         files = [stack.enter_context(closing(open_file(path, writable=True, whole=whole))) for path in paths]
-        for file in files:
+        for path, file in zip(paths, files, strict=True):
             try:
                 file.execute("PRAGMA locking_mode = EXCLUSIVE")
                 file.execute("PRAGMA journal_mode = DELETE")  # nobody else may have the file open for that
                 file.execute("BEGIN EXCLUSIVE")
                 file.execute("COMMIT")
+                # Whoever only looked may have left it; without its log it would be taken for a sign of damage.
+                index_of(path).unlink(missing_ok=True)
             except sqlite3.DatabaseError as error:
                 if _LOCKED in str(error):
                     raise StoreError(

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from models.messages import Id
 from models.names import MetricName
-from models.strategy import Share, Strategy
+from models.strategy import LATER_FIELDS, Share, Strategy
 
 Step = str | int
 """Of a path into a declaration: a field's name or an index of a list."""
@@ -206,6 +206,9 @@ class Experiment:
     def digest(self) -> str:
         """Hash all that decides who gets what: the declaration with its strategies' defaults, without its analysis.
 
+        What strategies have learned to do since digests were first taken is left out where it is not asked for, or an
+        upgrade would end every running experiment and assign its users again.
+
         Returns
         -------
         16 hexadecimal digits, the same in every process, others for any other declaration.
@@ -218,6 +221,10 @@ class Experiment:
         canonical = msgspec.convert(msgspec.to_builtins(self), Experiment)
         assigning = msgspec.to_builtins(canonical)
         del assigning["analysis"]
+        for variant in assigning["variants"]:
+            for name, default in LATER_FIELDS.items():
+                if variant["strategy"][name] == default:
+                    del variant["strategy"][name]
         return xxhash.xxh3_64_hexdigest(msgspec.json.encode(assigning, order="sorted"))
 
 

@@ -33,7 +33,7 @@ def test_a_store_of_every_step_of_learn_is_taken(tmp_path: Path):
 
 def test_a_folder_without_a_store_is_taken(tmp_path: Path):
     check_store(tmp_path, Run([])._flow)
-    check_store(tmp_path / "nothing", Run([])._flow, first=False)
+    check_store(tmp_path / "nothing", Run([])._flow)
 
 
 def test_state_of_a_newer_release_is_refused_with_flow_step_and_number_of_rows(tmp_path: Path):
@@ -131,11 +131,6 @@ def test_a_write_ahead_log_that_sqlite_would_pass_over_in_silence_is_refused(tmp
     log.write_bytes(b"\0" * 32 + held[32:])
     with pytest.raises(StoreError, match="wal: damaged"):
         check_store(store, Run([])._flow)
-
-
-def test_a_store_beside_another_process_than_the_first_is_refused(tmp_path: Path):
-    with pytest.raises(StoreError, match="only process 0"):
-        check_store(a_store(tmp_path / "store", []), Run([])._flow, first=False)
 
 
 def test_what_an_epoch_left_that_never_ended_is_not_taken_by_a_later_resume(tmp_path: Path):

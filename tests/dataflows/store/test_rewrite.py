@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from bytewax.testing import TestingSource
 
+from dataflows.run.recovery_store import check_files
 from dataflows.store.files import StoreError, holding, reading
 from dataflows.store.rewrite import compact, map_keys
 from tests.dataflows.store.builders import PROFILES, a_store, files_of, keys_of, query
@@ -90,6 +91,15 @@ def test_a_store_in_use_is_not_compacted(tmp_path: Path):
             compact(store, quiet)
         flow.kill()
     assert compact(store, quiet).dropped == 1
+
+
+def test_a_store_that_was_looked_into_and_then_compacted_is_in_order(tmp_path: Path):
+    store = a_store(tmp_path / "store", [(PROFILES, "a", 3, b"x")])
+    check_files(store)
+    with reading(store):
+        pass
+    compact(store, quiet)
+    check_files(store)
 
 
 def test_nobody_reads_a_store_while_it_is_held(tmp_path: Path):

@@ -114,6 +114,15 @@ def test_the_digest_is_that_of_the_meaning_not_of_the_spelling():
     assert digests == {an_experiment().digest(), ints.digest(), other_order.digest()}
 
 
+def test_an_upgrade_keeps_the_digest_of_an_experiment_that_runs():
+    """Of the release whose stores are in tests/golden: by another one all users would be assigned anew."""
+    variants = (
+        a_variant("control", ranker="blend"),
+        a_variant("treatment", ranker="blend", diversity=0.4),
+    )
+    assert Experiment("page", variants, analysis=Analysis(goal="ctr")).digest() == "e6c9b6390f426f31"
+
+
 def test_a_value_out_of_bounds_has_no_digest():
     with pytest.raises(msgspec.ValidationError, match="weight"):
         an_experiment(variants=(a_variant("control"), a_variant("treatment", 0.0))).digest()

@@ -85,7 +85,7 @@ def describe_user(moment: StoreMoment, key: str, settings: Settings) -> dict[str
 
 def _profile_in_words(state: Any, settings: Settings) -> dict[str, Any]:
     """Name what a profile holds; items and attributes are kept as hashes alone."""
-    packed, held, requests, run = state
+    packed, held, requests, run, *_ = state
     profile = UserState(settings.profile, settings.events, (packed, requests, run)).profile
     record = profile.state[0]
     at = profile.sessions.newest_at

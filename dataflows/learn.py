@@ -103,8 +103,9 @@ def build(
     events = op.input("events", flow, inputs.events)  # Record
     known = decode_known("decode_events", events, event_decoder(messages, clock), counts, erased)  # Event
     acts = read_acts("read_acts", known, messages)  # (user, Act)
+    erasures = op.input("erasures", flow, inputs.erasures)  # Record
     gone = read_erasures(
-        "decode_erasures", op.input("erasures", flow, inputs.erasures), erasure_decoder(messages, clock), erased, counts
+        "decode_erasures", erasures, erasure_decoder(messages, clock), erased, counts
     )  # (user, Erased)
     learned = transitions(
         "transitions", op.merge("acts", acts, gone), settings.profile, config, clock, counts, erased

@@ -43,10 +43,8 @@ class StateKeys:
         return tuple(reversed(keys))
 
     def successor(self, key: str, n_known: int) -> str:
-        """Return what a stored key is under all secrets, where it was made under the first `n_known` of them."""
-        for secret in self._secrets[n_known:]:
-            key = _pseudonym(secret, key)
-        return key
+        """Return what a stored key that was made under the first `n_known` secrets is under one more of them."""
+        return _pseudonym(self._secrets[n_known], key)
 
     @property
     def n_secrets(self) -> int:

@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 
 from dataflows.cli.personal_data import (
-    FLOWS,
     Person,
     Place,
     fields_of,
@@ -28,12 +27,14 @@ from dataflows.codecs import encode
 from dataflows.errors import EddyError
 from dataflows.kafka.writer import KafkaWriter
 from dataflows.receipts import is_signed_by
+from dataflows.run.recovery_store import store_folder
 from dataflows.run.resources import receipt_signer, state_keys
 from dataflows.run.settings import Settings, load
-from dataflows.run.stored_state import files_of, newest_rows
+from dataflows.store.contents import describe_user
+from dataflows.store.files import partition_files, reading
+from dataflows.topics import FLOWS
 from models.messages import Erasure, ErasureReceipt
-from models.user.described import describe
-from models.user.state import UserState
+from models.numeric.ids import hash64
 
 PLACES = {
     "recommend": ("recommend.profile",),
@@ -174,7 +175,7 @@ def export(user: User) -> None:
     """
     settings = load()
     keys = state_keys(settings).every(user)
-    data: dict[str, Any] = {"user_id": user, "profile": None}
+    data: dict[str, Any] = {"user_id": user, "profile": None, "kept": {}}
     for topic in ("events", "requests", "recommendations", "assignments"):
         data[topic] = [
             fields
@@ -182,13 +183,35 @@ def export(user: User) -> None:
             if (fields := fields_of(record.value)).get("user_id") == user
         ]
     if settings.recovery.folder is not None:
-        names = _item_names(settings, data)
-        for file in files_of(settings.recovery.folder):
-            for row in newest_rows(file):
-                if row.step_id == "recommend.profile" and row.state_key in keys and row.state is not None:
-                    state = (row.state[0], row.state[2], row.state[3])
-                    data["profile"] = describe(UserState(settings.profile, settings.events, state), names)
+        kept = _kept(settings, keys)
+        data["kept"], data["profile"] = kept, _named(kept.get("recommend.profile"), _item_names(settings, data))
     sys.stdout.write(orjson.dumps(data, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def _kept(settings: Settings, keys: Iterable[str]) -> dict[str, Any]:
+    """Describe what the stores of all flows keep under any of a user's keys."""
+    kept: dict[str, Any] = {}
+    for flow in FLOWS:
+        folder = store_folder(settings, flow)
+        if folder is not None and partition_files(folder):
+            with reading(folder) as moment:
+                for key in keys:
+                    kept |= describe_user(moment, key, settings)
+    return kept
+
+
+def _named(profile: dict[str, Any] | None, items: Iterable[str]) -> dict[str, Any] | None:
+    """Name the items of a profile where they are known."""
+    if profile is None:
+        return None
+    names = {f"{hash64(item):016x}": item for item in items}
+    named = dict(profile)
+    named["recent_items"] = [
+        recent | {"item": names.get(recent["item"], recent["item"])} for recent in named["recent_items"]
+    ]
+    named["owned"] = [names.get(item, item) for item in named["owned"]]
+    named["shown"] = {names.get(item, item): n for item, n in named["shown"].items()}
+    return named
 
 
 def _item_names(settings: Settings, data: dict[str, Any]) -> set[str]:

@@ -2,7 +2,6 @@
 
 import struct
 from base64 import b64decode
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -17,14 +16,15 @@ from dataflows.files.source import FileSource, read_whole
 from dataflows.kafka.reader import scan
 from dataflows.records import Record
 from dataflows.run.settings import Settings
-from dataflows.run.stored_state import erased_until, files_of, newest_rows
-from dataflows.store.states import USER_STEPS
+from dataflows.store.files import partition_files, reading
+from dataflows.store.persons import erased_until
+from dataflows.store.states import USER_STEPS, unpickle
+from dataflows.topics import FLOWS
 from models.items.wire import USER
 from models.messages import DeadLetter, Erasure, ErasureReceipt
 from models.numeric.ids import hash64
 from models.pseudonyms import StateKeys
 
-FLOWS = ("recommend", "learn", "evaluate")
 PLATFORM = "kept by the platform until its retention; every flow leaves it out"
 COMPACTION = "older ones wait for compaction"
 MIN_SEARCHED = 6
@@ -195,32 +195,38 @@ def _model_updates(settings: Settings, person: Person) -> Place:
 
 
 def search_stores(folder: Path, person: Person) -> Iterator[Place]:
-    """Look through every recovery store: by key, and in all states for what stands for the person."""
+    """Look through every recovery store: by key, and in all states for what stands for the person.
+
+    Raises
+    ------
+    StoreError : a store cannot be read.
+    """
     places: dict[str, Place] = {}
-    waiting: Counter[str] = Counter()
     came_back = False
     marks = _marks(person)
-    for file in files_of(folder):
-        flow = file.parent.name
-        for row in newest_rows(file):
-            place = places.setdefault(row.step_id, Place(row.step_id))
-            place.n_looked_at += 1
-            if row.step_id in USER_STEPS:
-                if row.state_key in person.keys and row.state is not None:
-                    is_new = erased_until(row) >= person.requested_at
-                    place.n_found += not is_new
-                    came_back = came_back or is_new
-            elif any(mark in row.packed for mark in marks):
-                place.n_found += 1
-        logs = [file, *(path for path in (file.with_name(f"{file.name}-wal"),) if path.exists())]
-        waiting[flow] += sum(path.read_bytes().count(key.encode()) for path in logs for key in _searched(person))
+    stores = [folder / flow for flow in FLOWS if partition_files(folder / flow)]
+    for store in stores:
+        with reading(store) as moment:
+            for (step_id, key), row in moment.newest().items():
+                place = places.setdefault(step_id, Place(step_id))
+                place.n_looked_at += 1
+                change = row.change or b""
+                if step_id in USER_STEPS:
+                    if key in person.keys:
+                        is_new = erased_until(step_id, unpickle(change)) >= person.requested_at
+                        place.n_found += not is_new
+                        came_back = came_back or is_new
+                elif any(mark in change for mark in marks):
+                    place.n_found += 1
     for place in places.values():
         if came_back and place.name not in USER_STEPS and place.n_found:
             place.n_found, place.n_waiting, place.note = 0, place.n_found, "the user has come back since the erasure"
         yield place
-    for flow, n in sorted(waiting.items()):
-        note = "keys in forgotten rows and the log; the next start of the flow wipes them" if n else ""
-        yield Place(f"{flow} store, all bytes", len(files_of(folder)), 0, n, note)
+    for store in stores:
+        files = [path for path in store.iterdir() if path.is_file()]
+        n = sum(path.read_bytes().count(key.encode()) for path in files for key in _searched(person))
+        note = "keys of forgotten states and older pages; the next start of the flow wipes them" if n else ""
+        yield Place(f"{store.name} store, all bytes", len(files), 0, n, note)
 
 
 def _searched(person: Person) -> list[str]:

@@ -18,13 +18,14 @@ from dataflows.store.backup import REPLACED, back_up
 from dataflows.store.backup import restore as restore_store
 from dataflows.store.contents import StepContents, contents_of, describe_user
 from dataflows.store.files import StoreError, reading
+from dataflows.store.persons import rotate as rotate_keys
 from dataflows.store.rewrite import compact as compact_store
 
 HELP = """
 Look into the recovery store of a flow, keep it small, back it up and put a backup back.
 
 The store is the one that EDDY_RECOVERY__FOLDER says, on the machine of process 0. `inspect` and
-`backup` may run beside the flow; `compact` and `restore` need it stopped, and say so.
+`backup` may run beside the flow; `compact`, `rotate` and `restore` need it stopped, and say so.
 """
 
 app = typer.Typer(name="state", help=HELP, no_args_is_help=True)
@@ -105,6 +106,17 @@ def compact(flow: Flow) -> None:
         f"{done.dropped:,} rows dropped, {done.kept:,} kept",
         highlight=False,
     )
+
+
+@app.command("rotate")
+def rotate(flow: Flow) -> None:
+    """Give what is kept of users the keys that a secret added to EDDY_PRIVACY__SECRETS makes; the flow must be stopped.
+
+    Profiles are kept, though nobody knows whose they are. All flows need it, each on its own store.
+    """
+    settings, folder = _store(flow)
+    n = rotate_keys(folder, state_keys(settings))
+    typer.echo(f"{folder}: {n:,} keys are made with {len(settings.privacy.secrets)} secrets now")
 
 
 @app.command("backup")

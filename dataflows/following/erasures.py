@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from dataflows.errors import EddyError
 from dataflows.kafka.admin import Client
 from dataflows.kafka.reader import Batch, Follower, KafkaReader
 from dataflows.records import Record
@@ -38,10 +39,6 @@ class Erased(NamedTuple):
     requested_at: int
 
 
-def nothing_wrong() -> None:
-    """Go on."""
-
-
 class Erasures:
     """The newest erasure of each user, by state key.
 
@@ -56,8 +53,6 @@ class Erasures:
         self, keys: StateKeys | None = None, counts: Counter[str] | None = None, limit: int = MAX_ERASED
     ) -> None:
         self.keys = keys or StateKeys()
-        self.check: Callable[[], None] = nothing_wrong
-        """Raises what ended the thread that follows the topic, if anything did."""
         self.version = 0
         """Rises with each erasure."""
         self._counts = Counter() if counts is None else counts
@@ -116,23 +111,32 @@ class Erasures:
 
 
 @contextmanager
-def followed_erasures(client: Client, topic: str, group: str, decode: Decode, erasures: Erasures) -> Iterator[None]:
+def followed_erasures(
+    client: Client,
+    topic: str,
+    group: str,
+    decode: Decode,
+    erasures: Erasures,
+    on_failure: Callable[[EddyError], None],
+) -> Iterator[None]:
     """Take in all erasures that there are, then follow the topic on a thread of its own until the context ends.
+
+    Parameters
+    ----------
+    on_failure : given what ended the thread: to go on without erasures would be to bring people back.
 
     Raises
     ------
-    EddyError : the topic cannot be read at first; later `Erasures.check` raises it, since to go on without erasures
-        would be to bring people back.
+    EddyError : the topic cannot be read at first.
     """
 
     def take(batches: list[Batch]) -> None:
         for batch in batches:
             erasures.take(decode(batch.records))
 
-    follower = Follower(KafkaReader(client, [topic], group), take, "erasures")
+    follower = Follower(KafkaReader(client, [topic], group), take, "erasures", on_failure)
     try:
         follower.wait_until_complete()
-        erasures.check = follower.check
         yield
     finally:
         follower.close()

@@ -164,8 +164,10 @@ class KafkaEdges:
     def follow(self, erasures: Erasures) -> AbstractContextManager[None]:
         """Follow `erasures`."""
         client = self._client | self._settings.kafka.consumer_options
-        group, decode = helper_group(self._flow, self._prefix, "erasures"), erasure_decoder(self._settings.events)
-        return followed_erasures(client, self._watched("erasures"), group, decode, erasures)
+        group = helper_group(self._flow, self._prefix, "erasures")
+        return followed_erasures(
+            client, self._watched("erasures"), group, erasure_decoder(self._settings.events), erasures, self._stop.fail
+        )
 
     def close(self) -> None:
         """Stop looking at topics, and listening to other processes."""

@@ -38,9 +38,17 @@ def recovery_config(settings: Settings, flow: str) -> RecoveryConfig | None:
         make_folder(folder)
         if settings.cluster.process_id == 0 and not any(folder.glob(FILES)):
             init_db_dir(folder, settings.recovery.partitions)  # type: ignore[no-untyped-call]
+            _mark(folder, len(settings.privacy.secrets))
     except OSError as error:
         raise unusable(folder, str(error)) from error
     return RecoveryConfig(str(folder))  # type: ignore[no-untyped-call]
+
+
+def _mark(folder: Path, n_secrets: int) -> None:
+    """Let a new store say how many secrets its keys are made with (`dataflows.store.persons`)."""
+    for path in folder.glob(FILES):
+        with closing(sqlite3.connect(path, isolation_level=None)) as file:
+            file.execute(f"PRAGMA application_id = {n_secrets:d}")
 
 
 def make_folder(folder: Path) -> None:

@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from dataflows.errors import EddyError, fixable
+from dataflows.following.erasures import Erasures
 from dataflows.run.engine_failures import explained
 from dataflows.run.infrastructure import HttpSettings
 from dataflows.run.recovery_store import recovery_config, store_folder
@@ -37,6 +38,8 @@ class Health:
     ready: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     pauses: Pauses = field(default_factory=Pauses)
+    erased: Erasures | None = None
+    """Who is erased, for what the flow's store still holds of them."""
 
 
 class _Metrics:

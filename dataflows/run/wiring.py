@@ -16,7 +16,6 @@ from dataflows.plausible import in_ms, now
 from dataflows.run.aligned import AlignedSource, Alignment
 from dataflows.run.edges import Edges, open_edges
 from dataflows.run.experiments_file import load_experiments
-from dataflows.run.recovery_store import store_folder
 from dataflows.run.resources import (
     checked_device,
     loaded_checkpoint,
@@ -28,7 +27,6 @@ from dataflows.run.resources import (
 from dataflows.run.runtime import Health
 from dataflows.run.settings import Settings
 from dataflows.run.stopping import Stop
-from dataflows.run.stored_state import wipe
 from dataflows.steps.outputs import follow_rankers
 from models.counts import item_statistics, pairs, trending
 from models.experiments.assign.assignment import Experiments
@@ -53,19 +51,12 @@ def open_flow(flow: str, settings: Settings, stop: Stop, health: Health) -> Iter
     try:
         erased = Erasures(state_keys(settings), health.counts, settings.privacy.max_erased)
         with edges.follow(erased), make(edges, settings, health, erased) as dataflow:
-            _wipe(flow, settings, erased)
+            health.erased = erased
             health.ready = True
             yield dataflow
     finally:
         health.ready = False
         edges.close()
-
-
-def _wipe(flow: str, settings: Settings, erased: Erasures) -> None:
-    """Take what the engine keeps of erased users out of the store, before it opens it."""
-    folder = store_folder(settings, flow)
-    if folder is not None and settings.cluster.process_id == 0 and erased.known:
-        wipe(folder, erased.known)
 
 
 @contextmanager

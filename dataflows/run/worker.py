@@ -22,12 +22,14 @@ from dataflows.errors import EddyError, fixable
 from dataflows.run.engine_failures import explained
 from dataflows.run.infrastructure import ClusterSettings
 from dataflows.run.recovery_store import check_files
+from dataflows.run.resources import state_keys
 from dataflows.run.runtime import Health, serve_health, tune_gc
 from dataflows.run.settings import Settings, load
 from dataflows.run.stopping import Owner, Stop, Watchdog, disown_others
 from dataflows.run.wiring import open_flow
 from dataflows.store.check import check_store, drop_unfinished
 from dataflows.store.files import partition_files
+from dataflows.store.persons import check_generation, wipe
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +68,10 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
         probes = f"; health on http://{settings.http.host}:{port}/healthz" if port else ""
         Console(stderr=True).print(f"[bold]{flow}[/bold] runs on {where}{probes}", highlight=False)
         if store is not None:
+            check_generation(store, state_keys(settings))
             _take_store(store, dataflow, stop, settings.cluster)
+            if health.erased is not None and settings.cluster.process_id == 0:
+                wipe(store, health.erased.known)
         with Watchdog(stop, settings.watchdog_s):
             yield Worker(dataflow, health)
 

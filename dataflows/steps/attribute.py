@@ -137,7 +137,6 @@ def known_slates(
     """
 
     def mapper(batch: list[tuple[str, ShownSlate | None] | DeadLetter]) -> list[tuple[str, AttributionInput]]:
-        erasures.check()
         known: list[tuple[str, AttributionInput]] = []
         for entry in batch:
             slate = None if isinstance(entry, DeadLetter) else entry[1]

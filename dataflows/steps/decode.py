@@ -35,7 +35,6 @@ def decode(
     """Decode records into (state key, Received) or a dead letter."""
 
     def mapper(batch: list[Record]) -> list[tuple[str, Received] | DeadLetter]:
-        erasures.check()
         decoded: list[tuple[str, Received] | DeadLetter] = []
         for message, record in zip(decoder(batch), batch, strict=True):
             if isinstance(message, DeadLetter):
@@ -68,7 +67,6 @@ def decode_known(
     """
 
     def mapper(batch: list[Record]) -> list[Event]:
-        erasures.check()
         messages = []
         for message, record in zip(decoder(batch), batch, strict=True):
             if isinstance(message, DeadLetter):

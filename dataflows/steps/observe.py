@@ -77,7 +77,6 @@ def observe_events(
     """
 
     def mapper(batch: list[Record]) -> list[Keyed]:
-        erasures.check()
         found: list[Keyed] = []
         for event, record in zip(decode(batch), batch, strict=True):
             if isinstance(event, DeadLetter):

@@ -19,7 +19,7 @@ class StateKind(NamedTuple):
     packed: Callable[[Any], bytes]
     """Finds the packed part of a state; its first byte is the format."""
     by_user: bool = False
-    """Whether keys are user ids."""
+    """Whether keys are state keys."""
 
 
 def _whole(state: Any) -> bytes:

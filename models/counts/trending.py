@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.counts.item_statistics import MAX_AHEAD
 from models.counts.pairs import EVENT, NO_SEGMENT, PAIR, ShardBatch
-from models.counts.withdrawing import forget_users, withdraw_trends
+from models.counts.withdrawing import withdraw_trends
 from models.items.wire import TrendingRow
 from models.numeric.arrays import Floats, Int64s
 from models.numeric.kernels import inline, kernel
@@ -109,8 +109,8 @@ class TrendCounts:
     def withdraw(self, batch: ShardBatch) -> list[str]:
         """Take back what an erased user did, and do not count the user any more.
 
-        Who comes after the first k users of an item is not known, so the item waits for another one before it is
-        published for the segment again.
+        Of an item's users only the newest are known, so one that loses some may wait for others before it is published
+        again.
 
         Returns
         -------
@@ -119,15 +119,13 @@ class TrendCounts:
         indices = {name: index for index, name in enumerate(batch.segment_names)}
         gone, empty = np.array(batch.withdrawn, np.int64), []
         for segment in list(self._segments.values()):
-            index = indices.get(segment.name, NO_SEGMENT)
+            index, n = indices.get(segment.name, NO_SEGMENT), segment.n
             events = batch.events[(batch.segments == index).any(axis=1)] if index >= 0 else batch.events[:0]
-            n = segment.n
-            if len(events):
-                segment.n = withdraw_trends(
-                    events, self.landmark_at, self._half_life_ms, segment.entries, segment.users, n
-                )
-            if forget_users(gone, segment.entries, segment.users, segment.n) or len(events):
-                segment.version += max(1, len(events))
+            segment.n, n_changed = withdraw_trends(
+                gone, events, self.landmark_at, self._half_life_ms, segment.entries, segment.users, segment.counted, n
+            )
+            if n_changed:
+                segment.version += n_changed
                 segment.changed = True
             if n and not segment.n:
                 self.first_version = max(self.first_version, segment.version + 1)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.counts.neighbours import ShardArrays
-from models.numeric.arrays import Bools, Int32s, Int64s
+from models.numeric.arrays import Bools, Floats, Int32s, Int64s
 from models.numeric.decay import Landmark
 from models.numeric.hashmap import find_slot
 from models.numeric.kernels import inline, kernel
@@ -95,59 +95,81 @@ def _withdraw_pair(
 
 @kernel
 def withdraw_trends(
-    events: NDArray[np.void],  # (E,) pairs.EVENT
+    gone: Int64s,  # (G,) hashes of the user's keys
+    events: NDArray[np.void],  # (E,) pairs.EVENT: what is known that the user did in the segment
     landmark_at: int,
     half_life_ms: int,
     entries: NDArray[np.void],  # (N,) trending.ENTRY, written
-    users: Int64s,  # (N, k) written
+    users: Int64s,  # (N, U) written
+    counted: Floats,  # (N, U) written
     n: int,
-) -> int:
-    """Subtract events of one segment, of which n entries are used; say how many are used now."""
-    for e in range(len(events)):
-        event = events[e]
-        for p in range(n):
-            if entries[p]["item"] != event["item"]:
-                continue
-            taken = event["weight"] * np.exp2((event["at"] - landmark_at) / half_life_ms)
-            entries[p]["weight"] = _less(entries[p]["weight"], taken)
-            if entries[p]["weight"] == 0:
-                n -= 1
-                last = entries[n]
-                entries[p]["item"] = last["item"]
-                entries[p]["weight"] = last["weight"]
-                entries[p]["inherited"] = last["inherited"]
-                entries[p]["n_users"] = last["n_users"]
-                users[p] = users[n]
-                last["item"] = 0
-                last["weight"] = 0
-                last["inherited"] = 0
-                last["n_users"] = 0
-                users[n] = 0
-            break
-    return n
+) -> tuple[int, int]:
+    """Take a user out of one segment, of which n entries are used; say how many are used now, and how many changed.
 
-
-@kernel
-def forget_users(
-    gone: Int64s,  # (G,) hashes
-    entries: NDArray[np.void],  # (N,) trending.ENTRY, written
-    users: Int64s,  # (N, k) written
-    n: int,
-) -> int:
-    """Take users out of the first k of each of the n entries; say of how many entries."""
+    Of who is among an entry's newest users it is known what they counted for; of who is not any more, the heaviest act
+    in the history says so.
+    """
     n_changed = 0
-    for p in range(n):
-        kept = 0
-        for u in range(entries[p]["n_users"]):
-            is_gone = False
-            for g in range(len(gone)):
-                is_gone = is_gone or users[p, u] == gone[g]
-            if not is_gone:
-                users[p, kept] = users[p, u]
-                kept += 1
-        if kept < entries[p]["n_users"]:
-            n_changed += 1
-            for u in range(kept, users.shape[1]):
-                users[p, u] = 0
-            entries[p]["n_users"] = kept
-    return n_changed
+    p = 0
+    while p < n:
+        entry = entries[p]
+        taken = 0.0
+        for g in range(len(gone)):
+            for slot in range(min(entry["n_users"], users.shape[1])):
+                if users[p, slot] == gone[g]:
+                    taken += counted[p, slot]
+                    _forget_user(entry, users[p], counted[p], slot)
+                    break
+        if taken == 0:
+            for e in range(len(events)):
+                if events[e]["item"] == entry["item"]:
+                    weight = events[e]["weight"] * np.exp2((events[e]["at"] - landmark_at) / half_life_ms)
+                    taken = max(taken, weight)
+        if taken == 0:
+            p += 1
+            continue
+        n_changed += 1
+        entry["weight"] = _less(entry["weight"], taken)
+        if entry["weight"] > 0:
+            p += 1
+            continue
+        n -= 1
+        last = entries[n]
+        entry["item"] = last["item"]
+        entry["weight"] = last["weight"]
+        entry["inherited"] = last["inherited"]
+        entry["n_users"] = last["n_users"]
+        users[p] = users[n]
+        counted[p] = counted[n]
+        last["item"] = 0
+        last["weight"] = 0
+        last["inherited"] = 0
+        last["n_users"] = 0
+        users[n] = 0
+        counted[n] = 0
+    return n, n_changed
+
+
+@inline
+def _forget_user(
+    entry: np.void,  # trending.ENTRY, written
+    users: Int64s,  # (U,) a ring, written
+    counted: Floats,  # (U,) written
+    slot: int,
+) -> None:
+    """Take one user out of an entry's ring; the others stand in it as if the oldest had come first."""
+    size, n = len(users), entry["n_users"]
+    held = min(n, size)
+    first = n % size if n > size else 0
+    kept_users = np.zeros(size, np.int64)
+    kept = np.zeros(size, np.float32)
+    k = 0
+    for position in range(held):
+        at = (first + position) % size
+        if at != slot:
+            kept_users[k] = users[at]
+            kept[k] = counted[at]
+            k += 1
+    users[:] = kept_users
+    counted[:] = kept
+    entry["n_users"] = k

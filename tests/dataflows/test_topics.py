@@ -68,5 +68,9 @@ def test_a_topics_settings_cannot_be_changed() -> None:
 def test_every_topic_has_a_flow_that_touches_it() -> None:
     assert {name for flow in FLOWS.values() for name in flow.all} == {topic.name for topic in TOPICS}
     assert [topic.name for topic in declare_of("learn", "shop-")] == [
-        f"shop-{name}" for name in ("events", "catalog", "recommendations", "model-updates", "dead-letters", "control")
-    ]
+        f"shop-{name}"
+        for name in (
+            "events", "catalog", "erasures", "recommendations", "model-updates", "dead-letters", "erasure-receipts",
+            "control",
+        )
+    ]  # fmt: skip

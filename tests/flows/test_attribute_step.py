@@ -3,6 +3,7 @@
 from collections import Counter
 from datetime import timedelta
 
+from dataflows.following.erasures import Erased
 from dataflows.steps.attribute import AttributeLogic, AttributeStep
 from models.config import AttributionConfig
 from models.names import EVENT_WEIGHTS
@@ -80,6 +81,11 @@ def test_what_cannot_be_attributed_is_counted_by_its_reason():
 
 def test_after_an_erasure_nothing_is_known_of_the_user():
     user = User()
-    emitted, discard = user.logic.on_batch([a_slate(0), an_event(1), None])
-    assert (list(emitted), discard) == ([], AttributeLogic.DISCARD)
-    assert user.logic.snapshot() == User().logic.snapshot()
+    event, slate = an_event(1), a_slate(0)
+    until = max(event.timestamp, slate.created_at)
+    erased = Erased(slate.user_id, 1, (1,), "x-1", until)
+    emitted, discard = user.logic.on_batch([slate, event, erased])
+    assert [(part.place, part.before, part.after) for part in emitted] == [("learn.attribute", 3, 0)]
+    assert discard is AttributeLogic.DISCARD
+    again, discard = user.logic.on_batch([slate, event])
+    assert (list(again), discard, user.counts["before_erasure"]) == ([], AttributeLogic.DISCARD, 2)

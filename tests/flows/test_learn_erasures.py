@@ -20,7 +20,7 @@ from tests.flows.learning import NOW, SECOND, Run, an_event
 
 STOP: Any = TestingSource.EOF()
 DAY = 86_400 * SECOND
-SETTINGS = Settings(learn=LearnSettings(shards=2))
+SETTINGS = Settings(learn=LearnSettings(shards=2, min_users=1))
 LATER = NOW + 30 * DAY
 
 
@@ -54,6 +54,16 @@ def assert_same_tables(found: Mapping[str, bytes | None], wanted: Mapping[str, b
             for item, pair in neighbours.items():
                 assert pair == pytest.approx(others[item], rel=0.02), key
             assert popularity == pytest.approx(expected, rel=1e-3), key
+        elif key.startswith("trending/"):
+            assert trends(kept[key]) == pytest.approx(trends(value), rel=1e-3), key
+
+
+def trends(value: bytes) -> dict[int, float]:
+    """Read the items of a segment with their weights, decayed to one moment."""
+    words = np.frombuffer(value, np.int64)
+    n = int(words[0]) >> 16
+    weights = np.frombuffer(value, np.float32)[2 * (8 + n) : 2 * (8 + n) + n] * 2.0 ** (-(LATER - int(words[4])) / DAY)
+    return dict(zip(words[8 : 8 + n].tolist(), weights.tolist(), strict=True))
 
 
 @st.composite

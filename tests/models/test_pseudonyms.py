@@ -18,8 +18,8 @@ def test_a_pseudonym_hangs_on_the_secret_and_says_nothing_of_the_id():
 
 def test_a_rotation_maps_stored_keys_without_the_ids():
     old, new = StateKeys(["a"]), StateKeys(["a", "b", "c"])
-    assert new.successor(old("ann"), 1) == new("ann")
-    assert new.successor("ann", 0) == new("ann")
+    assert new.successor(new.successor(old("ann"), 1), 2) == new("ann")
+    assert new.successor("ann", 0) == old("ann")
     assert new.every("ann") == (new("ann"), StateKeys(["a", "b"])("ann"), old("ann"), "ann")
 
 

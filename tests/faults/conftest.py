@@ -45,7 +45,8 @@ def kafka_home() -> Path:
 @pytest.fixture(scope="session")
 def kafka(kafka_home: Path) -> Iterator[BrokerProcess]:
     """Run the broker of all faults but those that need another one."""
-    with running(KraftBroker(kafka_home)) as process:
+    # A broker that is slow to say that it lives is not thrown out of its own cluster, on a machine with much to do.
+    with running(KraftBroker(kafka_home, properties="broker.session.timeout.ms=9000\n")) as process:
         yield process
 
 

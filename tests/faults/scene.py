@@ -75,12 +75,20 @@ class Scene:
     def count(self) -> str:
         """Assert that each event has its slate, each bad message its letter, each user an assignment, once."""
         records = {
-            name: list(scan(self.client, self.topic(name)))
+            # In the order of their times: where topics have grown, a user's slates lie in several partitions.
+            name: sorted(scan(self.client, self.topic(name)), key=lambda record: record.timestamp)
             for name in ("recommendations", "dead-letters", "assignments")
         }
         found = audit(self.platform.sent, *records.values())
         assert not any((*found.lost.values(), *found.duplicated.values(), found.state_jumps)), found
         return f"{len(self.platform.sent.events):,} events, nothing lost, nothing there twice"
+
+    def wait_for_snapshot(self) -> None:
+        """Wait until all events are in a snapshot of `recommend`: its group is told the offset once one holds it."""
+        deadline = time.monotonic() + DEADLINE_S
+        while self.platform.lag("events", f"{self.prefix}eddy-recommend"):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
 
     def drain_and_count(self, flow: FlowUnderTest) -> str:
         """Wait for the last slate, stop the flow, and count."""
@@ -94,7 +102,7 @@ def last_words(flow: FlowUnderTest, *words: str) -> str:
     code, text = flow.wait(), flow.log.read_text()
     assert code == 1, (code, text)
     assert "Traceback" not in text, text
-    (message,) = [line for line in text.splitlines() if line.startswith("eddy: ")]
+    message = [line for line in text.splitlines() if line.startswith("eddy: ")][-1]
     for word in words:
         assert word in message, message
     return f"stopped: {message.removeprefix('eddy: ')}"

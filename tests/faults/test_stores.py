@@ -59,7 +59,7 @@ def test_store_overwritten(scene: Scene, tell: Tell) -> None:
     flow = scene.flow()
     scene.platform.write(200)
     scene.platform.wait_for("recommendations", 200)
-    time.sleep(3.0)
+    scene.wait_for_snapshot()
     flow.end(signal.SIGKILL)
     store = scene.store / "recommend"
     shutil.copytree(store, scene.folder / "backup")

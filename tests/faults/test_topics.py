@@ -15,10 +15,11 @@ Tell = Callable[[str], None]
 
 
 def working(scene: Scene, **settings: str) -> FlowUnderTest:
-    """Start a flow that has made 200 slates."""
+    """Start a flow that has made 200 slates and snapshot them."""
     flow = scene.flow(**settings)
     scene.platform.write(200)
     scene.platform.wait_for("recommendations", 200)
+    scene.wait_for_snapshot()
     return flow
 
 

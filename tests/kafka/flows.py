@@ -72,7 +72,7 @@ class Platform:
     def __init__(self, broker: str, prefix: str) -> None:
         self._client: dict[str, Any] = {"bootstrap.servers": broker}
         self._prefix = prefix
-        self._events = KafkaWriter(self._client, f"{prefix}events")
+        self._events = KafkaWriter(self._client, f"{prefix}events", timeout_s=DEADLINE_S)
         self.n_written = 0
         self.sent = Written()
 

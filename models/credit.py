@@ -18,6 +18,7 @@ impressions     until `wait_ms` after the slate was made          while the slat
 offers          all slates whose windows are open                 the newest `MAX_SLATES` since the exposure
 same moment     an act counts for an item shown at that moment    acts come before impressions, both before slates
 a second act    is feedback on the impression as well             adds nothing: an impression counts once
+superseded      slates, by all acts until they close              slates, by the acts so far
 negative acts   are feedback, as negatives                        are left out
 learned acts    count                                             do not count: until `learned_until`
 ==============  ================================================  ================================================

@@ -292,14 +292,23 @@ class UserAttribution:
     def _superseded(self) -> set[int]:
         """Find the slates that another one of their placement replaced before anybody could have looked at them.
 
-        A slate that the platform names in an act was looked at, however soon another one came.
+        A slate that an act names, or on whose items somebody acted until the next one came, was looked at.
         """
-        named = {seen.slate for seen in self.events.values()}
+        acts = [seen for seen in self.events.values() if seen.event_type != IMPRESSION]
+        named = {seen.slate for seen in acts}
         replaced: set[int] = set()
         newest: dict[str | None, PendingSlate] = {}
         for shown in sorted(self.slates.values(), key=_made):
             before = newest.get(shown.placement)
-            if before is not None and shown.created_at - before.created_at < self.config.counts_after_ms:
+            if (
+                before is not None
+                and shown.created_at - before.created_at < self.config.counts_after_ms
+                and not any(
+                    seen.item in before.item_hashes and before.created_at <= seen.at < shown.created_at
+                    for seen in acts
+                    if seen.slate == ANY_SLATE
+                )
+            ):
                 replaced.add(before.id_hash)
             newest[shown.placement] = shown
         return replaced - named

@@ -22,6 +22,8 @@ MEMORY_BATCHES = 256
 """Batches after which what was learned counts half."""
 PRIOR_STEEPNESS = 0.5
 """Before anything is known, position k (from 0) is looked at with probability (k + 1) ** -0.5."""
+LARGEST = 10.0
+"""Standard deviations from its mean that a feature is taken for at most."""
 _PRIOR_LOG_CLICKS = -3.0
 _PRECISIONS = 4.0, 10.0, 1.0, 0.01
 """Of the prior: of the steepness, of each position's deviation from it, of each feature's weight, of the intercept."""
@@ -88,7 +90,7 @@ class Examination:
     def learn(self, labelled: Labelled) -> None:
         """Learn from what became of a batch of slates."""
         present = labelled.present
-        features = labelled.inputs.features[present].astype(np.float64)  # (M, F)
+        features = np.nan_to_num(labelled.inputs.features[present].astype(np.float64), posinf=0.0, neginf=0.0)  # (M, F)
         if not len(features):
             return
         if self.n_batches == 0:
@@ -125,7 +127,8 @@ class Examination:
         rows = np.zeros((len(features), len(self._prior)))
         rows[:, 0] = -np.log1p(capped)
         rows[np.arange(len(rows)), 1 + capped] = capped > 0
-        rows[:, 1 + N_POSITIONS : -1] = (features - self._mean) / self._scale
+        # What no slate of the first batch came near to must not outweigh all others.
+        rows[:, 1 + N_POSITIONS : -1] = np.clip((features - self._mean) / self._scale, -LARGEST, LARGEST)
         rows[:, -1] = 1.0
         return rows
 

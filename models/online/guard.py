@@ -13,7 +13,7 @@ import numpy as np
 
 from models.config import OnlineConfig
 from models.numeric.anytime import reach
-from models.numeric.arrays import Doubles
+from models.numeric.arrays import Doubles, Int64s
 
 MAX_DOUBLINGS = 4
 """A test lasts at most 2 ** this times as many slates as the first."""
@@ -89,7 +89,9 @@ class Guard:
         self.judged.clear()
         self.n_tests = 0
 
-    def _differences(self, one: RankerRole) -> tuple[Doubles, Doubles]:
-        users = np.array([slate.user for slate in self.judged], np.int64)
-        differences = np.array([getattr(slate, one) - slate.service for slate in self.judged], np.float64)
-        return users, np.nan_to_num(differences)
+    def _differences(self, one: RankerRole) -> tuple[Int64s, Doubles]:
+        """Return the users of the running test's slates, and how much better a ranker was on each."""
+        users, *gains = zip(*self.judged, strict=True) if self.judged else ((), (), (), ())
+        by_role = dict(zip(Judged._fields[1:], gains, strict=True))
+        differences = np.array(by_role[one], np.float64) - np.array(by_role["service"], np.float64)
+        return np.array(users, np.int64), np.nan_to_num(differences)

@@ -18,7 +18,7 @@ from tests.kafka.flows import DEADLINE_S, FlowUnderTest
 
 pytestmark = pytest.mark.kafka
 
-N, N_USERS, CHUNKS = 320, 4, 4
+N, N_USERS, CHUNKS = 640, 40, 4
 SETTINGS = {
     "EDDY_LOG_LEVEL": "info",
     "EDDY_RECOVERY__LEARN_EPOCH_INTERVAL_S": "0",

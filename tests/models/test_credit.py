@@ -49,7 +49,7 @@ def test_of_two_impressions_at_one_moment_the_slate_made_last_is_the_newest():
 
 
 WINDOW_S = 6
-ATTRIBUTION = AttributionConfig(window_s=WINDOW_S, wait_s=1_000)
+ATTRIBUTION = AttributionConfig(window_s=WINDOW_S, wait_s=1_000, seconds_to_count=0)
 """Any impression is in time, as in the journal."""
 OUTCOMES = OutcomeConfig(attribution_window_s=WINDOW_S)
 TYPES = [f"act-{number}" for number in range(20)]

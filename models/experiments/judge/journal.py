@@ -46,7 +46,9 @@ class Showing(Struct, array_like=True):
     models: tuple[str, ...] = ()
     """Versions of the rankers that made it, by team."""
     at: int = 0
-    """When it was made."""
+    """When it was made; 0 where that is no impression."""
+    is_seen: bool = False
+    """Whether an act says that somebody looked at it."""
 
     def model_of(self, item: int) -> str:
         """Name the version that brought an item."""
@@ -155,6 +157,8 @@ class Journal(Struct, array_like=True):
         impressions.sort(reverse=True)
         found = credited(act.at, act.slate, impressions, window_ms)
         slate = None if found is None else self.showings[found[1]]
+        if slate is not None:
+            slate.is_seen = True
         if slate is None or act.item in slate.acted_on or act.at <= slate.learned_until:
             return
         slate.acted_on.append(act.item)
@@ -176,7 +180,7 @@ class Journal(Struct, array_like=True):
     def _supersede(self, at: int, counts_after_ms: int) -> None:
         """Take the newest slate's impressions back if another one replaces it before anybody could look at it."""
         last = self.showings[-1] if self.showings else None
-        if last is not None and at - last.at < counts_after_ms and not last.acted_on:
+        if last is not None and at - last.at < counts_after_ms and not last.is_seen:
             self._add("ctr", 0.0, -float(len(last.shown_at)))
             self._count_shown(last, -1)
             last.shown_at = {}
@@ -184,7 +188,10 @@ class Journal(Struct, array_like=True):
     def _find_seen(self, act: Act) -> None:
         """Give a slate that was superseded its impressions back, where the platform says that the act came from it."""
         for slate in self.showings:
-            if slate.id == act.slate and slate.at and not slate.shown_at:
+            if slate.id != act.slate or not slate.at:
+                continue
+            slate.is_seen = True
+            if not slate.shown_at:
                 slate.shown_at = dict.fromkeys(slate.items, slate.at)
                 self._add("ctr", 0.0, float(len(slate.shown_at)))
                 self._count_shown(slate)

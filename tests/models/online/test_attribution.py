@@ -318,3 +318,10 @@ def test_an_example_says_where_each_item_stood_and_how_probable_that_was():
     example = slate.example()
     assert example is not None
     assert (example.positions, example.propensities, example.placement) == ((0, 1, 2), (1.0, 1 / 2, 1 / 3), "home")
+
+
+def test_a_slate_that_was_acted_on_before_the_next_one_came_was_looked_at():
+    user = a_user(a_slate(0), an_event(1, "b"), a_slate(1, "xyz"), config=replace(SOON, seconds_to_count=9))
+    assert positives(user) == []
+    user = a_user(a_slate(0), an_event(1, "b"), a_slate(2, "xyz"), config=replace(SOON, seconds_to_count=9))
+    assert positives(user) == [("r-0", "b")]

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from models.names import FEATURES
 from models.online.examination import N_POSITIONS, Examination
 from models.rankers.inputs import SlateExample, collate
 from models.rankers.served import BlendRanker
@@ -51,3 +52,11 @@ def test_clicks_on_everything_and_on_nothing_stay_finite():
         found = learned_from([slate._replace(labels=(label,) * len(slate.items)) for slate in slates])
         assert np.isfinite(found.by_position).all()
         assert (found.by_position > 0).all()
+
+
+def test_features_beyond_measure_poison_nothing():
+    slates = list(Audience().serve(BlendRanker(), 64))
+    beyond = np.full((len(slates[0].items), len(FEATURES)), np.inf, np.float16).tobytes()
+    for at in (0, 63):
+        poisoned = [slate._replace(features=beyond) if n == at else slate for n, slate in enumerate(slates)]
+        assert np.isfinite(learned_from(poisoned + slates).by_position).all()

@@ -5,7 +5,7 @@ from models.config import OnlineConfig
 from models.online.guard import Guard, Judged
 
 CONFIG = OnlineConfig(guard_slates=256)
-N_LOOKS, PER_LOOK = 50, 64
+N_LOOKS, PER_LOOK = 50, 32
 
 
 def found_better(seed: int, n_users: int, leaning: float = 0.0, better_by: float = 0.0) -> bool:
@@ -28,8 +28,8 @@ def found_better(seed: int, n_users: int, leaning: float = 0.0, better_by: float
 
 @pytest.mark.parametrize(("n_users", "leaning"), [(1_000, 0.0), (60, 0.5)])
 def test_equal_rankers_are_seldom_told_apart_however_often_they_are_looked_at(n_users: int, leaning: float):
-    n_runs = 40
-    assert sum(found_better(seed, n_users, leaning) for seed in range(n_runs)) <= 0.05 * n_runs
+    n_runs = 20
+    assert sum(found_better(seed, n_users, leaning) for seed in range(n_runs)) <= 1
 
 
 def test_slates_that_were_taken_for_independent_would_tell_equal_rankers_apart():

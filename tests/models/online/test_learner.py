@@ -18,7 +18,7 @@ from tests.models.rankers.builders import BLEND, Rule, by_feature, of_many_users
 from tests.models.rankers.builders import some_slates as slates_of_few_users
 
 LIKED, DISLIKED, ELSEWHERE = by_feature(2), by_feature(2, -1.0), by_feature(5)
-CONFIG = OnlineConfig(learning_rate=5e-3, publish_every=2, guard_slates=128)
+CONFIG = OnlineConfig(learning_rate=5e-3, publish_every=2, guard_slates=128, alpha=0.5)
 
 
 def some_slates(n: int, rule: Rule, seed: int = 0) -> list[SlateExample]:
@@ -86,7 +86,10 @@ def test_a_version_goes_into_service_only_where_it_is_better_than_the_one_that_i
 
 
 def test_nothing_is_published_where_there_is_nothing_to_learn():
-    assert OnlineRanker("mlp", CONFIG).learn(some_slates(1_500, lambda moment: 0 * moment.items)) == []
+    assert (
+        OnlineRanker("mlp", replace(CONFIG, alpha=0.05)).learn(some_slates(1_500, lambda moment: 0 * moment.items))
+        == []
+    )
 
 
 def test_nothing_is_decided_on_few_slates():
@@ -96,11 +99,11 @@ def test_nothing_is_decided_on_few_slates():
 def test_a_version_that_turns_out_worse_is_taken_back():
     start = learned(LIKED)
     ranker = OnlineRanker("mlp", CONFIG, start)
-    replaced = ranker.learn(some_slates(600, DISLIKED))
+    replaced = ranker.learn(some_slates(2_400, DISLIKED))
     assert replaced
     # Only the first version's predecessor is still known to be good at what users like again.
     ranker = OnlineRanker("mlp", CONFIG, start)
-    slates = some_slates(600, DISLIKED)
+    slates = some_slates(2_400, DISLIKED)
     published: list[Published] = []
     while not published:
         published += ranker.learn([slates.pop()])
@@ -124,7 +127,7 @@ def test_where_the_first_version_turns_out_worse_the_blend_comes_back():
 
 def test_a_domain_that_pauses_is_still_known_on_its_return():
     """In the other domain another feature counts, and this one says nothing; no feature names the domain."""
-    here, there = some_slates(2_400, LIKED), some_slates(2_400, ELSEWHERE, seed=1)
+    here, there = some_slates(1_600, LIKED), some_slates(1_600, ELSEWHERE, seed=1)
     unseen = some_slates(300, LIKED, seed=2)
     lost = {}
     for rehearsed in (0.0, 1.0):
@@ -153,11 +156,12 @@ def test_after_an_alarm_less_of_the_past_is_learned_again_for_a_while():
 
 
 def test_a_version_says_how_far_down_slates_are_looked_at():
-    ranker, audience = OnlineRanker("mlp", CONFIG), Audience(steepness=1.0)
-    published = ranker.learn(some_slates(1_500, LIKED))
-    assert published[0].examination[0] == 1.0
-    ranker.learn(list(audience.serve_few(640)))
-    assert ranker.examination.by_position[3] < 0.8
+    [first, *_] = OnlineRanker("mlp", CONFIG).learn(some_slates(1_500, LIKED))
+    assert first.examination[0] == 1.0
+    assert min(first.examination[:8]) > 0.7
+    ranker = OnlineRanker("linear", CONFIG)
+    ranker.learn(list(Audience(steepness=1.0).serve_few(640)))
+    assert 0.1 < ranker.examination.by_position[3] < 0.4
 
 
 def test_the_slates_of_a_few_users_prove_nothing_of_the_others():

@@ -5,7 +5,7 @@ apart by slates that put like items at different positions: by the exploration s
 much better the candidates of one query are than those of another.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -81,7 +81,7 @@ class Examination:
         """(P,) how probable it is that each position is looked at, relative to the first; at most 1."""
         steps = np.log1p(np.arange(N_POSITIONS))
         logs = -self._weights[0] * steps + self._weights[1 : 1 + N_POSITIONS]
-        return np.minimum(np.exp(logs - logs[0]), 1.0)
+        return np.asarray(np.minimum(np.exp(logs - logs[0]), 1.0), np.float64)
 
     def at(self, positions: Int64s) -> Doubles:
         """Return the probabilities of positions, from 0, of any shape."""
@@ -89,7 +89,8 @@ class Examination:
 
     def learn(self, labelled: Labelled) -> None:
         """Learn from what became of a batch of slates."""
-        present = labelled.present
+        present, positions = labelled.present, labelled.positions
+        assert positions is not None  # noqa: S101 - `collate` lays them out
         features = np.nan_to_num(labelled.inputs.features[present].astype(np.float64), posinf=0.0, neginf=0.0)  # (M, F)
         if not len(features):
             return
@@ -97,7 +98,7 @@ class Examination:
             spread = features.std(axis=0)
             self._mean, self._scale = features.mean(axis=0), np.where(spread > 1e-6, spread, 1.0)
         self.n_batches += 1
-        rows = self._rows(labelled.positions[present], features)
+        rows = self._rows(positions[present], features)
         clicks = (labelled.labels[present] > 0).astype(np.float64)
         kept = min(0.5 ** (1 / MEMORY_BATCHES), 1 - 1 / self.n_batches)
         before = kept * self._precision + (1 - kept) * np.diag(self._prior_precision)
@@ -133,6 +134,6 @@ class Examination:
         return rows
 
 
-def rounded(probabilities: Sequence[float]) -> tuple[float, ...]:
+def rounded(probabilities: Iterable[float]) -> tuple[float, ...]:
     """Round for people and for the wire."""
     return tuple(round(float(probability), 4) for probability in probabilities)

@@ -87,7 +87,7 @@ class Labelled:
     @property
     def inverse_examination(self) -> Floats:
         """(B, L) how many likes stand behind one that was seen: 1 / examination."""
-        return np.ones_like(self.labels) if self.examination is None else 1 / self.examination
+        return np.ones_like(self.labels) if self.examination is None else np.float32(1) / self.examination
 
 
 def collate(examples: Sequence[SlateExample]) -> Labelled:

@@ -19,7 +19,7 @@ from bytewax.dataflow import Dataflow
 from rich.console import Console
 
 from dataflows.errors import EddyError, fixable
-from dataflows.run.engine_failures import explained
+from dataflows.run.engine_failures import PeerError, explained
 from dataflows.run.infrastructure import ClusterSettings
 from dataflows.run.recovery_store import check_files
 from dataflows.run.runtime import Health, serve_health, tune_gc
@@ -68,8 +68,13 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
             stop.owner = Owner(store / f"owner-{settings.cluster.process_id}")
             disown_others(store, max(1, len(settings.cluster.members)))
             drop_unfinished(store)
+        stop.raise_failure()  # nothing was consumed yet
         with Watchdog(stop, settings.watchdog_s):
-            yield Worker(dataflow, health)
+            try:
+                yield Worker(dataflow, health)
+            except PeerError:
+                stop.raise_failure()  # the peer may have ended over the same, which says more than that it is gone
+                raise
 
 
 def recommend() -> Dataflow:

@@ -137,7 +137,7 @@ class Stop:
         if self.looked_at is not None:
             self.pauses.add(self.looked_at, now)
         self.looked_at = now
-        self._raise_failure()
+        self.raise_failure()
         if self.owner is not None:
             self.owner.check_now_and_then()
         return self.requested
@@ -150,12 +150,13 @@ class Stop:
         FencedError : another copy of the flow has taken the recovery store.
         EddyError : a helper of the flow has failed.
         """
-        self._raise_failure()
+        self.raise_failure()
         self.pauses.begin_snapshot(time.monotonic())
         if self.owner is not None:
             self.owner.check()
 
-    def _raise_failure(self) -> None:
+    def raise_failure(self) -> None:
+        """Raise what a helper of the flow has found, if any has."""
         if self.failure is not None:
             raise self.failure
 

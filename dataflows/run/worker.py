@@ -19,7 +19,7 @@ from bytewax.dataflow import Dataflow
 from rich.console import Console
 
 from dataflows.errors import EddyError, fixable
-from dataflows.run.engine_failures import explained
+from dataflows.run.engine_failures import PeerError, explained
 from dataflows.run.infrastructure import ClusterSettings
 from dataflows.run.recovery_store import check_files
 from dataflows.run.resources import state_keys
@@ -72,8 +72,13 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
             _take_store(store, dataflow, stop, settings.cluster)
             if health.erased is not None and settings.cluster.process_id == 0:
                 wipe(store, health.erased.known)
+        stop.raise_failure()  # nothing was consumed yet
         with Watchdog(stop, settings.watchdog_s):
-            yield Worker(dataflow, health)
+            try:
+                yield Worker(dataflow, health)
+            except PeerError:
+                stop.raise_failure()  # the peer may have ended over the same, which says more than that it is gone
+                raise
 
 
 def _take_store(store: Path, dataflow: Dataflow, stop: Stop, cluster: ClusterSettings) -> None:

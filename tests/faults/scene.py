@@ -51,9 +51,9 @@ class Scene:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def flow(self, name: str = "recommend", **settings: str) -> FlowUnderTest:
-        """Start a flow; it is ended with the scene."""
-        flow = FlowUnderTest(self._servers, self.prefix, self.store, name, **self._settings, **settings)
+    def flow(self, name: str = "recommend", *, store: Path | None = None, **settings: str) -> FlowUnderTest:
+        """Start a flow, on the scene's store or another; it is ended with the scene."""
+        flow = FlowUnderTest(self._servers, self.prefix, store or self.store, name, **self._settings, **settings)
         self._stack.callback(flow.close)
         return flow.start()
 

@@ -90,7 +90,7 @@ def test_processes_of_a_cluster_set_otherwise(scene: Scene, tell: Tell) -> None:
     one, other = a_pair(scene, EDDY_STRATEGY__RANKER="mlp")
     scene.platform.write(50)
     seen = last_words(one, "EDDY_STRATEGY__RANKER", "same settings")
-    last_words(other)
+    last_words(other, "EDDY_STRATEGY__RANKER", "same settings")
     assert not scene.platform.read("recommendations")
     tell(seen)
 
@@ -98,7 +98,12 @@ def test_processes_of_a_cluster_set_otherwise(scene: Scene, tell: Tell) -> None:
 def a_pair(scene: Scene, **settings_of_second: str) -> list[FlowUnderTest]:
     addresses = f"127.0.0.1:{free_port()};127.0.0.1:{free_port()}"
     return [
-        scene.flow(EDDY_CLUSTER__ADDRESSES=addresses, EDDY_CLUSTER__PROCESS_ID=str(number), **settings)
+        scene.flow(
+            store=scene.folder / "of-second" if number else None,
+            EDDY_CLUSTER__ADDRESSES=addresses,
+            EDDY_CLUSTER__PROCESS_ID=str(number),
+            **settings,
+        )
         for number, settings in enumerate(({}, settings_of_second))
     ]
 

@@ -136,3 +136,12 @@ def test_the_first_failure_of_a_helper_is_the_one_that_is_told():
         stop.fail(died(name, EddyError(f"{name}: cannot be read")))
     with pytest.raises(EddyError, match="results: cannot be read"):
         stop()
+
+
+def test_what_a_helper_has_found_stops_the_flow_with_nothing_snapshot():
+    stop = Stop()
+    stop.fail(EddyError("the first"))
+    stop.fail(EddyError("the second"))
+    for look in (stop, stop.before_snapshot, stop.raise_failure):
+        with pytest.raises(EddyError, match="the first"):
+            look()

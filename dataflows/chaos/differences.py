@@ -24,6 +24,9 @@ ROUNDING = 1e-5
 """Relative, of sums that were added up in another order. One event of 40,000 on an item is more than that."""
 PACKED = 2.0**-7
 """Relative, of weights that travel in half precision."""
+TRENDS = 0.05
+"""Relative, of what trends: a user counts again for an item once eight others have acted on it, and who came between
+goes by how partitions happen to be read. Popularity counts the same events, and has to agree."""
 BY_RECORDS = ("latency_ms",)
 """Metrics that go by when records were written: in files that is another time."""
 
@@ -64,7 +67,7 @@ def _content(row: bytes) -> tuple[bytes, dict[str, tuple[float, float]]]:
     halves = words[HEADER_WORDS + n :].view(np.uint32)[:n]
     if code != NEIGHBOURS:
         weights = halves.view(np.float32).tolist()
-        return exact, {f"{item}": (weight, ROUNDING) for item, weight in zip(body, weights, strict=True)}
+        return exact, {f"{item}": (weight, TRENDS) for item, weight in zip(body, weights, strict=True)}
     numbers = {
         f"popularity {k}": (value, ROUNDING)
         for k, value in enumerate(words[POPULARITY : POPULARITY + 1].view(np.float32).tolist())

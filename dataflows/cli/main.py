@@ -39,7 +39,7 @@ COMMANDS = {
         "run:run",
         "Run a flow until SIGTERM or Ctrl-C, which drain it: state is kept, nothing is lost, exit code 0.",
     ),
-    "state": ("state:app", "Look into the recovery store of a flow, keep it small, and back it up."),
+    "state": ("state:app", "Look into the recovery store of a flow, keep it small, back it up and put a backup back."),
     "up": ("up:up", "Run everything on this machine: a broker, the topics, the three flows, and the HTTP door."),
     "serve": (
         "serve:serve",

@@ -89,7 +89,9 @@ class LearnRankerLogic(StatefulBatchLogic[SlateExample, Published, bytes]):
     def _forget(self) -> None:
         if self._known != self._erasures.version:
             self._known = self._erasures.version
-            self._counts["erased_examples"] += self._ranker.forget(self._is_erased)
+            self._counts["erased_examples"] += self._ranker.forget(
+                self._is_erased, lambda user: self._erasures.until_hash(user) > 0
+            )
 
     def snapshot(self) -> bytes:
         """Pack the ranker."""

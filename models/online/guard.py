@@ -6,7 +6,7 @@ slates of one user resemble each other, and say less than as many slates of diff
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -83,6 +83,10 @@ class Guard:
         """End the running test: what it was about is no more, or it has lasted long enough."""
         self.judged.clear()
         self.n_tests += 1
+
+    def forget(self, is_erased: Callable[[int], bool]) -> None:
+        """Take away what was judged on slates of erased users, by the users' hashes."""
+        self.judged = deque(slate for slate in self.judged if not is_erased(slate.user))
 
     def reset(self) -> None:
         """Begin anew: another version is in service."""

@@ -117,12 +117,18 @@ class OnlineRanker:
                 published.append(decided)
         return published
 
-    def forget(self, is_erased: Callable[[SlateExample], bool]) -> int:
-        """Take away the examples of erased users; say how many. At the next decision the rest is learned from anew."""
+    def forget(self, is_erased: Callable[[SlateExample], bool], is_erased_user: Callable[[int], bool]) -> int:
+        """Take away the examples of erased users; say how many. At the next decision the rest is learned from anew.
+
+        Parameters
+        ----------
+        is_erased_user : by the hash, for what does not know when its slate was made: it goes whole.
+        """
         kept = [example for example in self.reservoir.kept if not is_erased(example)]
         waiting = [example for example in self.pending if not is_erased(example)]
         n_learned, n_waiting = len(self.reservoir.kept) - len(kept), len(self.pending) - len(waiting)
         self.reservoir.kept, self.pending = kept, waiting
+        self.guard.forget(is_erased_user)
         self.must_retrain = self.must_retrain or n_learned > 0
         return n_learned + n_waiting
 

@@ -101,7 +101,7 @@ def test_an_erased_user_who_comes_back_is_new(tmp_path: Path):
     run = Run(
         [an_event(1, user_id=user), stop, stop, an_event(99, user_id=user)],
         experiments=experiments,
-        erasures=[stop, an_event(0)._replace(value=erasure)],
+        erasures=[stop, an_event(0, user_id=user)._replace(value=erasure)],
         store=tmp_path / "store",
     )
     for _ in range(3):

@@ -172,7 +172,7 @@ class Run:
         """Run one batch; an exception is an escape."""
         batch = Batch(seed, self._rows)
         letters: list[Any] = []
-        written: dict[str, list[Any]] = {name: [] for name in ("slates", "assignments", "rows", "results")}
+        written: dict[str, list[Any]] = {name: [] for name in ("slates", "assignments", "rows", "results", "receipts")}
         steps: dict[str, Callable[[], None]] = {
             "recommend": lambda: self._flow("recommend", store, self._recommend(batch, written, letters)),
             "learn": lambda: self._flow("learn", store, self._learn(batch, written, letters)),
@@ -207,24 +207,30 @@ class Run:
 
     def _recommend(self, batch: Batch, written: dict[str, list[Any]], letters: list[Any]) -> Dataflow:
         sources = (TestingSource(records, 100) for records in (batch.events, batch.requests, batch.erasures))
-        sinks = (TestingSink(written["slates"]), TestingSink(written["assignments"]), TestingSink(letters))
+        sinks = (*(TestingSink(written[name]) for name in ("slates", "assignments")), TestingSink(letters),
+                 TestingSink(written["receipts"]))  # fmt: skip
         return recommend.build(
             recommend.RecommendInputs(*sources), recommend.RecommendOutputs(*sinks), SETTINGS, self._experiments,
             self._recommender, FixedTables(self._table), lambda: datetime.now(UTC), self._counts("recommend"),
         )  # fmt: skip
 
     def _learn(self, batch: Batch, written: dict[str, list[Any]], letters: list[Any]) -> Dataflow:
-        sources = (TestingSource(records, 100) for records in (batch.events, batch.catalog, batch.slates))
+        sources = (
+            TestingSource(records, 100) for records in (batch.events, batch.catalog, batch.slates, batch.erasures)
+        )
+        sinks = TestingSink(written["rows"]), TestingSink(letters), TestingSink(written["receipts"])
         return learn.build(
-            learn.LearnInputs(*sources), learn.LearnOutputs(TestingSink(written["rows"]), TestingSink(letters)),
+            learn.LearnInputs(*sources), learn.LearnOutputs(*sinks),
             SETTINGS, lambda: datetime.now(UTC), self._counts("learn"),
         )  # fmt: skip
 
     def _evaluate(self, batch: Batch, written: dict[str, list[Any]], letters: list[Any]) -> Dataflow:
-        sources = (TestingSource(records, 100) for records in (batch.events, batch.slates, batch.assignments))
+        sources = (
+            TestingSource(records, 100) for records in (batch.events, batch.slates, batch.assignments, batch.erasures)
+        )
+        sinks = TestingSink(written["results"]), TestingSink(letters), TestingSink(written["receipts"])
         return evaluate.build(
-            evaluate.EvaluateInputs(*sources),
-            evaluate.EvaluateOutputs(TestingSink(written["results"]), TestingSink(letters)), SETTINGS,
+            evaluate.EvaluateInputs(*sources), evaluate.EvaluateOutputs(*sinks), SETTINGS,
             self._experiments, lambda: datetime.now(UTC), self._counts("evaluate"),
         )  # fmt: skip
 

@@ -102,7 +102,7 @@ def test_five_kinds_of_bad_input_leave_five_dead_letters_with_five_reasons_and_s
     year_2300 = 10_413_792_000_000
     try:
         platform.write(20)
-        for bad in (b"\xff\xfe", b'{"event_id":', good % ("u", '"soon"'), good % ("", 1), good % ("u", year_2300)):
+        for bad in (b"\xff\xfe", b'{"event_id":', good % ("u", '"soon"'), good % ("", 1), good % ("u-0", year_2300)):
             platform.write_raw(bad if isinstance(bad, bytes) else bad.encode())
         platform.write(20)
         platform.wait_for("recommendations", 40)

@@ -52,7 +52,7 @@ def test_a_flow_touches_the_topics_that_are_declared_for_it(
     experiments = tmp_path / "experiments.yaml"
     experiments.write_text(
         "experiments:\n  - name: a\n    analysis: {stop: true}\n    variants:\n"
-        "      - {name: one, weight: 1}\n      - {name: two, weight: 1}\n"
+        "      - {name: one, weight: 1, strategy: {}}\n      - {name: two, weight: 1, strategy: {}}\n"
     )
     monkeypatch.setenv("EDDY_EXPERIMENTS_FILE", str(experiments))
     monkeypatch.setenv("EDDY_KAFKA__BOOTSTRAP_SERVERS", broker)

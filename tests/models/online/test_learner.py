@@ -126,7 +126,11 @@ def test_where_the_first_version_turns_out_worse_the_blend_comes_back():
 
 
 def test_a_domain_that_pauses_is_still_known_on_its_return():
-    """In the other domain another feature counts, and this one says nothing; no feature names the domain."""
+    """In the other domain another feature counts, and this one says nothing; no feature names the domain.
+
+    The change raises an alarm, so less is rehearsed for a while than a pause would need, and a third is all that is kept
+    of what would be lost: models/README.md has both sides of it.
+    """
     here, there = some_slates(1_600, LIKED), some_slates(1_600, ELSEWHERE, seed=1)
     unseen = some_slates(300, LIKED, seed=2)
     lost = {}
@@ -138,7 +142,7 @@ def test_a_domain_that_pauses_is_still_known_on_its_return():
         lost[rehearsed] = before - quality(ranker.learner, unseen)
         assert quality(ranker.learner, some_slates(300, ELSEWHERE, seed=3)) > 0.75
     assert lost[0.0] > 0.1
-    assert lost[1.0] < lost[0.0] / 2
+    assert lost[1.0] < 0.75 * lost[0.0]
 
 
 def test_after_an_alarm_less_of_the_past_is_learned_again_for_a_while():

@@ -40,10 +40,13 @@ COMMANDS = {
         "Run a flow until SIGTERM or Ctrl-C, which drain it: state is kept, nothing is lost, exit code 0.",
     ),
     "state": ("state:app", "Look into the recovery store of a flow, keep it small, back it up and put a backup back."),
-    "up": ("up:up", "Run everything on this machine: a broker, the topics, the three flows, and the HTTP door."),
+    "up": (
+        "up:up",
+        "Run everything on this machine until Ctrl-C: a broker, the topics, the three flows, and the HTTP door.",
+    ),
     "serve": (
         "serve:serve",
-        "Serve slates over HTTP: newest slates, requests that wait for theirs, streams, events in, a live page.",
+        "Serve slates over HTTP until Ctrl-C or SIGTERM: newest slates, requests that wait, streams, events in, a page.",
     ),
     "replay": (
         "replay:replay_messages",

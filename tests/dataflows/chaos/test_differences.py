@@ -56,7 +56,7 @@ def test_sums_may_be_added_up_in_another_order() -> None:
         neighbours(rule=3.1),
         neighbours(neighbour=hash64("i-3")),
         neighbours(at=6),
-        trending(weight=5.001),
+        trending(weight=5.5),
         trending(item=hash64("i-3")),
         session(items=(B, A)),
         session(items=(A,)),

@@ -128,8 +128,8 @@ def test_where_the_first_version_turns_out_worse_the_blend_comes_back():
 def test_a_domain_that_pauses_is_still_known_on_its_return():
     """In the other domain another feature counts, and this one says nothing; no feature names the domain.
 
-    The change raises an alarm, so less is rehearsed for a while than a pause would need, and a third is all that is kept
-    of what would be lost: models/README.md has both sides of it.
+    The change raises an alarm, so less is rehearsed for a while than a pause would need, and a third is all that is
+    kept of what would be lost: models/README.md has both sides of it.
     """
     here, there = some_slates(1_600, LIKED), some_slates(1_600, ELSEWHERE, seed=1)
     unseen = some_slates(300, LIKED, seed=2)

@@ -46,7 +46,7 @@ COMMANDS = {
     ),
     "serve": (
         "serve:serve",
-        "Serve slates over HTTP until Ctrl-C or SIGTERM: newest slates, requests that wait, streams, events in, a page.",
+        "Serve slates over HTTP until SIGTERM or Ctrl-C: newest slates, requests that wait, streams, events, a page.",
     ),
     "replay": (
         "replay:replay_messages",

@@ -10,7 +10,7 @@ from dataflows.serve.app import serve as serve_door
 
 
 def serve() -> None:
-    """Serve slates over HTTP until Ctrl-C or SIGTERM: newest slates, requests that wait, streams, events in, a page.
+    """Serve slates over HTTP until SIGTERM or Ctrl-C: newest slates, requests that wait, streams, events, a page.
 
     It follows the topics of EDDY_KAFKA__BOOTSTRAP_SERVERS, and keeps a copy of the newest slates and of the catalog
     in EDDY_SERVE__STORE. Start as many as you like behind a balancer: each follows all of it. The contract is at

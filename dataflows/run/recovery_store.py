@@ -8,7 +8,7 @@ from pathlib import Path
 from bytewax.recovery import RecoveryConfig, init_db_dir
 
 from dataflows.run.settings import Settings
-from dataflows.run.write_ahead import counted_frames, index_of, log_of, read_log
+from dataflows.run.write_ahead import index_of, log_of, n_uncounted, read_log
 from dataflows.store.files import StoreError
 
 FILES = "part-*.sqlite3"
@@ -108,12 +108,12 @@ def check_files(folder: Path) -> None:
 
 
 def _check_file(file: Path) -> None:
-    log, lost = read_log(file), 0
+    log = read_log(file)
     with _opened(file) as connection:
         ((found,), *_) = connection.execute("PRAGMA quick_check(1)")
         if found != "ok":
             raise damaged(file.parent, f"{file.name}: {found}")
-        lost = sum(number > counted_frames(file) for number in log.commits)
+        lost = n_uncounted(file, log)
     if read_log(file).header != log.header:
         _check_file(file)  # a copy of the flow that still runs has begun the log anew meanwhile
     elif log.is_torn:

@@ -16,8 +16,8 @@ HEADER = struct.Struct(">8I")
 """Magic, version, bytes of a page, checkpoints, two salts, two checksums."""
 FRAME = struct.Struct(">6I")
 """Page, pages of the file behind a commit (else 0), two salts, two checksums."""
-SHARED_END = struct.Struct("=16xI")
-"""Where the shared index says how many frames SQLite found to count."""
+INDEX = struct.Struct("=16xI12x8s")
+"""Where the shared index says how many frames SQLite found to count, and of which log: its salts, as in its header."""
 WORD = 2**32
 
 
@@ -69,10 +69,17 @@ def read_log(database: Path) -> WriteAhead:
     return WriteAhead(head, False, commits)
 
 
-def counted_frames(database: Path) -> int:
-    """Return how many frames SQLite counts, once a connection has read from the file and is still open."""
+def n_uncounted(database: Path, log: WriteAhead) -> int:
+    """Return how many transactions of a log SQLite leaves out, once a connection has read the file and is still open.
+
+    The index is read once: to close it lets go of the connection's own lock on it (POSIX locks are a process's), and
+    from then on another process may begin it anew. One that counts the frames of another log says nothing of this one.
+    """
     index = index_of(database)
-    return int(SHARED_END.unpack(index.read_bytes()[: SHARED_END.size])[0]) if index.exists() else 0
+    if not log.commits or not index.exists():
+        return len(log.commits)
+    counted, salts = INDEX.unpack(index.read_bytes()[: INDEX.size])
+    return sum(number > counted for number in log.commits) if salts == log.header[16:24] else 0
 
 
 def _checksum(head: bytes, *, is_big: bool) -> tuple[int, int]:

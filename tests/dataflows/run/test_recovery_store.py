@@ -2,6 +2,8 @@
 
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -85,6 +87,19 @@ def test_a_log_that_was_begun_anew_is_in_order(tmp_path: Path):
             connection.execute("UPDATE commits SET commit_epoch = 41")
         shutil.copytree(store, tmp_path / "two")  # with old frames behind the new ones
     check_files(tmp_path / "two")
+
+
+def test_copies_that_look_at_once_find_nothing(tmp_path: Path):
+    """`eddy chaos` found it: one let go of a lock by looking, and the other began the index anew meanwhile."""
+    store = a_killed_store(tmp_path)
+    look = (
+        "import pathlib, sys; from dataflows.run.recovery_store import check_files\n"
+        "for _ in range(100): check_files(pathlib.Path(sys.argv[1]))"
+    )
+    copies = [
+        subprocess.Popen([sys.executable, "-c", look, store], stderr=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    assert [copy.communicate()[1] for copy in copies] == ["", "", ""]
 
 
 @pytest.mark.parametrize("part", [0, 1])

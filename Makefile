@@ -37,13 +37,13 @@ test: $(READY)
 	@echo "Not run: the tests that take long, such as killing flows at random moments. They are: make test-slow"
 
 test-slow: $(READY)
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m "slow and not faults"
 
 test-kafka: $(READY)
 	$(BIN)/pytest tests/kafka -v
 
 test-faults: $(READY)
-	$(BIN)/pytest tests/faults -m faults -rs
+	$(BIN)/pytest -m faults -rs
 
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz --n $(N) --seed $(SEED)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.places import ROOT
 
-pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(1_800)]
+pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.timeout(1_800)]
 
 BROKEN = Path(__file__).parent / "broken"
 """What breaks the sinks of processes on whose path it is."""

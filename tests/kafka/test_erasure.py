@@ -56,7 +56,7 @@ class Installation:
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_an_erased_person_is_found_nowhere_and_comes_back_from_no_store(
     broker: str, topics: Callable[..., str], tmp_path: Path
 ):

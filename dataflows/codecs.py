@@ -2,14 +2,14 @@
 
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
 import orjson
 
-from dataflows.plausible import Clock, Fault, Latest, Plausible, now
+from dataflows.plausible import Clock, Fault, Latest, Plausible, in_seconds, now
 from dataflows.records import Record
 from dataflows.run.settings import EventSettings
 from models.messages import (
@@ -180,11 +180,24 @@ def slate_decoder(settings: EventSettings, clock: Clock = now) -> KeyedDecoder[S
 def catalog_decoder(settings: EventSettings, clock: Clock = now) -> KeyedDecoder[Item]:
     """Read catalog entries by item id; an entry without a value removes the item named by its key.
 
-    An item that was made in the future is refused: it would be the newest for ever.
+    The date of an item that is still to come out is left open, until somebody acts on it: it would be the newest for as
+    long. Seconds are refused.
     """
-    wrong = plausible(settings, clock).time
-    decode = Decoder("catalog", Item, settings.max_bytes, lambda item, _record: wrong(item.created_at))
-    return keyed(decode, lambda item: item.item_id)
+    latest = Latest(clock, 1_000 * settings.max_future_s)
+
+    def wrong(item: Item, _record: Record) -> Fault:
+        return in_seconds(item.created_at)
+
+    def entries(records: list[Record]) -> list[tuple[str, Item | None] | DeadLetter]:
+        return [
+            (entry[0], replace(entry[1], created_at=0))
+            if isinstance(entry, tuple) and entry[1] is not None and not latest.allows(entry[1].created_at)
+            else entry
+            for entry in read(records)
+        ]
+
+    read = keyed(Decoder("catalog", Item, settings.max_bytes, wrong), lambda item: item.item_id)
+    return entries
 
 
 def keyed(decode: Decoder[M], key_of: Callable[[M], str]) -> KeyedDecoder[M]:

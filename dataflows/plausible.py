@@ -90,8 +90,11 @@ class Plausible:
 
     def time(self, at: int) -> Fault:
         """Check when something happened."""
-        if at in SECONDS:
-            return "seconds", f"{at} looks like seconds; milliseconds are expected"
         if not self._latest.allows(at):
             return "future", f"it is more than {self._max_future_ms} ms ahead of the clock"
-        return None
+        return in_seconds(at)
+
+
+def in_seconds(at: int) -> Fault:
+    """Find a time that is in seconds where milliseconds are expected."""
+    return ("seconds", f"{at} looks like seconds; milliseconds are expected") if at in SECONDS else None

@@ -120,37 +120,39 @@ def declare(prefix: str = "", attribution_window_s: int = MAX_WINDOW_S) -> tuple
     )
 
 
-class FlowTopics(NamedTuple):
-    """What one flow reads and writes, by the topics' names without a prefix."""
+class TopicsOf(NamedTuple):
+    """What one process reads and writes, by the topics' names without a prefix."""
 
     reads: tuple[str, ...]
     writes: tuple[str, ...]
 
-    @property
-    def all(self) -> tuple[str, ...]:
-        """All that it touches; `control` carries the stops of a cluster."""
-        return (*self.reads, *self.writes, CONTROL.name)
 
-
-FLOWS: Mapping[str, FlowTopics] = MappingProxyType(
+FLOWS: Mapping[str, TopicsOf] = MappingProxyType(
     {
-        "recommend": FlowTopics(
-            ("events", "requests", "erasures", "catalog", "model-updates", "experiment-results"),
-            ("recommendations", "assignments", "erasure-receipts", "dead-letters"),
+        "recommend": TopicsOf(
+            ("events", "requests", "erasures", "catalog", "model-updates", "experiment-results", "control"),
+            ("recommendations", "assignments", "erasure-receipts", "dead-letters", "control"),
         ),
-        "learn": FlowTopics(
-            ("events", "erasures", "catalog", "recommendations"), ("model-updates", "erasure-receipts", "dead-letters")
+        "learn": TopicsOf(
+            ("events", "erasures", "catalog", "recommendations", "control"),
+            ("model-updates", "erasure-receipts", "dead-letters", "control"),
         ),
-        "evaluate": FlowTopics(
-            ("events", "erasures", "recommendations", "assignments"),
-            ("experiment-results", "erasure-receipts", "dead-letters"),
+        "evaluate": TopicsOf(
+            ("events", "erasures", "recommendations", "assignments", "control"),
+            ("experiment-results", "erasure-receipts", "dead-letters", "control"),
         ),
     }
 )
-"""By flow. A flow needs no other topic, and no right to any."""
+"""By flow; `control` carries the stops of a cluster. A flow needs no other topic, and no right to any."""
+
+DOOR = TopicsOf(
+    ("recommendations", "catalog", "model-updates", "events", "dead-letters", "experiment-results"),
+    ("events", "requests", "catalog"),
+)
+"""Of `eddy serve`."""
 
 
 def declare_of(flow: str, prefix: str = "") -> tuple[Topic, ...]:
     """Return the topics that one flow touches."""
-    names = {prefix + name for name in FLOWS[flow].all}
+    names = {prefix + name for topics in FLOWS[flow] for name in topics}
     return tuple(topic for topic in declare(prefix) if topic.name in names)

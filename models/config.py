@@ -74,6 +74,9 @@ class ItemSideConfig(HistoryConfig):
 
     shards: Annotated[int, Meta(ge=1, le=1_024)] = 64
     """State keys of the item tables; fixed once a recovery store exists."""
+    max_items: Annotated[int, Meta(ge=1, le=1 << 30)] = 2_000_000
+    """Items whose statistics are kept, some 1.4 KB each in `learn` and 1.1 KB in every recommend process. Of a shard
+    that has its part of them, the eighth that was acted on least is given up."""
     sessions: Annotated[int, Meta(ge=1, le=1 << 22)] = 1 << 18
     """Users whose newest session is kept for session kNN, some 170 bytes each in every recommend process. With a
     twentieth as many users, one in forty is lost to a shared place."""
@@ -86,6 +89,11 @@ class ItemSideConfig(HistoryConfig):
 
     half_life_short_ms = in_ms("half_life_short_s")
     half_life_long_ms = in_ms("half_life_long_s")
+
+    @cached_property
+    def max_items_of_shard(self) -> int:
+        """How many items a shard keeps."""
+        return -(-self.max_items // self.shards)
 
 
 @dataclass(frozen=True)

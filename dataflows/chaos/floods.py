@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from dataflows.chaos.event_writer import Act, EventWriter, Written
-from dataflows.chaos.installation import FLOWS, WRITTEN, Installation
+from dataflows.chaos.installation import WRITTEN, Installation
 from dataflows.chaos.recorder import Recorder
 from dataflows.chaos.run import Screen, audit_recorded
 from dataflows.chaos.watch import Watch
 from dataflows.errors import EddyError
+from dataflows.topics import FLOWS
 
 TIMES = 10
 """How much more than can be answered an overload brings."""
@@ -74,7 +75,7 @@ class FloodConfig:
     """Events; none: as the flood says."""
     seconds: float = 60.0
     """Of an overload."""
-    flows: tuple[str, ...] = FLOWS
+    flows: tuple[str, ...] = tuple(FLOWS)
     partitions: int = 3
     seed: int = 0
 

@@ -23,7 +23,6 @@ READ = {"recommend": ("events",), "learn": ("events",), "evaluate": ("events", "
 STANDSTILL_S = 300.0
 """How long a flow may come no nearer to the end of its topics."""
 DEFAULT_EPOCH_S = RecoverySettings().epoch_interval_s
-FLOWS = tuple(WRITTEN)
 EXPERIMENTS = """\
 experiments:
   - name: chaos

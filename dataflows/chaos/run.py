@@ -14,12 +14,13 @@ from dataflows.chaos.copies import Copies
 from dataflows.chaos.differences import results_differ, rows_differ
 from dataflows.chaos.event_writer import Act, EventWriter, Written
 from dataflows.chaos.faults import FAULTS, TRANSACTION_S, strike
-from dataflows.chaos.installation import FLOWS, WRITTEN, Installation
+from dataflows.chaos.installation import WRITTEN, Installation
 from dataflows.chaos.recorder import Recorder
 from dataflows.chaos.undisturbed import newest_rows, results_of_files, rows_of_files, run_over_files
 from dataflows.cli.results import newest_results
 from dataflows.errors import EddyError
 from dataflows.kafka.reader import scan
+from dataflows.topics import FLOWS
 
 N_USERS = 1_000
 """So many that each acts seldom: while a flow is down, nobody does more than `evaluate` can put in order."""
@@ -51,7 +52,7 @@ class ChaosConfig:
     partitions: int = 3
     processes: int = 2
     """Of `recommend`: each start has one or more, up to so many."""
-    flows: tuple[str, ...] = FLOWS
+    flows: tuple[str, ...] = tuple(FLOWS)
     """Those that run and are killed."""
     faults: tuple[str, ...] = tuple(fault.name for fault in FAULTS)
     """Those that are made."""

@@ -15,10 +15,10 @@ from rich.table import Table
 from dataflows.chaos.faults import FAULTS
 from dataflows.chaos.floods import FLOODS, FloodConfig
 from dataflows.chaos.floods import flood as run_flood
-from dataflows.chaos.installation import FLOWS
 from dataflows.chaos.run import ChaosConfig
 from dataflows.chaos.run import chaos as run_chaos
 from dataflows.demo.broker import choose_broker
+from dataflows.topics import FLOWS
 
 KEPT = ("lost", "duplicated", "state_jumps", "tables_differ", "results_differ")
 """What a promise says is 0."""
@@ -74,7 +74,7 @@ def chaos(
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no flow is left running
     console = Console(stderr=True)
-    struck, strikes = _among(FLOWS, "flows", flows), _among(NAMES, "faults", faults)
+    struck, strikes = _among(tuple(FLOWS), "flows", flows), _among(NAMES, "faults", faults)
     if flood is not None:
         _among(tuple(FLOODS), "flood", flood)
     with (

@@ -24,8 +24,8 @@ Acls = Annotated[
     bool, typer.Option("--acls", help="Print the kafka-acls commands that give each flow what it needs instead.")
 ]
 OfFlow = Annotated[
-    Literal["recommend", "learn", "evaluate"] | None,
-    typer.Option("--flow", help="With --acls: of one flow alone; and check that these settings' user has them."),
+    Literal["recommend", "learn", "evaluate", "serve"] | None,
+    typer.Option("--flow", help="With --acls: of it alone; and check that these settings' user has them."),
 ]
 Principal = Annotated[str, typer.Option(help="With --acls: who is given them; {flow} stands for the flow's name.")]
 

@@ -1,4 +1,4 @@
-"""What each flow may do on a cluster with access control: no more than it needs, by names that carry the prefix."""
+"""What each process may do on a cluster with access control: no more than it needs, by names that carry the prefix."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,8 +8,10 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Produc
 
 from dataflows.errors import EddyError
 from dataflows.kafka.admin import Admin, Client
-from dataflows.topics import FLOWS
+from dataflows.topics import DOOR, FLOWS
 
+PROCESSES = {**FLOWS, "serve": DOOR}
+"""By what follows `eddy run`, or `eddy` alone."""
 READ_BACK = ("recommendations", "assignments", "dead-letters", "erasure-receipts", "experiment-results")
 """What a flow that writes it also reads: a resumed writer looks for what it had written."""
 
@@ -32,28 +34,27 @@ class RightsError(EddyError):
     """The cluster does not say what this client may do."""
 
 
-def needed(flow: str, prefix: str = "") -> list[Right]:
-    """Return what one flow needs, all of its processes together."""
-    topics = FLOWS[flow]
+def needed(process: str, prefix: str = "") -> list[Right]:
+    """Return what a flow needs, all of its processes together, or the door (`serve`)."""
+    topics, is_flow = PROCESSES[process], process in FLOWS
     rights = []
-    for name in sorted(topics.all):
+    for name in sorted({*topics.reads, *topics.writes}):
         operations = ["Describe", "DescribeConfigs"]
-        if name in (*topics.reads, "control") or (name in READ_BACK and name in topics.writes):
+        if name in topics.reads or (is_flow and name in READ_BACK and name in topics.writes):
             operations.append("Read")
-        if name in (*topics.writes, "control"):
+        if name in topics.writes:
             operations.append("Write")
         rights.append(Right("topic", prefix + name, tuple(operations)))
-    return [
-        *rights,
-        Right("group", source_group(flow, prefix), ("Read",)),
-        Right("group", helper_group(flow, prefix, ""), ("Read",), is_prefix=True),
-        Right("transactional-id", f"{prefix}{flow}-", ("Describe", "Write"), is_prefix=True),
-    ]
+    rights.append(Right("group", helper_group(process, prefix, ""), ("Read",), is_prefix=True))
+    if is_flow:
+        rights.append(Right("group", source_group(process, prefix), ("Read",)))
+        rights.append(Right("transactional-id", f"{prefix}{process}-", ("Describe", "Write"), is_prefix=True))
+    return rights
 
 
 def needed_to_make_topics(prefix: str = "") -> list[Right]:
     """Return what `eddy topics create` needs, which no flow does."""
-    names = sorted({name for topics in FLOWS.values() for name in topics.all})
+    names = sorted({name for topics in PROCESSES.values() for name in (*topics.reads, *topics.writes)})
     return [Right("topic", prefix + name, ("Create", "Describe", "DescribeConfigs")) for name in names]
 
 
@@ -77,8 +78,8 @@ def command(right: Right, principal: str, servers: str) -> str:
     )
 
 
-def missing(client: Client, flow: str, prefix: str, timeout_s: float = 10.0) -> list[Right]:
-    """Return what a flow needs and this client may not do; needs no right to look at rights.
+def missing(client: Client, process: str, prefix: str, timeout_s: float = 10.0) -> list[Right]:
+    """Return what a process needs and this client may not do; needs no right to look at rights.
 
     Raises
     ------
@@ -87,7 +88,7 @@ def missing(client: Client, flow: str, prefix: str, timeout_s: float = 10.0) -> 
     """
     admin = Admin(client)
     admin.metadata(timeout_s)
-    return [right for right in needed(flow, prefix) if not _is_allowed(client, admin, right, timeout_s)]
+    return [right for right in needed(process, prefix) if not _is_allowed(client, admin, right, timeout_s)]
 
 
 def _is_allowed(client: Client, admin: Admin, right: Right, timeout_s: float) -> bool:
@@ -123,18 +124,18 @@ def _plain(operation: str) -> str:
     return operation.replace("_", "").upper()
 
 
-def commands(prefix: str, principal: str, servers: str, flow: str | None = None) -> Iterator[str]:
-    """Write the commands that give each flow what it needs, and a maker of topics what that needs.
+def commands(prefix: str, principal: str, servers: str, process: str | None = None) -> Iterator[str]:
+    """Write the commands that give each process what it needs, and a maker of topics what that needs.
 
     Parameters
     ----------
-    principal : who; `{flow}` in it stands for the flow's name, and for `topics`.
-    flow : one alone; none: all, and `eddy topics create`.
+    principal : who; `{flow}` in it stands for the flow's name, for `serve` and for `topics`.
+    process : one alone; none: all, and `eddy topics create`.
     """
-    for name in FLOWS if flow is None else [flow]:
-        yield f"# eddy run {name}"
+    for name in PROCESSES if process is None else [process]:
+        yield f"# eddy run {name}" if name in FLOWS else f"# eddy {name}"
         yield from (command(right, principal.replace("{flow}", name), servers) for right in needed(name, prefix))
-    if flow is None:
+    if process is None:
         yield "# eddy topics create"
         for right in needed_to_make_topics(prefix):
             yield command(right, principal.replace("{flow}", "topics"), servers)

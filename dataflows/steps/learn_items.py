@@ -33,12 +33,12 @@ class LearnItemsLogic(StatefulBatchLogic[ShardBatch, Outgoing, bytes]):
         if packed is None:
             self._shard = 0
             first = first_version(clock())
-            self._items = ItemStatistics(*half_lives_ms, first)
+            self._items = ItemStatistics(*half_lives_ms, first, config.max_items_of_shard)
             self._trending = TrendCounts(config.half_life_short_ms, config.min_users, first)
         else:
             self._shard, n_items = _HEADER.unpack_from(packed)
             body = packed[_HEADER.size :]
-            self._items = ItemStatistics.unpack(body[:n_items], *half_lives_ms)
+            self._items = ItemStatistics.unpack(body[:n_items], *half_lives_ms, config.max_items_of_shard)
             self._trending = TrendCounts.unpack(body[n_items:], config.half_life_short_ms, config.min_users)
             if self._has_changes:
                 self._publish_at = clock()

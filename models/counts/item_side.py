@@ -44,7 +44,11 @@ class ItemSide:
         self._users: defaultdict[str, UserTransitions] = defaultdict(lambda: UserTransitions(profile))
         short_ms, long_ms = config.half_life_short_ms, config.half_life_long_ms
         self._shards = [
-            (ItemStatistics(short_ms, long_ms), TrendCounts(short_ms, config.min_users)) for _ in range(config.shards)
+            (
+                ItemStatistics(short_ms, long_ms, max_items=config.max_items_of_shard),
+                TrendCounts(short_ms, config.min_users),
+            )
+            for _ in range(config.shards)
         ]
         self._sessions = NewestSessions(config.sessions)
         rows = [ContentRow(item.item_id, 1, vector) for item, vector in zip(items, texts.items(items), strict=True)]

@@ -31,6 +31,9 @@ N_PUBLISHED = 50
 FORGET_BELOW = 2.0**-10
 """An item whose popularity at the long half-life has come to this is forgotten: a view ten half-lives ago."""
 
+KEPT_OF_FULL = 7 / 8
+"""Of a shard that is full, the share of items that stays: so that it is not full again with the next one."""
+
 MIN_CAPACITY = 16
 
 FORMAT = 1
@@ -49,12 +52,16 @@ class ItemStatistics:
     ----------
     first_version : where new rows start. Chosen higher than any row that an earlier, lost state has published, it
         lets the table start over: consumers would take its rows for old ones otherwise.
+    max_items : beyond it, those that weigh least are given up: whoever invents items fills no memory.
     """
 
-    def __init__(self, half_life_short_ms: int, half_life_long_ms: int, first_version: int = 0) -> None:
+    def __init__(
+        self, half_life_short_ms: int, half_life_long_ms: int, first_version: int = 0, max_items: int = 1 << 31
+    ) -> None:
         self._half_life_short_ms = half_life_short_ms
         self._half_life_long_ms = half_life_long_ms
         self.first_version = first_version
+        self._max_items = max_items
         self.landmark_at = 0
         """The moment that all weights refer to; 0 before the first event."""
         self._swept_at = 0
@@ -77,7 +84,7 @@ class ItemStatistics:
 
         Returns
         -------
-        The ids of items that were forgotten on the occasion: nobody has touched them for long.
+        The ids of items that were forgotten on the occasion: nobody has touched them for long, or there are too many.
         """
         forgotten = self._move_on(batch.reference_at)
         self._reserve(self.n + len(batch.events))
@@ -89,7 +96,7 @@ class ItemStatistics:
             shard.slots, shard.hashes, shard.items, shard.neighbours, shard.dirty,
         )  # fmt: skip
         self.ids += [batch.item_ids[event] for event in new[: n_now - n].tolist()]
-        return forgotten
+        return forgotten + self._give_up_beyond(self._max_items)
 
     def withdraw(self, batch: ShardBatch) -> list[str]:
         """Take back what a batch taught.
@@ -175,6 +182,15 @@ class ItemStatistics:
         least = FORGET_BELOW * 2.0 ** ((at - self.landmark_at) / self._half_life_long_ms)
         return self._drop_unless(self._shard.items[: self.n]["long"] >= least)
 
+    def _give_up_beyond(self, n: int) -> list[str]:
+        """Where there are more than `n` items, give up those of least weight at the long half-life."""
+        if self.n <= n:
+            return []
+        kept = np.ones(self.n, np.bool_)
+        lightest_first = np.argsort(self._shard.items["long"][: self.n], kind="stable")
+        kept[lightest_first[: self.n - max(1, int(n * KEPT_OF_FULL))]] = False
+        return self._drop_unless(kept)
+
     def _drop_unless(self, kept: Bools) -> list[str]:
         items = self._shard.items[: self.n]
         if kept.all():
@@ -222,7 +238,7 @@ class ItemStatistics:
         )  # fmt: skip
 
     @classmethod
-    def unpack(cls, packed: bytes, half_life_short_ms: int, half_life_long_ms: int) -> Self:
+    def unpack(cls, packed: bytes, half_life_short_ms: int, half_life_long_ms: int, max_items: int = 1 << 31) -> Self:
         """Restore what `pack` returned; the half-lives may have changed since: they hold for what comes.
 
         Raises
@@ -234,7 +250,7 @@ class ItemStatistics:
         )
         if version != FORMAT:
             raise ValueError(f"item statistics of format {version}: this release reads format {FORMAT}")
-        statistics = cls(short_ms, long_ms, first_version)
+        statistics = cls(short_ms, long_ms, first_version, max_items)
         statistics.landmark_at, statistics._swept_at, statistics._cursor = landmark_at, swept_at, cursor
         offset = _HEADER.size + 2 * n
         for length in np.frombuffer(packed, np.uint16, n, _HEADER.size).tolist():

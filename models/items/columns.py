@@ -33,9 +33,9 @@ def _column(dtype: Any, *shape: int, fill: Any = 0) -> Any:
 
 
 class Columns:
-    """Struct of arrays over dense rows; N is the capacity, of which `n` rows are in use.
+    """Struct of arrays over dense rows; N is the capacity, of which the first `n` rows were ever given to an item.
 
-    Weights are in landmark units (`models.items.table`).
+    Weights are in landmark units (`models.items.table`). A row that was released goes to the next item that is new.
 
     Parameters
     ----------
@@ -44,9 +44,9 @@ class Columns:
     """
 
     n: int
-    """Rows in use."""
+    """Rows that were ever in use; those that are free now have no name and stand in no list."""
     hashes: Int64s = _column(np.int64)
-    """(N,) of the items' ids."""
+    """(N,) of the items' ids; 0 where a row is free."""
     attributes: Hash32s = _column(np.uint32, N_ATTRIBUTES)
     """(N, 8) attribute hashes, 0 where there are fewer."""
     category: Hash32s = _column(np.uint32)
@@ -86,15 +86,24 @@ class Columns:
 
     def __init__(self, capacity: int, n_neighbours: int) -> None:
         self.n = 0
-        self._capacity = max(1, capacity)
+        self.capacity = max(1, capacity)
+        """N."""
         self._n_neighbours = n_neighbours
         for name, column in _layout().items():
             setattr(self, name, self._empty(column))
-        self._slots = slots_for(self.hashes[:0], self._capacity)
+        self._slots = slots_for(self.hashes[:0], self.capacity)
+        self._free: Int32s = np.empty(0, np.int32)
+        self.n_released = 0
+        """Rows freed so far: whoever keeps something by row looks at this."""
+
+    @property
+    def n_items(self) -> int:
+        """Items known."""
+        return self.n - len(self._free)
 
     def _empty(self, column: _Column) -> Any:
         shape = (self._n_neighbours if size == K else size for size in column.shape)
-        return np.full((self._capacity, *shape), column.fill, column.dtype)
+        return np.full((self.capacity, *shape), column.fill, column.dtype)
 
     def rows_of(self, hashes: Int64s) -> Int32s:
         """Look up (M,) item hashes: (M,) rows, -1 where an item is unknown."""
@@ -113,22 +122,41 @@ class Columns:
         if not missing.any():
             return rows
         new = np.unique(hashes[missing])
-        if self.n + len(new) > self._capacity:
-            self._grow(self.n + len(new))
-        self.hashes[self.n : self.n + len(new)] = new
-        insert(self._slots, self.hashes, self.n, self.n + len(new))
-        self.n += len(new)
+        if self.n_items + len(new) > self.capacity:
+            self._grow(self.n_items + len(new))
+        given = self._give(len(new))
+        self.hashes[given] = new
+        insert(self._slots, self.hashes, given)
         rows[missing] = self.rows_of(hashes[missing])
         return rows
 
+    def _give(self, n: int) -> Int32s:
+        """Take `n` rows for items, free ones first: (n,)."""
+        n_again = min(n, len(self._free))
+        again, self._free = self._free[:n_again], self._free[n_again:]
+        first, self.n = self.n, self.n + n - n_again
+        return np.concatenate([again, np.arange(first, self.n, dtype=np.int32)])
+
+    def release(self, rows: Int32s) -> None:
+        """Free (M,) rows in use, all different; whatever refers to them has to have forgotten them."""
+        for name, column in _layout().items():
+            getattr(self, name)[rows] = column.fill
+        self._free = np.concatenate([self._free, rows])
+        self.n_released += len(rows)
+        self._slots = self._index()
+
     def _grow(self, needed: int) -> None:
-        while self._capacity < needed:
-            self._capacity *= 2
+        while self.capacity < needed:
+            self.capacity *= 2
         for name, column in _layout().items():
             old, grown = getattr(self, name), self._empty(column)
             grown[: len(old)] = old
             setattr(self, name, grown)
-        self._slots = slots_for(self.hashes[: self.n], self._capacity)
+        self._slots = self._index()
+
+    def _index(self) -> Int32s:
+        hashes = self.hashes[: self.n]
+        return slots_for(hashes, self.capacity, np.flatnonzero(hashes).astype(np.int32))
 
     def rescale(self, short: float, long: float) -> None:
         """Multiply all weights: those of the short half-life by `short`, the others by `long`."""

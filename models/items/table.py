@@ -17,7 +17,7 @@ from models.items.eligibility import Eligibility
 from models.items.postings import Postings
 from models.items.sessions import SessionIndex, SessionRows
 from models.items.trends import TrendingUpdate, Trends
-from models.items.updates import ItemRows, Updates
+from models.items.updates import ItemRows, Updates, mark_mentioned
 from models.items.vectors import HASHED, TextSpace
 from models.items.wire import END_OF_TIME, RowError
 from models.messages import Item
@@ -79,6 +79,7 @@ class ItemTable(Columns):
         """The available items by attribute."""
         self._trends = Trends(half_life_short_ms)
         self._newest_at = 0
+        self._look_at_n = self._next_look()
         self._names: dict[int, str] = {}
         self._facts: dict[int, tuple[Hash32s, float]] = {}
         self._popular: dict[int, list[Hash32s]] = {}
@@ -152,6 +153,7 @@ class ItemTable(Columns):
         updates = Updates.read(keys, values, self.neighbours.shape[1], latest_at)
         self._check_names(updates.items)
         self._forget_derived()
+        self._release_unused()
         applied = self._apply_item_rows(updates.items)
         applied += sum(self._apply_trending(update) for update in updates.trends)
         applied += self._apply_sessions(updates.sessions)
@@ -229,6 +231,7 @@ class ItemTable(Columns):
         How many were refused, since their hash is that of an item with another id.
         """
         self._forget_derived()
+        self._release_unused()
         seen: dict[int, str] = {}
         known_items = [item for item in items if self._is_its_own(item.item_id, seen)]
         known_removed = [item_id for item_id in removed if self._is_its_own(item_id, seen)]
@@ -261,6 +264,34 @@ class ItemTable(Columns):
         self.created_at[rows] = created_at
         self.postings.post(rows[moved], numbers[moved])
         self.has_catalog |= bool(len(rows))
+
+    def _release_unused(self) -> None:
+        """Free the rows that nothing needs any more, before the arrays have to grow for others.
+
+        What `learn` has given up and the catalog does not hold is needed while a neighbour, a session or a trend names
+        it.
+        """
+        if self.n_items < self._look_at_n:
+            return
+        n = self.n
+        used = (self.versions[:n] > 0).any(axis=1) | self.in_catalog[:n] | (self.n_sessions[:n] > 0)
+        if not self.has_catalog:
+            used |= ~self.available[:n]
+        used[self.rows_of(self._trends.items())] = True
+        mark_mentioned(self.neighbours[:n], used.copy(), used)
+        rows = np.flatnonzero(~used & (self.hashes[:n] != 0)).astype(np.int32)
+        if len(rows):
+            self._forget_facts(self.hashes[rows])
+            self.postings.withdraw(rows)
+            for row in rows.tolist():
+                self.ids[row] = self.titles[row] = ""
+                self.eligibility.put(row, (), ())
+            self.release(rows)
+        self._look_at_n = self._next_look()
+
+    def _next_look(self) -> int:
+        """Say at how many items to look for unused rows again: seldom, since a look reads all neighbours."""
+        return max(self.n_items, self.capacity * 3 // 4) + self.capacity // 8
 
     def _remove(self, hashes: Int64s) -> None:
         """Remove items; those unknown so far too, since their own rows may come later."""

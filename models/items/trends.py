@@ -85,6 +85,11 @@ class Trends:
         self._merged.pop(segment, None)
         return self._shards.get(segment, {}).pop(number, None) is not None
 
+    def items(self) -> Int64s:
+        """List the hashes of all items that trend somewhere, some more than once."""
+        kept = [shard.items for shards in self._shards.values() for shard in shards.values()]
+        return np.concatenate([np.empty(0, np.int64), *kept])
+
     def best(self, segment: int, columns: Columns) -> tuple[Int32s, Floats]:
         """Merge a segment's shards: (T,) rows and weights, best first, ties by the item's hash, T at most 500.
 

@@ -250,3 +250,17 @@ def _write(
         for p in range(n_kept, columns.neighbours.shape[1]):
             columns.neighbours[row, p] = -1
             columns.rule_weights[row, p] = columns.covisit_weights[row, p] = 0.0
+
+
+@kernel
+def mark_mentioned(
+    neighbours: Int32s,  # (N, K)
+    counting: Bools,  # (N,) the rows whose neighbours count
+    mentioned: Bools,  # (N,) set where one of those has the row as a neighbour
+) -> None:
+    """Mark the rows that others have as neighbours."""
+    for row in range(len(neighbours)):
+        if counting[row]:
+            for other in neighbours[row]:
+                if other >= 0:
+                    mentioned[other] = True

@@ -76,16 +76,22 @@ def look_up_one(slots: Int32s, keys: Int64s, sought: int) -> int:
 
 
 @kernel
-def insert(slots: Int32s, keys: Int64s, first: int, end: int) -> None:
-    """Add the rows in [first, end), whose keys are new."""
-    for row in range(first, end):
+def insert(slots: Int32s, keys: Int64s, rows: Int32s) -> None:
+    """Add (M,) rows, whose keys are new."""
+    for row in rows:
         slots[find_slot(slots, keys, keys[row])] = row
 
 
-def slots_for(keys: Int64s, capacity: int) -> Int32s:
-    """Index (N,) keys, all different, with room for `capacity` at half load."""
+def slots_for(keys: Int64s, capacity: int, rows: Int32s | None = None) -> Int32s:
+    """Index keys, all different, with room for `capacity` at half load.
+
+    Parameters
+    ----------
+    keys : (N,) the key of each row.
+    rows : (M,) those that are in use; None: all.
+    """
     slots = empty_slots(2 * capacity)
-    insert(slots, keys, 0, len(keys))
+    insert(slots, keys, np.arange(len(keys), dtype=np.int32) if rows is None else rows)
     return slots
 
 
@@ -124,5 +130,5 @@ class Numbers:
             self._keys[:first] = keys_before
             self._slots = slots_for(keys_before, len(self._keys))
         self._keys[first : self.n] = new
-        insert(self._slots, self._keys, first, self.n)
+        insert(self._slots, self._keys, np.arange(first, self.n, dtype=np.int32))
         return self.of(keys)

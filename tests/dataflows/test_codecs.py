@@ -97,14 +97,16 @@ def test_a_key_that_is_not_the_messages_user_is_refused_unless_the_settings_allo
     assert make(EventSettings(keys="any"))([record])[0].user_id == "u"
 
 
-def test_an_item_of_the_future_is_refused_for_it_would_be_the_newest_for_ever():
+def test_an_item_that_is_still_to_come_out_has_no_date_or_it_would_be_the_newest_for_as_long():
     entries = catalog_decoder(EventSettings(), at(NOW))
-    ahead, now = entries([
-        Record(0, 0, 2**53, b"a", orjson.dumps({"item_id": "a", "created_at": created_at}))
-        for created_at in (NOW + 10**9, NOW)
+    ahead, now, in_seconds = entries([
+        Record(0, 0, 2**53, b"a", orjson.dumps({"item_id": "a", "title": "A", "created_at": created_at}))
+        for created_at in (NOW + 10**9, NOW, NOW // 1_000)
     ])  # fmt: skip
-    assert isinstance(ahead, DeadLetter)
-    assert (ahead.reason, now) == ("future", ("a", Item("a", created_at=NOW)))
+    assert ahead == ("a", Item("a", title="A"))
+    assert now == ("a", Item("a", title="A", created_at=NOW))
+    assert isinstance(in_seconds, DeadLetter)
+    assert in_seconds.reason == "seconds"
 
 
 def test_a_time_at_the_edge_of_the_allowed_future_is_taken():

@@ -18,6 +18,7 @@ class ItemCounts:
         self._table: ItemTable | None = None
         self._by_row: Int64s = np.zeros(0, np.int64)
         self._n_laid = 0
+        self._n_released = 0
         self.total = 0
 
     @property
@@ -38,8 +39,8 @@ class ItemCounts:
 
     def by_row(self, table: ItemTable) -> Int64s:
         """(N,) acts on each item of the table."""
-        if table is not self._table:
-            self._table, self._n_laid = table, 0
+        if table is not self._table or table.n_released != self._n_released:
+            self._table, self._n_released, self._n_laid = table, table.n_released, 0
         if self._n_laid < table.n:
             if len(self._by_row) < table.n:
                 self._by_row = np.resize(self._by_row, 2 * table.n)

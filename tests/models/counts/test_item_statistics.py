@@ -231,3 +231,24 @@ def test_a_shard_packed_by_the_first_release_still_loads():
     assert {item_id: row.version for item_id, row in rows.items()} == {"a": 3, "b": 3, "ß-3": 3}
     assert neighbours_of(rows["a"]) == {hash64("b"): (1.0, 1.0), hash64("ß-3"): (0.5, 1.0)}
     assert rows["b"].popularity == pytest.approx((5.0, 5.0))
+
+
+def test_invented_items_beyond_the_bound_are_given_up_and_what_people_act_on_stays():
+    statistics = ItemStatistics(*HALF_LIVES, max_items=16)
+    learn(statistics, *(a_contribution("loved", weight=5.0), a_contribution("liked", weight=3.0)))
+    forgotten = []
+    for number in range(1_000):
+        forgotten += learn(statistics, a_contribution(f"invented-{number}", at=NOW + number))
+        assert statistics.n <= 16
+    assert {"loved", "liked"} <= set(statistics.ids)
+    assert len(forgotten) == 1_002 - statistics.n
+    assert set(forgotten).isdisjoint(statistics.ids)
+
+
+def test_an_item_that_was_given_up_and_comes_back_has_a_newer_version():
+    statistics = ItemStatistics(*HALF_LIVES, max_items=1)
+    learn(statistics, *(a_contribution("a") for _ in range(5)))
+    [before] = statistics.take_changed(1)
+    assert learn(statistics, a_contribution("b", weight=9.0)) == ["a"]
+    assert learn(statistics, a_contribution("a", weight=99.0)) == ["b"]
+    assert rows_of(statistics)["a"].version > before.version

@@ -7,7 +7,7 @@ from models.items import ItemTable
 from models.items.wire import ContentRow
 from models.messages import Item
 from models.numeric.ids import hash32, hash64
-from tests.models.items.builders import DAY_MS, NOW, a_row, a_trend, apply, row_of
+from tests.models.items.builders import DAY_MS, NOW, a_row, a_trend, apply, posted, row_of
 
 
 def facts_of(table: ItemTable, item: str) -> tuple[list[int], float]:
@@ -23,6 +23,13 @@ def neighbours_of(table: ItemTable, item: str) -> dict[str, tuple[float, float]]
         for p, other in enumerate(table.neighbours[row])
         if other >= 0
     }
+
+
+def neighbours_of_any(table: ItemTable, item: str) -> list[str]:
+    """By name, or by the hash where nobody has named one: of these tests' items alone."""
+    names = {hash64(name): name for name in ("kept", "friend")}
+    rows = table.neighbours[row_of(table, item)]
+    return [names[int(table.hashes[row])] for row in rows if row >= 0]
 
 
 def test_a_row_gives_an_item_its_neighbours_and_its_popularity():
@@ -97,6 +104,48 @@ def test_rows_in_any_chunks_end_as_the_first_of_the_newest_versions(rows: list[t
     assert {item: list(neighbours_of(table, item)) for item in newest} == {
         item: [other] for item, (_, other) in newest.items()
     }
+
+
+def test_items_that_come_and_go_take_each_others_rows():
+    table = ItemTable(NOW, capacity=64)
+    apply(table, "kept", a_row("kept", neighbours=("friend",)))
+    apply(table, "all/0", a_trend("all", {"trending": 1.0}), "trending")
+    table.apply_items([Item("listed", title="A lantern", categories=["lights"])], [])
+    for number in range(2_000):
+        apply(table, f"i-{number}", a_row(f"i-{number}", neighbours=("kept", f"j-{number}")))
+        apply(table, f"i-{number}", None)
+    assert table.capacity == 64
+    assert neighbours_of_any(table, "kept") == ["friend"]
+    assert [table.ids[row] for row in table.trending(hash64("all"))[0]] == [table.ids[row_of(table, "trending")]]
+    assert posted(table, "category=lights", table.postings.newest) == ["listed"]
+    assert table.n_items < 64
+    apply(table, "i-1", a_row("i-1", version=1, neighbours=("kept",)))
+    assert neighbours_of_any(table, "i-1") == ["kept"]
+    assert table.ids[row_of(table, "i-1")] == "i-1"
+
+
+def test_a_removed_item_is_not_offered_again_because_its_row_was_taken():
+    table = ItemTable(NOW, capacity=8)
+    table.apply_items([], ["gone"])
+    for number in range(100):
+        apply(table, f"i-{number}", a_row(f"i-{number}"))
+        apply(table, f"i-{number}", None)
+    apply(table, "gone", a_row("gone"))
+    assert not table.available[row_of(table, "gone")]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("abcdefgh"), st.booleans()), max_size=60))
+def test_a_table_that_takes_rows_back_says_what_one_with_room_for_all_says(changes: list[tuple[str, str, bool]]):
+    tight, roomy = ItemTable(NOW, capacity=1), ItemTable(NOW, capacity=64)
+    present = set()
+    for version, (item, other, is_there) in enumerate(changes, start=1):
+        for table in (tight, roomy):
+            apply(table, item, a_row(item, version, (other,)) if is_there else None)
+        (present.add if is_there else present.discard)(item)
+        assert [neighbours_of(tight, name) for name in present] == [neighbours_of(roomy, name) for name in present]
+        named = [sorted(filter(None, np.array(table.ids)[table.named[: table.n]])) for table in (tight, roomy)]
+        assert set(named[0]) <= set(named[1])
+        assert present <= set(named[0])
 
 
 def test_trends_are_merged_over_the_shards_best_first():

@@ -100,6 +100,7 @@ class ArrayTable:
     half_life_long_ms: int = 30 * DAY_MS
     learned_until: int = NOW
     texts: TextSpace = HASHED
+    n_released: int = 0
 
     def __post_init__(self) -> None:
         self.rows = {int(item_hash): row for row, item_hash in enumerate(self.hashes)}

@@ -57,7 +57,8 @@ def _merged(segments: tuple[int, ...], table: ItemTable) -> tuple[Int32s, Floats
         trend_rows, weights = table.trending(segment)
         if len(weights) and weights[0] > 0:
             rows.append(trend_rows)
-            scores.append(weights * np.float32(STEP**s / weights[0]))
+            # Not times 1 / weights[0]: where a segment has all but decayed, that is beyond float32.
+            scores.append(weights / weights[0] * np.float32(STEP**s))
     merged, totals = np.concatenate(rows), np.concatenate(scores)
     kept = _merge(merged, totals, table.hashes, scratch(table.n).sums)
     return merged[:kept], totals[:kept]

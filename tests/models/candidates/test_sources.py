@@ -23,6 +23,7 @@ from models.items import ItemTable
 from models.numeric.ids import hash64
 from models.user.query import Query
 from tests.models.builders import (
+    AnItem,
     a_batch,
     a_query,
     a_random_query,
@@ -184,6 +185,13 @@ def test_a_cause_is_named_only_for_the_rows_that_are_asked_for(source: Candidate
     table = a_random_table(4)
     batch = a_batch(table, *(a_random_query(seed) for seed in range(5)))
     assert (causes_of(source, table, batch, np.full((5, 3), -1, np.int32)) == -1).all()
+
+
+def test_what_has_all_but_decayed_is_no_number_beyond_float32():
+    fading = {"a": 1e-44, "b": 0.0}
+    table = a_table([AnItem("a"), AnItem("b"), AnItem("c")], {hash64("all"): fading, hash64("new"): {"c": 1.0, "a": 0.5}})
+    [found] = proposals(Trending(), table, a_query(segments=(hash64("all"), hash64("new"))))
+    assert found == pytest.approx({"a": 1.25, "c": 0.5})
 
 
 def test_trending_of_the_users_segment_comes_before_what_is_popular_everywhere():

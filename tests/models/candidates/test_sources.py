@@ -189,7 +189,9 @@ def test_a_cause_is_named_only_for_the_rows_that_are_asked_for(source: Candidate
 
 def test_what_has_all_but_decayed_is_no_number_beyond_float32():
     fading = {"a": 1e-44, "b": 0.0}
-    table = a_table([AnItem("a"), AnItem("b"), AnItem("c")], {hash64("all"): fading, hash64("new"): {"c": 1.0, "a": 0.5}})
+    table = a_table(
+        [AnItem("a"), AnItem("b"), AnItem("c")], {hash64("all"): fading, hash64("new"): {"c": 1.0, "a": 0.5}}
+    )
     [found] = proposals(Trending(), table, a_query(segments=(hash64("all"), hash64("new"))))
     assert found == pytest.approx({"a": 1.25, "c": 0.5})
 

@@ -110,8 +110,8 @@ class SlateItem:
     """The candidate generator that contributed most."""
     reason: str
     propensity: float
-    """Probability that this item was placed here, given the candidates, what stands before it, and whether the slate was
-    drawn as a whole; 1 where the choice was deterministic."""
+    """Probability that this item was placed here, given the candidates, what stands before it, and whether the slate
+    was drawn as a whole; 1 where the choice was deterministic."""
     features: NDArray[np.float32] | list[float]
     """(F,) the ranker's inputs, in the order of the feature set named on the slate."""
 

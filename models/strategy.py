@@ -51,8 +51,8 @@ class Strategy:
     more a position is looked at than the one below it."""
     sampled: Share = 0.0
     """Share of slates that are drawn as a whole, each position as an exploration slot, so that `eddy evaluate-policy`
-    can say what another strategy would earn. All that they were drawn from is logged on them, some 20 KB. Searches, lists
-    of given candidates and interleaved slates are left alone."""
+    can say what another strategy would earn. All that they were drawn from is logged on them, some 20 KB. Searches,
+    lists of given candidates and interleaved slates are left alone."""
     max_per_category: Annotated[int, Meta(ge=1)] = 5
     allow_seen: bool = False
     """Whether items that the user has already acted on may return."""

@@ -92,7 +92,7 @@ def _taken_before(
 
 @inline
 def _count_in(counts: Doubles, most: int, chance: float, is_capped: bool) -> None:
-    """Let one more be counted with a probability; a capped count stays at the most, any other leaves what we ask for."""
+    """Let one more be counted with a probability; a count at the most stays there if capped, else it is left out."""
     stays = 1 - chance
     counts[most] = counts[most] * (1.0 if is_capped else stays) + (counts[most - 1] * chance if most > 0 else 0.0)
     for j in range(most - 1, -1, -1):

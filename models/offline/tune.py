@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from models.messages import Event, Item, Request
-from models.names import LOSSES, SOURCES
+from models.names import LOSSES, SOURCES, NetworkName
 from models.numeric.arrays import Floats
 from models.numeric.metrics import Accuracy, ranks_of
-from models.offline.train import Gathered, until
+from models.offline.fitting import LEAST_EXAMPLES, MAX_EXAMPLES, Gathered
+from models.offline.train import until
 from models.offline.walk import Examples, Progress, WalkConfig, walk
 from models.rankers.fit import TrainConfig, fit
 from models.rankers.served import NetworkRanker
@@ -33,8 +34,10 @@ class TuningConfig:
     """Of the time; what lies behind it is left for `eddy train` to judge on."""
     valid_share: float = 0.2
     """The newest share of the slates, on which trials are compared."""
-    max_examples: int = 20_000
-    max_epochs: int = 20
+    max_examples: int = MAX_EXAMPLES
+    least_examples: int = LEAST_EXAMPLES
+    """With fewer, no trial is crowned."""
+    max_epochs: int = TrainConfig().max_epochs
     seed: int = 0
 
 
@@ -76,7 +79,7 @@ def tune(
     ImportError
         Without Optuna, which the extra `tune` brings.
     ValueError
-        Where the past makes fewer than 10 examples.
+        Where the past makes too few examples.
 
     References
     ----------
@@ -118,11 +121,7 @@ def _gather(
     gathered = Gathered(config.max_examples / max(len(past), 1), config.seed)
     for examples in walk(past, items, config.walk, progress):
         gathered.add(examples)
-    if gathered.n < 10:
-        raise ValueError(
-            f"tuning needs at least 10 slates whose candidates hold what came next; there are {gathered.n}"
-        )
-    return gathered.all()
+    return gathered.enough(config.least_examples)
 
 
 def _blend(trial: Any, valid: Examples) -> tuple[dict[str, Any], Floats]:
@@ -133,7 +132,7 @@ def _blend(trial: Any, valid: Examples) -> tuple[dict[str, Any], Floats]:
 
 
 def _network(
-    trial: Any, kind: str, train: Examples, valid: Examples, config: TuningConfig
+    trial: Any, kind: NetworkName, train: Examples, valid: Examples, config: TuningConfig
 ) -> tuple[dict[str, Any], Floats]:
     """Try how to train a network: the settings, and the (B, C) scores that it gives."""
     settings = {

@@ -92,8 +92,8 @@ def rerank(
     mean 0 and deviation 1. In a share of the slates, `strategy.swapped`, one of the pairs of neighbours above those
     slots is exchanged, each as probably as the others.
 
-    A share of the slates, `strategy.sampled`, is drawn as a whole: every position is an exploration slot (Plackett 1975,
-    Luce 1959). Caps hold there too, diversity and exchanges play no part. Propensities are given which of the two
+    A share of the slates, `strategy.sampled`, is drawn as a whole: every position is an exploration slot (Plackett
+    1975, Luce 1959). Caps hold there too, diversity and exchanges play no part. Propensities are given which of the two
     became of the slate, which a coin decides that looks at nothing.
 
     Parameters
@@ -238,8 +238,7 @@ def _fill_slates(
                     n_chosen += 1
         n_sure = n_chosen
         logits = slates.logits[b, :n]
-        if n_explored > 0:
-            write_logits(scores[b, :n], rules.temperature, logits)
+        write_logits(scores[b, :n], rules.temperature, logits)
         for _ in range(n_explored):
             for c in range(n):
                 free[c] = not taken[c] and n_held[c] < rules.max_per_category

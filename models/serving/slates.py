@@ -105,7 +105,7 @@ def _sampled_from(ranked: Ranked, reranked: Reranked) -> dict[int, SampledFrom]:
     table, strategy, rows = ranked.table, ranked.batch.strategy, ranked.blended.rows
     is_kept = reranked.sampled[:, None] & (rows >= 0)  # (B, C)
     features = ranked.at(np.where(is_kept, np.arange(rows.shape[1], dtype=np.int32), np.int32(-1))).features
-    sources = [source for source in SOURCES if strategy.sources.get(source, 0.0)]
+    sources: list[str] = [source for source in SOURCES if strategy.sources.get(source, 0.0)]
     found = {}
     for b in np.flatnonzero(reranked.sampled).tolist():
         n = int(is_kept[b].sum())

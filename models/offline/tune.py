@@ -6,7 +6,7 @@ The blend's weights are tried on the candidates that the strategy's own weights 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -132,7 +132,7 @@ def _blend(trial: Any, valid: Examples) -> tuple[dict[str, Any], Floats]:
 
 
 def _network(
-    trial: Any, kind: NetworkName, train: Examples, valid: Examples, config: TuningConfig
+    trial: Any, kind: str, train: Examples, valid: Examples, config: TuningConfig
 ) -> tuple[dict[str, Any], Floats]:
     """Try how to train a network: the settings, and the (B, C) scores that it gives."""
     settings = {
@@ -141,7 +141,7 @@ def _network(
         "weight_decay": _short(trial.suggest_float("weight_decay", 1e-6, 1e-2, log=True)),
         "batch_size": trial.suggest_categorical("batch_size", [64, 256, 1_024]),
     }
-    chosen = TrainConfig(kind=kind, max_epochs=config.max_epochs, seed=config.seed, **settings)
+    chosen = TrainConfig(kind=cast("NetworkName", kind), max_epochs=config.max_epochs, seed=config.seed, **settings)
     model = fit(train.inputs, train.label_index, train.present, chosen)
     return settings, NetworkRanker(model).score(valid.inputs)
 

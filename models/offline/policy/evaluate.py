@@ -182,7 +182,8 @@ def _propensities(one: Round, chosen: Int32s, assumption: Assumption) -> Doubles
         logits, categories = np.array(pool.logits, np.float32), np.array(pool.categories, np.uint32)
         place_probabilities(logits, categories, pool.max_per_category, chosen, found)
         return np.minimum(found, 1.0)
-    down_to: Doubles = np.cumprod([item.propensity for item in one.slate.items[: len(chosen)]])
+    given = [item.propensity for item in one.slate.items[: len(chosen)]]
+    down_to = np.asarray(np.cumprod(given), np.float64)
     return down_to if assumption == "cascade" else np.full(len(chosen), down_to[-1])
 
 

@@ -30,7 +30,7 @@ from models.messages import DeadLetter, Event, Item
 from models.names import FEATURE_SET
 from models.offline.policy.evaluate import Assumption, PolicyFigures, evaluate_policy
 from models.offline.policy.rounds import LoggedSlate, Round, rounds_of
-from models.offline.policy.target import Order, Target
+from models.offline.policy.target import Order, TargetPolicy
 from models.rankers.checkpoint import CheckpointError, load_checkpoint
 from models.rankers.served import NetworkRanker
 from models.strategy import Strategy
@@ -115,7 +115,11 @@ def evaluate(
         task = bar.add_task("making the strategy's slates")
         try:
             figures = evaluate_policy(
-                rounds, Target(judged, by, table), assume, seed, lambda n, of: bar.update(task, completed=n, total=of)
+                rounds,
+                TargetPolicy(judged, by, table),
+                assume,
+                seed,
+                lambda n, of: bar.update(task, completed=n, total=of),
             )
         except ValueError as error:
             raise EddyError(str(error)) from error

@@ -38,7 +38,7 @@ from models.numeric.arrays import Bools, Doubles, Int32s, Int64s
 from models.numeric.ids import hash64
 from models.numeric.plackett_luce import place_probabilities
 from models.offline.policy.rounds import LoggedCandidates, Round
-from models.offline.policy.target import Pools, Target
+from models.offline.policy.target import Pools, TargetPolicy
 
 AT_ONCE = 128
 """Rounds that are ranked together."""
@@ -85,7 +85,7 @@ class PolicyFigures:
 
 def evaluate_policy(
     rounds: Sequence[Round],
-    target: Target,
+    target: TargetPolicy,
     assumption: Assumption = "position",
     seed: int = 0,
     progress: Progress | None = None,
@@ -129,7 +129,7 @@ def evaluate_policy(
     )
 
 
-def _require_sources(drawn: Sequence[Round], target: Target) -> None:
+def _require_sources(drawn: Sequence[Round], target: TargetPolicy) -> None:
     known = set.intersection(*(set(_pool(one).sources) for one in drawn))
     if missing := sorted(target.sources - known):
         raise ValueError(
@@ -153,7 +153,7 @@ def _mean_reward(rounds: Sequence[Round], length: int) -> Value:
     return ips(totals, np.ones(len(rounds)), _users_of(rounds))
 
 
-def _places_of(part: Sequence[Round], target: Target, length: int, assumption: Assumption, seed: int) -> _Places:
+def _places_of(part: Sequence[Round], target: TargetPolicy, length: int, assumption: Assumption, seed: int) -> _Places:
     pools = [_pool(one) for one in part]
     laid_out = Pools.of([one.slate.user_id for one in part], pools, target.table)
     seeds = np.array([hash64(one.slate.recommendation_id) ^ seed for one in part], np.int64)

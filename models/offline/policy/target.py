@@ -51,7 +51,7 @@ class Pools:
         return cls(Inputs(padded, items, hashes, histories), rows, logits)
 
 
-class Target:
+class TargetPolicy:
     """A strategy and what orders its candidates.
 
     Parameters

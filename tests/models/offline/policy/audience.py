@@ -10,7 +10,7 @@ from models.names import FEATURE_SET, FEATURES, SOURCES
 from models.numeric.arrays import Bools, Doubles, Floats, Int32s
 from models.offline.policy.evaluate import Assumption, evaluate_policy
 from models.offline.policy.rounds import LoggedCandidates, LoggedSlate, Round
-from models.offline.policy.target import Order, Target
+from models.offline.policy.target import Order, TargetPolicy
 from models.online.outcome import ShownItem
 from models.rankers.inputs import Inputs
 from models.serving.rerank import rerank
@@ -116,7 +116,7 @@ def missed_by(
     missed: dict[str, list[float]] = {}
     for seed in range(n_logs):
         audience = Audience(n, seed, cascade=cascade)
-        found = evaluate_policy(list(audience.rounds()), Target(strategy, order, TABLE), assumption)
+        found = evaluate_policy(list(audience.rounds()), TargetPolicy(strategy, order, TABLE), assumption)
         truth = audience.truth(strategy, order)
         for name, value in found.estimates.items():
             missed.setdefault(name, []).append((value.value - truth) / value.error)

@@ -5,7 +5,7 @@ import pytest
 
 from models.names import SOURCES
 from models.offline.policy.evaluate import evaluate_policy
-from models.offline.policy.target import Target
+from models.offline.policy.target import TargetPolicy
 from tests.models.builders import a_strategy
 from tests.models.offline.policy.audience import (
     AS_LOGGED,
@@ -36,7 +36,7 @@ def test_where_users_stop_looking_after_an_act_what_stands_above_has_to_be_looke
 
 
 def test_each_assumption_needs_more_slates_than_the_one_before_it_and_a_model_helps():
-    rounds, target = list(Audience(1_200, 5).rounds()), Target(replace(BY_TASTE, n_items=3), ByTaste(), TABLE)
+    rounds, target = list(Audience(1_200, 5).rounds()), TargetPolicy(replace(BY_TASTE, n_items=3), ByTaste(), TABLE)
     found = {by: evaluate_policy(rounds, target, by) for by in ("position", "cascade", "slate")}
     worth = [figures.estimates["ips"].n_effective for figures in found.values()]
     assert worth == sorted(worth, reverse=True)
@@ -47,15 +47,15 @@ def test_each_assumption_needs_more_slates_than_the_one_before_it_and_a_model_he
 def test_the_strategy_that_drew_the_log_is_worth_what_the_log_says():
     rounds = list(Audience(800, 6).rounds())
     everywhere = replace(LOGGING, exploration_slots=LENGTH)
-    found = evaluate_policy(rounds, Target(everywhere, "logged", TABLE))
+    found = evaluate_policy(rounds, TargetPolicy(everywhere, "logged", TABLE))
     for estimate in found.estimates.values():
         assert abs(estimate.value - found.drawn.value) < 3 * estimate.error
 
 
 def test_the_order_of_the_sources_weights_is_the_features_weighted_sum():
     rounds = list(Audience(400, 7).rounds())
-    by_weights = evaluate_policy(rounds, Target(BY_TASTE, "blend", TABLE))
-    by_ranker = evaluate_policy(rounds, Target(BY_TASTE, ByTaste(), TABLE))
+    by_weights = evaluate_policy(rounds, TargetPolicy(BY_TASTE, "blend", TABLE))
+    by_ranker = evaluate_policy(rounds, TargetPolicy(BY_TASTE, ByTaste(), TABLE))
     assert by_weights.estimates["ips"].value == pytest.approx(by_ranker.estimates["ips"].value)
 
 
@@ -66,17 +66,17 @@ def test_a_strategy_that_asks_for_what_nobody_looked_for_is_refused():
     known = [source for source in SOURCES if source != "content"]
     poor = replace(one, slate=replace(one.slate, sampled_from=replace(pool, sources=known)))
     with pytest.raises(ValueError, match="content had no weight"):
-        evaluate_policy([poor, *others], Target(a_strategy(sources={"content": 1.0}), "blend", TABLE))
+        evaluate_policy([poor, *others], TargetPolicy(a_strategy(sources={"content": 1.0}), "blend", TABLE))
 
 
 def test_a_log_without_slates_that_were_drawn_as_a_whole_says_how_to_get_some():
     with pytest.raises(ValueError, match="EDDY_STRATEGY__SAMPLED"):
-        evaluate_policy([], Target(BY_TASTE, "blend", TABLE))
+        evaluate_policy([], TargetPolicy(BY_TASTE, "blend", TABLE))
 
 
 def test_what_was_not_drawn_is_the_yardstick():
     drawn = list(Audience(40, 9).rounds())
     served = [replace(one, slate=replace(one.slate, sampled_from=None), rewards=one.rewards + 1) for one in drawn]
-    found = evaluate_policy([*drawn, *served], Target(BY_TASTE, "blend", TABLE))
+    found = evaluate_policy([*drawn, *served], TargetPolicy(BY_TASTE, "blend", TABLE))
     assert found.served is not None
     assert found.served.value == pytest.approx(found.drawn.value + LENGTH)

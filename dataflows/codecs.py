@@ -28,6 +28,7 @@ from models.names import FEATURE_SET, FEATURES
 from models.online.outcome import ShownSlate
 
 M = TypeVar("M")
+S = TypeVar("S", bound=ShownSlate)
 
 Check = Callable[[M, Record], Fault]
 """Finds what is wrong with a message that decodes."""
@@ -49,6 +50,10 @@ _VALUE_FAULTS = ("of length", "matching", ">=", "<=", "> ", "< ", "multiple")
 
 def whatever_decodes(_message: object, _record: Record) -> None:
     """Find nothing wrong."""
+
+
+def _no_fault(_slate: ShownSlate) -> None:
+    """Find nothing wrong with what attribution does not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,18 +167,32 @@ def erasure_decoder(settings: EventSettings, clock: Clock = now) -> Decoder[Eras
 
 
 def slate_decoder(settings: EventSettings, clock: Clock = now) -> KeyedDecoder[ShownSlate]:
-    """Read what attribution needs of slates, by user; without a value, the user that the key names was erased.
+    """Read what attribution needs of slates, by user; see `decoder_of_slates`."""
+    return decoder_of_slates(ShownSlate, settings, clock)
+
+
+def decoder_of_slates(
+    kind: type[S], settings: EventSettings, clock: Clock = now, fault: Callable[[S], str | None] = _no_fault
+) -> KeyedDecoder[S]:
+    """Read slates, by user; without a value, the user that the key names was erased.
 
     Features of this release's set that are not as many are refused, and a time that is still to come.
+
+    Parameters
+    ----------
+    kind : what is read of a slate.
+    fault : what else is wrong with one; None: nothing.
     """
     wrong = plausible(settings, clock).time
 
-    def check(slate: ShownSlate, _record: Record) -> Fault:
+    def check(slate: S, _record: Record) -> Fault:
+        if (found := fault(slate)) is not None:
+            return "wrong_candidates", found
         if slate.feature_set == FEATURE_SET and any(len(item.features) != len(FEATURES) for item in slate.items):
             return "wrong_features", f"an item has not the {len(FEATURES)} features of the set {FEATURE_SET}"
         return wrong(slate.created_at)
 
-    decode = Decoder("recommendations", ShownSlate, max(settings.max_bytes, MAX_SLATE_BYTES), check)
+    decode = Decoder("recommendations", kind, max(settings.max_bytes, MAX_SLATE_BYTES), check)
     return keyed(decode, lambda slate: slate.user_id)
 
 

@@ -110,9 +110,32 @@ class SlateItem:
     """The candidate generator that contributed most."""
     reason: str
     propensity: float
-    """Probability that this item was placed here, given the candidates; 1 where the choice was deterministic."""
+    """Probability that this item was placed here, given the candidates, what stands before it, and whether the slate
+    was drawn as a whole; 1 where the choice was deterministic."""
     features: NDArray[np.float32] | list[float]
     """(F,) the ranker's inputs, in the order of the feature set named on the slate."""
+
+
+@dataclass
+class SampledFrom:
+    """The C candidates of a slate that was drawn as a whole: what another strategy would have chosen from.
+
+    Each place was drawn in proportion to exp(logit) among the candidates that did not stand on the slate yet and whose
+    category held fewer than `max_per_category` places.
+    """
+
+    item_ids: list[str]
+    logits: NDArray[np.float32] | list[float]
+    """(C,) the ranker's scores, standardised and divided by the temperature."""
+    categories: NDArray[np.uint32] | list[int]
+    """(C,) hashes; 0: none, which no cap counts."""
+    max_per_category: int
+    features: str
+    """(C, F) float16, little-endian, in base64: the ranker's inputs, as on the items."""
+    history: NDArray[np.int64] | list[int]
+    """Hashes of the items that the user acted on before, the newest first, as rankers see them; 0: none."""
+    sources: list[str]
+    """Which had a weight; what the others would have brought is not known."""
 
 
 @dataclass
@@ -141,6 +164,10 @@ class Slate:
     """False: its user did not agree that anything is kept; it is not learned from, nor judged."""
     rival_version: str | None = None
     """Of an interleaved slate: the second variant's model version; `model_version` is the first's."""
+    sampled: float = 0.0
+    """With which probability such a slate is drawn as a whole, whether or not this one was."""
+    sampled_from: SampledFrom | None = None
+    """Of a slate that was drawn as a whole."""
     version: int = 1
 
 

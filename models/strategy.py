@@ -42,11 +42,17 @@ class Strategy:
     diversity: Share = 0.15
     """MMR's share of dissimilarity: 0 keeps the ranking, 1 ignores it."""
     exploration_slots: Annotated[int, Meta(ge=0, le=10)] = 1
-    """Last positions, filled by sampling the other candidates in proportion to exp(score / temperature)."""
+    """Last positions, filled by sampling the other candidates in proportion to exp(z / temperature), z being the scores
+    of the query's candidates on a scale of mean 0 and standard deviation 1: it means the same of any ranker's."""
     exploration_temperature: Annotated[float, Meta(gt=0)] = 1.0
+    """Below 1 the best are drawn more often, above 1 all more alike."""
     swapped: Share = 0.0
     """Share of slates in which two neighbours above the drawn positions are exchanged, so that `learn` sees how much
     more a position is looked at than the one below it."""
+    sampled: Share = 0.0
+    """Share of slates that are drawn as a whole, each position as an exploration slot, so that `eddy evaluate-policy`
+    can say what another strategy would earn. All that they were drawn from is logged on them, some 20 KB. Searches,
+    lists of given candidates and interleaved slates are left alone."""
     max_per_category: Annotated[int, Meta(ge=1)] = 5
     allow_seen: bool = False
     """Whether items that the user has already acted on may return."""
@@ -62,6 +68,6 @@ class Strategy:
             raise ValueError("no source has a weight above 0, so no item could be a candidate: give one a weight")
 
 
-LATER_FIELDS = {"swapped": Strategy().swapped}
+LATER_FIELDS = {"swapped": Strategy().swapped, "sampled": Strategy().sampled}
 """Fields that were added since experiments were first told apart by their digests, with their defaults; every new one
 belongs here."""

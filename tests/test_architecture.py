@@ -55,7 +55,7 @@ BELOW = {
     "online": {"config", "credit", "rankers", "messages", "names", "numeric", "events", "strategy"},
     "offline": {
         "serving", "candidates", "query", "rankers", "counts", "user", "items", "messages", "names", "numeric",
-        "segments", "strategy", "events", "config",
+        "segments", "strategy", "events", "config", "online", "experiments/judge",
     },
 }  # fmt: skip
 """What each room of the core may import; a room beneath all others imports nothing."""

@@ -14,18 +14,20 @@ from rich.progress import TaskID
 
 from dataflows.cli.backtest_figures import plot_hit_rates, show
 from dataflows.cli.setting_list import PresetOption
-from dataflows.cli.train import walking
+from dataflows.cli.train import FIT, chosen_kind, load_trained, walking
 from dataflows.errors import EddyError
 from dataflows.files.event_files import load_events, load_items
 from dataflows.run import settings as configuration
 from dataflows.run.resources import text_space
 from dataflows.run.settings import Settings
+from models.names import FineTune, NetworkName
 from models.offline.backtest.config import BacktestConfig, Progress, Repeats, Ties
 from models.offline.backtest.contenders import DEFAULT
 from models.offline.backtest.outcomes import Outcomes, over_time
 from models.offline.backtest.prequential import backtest_prequential
 from models.offline.backtest.report import report
 from models.offline.backtest.session_protocol import backtest_sessions
+from models.rankers.fit import TrainConfig
 
 Protocol: TypeAlias = Literal["session", "prequential"]
 """How the past is split into what is known and what is predicted."""
@@ -60,6 +62,23 @@ TiesOption = Annotated[
 LearnEvery = Annotated[
     int, typer.Option(min=1, help="prequential: events after which the tables learn them; 256 is fast, and knows less.")
 ]
+CheckpointOption = Annotated[
+    File, typer.Option("--checkpoint", help="Judge this ranker as it is, and train none.", dir_okay=False)
+]
+RankerOption = Annotated[
+    NetworkName | None,
+    typer.Option(
+        "--ranker", help="The ranker that is trained on the way.", show_default="mlp, or the checkpoint's kind"
+    ),
+]
+FineTuneOption = Annotated[
+    FineTune | None,
+    typer.Option(
+        "--fine-tune",
+        help="With --checkpoint: train it further on the way, whole or by an adapter.",
+        show_default=False,
+    ),
+]
 
 
 def backtest(
@@ -76,6 +95,9 @@ def backtest(
     repeats: RepeatsOption = "collapse",
     ties: TiesOption = "strict",
     learn_every: LearnEvery = 1,
+    checkpoint: CheckpointOption = None,
+    ranker: RankerOption = None,
+    fine_tune: FineTuneOption = None,
     preset: PresetOption = None,
 ) -> None:
     """Judge the recommender, and every simpler way, on what people really did.
@@ -89,6 +111,9 @@ def backtest(
     file, or again whenever the stream has doubled. Where it is no better than the blend on the newest fifth of them,
     the blend stays.
 
+    A --checkpoint, also one of another domain, is judged as it is in the place of that ranker; with --fine-tune it is
+    trained further as the past goes by.
+
     Intervals are 95% bootstraps over users. Times are those of one slate made alone, on one thread.
 
     eddy backtest --protocol session --train train.jsonl.gz --test test.jsonl.gz -k 20 --json out.json
@@ -98,6 +123,14 @@ def backtest(
     torch.set_num_threads(1)
     settings = configuration.load(preset=preset)
     console = Console(stderr=True)
+    if fine_tune is not None and checkpoint is None:
+        raise typer.BadParameter("--fine-tune needs a --checkpoint to begin with")
+    trained = load_trained(checkpoint, "--checkpoint") if checkpoint else None
+    fit = TrainConfig(
+        kind=chosen_kind(trained, ranker, "--checkpoint", "--ranker"),
+        loss=trained.loss if trained else FIT.loss,
+        fine_tune=fine_tune or FIT.fine_tune,
+    )
     config = BacktestConfig(
         k=k,
         repeats=repeats,
@@ -109,6 +142,9 @@ def backtest(
         profile=settings.profile,
         item_side=settings.learn,
         texts=text_space(settings.learn),
+        fit=fit,
+        checkpoint=trained,
+        fine_tunes=fine_tune is not None,
     )
     if protocol == "session":
         outcomes = _sessions(_asked(train, "--train"), _asked(test, "--test"), catalog, config, settings, console)

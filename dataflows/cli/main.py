@@ -58,6 +58,10 @@ COMMANDS = {
         "results:results",
         "Show what an experiment says now: its figures by variant, and how the lift of its goal has moved.",
     ),
+    "evaluate-policy": (
+        "evaluate_policy:evaluate",
+        "Say what another strategy or ranker would have earned, from the slates that were drawn as a whole.",
+    ),
     "simulate": (
         "simulate:simulate_experiments",
         "Plan an experiment: simulate it many times, by the rules that judge the real ones.",

@@ -17,6 +17,7 @@ from dataflows.run.resources import text_space
 from dataflows.run.settings import Settings
 from models.messages import Event, Item, Request
 from models.names import FineTune, Loss, NetworkName
+from models.offline.fitting import LEAST_EXAMPLES, MAX_EXAMPLES
 from models.offline.train import Training, TrainingConfig, train
 from models.offline.walk import WalkConfig
 from models.rankers.checkpoint import Checkpoint, CheckpointError, load_checkpoint
@@ -25,6 +26,9 @@ from models.rankers.fit import Report, TrainConfig
 Write: TypeAlias = Callable[[str, float, int], None]
 """Notes a figure by its name, its value and the epoch."""
 
+FIT = TrainConfig()
+"""What the options leave out is the same as in a backtest."""
+
 Events = Annotated[Path, typer.Argument(help="What happened: events, one a line, .jsonl or .jsonl.gz.")]
 Catalog = Annotated[Path | None, typer.Option(help="The items: titles, categories, tags, prices. None: ids alone.")]
 Requests = Annotated[
@@ -32,7 +36,13 @@ Requests = Annotated[
 ]
 Name = Annotated[str | None, typer.Option(help="What the data is called, in the version of the ranker.")]
 Out = Annotated[Path, typer.Option(help="The checkpoint, for EDDY_CHECKPOINT.")]
-Kind = Annotated[NetworkName, typer.Option(help="mlp: features alone; neumf: who, too; gru: what came before, too.")]
+Kind = Annotated[
+    NetworkName | None,
+    typer.Option(
+        help="mlp: features alone; neumf: who, too; gru: what came before, too.",
+        show_default="mlp, or the kind of --from",
+    ),
+]
 LossOption = Annotated[
     Loss | None,
     typer.Option(help="softmax: first among all; cross_entropy, mse: each for itself.", show_default="softmax"),
@@ -45,6 +55,8 @@ Epochs = Annotated[int, typer.Option(min=1, help="At most so many; it stops once
 Rate = Annotated[float, typer.Option(min=1e-6, help="Adam's learning rate.")]
 Decay = Annotated[float, typer.Option(min=0, help="Weight decay.")]
 Batch = Annotated[int, typer.Option(min=1, help="Slates a step.")]
+MaxExamples = Annotated[int, typer.Option(min=2, help="At most about so many are kept, drawn at random; 18 KB each.")]
+MinExamples = Annotated[int, typer.Option(min=2, help="With fewer, nothing is trained.")]
 Seed = Annotated[int, typer.Option(help="Of the first weights and of the order of examples.")]
 Device = Annotated[str, typer.Option(help="Where it computes: cpu, cuda.")]
 Board = Annotated[Path | None, typer.Option(help="A folder for TensorBoard's logs; needs the extra `train`.")]
@@ -56,14 +68,16 @@ def train_ranker(
     catalog: Catalog = None,
     requests: Requests = None,
     name: Name = None,
-    model: Kind = "mlp",
+    model: Kind = None,
     loss: LossOption = None,
     start: Start = None,
     fine_tune: Further = "all",
-    max_epochs: Epochs = 50,
-    learning_rate: Rate = 3e-3,
-    weight_decay: Decay = 1e-4,
-    batch_size: Batch = 256,
+    max_epochs: Epochs = FIT.max_epochs,
+    learning_rate: Rate = FIT.learning_rate,
+    weight_decay: Decay = FIT.weight_decay,
+    batch_size: Batch = FIT.batch_size,
+    max_examples: MaxExamples = MAX_EXAMPLES,
+    min_examples: MinExamples = LEAST_EXAMPLES,
     seed: Seed = 0,
     device: Device = "cpu",
     tensorboard: Board = None,
@@ -72,8 +86,8 @@ def train_ranker(
 
     Walks once through the past in its order: at each event and request it makes the slate that the flow would have made
     (by EDDY_STRATEGY, EDDY_EVENTS and EDDY_PROFILE), notes what the user did next, and only then learns the event. The
-    first four fifths of the time make the examples, of which the newest fifth decides when to stop; the rest of the
-    time judges. The same files give the same ranker.
+    first four fifths of the time make the examples, of which the newest fifth validates; then it is trained once more,
+    on all of them, as in `eddy backtest`. The rest of the time judges. The same files give the same ranker.
 
     Set EDDY_CHECKPOINT to the file: `recommend` serves it to strategies that ask for its kind, and `learn` goes on
     from it where EDDY_RANKER__NAME says so.
@@ -81,9 +95,9 @@ def train_ranker(
     settings = configuration.load()
     console = Console(stderr=True)
     past, items = read_past(events, catalog, settings, console, requests)
-    trained = _load(start) if start else None
+    trained = load_trained(start, "--from") if start else None
     config = TrainConfig(
-        kind=trained.kind if trained else model,
+        kind=chosen_kind(trained, model, "--from", "--model"),
         loss=loss or (trained.loss if trained else "softmax"),
         learning_rate=learning_rate,
         weight_decay=weight_decay,
@@ -94,7 +108,9 @@ def train_ranker(
         device=device,
     )
     with _board(tensorboard) as write:
-        training_config = TrainingConfig(walk_config(settings), config)
+        training_config = TrainingConfig(
+            walk_config(settings), config, max_examples=max_examples, least_examples=min_examples
+        )
         training = _train(past, items, name or events.name.split(".")[0], out, training_config, trained, console, write)
         _show(training, config, console, write)
     console.print(f"{training.checkpoint.version}: {training.n_examples:,} examples, in {out}", highlight=False)
@@ -129,11 +145,34 @@ def walking(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True)
 
 
-def _load(path: Path) -> Checkpoint:
+def load_trained(path: Path, option: str) -> Checkpoint:
+    """Load the checkpoint that an option names.
+
+    Raises
+    ------
+    EddyError : it cannot be read, or is none for this release.
+    """
     try:
         return load_checkpoint(path)
     except (OSError, CheckpointError) as error:
-        raise EddyError(f"--from: {error}") from error
+        raise EddyError(f"{option}: {error}") from error
+
+
+def chosen_kind(trained: Checkpoint | None, asked: NetworkName | None, option: str, kind_option: str) -> NetworkName:
+    """Say which kind of network is meant: the checkpoint's where there is one, else the one asked for, else an mlp.
+
+    Raises
+    ------
+    typer.BadParameter : they are two.
+    """
+    if trained is None:
+        return asked or FIT.kind
+    if asked is not None and asked != trained.kind:
+        raise typer.BadParameter(
+            f"{option} holds the ranker {trained.kind!r}, not {asked!r}: leave {kind_option} away to go on with it, or "
+            f"leave {option} away to begin a new one"
+        )
+    return trained.kind
 
 
 def _train(

@@ -10,11 +10,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dataflows.cli.train import Catalog, Events, read_past, walk_config, walking
+from dataflows.cli.train import Catalog, Events, MinExamples, read_past, walk_config, walking
 from dataflows.errors import EddyError
 from dataflows.run import settings as configuration
 from models.messages import Event, Item, Request
 from models.names import NETWORKS
+from models.offline.fitting import LEAST_EXAMPLES
 from models.offline.tune import Trial, TuningConfig, tune
 
 N_SHOWN = 5
@@ -37,6 +38,7 @@ def tune_ranker(
     rankers: Rankers = None,
     trials: Trials = 40,
     seconds: Seconds = None,
+    min_examples: MinExamples = LEAST_EXAMPLES,
     seed: Seed = 0,
     out: Json = None,
 ) -> None:
@@ -51,11 +53,25 @@ def tune_ranker(
         raise typer.BadParameter(f"no ranker is called {', '.join(unknown)}: there are {', '.join(TUNABLE)}")
     settings, console = configuration.load(), Console(stderr=True)
     past, items = read_past(events, catalog, settings, console)
-    config = TuningConfig(walk_config(settings), tried, n_trials=trials, seconds=seconds or math.inf, seed=seed)
+    config = TuningConfig(
+        walk_config(settings),
+        tried,
+        n_trials=trials,
+        seconds=seconds or math.inf,
+        least_examples=min_examples,
+        seed=seed,
+    )
     found = _search(past, items, config, console)
     if out is not None:
         out.write_text(json.dumps([_record(trial) for trial in found], indent=2))
-    table = Table("ranker", "HR@10", "MRR", "NDCG@10", "settings", title=f"the best of {len(found)} trials")
+    table = Table(
+        "ranker",
+        "HR@10",
+        "MRR",
+        "NDCG@10",
+        "settings",
+        title=f"the best of {len(found)} trials, on {found[0].earned.n:,} slates",
+    )
     for trial in found[:N_SHOWN]:
         earned = trial.earned
         settings_text = ", ".join(

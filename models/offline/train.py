@@ -6,14 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from models.messages import Event, Item, Request
 from models.names import Loss
 from models.numeric.metrics import Accuracy, ranks_of
+from models.offline.fitting import LEAST_EXAMPLES, MAX_EXAMPLES, Gathered, refitted, validated
 from models.offline.walk import Examples, Progress, WalkConfig, walk
 from models.rankers.checkpoint import Checkpoint, save_checkpoint, weights_digest
-from models.rankers.fit import Report, TrainConfig, fit, losses_of
+from models.rankers.fit import Report, TrainConfig, losses_of
 from models.rankers.network import Network
 from models.rankers.served import BlendRanker, NetworkRanker
 
@@ -26,8 +25,10 @@ class TrainingConfig:
     fit: TrainConfig = field(default_factory=TrainConfig)
     train_share: float = 0.8
     """Of the time from the first event to the last; what lies behind it only judges."""
-    max_examples: int = 20_000
-    """At most about so many are kept, drawn at random over the whole time; 12 KB each."""
+    max_examples: int = MAX_EXAMPLES
+    """At most about so many are kept, drawn at random over the whole time; 18 KB each."""
+    least_examples: int = LEAST_EXAMPLES
+    """With fewer, nothing is trained."""
 
 
 @dataclass(slots=True)
@@ -52,7 +53,7 @@ class Training:
     checkpoint: Checkpoint
     n_examples: int
     valid_loss: float
-    """The best epoch's, on the newest fifth of the examples."""
+    """The best epoch's, on the newest fifth of the examples, before it was trained on all."""
     verdicts: tuple[Verdict, ...]
     """One a strategy of the walk."""
 
@@ -68,6 +69,8 @@ def train(
     start: Checkpoint | None = None,
 ) -> Training:
     """Train a ranker on the first part of a past, judge it on the rest, and save it with what it came from.
+
+    The newest of the examples validate it first; then it is trained once more, on all of them.
 
     Parameters
     ----------
@@ -93,7 +96,8 @@ def train(
     Raises
     ------
     ValueError
-        Where the first part makes fewer than 2 examples, or nobody did anything after it.
+        Where the first part makes too few examples, nobody did anything after it, or `start` is of another kind than
+        the configured one.
     """
     config = config or TrainingConfig()
     until_at = until(messages, config.train_share)
@@ -109,12 +113,13 @@ def train(
             gathered.add(examples[examples.answered_at <= until_at])
             if not later.any():
                 continue
-            model, valid_loss = _fit(gathered, config.fit, on_epoch, start)
+            examples_so_far = gathered.enough(config.least_examples)
+            valid_loss = validated(examples_so_far, config.fit, on_epoch, start).loss
+            model = refitted(examples_so_far, config.fit, start=start)
             ranker = NetworkRanker(model)
         _judge(model, ranker, examples[later], verdicts[examples.strategy], config.fit.loss)
     if model is None:
         raise ValueError("nobody did anything after the part to train on, so nothing could judge the ranker")
-    model_kind = start.kind if start else config.fit.kind
     provenance = {
         "data_set": data_set,
         "trained_from": _day(messages[0].timestamp),
@@ -125,7 +130,7 @@ def train(
         "started_from": start.version if start else None,
         "valid_loss": round(valid_loss, 4),
         "verdicts": [
-            {"strategy": asdict(strategy)} | _figures(verdict, model_kind)
+            {"strategy": asdict(strategy)} | _figures(verdict, config.fit.kind)
             for strategy, verdict in zip(config.walk.strategies, verdicts, strict=True)
         ],
     }
@@ -156,55 +161,10 @@ def judge(
     return verdict
 
 
-class Gathered:
-    """Keeps a share of the examples that a ranker can learn from, drawn at random.
-
-    Parameters
-    ----------
-    share : of the examples, at least 0.
-    seed : the same seed keeps the same ones.
-    """
-
-    def __init__(self, share: float, seed: int) -> None:
-        self._share = share
-        self._rng = np.random.default_rng(seed)
-        self._parts: list[Examples] = []
-
-    @property
-    def n(self) -> int:
-        """How many were kept."""
-        return sum(part.n for part in self._parts)
-
-    def add(self, examples: Examples) -> None:
-        """Keep some."""
-        self._parts.append(examples[examples.answered & (self._rng.random(examples.n) < self._share)])
-
-    def all(self) -> Examples:
-        """Return all that was kept, one example at least."""
-        return Examples.joined(self._parts)
-
-
 def until(messages: Sequence[Event | Request], share: float) -> int:
     """Return the moment at which a share of the time from the first message to the last has gone by, Unix ms."""
     first_at, last_at = messages[0].timestamp, messages[-1].timestamp
     return first_at + round((last_at - first_at) * share)
-
-
-def _fit(
-    gathered: Gathered, config: TrainConfig, on_epoch: Report | None, start: Checkpoint | None
-) -> tuple[Network, float]:
-    if not gathered.n:
-        raise ValueError("no act was among its candidates in the part to train on: there is no example to learn from")
-    losses: list[float] = []
-
-    def report(epoch: int, train_loss: float, valid_loss: float) -> None:
-        losses.append(valid_loss)
-        if on_epoch is not None:
-            on_epoch(epoch, train_loss, valid_loss)
-
-    examples = gathered.all()
-    model = fit(examples.inputs, examples.label_index, examples.present, config, report, start)
-    return model, min(losses)
 
 
 def _judge(model: Network, ranker: NetworkRanker, examples: Examples, verdict: Verdict, loss: Loss) -> None:

@@ -6,15 +6,16 @@ The blend's weights are tried on the candidates that the strategy's own weights 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from models.messages import Event, Item, Request
-from models.names import LOSSES, SOURCES
+from models.names import LOSSES, SOURCES, NetworkName
 from models.numeric.arrays import Floats
 from models.numeric.metrics import Accuracy, ranks_of
-from models.offline.train import Gathered, until
+from models.offline.fitting import LEAST_EXAMPLES, MAX_EXAMPLES, Gathered
+from models.offline.train import until
 from models.offline.walk import Examples, Progress, WalkConfig, walk
 from models.rankers.fit import TrainConfig, fit
 from models.rankers.served import NetworkRanker
@@ -33,8 +34,10 @@ class TuningConfig:
     """Of the time; what lies behind it is left for `eddy train` to judge on."""
     valid_share: float = 0.2
     """The newest share of the slates, on which trials are compared."""
-    max_examples: int = 20_000
-    max_epochs: int = 20
+    max_examples: int = MAX_EXAMPLES
+    least_examples: int = LEAST_EXAMPLES
+    """With fewer, no trial is crowned."""
+    max_epochs: int = TrainConfig().max_epochs
     seed: int = 0
 
 
@@ -76,7 +79,7 @@ def tune(
     ImportError
         Without Optuna, which the extra `tune` brings.
     ValueError
-        Where the past makes fewer than 10 examples.
+        Where the past makes too few examples.
 
     References
     ----------
@@ -118,11 +121,7 @@ def _gather(
     gathered = Gathered(config.max_examples / max(len(past), 1), config.seed)
     for examples in walk(past, items, config.walk, progress):
         gathered.add(examples)
-    if gathered.n < 10:
-        raise ValueError(
-            f"tuning needs at least 10 slates whose candidates hold what came next; there are {gathered.n}"
-        )
-    return gathered.all()
+    return gathered.enough(config.least_examples)
 
 
 def _blend(trial: Any, valid: Examples) -> tuple[dict[str, Any], Floats]:
@@ -142,7 +141,7 @@ def _network(
         "weight_decay": _short(trial.suggest_float("weight_decay", 1e-6, 1e-2, log=True)),
         "batch_size": trial.suggest_categorical("batch_size", [64, 256, 1_024]),
     }
-    chosen = TrainConfig(kind=kind, max_epochs=config.max_epochs, seed=config.seed, **settings)
+    chosen = TrainConfig(kind=cast("NetworkName", kind), max_epochs=config.max_epochs, seed=config.seed, **settings)
     model = fit(train.inputs, train.label_index, train.present, chosen)
     return settings, NetworkRanker(model).score(valid.inputs)
 

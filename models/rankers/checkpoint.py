@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from models.names import FEATURE_SET, FEATURES, Loss
+from models.names import FEATURE_SET, FEATURES, Loss, NetworkName
 from models.rankers.network import Network
 from models.rankers.networks import build
 
@@ -44,10 +44,11 @@ class Checkpoint:
     """What its scores were trained by, and would be further."""
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> NetworkName:
         """The network's kind; of an adapted one, the kind that was adapted."""
         described = self.model.described()
-        return str(described.get("base", described)["kind"])
+        kind: NetworkName = described.get("base", described)["kind"]
+        return kind
 
     def to_bytes(self) -> bytes:
         """Write as one safetensors file."""

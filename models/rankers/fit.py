@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.names import FineTune, Loss
+from models.names import FineTune, Loss, NetworkName
 from models.numeric.arrays import Bools, Floats, Int64s
 from models.rankers.adapter import Adapted
 from models.rankers.checkpoint import Checkpoint
@@ -26,8 +26,7 @@ Report = Callable[[int, float, float], object]
 class TrainConfig:
     """How to train."""
 
-    kind: str = "mlp"
-    """Of network: `linear`, `mlp`, `neumf` or `gru`."""
+    kind: NetworkName = "mlp"
     loss: Loss = "softmax"
     learning_rate: float = 4e-3
     """The largest: it rises to that and falls to nothing within the epochs (Smith and Topin, 2019, one cycle)."""
@@ -64,7 +63,7 @@ def fit(
     present
         (N, C) False where a list has no candidate.
     start
-        A trained network to go on from, in the place of a new one of the configured kind.
+        A trained network of the configured kind to go on from, in the place of a new one.
     config
         How to train.
     report
@@ -79,9 +78,11 @@ def fit(
     Raises
     ------
     ValueError
-        With fewer than 2 lists, or a label that is not among its list's candidates.
+        With fewer than 2 lists, a label that is not among its list's candidates, or a start of another kind.
     """
     config = config or TrainConfig()
+    if start is not None and start.kind != config.kind:
+        raise ValueError(f"the checkpoint {start.version} holds the ranker {start.kind!r}, not {config.kind!r}")
     n = len(label_index)
     if n < 2:
         raise ValueError(f"training needs at least 2 lists, one of them to validate on; got {n}")

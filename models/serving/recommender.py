@@ -31,7 +31,7 @@ from models.rankers.served import NetworkRanker, Ranker
 from models.serving.ranked import Ranked, inputs_of
 from models.serving.rerank import Reranked, rerank
 from models.serving.rivals import merge_rivals, with_rivals
-from models.serving.slates import build_slates, recommendation_id
+from models.serving.slates import build_slates, may_sample, recommendation_id
 from models.strategy import Strategy
 from models.user.query import Query
 
@@ -165,6 +165,7 @@ class Recommender:
             [int(slate_id[:16], 16) for slate_id in ranked.ids],
             ranked.batch.strategy,
             self.table,
+            [may_sample(query) for query in ranked.batch.queries] if ranked.batch.strategy.sampled else None,
         )
 
     def _ranker_of(self, query: Query) -> str:

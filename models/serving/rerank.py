@@ -11,6 +11,7 @@ from models.items import ItemTable
 from models.items.vectors import UNIT
 from models.numeric.arrays import Bools, Doubles, Floats, Hash32s, Int8s, Int32s, Int64s
 from models.numeric.kernels import inline, kernel
+from models.serving.draws import draw, exchange, random, write_logits
 from models.strategy import Strategy
 
 N_DIVERSIFIED = 40
@@ -28,6 +29,10 @@ class Reranked(NamedTuple):
     """(B, L) whether the item was drawn."""
     n_items: Int64s
     """(B,) how many positions were filled."""
+    sampled: Bools
+    """(B,) whether the slate was drawn as a whole."""
+    logits: Floats
+    """(B, C) by which candidates were drawn: each place in proportion to exp(logit), among those that it may have."""
 
 
 class _Rules(NamedTuple):
@@ -40,6 +45,8 @@ class _Rules(NamedTuple):
     temperature: float
     swapped: float
     """Share of slates in which two neighbours are exchanged."""
+    sampled: float
+    """Share of slates that are drawn as a whole."""
 
 
 class _Items(NamedTuple):
@@ -73,6 +80,7 @@ def rerank(
     seeds: Sequence[int],
     strategy: Strategy,
     table: ItemTable,
+    may_sample: Sequence[bool] | None = None,
 ) -> Reranked:
     """Fill each slate: first by score and diversity, then the last positions by chance.
 
@@ -80,8 +88,13 @@ def rerank(
     * relevance - d * max over the chosen of cosine, d = `strategy.diversity`; relevance is the score put to
     [0, 1] over the best 40, the cosine that of the content vectors. No category gets more than
     `max_per_category` positions; an item without one is free. Each exploration slot draws from the candidates
-    that remain, in proportion to exp(score / temperature). In a share of the slates, `strategy.swapped`, one of the
-    pairs of neighbours above those slots is exchanged, each as probably as the others.
+    that remain, in proportion to exp(z / temperature), z being the scores of the query's candidates on a scale of
+    mean 0 and deviation 1. In a share of the slates, `strategy.swapped`, one of the pairs of neighbours above those
+    slots is exchanged, each as probably as the others.
+
+    A share of the slates, `strategy.sampled`, is drawn as a whole: every position is an exploration slot (Plackett
+    1975, Luce 1959). Caps hold there too, diversity and exchanges play no part. Propensities are given which of the two
+    became of the slate, which a coin decides that looks at nothing.
 
     Parameters
     ----------
@@ -93,10 +106,17 @@ def rerank(
         (B,) one a slate; the same seed gives the same draw.
     strategy, table
         The rules, and what is known about the items.
+    may_sample
+        (B,) whether a slate may be drawn as a whole; None: each may.
     """
-    shape = (len(rows), max(n_items))
+    n, shape = len(rows), (len(rows), max(n_items))
     reranked = Reranked(
-        np.full(shape, -1, np.int32), np.ones(shape), np.zeros(shape, np.bool_), np.zeros(len(rows), np.int64)
+        np.full(shape, -1, np.int32),
+        np.ones(shape),
+        np.zeros(shape, np.bool_),
+        np.zeros(n, np.int64),
+        np.ones(n, np.bool_) if may_sample is None else np.array(may_sample, np.bool_),
+        np.zeros(rows.shape, np.float32),
     )
     rules = _Rules(
         strategy.diversity,
@@ -104,21 +124,11 @@ def rerank(
         strategy.exploration_slots,
         strategy.exploration_temperature,
         strategy.swapped,
+        strategy.sampled,
     )
     items = table.derived("re-ranked items", lambda: _Items(table.category, table.vectors, table.hashes))
     _fill_slates(rows, scores, np.array(n_items, np.int32), np.array(seeds, np.uint64), rules, items, reranked)
     return reranked
-
-
-@inline
-def _random(state: NDArray[np.uint64]) -> float:
-    """Draw from [0, 1) by SplitMix64 (Steele, Lea, Flood 2014); moves the one-cell state on."""
-    state[0] += np.uint64(0x9E3779B97F4A7C15)
-    z = state[0]
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z = z ^ (z >> np.uint64(31))
-    return float(z >> np.uint64(11)) * 2.0**-53
 
 
 @inline
@@ -138,62 +148,6 @@ def _cosine(vectors: Int8s, a: int, b: int) -> float:
     for d in range(vectors.shape[1]):
         dot += np.int32(vectors[a, d]) * np.int32(vectors[b, d])
     return dot / (UNIT * UNIT)
-
-
-@inline
-def _draw(
-    scores: Floats,  # (C,)
-    free: Bools,  # (C,) who may be drawn
-    temperature: float,
-    state: NDArray[np.uint64],  # (1,) moved on
-) -> tuple[int, float]:
-    """Draw one candidate by softmax; return its position and probability, (-1, 0) where nobody is free."""
-    top = -np.inf
-    for c in range(len(scores)):
-        if free[c] and scores[c] > top:
-            top = scores[c]
-    total = 0.0
-    for c in range(len(scores)):
-        if free[c]:
-            total += np.exp((scores[c] - top) / temperature)
-    if total == 0:
-        return -1, 0.0
-    goal = _random(state) * total
-    last, share = -1, 0.0
-    passed = 0.0
-    for c in range(len(scores)):
-        if free[c]:
-            weight = np.exp((scores[c] - top) / temperature)
-            if weight == 0:
-                continue
-            last, share = c, weight / total
-            passed += weight
-            if passed > goal:
-                break
-    return last, share
-
-
-@inline
-def _exchange(
-    share: float,
-    n: int,
-    positions: Int32s,  # (L,) the first n are sure; two of them may change places
-    propensities: Doubles,  # (L,) written: of each item, given those before it
-    state: NDArray[np.uint64],  # (1,) moved on
-) -> None:
-    """Exchange two neighbours in a share of the slates: the pair k of n - 1 with probability share / (n - 1)."""
-    n_pairs = n - 1
-    if share <= 0 or n_pairs < 1:
-        return
-    goal = _random(state) * n_pairs / share
-    chosen = int(goal) if goal < n_pairs else n_pairs
-    each = share / n_pairs
-    for k in range(min(chosen, n_pairs)):
-        # None of the pairs before was exchanged, nor is this one.
-        propensities[k] = 1 - each / (1 - each * k)
-    if chosen < n_pairs:
-        propensities[chosen] = each / (1 - each * chosen)
-        positions[chosen], positions[chosen + 1] = positions[chosen + 1], positions[chosen]
 
 
 @inline
@@ -241,7 +195,7 @@ def _fill_slates(
     seeds: NDArray[np.uint64],  # (B,)
     rules: _Rules,
     items: _Items,
-    slates: Reranked,  # written
+    slates: Reranked,  # written; `sampled` says which may be
 ) -> None:
     """Fill one slate after the other: the best by diversity, the next by score alone, the last by chance."""
     width = rows.shape[1]
@@ -265,7 +219,9 @@ def _fill_slates(
             taken[n] = False
             n += 1
         pool = _Pool(rows[b, :n], categories[:n], n_held[:n], taken[:n])
-        n_explored = min(rules.n_slots, n_items[b])
+        state[0] = seeds[b]
+        slates.sampled[b] = slates.sampled[b] and rules.sampled > 0 and random(state) < rules.sampled
+        n_explored = n_items[b] if slates.sampled[b] else min(rules.n_slots, n_items[b])
         goal = n_items[b] - n_explored
         n_best = select_top(order, ordered_scores, n, max(N_DIVERSIFIED, 2 * n_items[b]), hashes)
         n_chosen = _diversify(order[:n_best], ordered_scores[:n_best], goal, rules, items.vectors, pool, positions)
@@ -281,11 +237,12 @@ def _fill_slates(
                     _choose(pool, c)
                     n_chosen += 1
         n_sure = n_chosen
-        state[0] = seeds[b]
+        logits = slates.logits[b, :n]
+        write_logits(scores[b, :n], rules.temperature, logits)
         for _ in range(n_explored):
             for c in range(n):
                 free[c] = not taken[c] and n_held[c] < rules.max_per_category
-            drawn, share = _draw(scores[b, :n], free[:n], rules.temperature, state)
+            drawn, share = draw(logits, free[:n], state)
             if drawn < 0:
                 break
             positions[n_chosen] = drawn
@@ -293,5 +250,5 @@ def _fill_slates(
             slates.explored[b, n_chosen] = True
             _choose(pool, drawn)
             n_chosen += 1
-        _exchange(rules.swapped, n_sure, positions, slates.propensities[b], state)
+        exchange(rules.swapped, n_sure, positions, slates.propensities[b], state)
         slates.n_items[b] = n_chosen

@@ -14,8 +14,10 @@ def with_rivals(queries: list[Query]) -> list[Query]:
         if query.rival is None:
             asked.append(query)
         else:
-            # Of a drafted slate nobody could say how probable an exchange had made an item's place.
-            asked += [replace(query, strategy=replace(by, swapped=0.0)) for by in (query.strategy, query.rival)]
+            # Of a drafted slate nobody could say how probable an exchange or a draw had made an item's place.
+            asked += [
+                replace(query, strategy=replace(by, swapped=0.0, sampled=0.0)) for by in (query.strategy, query.rival)
+            ]
     return asked
 
 

@@ -1,5 +1,6 @@
 """Slates as messages: from chosen candidates to what is sent, each item with its true reason."""
 
+from base64 import b64encode
 from functools import cache, partial
 from itertools import accumulate, cycle
 
@@ -8,12 +9,14 @@ import xxhash
 
 from models.candidates.blend import EVERY_SOURCE
 from models.items import ItemTable
-from models.messages import Slate, SlateItem
+from models.messages import SampledFrom, Slate, SlateItem
 from models.names import FEATURE_SET, SOURCES
 from models.numeric.arrays import Int8s, Int32s, Int64s
 from models.query.batch import QueryBatch
+from models.rankers.inputs import N_HISTORY
 from models.serving.ranked import Chosen, Ranked
 from models.serving.rerank import Reranked
+from models.user.query import Query
 
 EXPLORATION = "something new to try"
 """The reason of an item that was drawn."""
@@ -65,6 +68,7 @@ def build_slates(ranked: Ranked, chosen: Chosen, reranked: Reranked, model_versi
         if row >= 0
     ]
     edges = [0, *accumulate(reranked.n_items.tolist())]
+    sampled_from = _sampled_from(ranked, reranked)
     return [
         Slate(
             recommendation_id=slate_id,
@@ -80,9 +84,42 @@ def build_slates(ranked: Ranked, chosen: Chosen, reranked: Reranked, model_versi
             feature_set=FEATURE_SET,
             items=items[start:stop],
             consent=query.consent,
+            sampled=batch.strategy.sampled if may_sample(query) else 0.0,
+            sampled_from=sampled_from.get(b),
         )
-        for query, slate_id, start, stop in zip(batch.queries, ranked.ids, edges, edges[1:], strict=False)
+        for b, (query, slate_id, start, stop) in enumerate(
+            zip(batch.queries, ranked.ids, edges, edges[1:], strict=False)
+        )
     ]
+
+
+def may_sample(query: Query) -> bool:
+    """Say whether a query's slate may be drawn as a whole: not what was searched for, nor a list that was given."""
+    return not query.query and query.candidates is None
+
+
+def _sampled_from(ranked: Ranked, reranked: Reranked) -> dict[int, SampledFrom]:
+    """Note what the slates were drawn from that were drawn as a whole, by their numbers in the batch."""
+    if not reranked.sampled.any():
+        return {}
+    table, strategy, rows = ranked.table, ranked.batch.strategy, ranked.blended.rows
+    is_kept = reranked.sampled[:, None] & (rows >= 0)  # (B, C)
+    features = ranked.at(np.where(is_kept, np.arange(rows.shape[1], dtype=np.int32), np.int32(-1))).features
+    sources: list[str] = [source for source in SOURCES if strategy.sources.get(source, 0.0)]
+    found = {}
+    for b in np.flatnonzero(reranked.sampled).tolist():
+        n = int(is_kept[b].sum())
+        history = ranked.batch.history.rows[b, :N_HISTORY]
+        found[b] = SampledFrom(
+            [table.ids[row] for row in rows[b, :n].tolist()],
+            reranked.logits[b, :n],
+            table.category[rows[b, :n]],
+            strategy.max_per_category,
+            b64encode(features[b, :n].astype("<f2").tobytes()).decode(),
+            np.where(history >= 0, table.hashes[history], 0),
+            sources,
+        )
+    return found
 
 
 def _causes(batch: QueryBatch, table: ItemTable, rows: Int32s, top: Int8s) -> Int64s:

@@ -1,5 +1,8 @@
 """What another policy would have earned, from the log of the one that ran and the probabilities that it logged.
 
+A round is a choice with its reward, or a slate: L choices with a weight and a reward each, whose rewards add up.
+Rounds of one user are no independent ones: named by user, errors go by the sums over users.
+
 For each round of the log: the reward, the probability with which the logging policy chose what it did, and that with
 which the other policy would have. Where the two seldom agree, few rounds carry the whole estimate: the effective sample
 size tells.
@@ -60,26 +63,27 @@ def importance_weights(target: Doubles, propensities: Doubles) -> Doubles:
     return np.asarray(target / propensities)
 
 
-def ips(rewards: Doubles, weights: Doubles) -> Value:
+def ips(rewards: Doubles, weights: Doubles, users: Int64s | None = None) -> Value:
     """Weigh each reward by how much more often the other policy chooses so (Horvitz and Thompson 1952).
 
     Without bias, where propensities are right; with much variance, where weights are large.
 
     Parameters
     ----------
-    rewards, weights : (N,) of the log's rounds; the weights of `importance_weights`.
+    rewards, weights : (N,) or (N, L) of the log's rounds; the weights of `importance_weights`.
+    users : (N,) whose rounds they are; None: each round is independent of the others.
     """
-    return _value(weights * rewards, weights)
+    return _value(weights * rewards, weights, users=users)
 
 
-def snips(rewards: Doubles, weights: Doubles) -> Value:
-    """Divide by the weights' sum and not by the rounds (Swaminathan and Joachims 2015).
+def snips(rewards: Doubles, weights: Doubles, users: Int64s | None = None) -> Value:
+    """Divide by the weights' sum and not by the rounds, place by place (Swaminathan and Joachims 2015).
 
-    A small bias for less variance; the estimate stays within the rewards' range.
+    A small bias for less variance; the estimate stays within the rewards' range. Parameters as for `ips`.
     """
-    value = float(weights @ rewards / weights.sum()) if weights.any() else 0.0
-    influence = weights * (rewards - value) / max(weights.mean(), np.finfo(float).tiny)
-    return _value(influence, weights, value)
+    means = np.maximum(weights.mean(axis=0), np.finfo(float).tiny)
+    values = (weights * rewards).mean(axis=0) / means  # of each place
+    return _value(weights * (rewards - values) / means, weights, float(values.sum()), users)
 
 
 def direct(expected: Doubles, error: float) -> Value:
@@ -106,7 +110,9 @@ def bootstrap_error(estimate: Callable[[Int64s], float], n: int, seed: int, n_dr
     return float(np.std([estimate(rng.integers(0, n, n)) for _ in range(n_draws)], ddof=1))
 
 
-def doubly_robust(rewards: Doubles, weights: Doubles, predicted: Doubles, expected: Doubles) -> Value:
+def doubly_robust(
+    rewards: Doubles, weights: Doubles, predicted: Doubles, expected: Doubles, users: Int64s | None = None
+) -> Value:
     """Take the model's value and correct it by its weighted errors (Dudik, Langford and Li 2011).
 
     Without bias where either the propensities or the model are right. The model must not have seen the round that it
@@ -114,10 +120,17 @@ def doubly_robust(rewards: Doubles, weights: Doubles, predicted: Doubles, expect
 
     Parameters
     ----------
-    predicted : (N,) the model's reward of what was chosen.
-    expected : (N,) as for `direct`.
+    rewards, weights, users : as for `ips`.
+    predicted : (N,) or (N, L) the model's reward of what was chosen.
+    expected : (N,) or (N, L) as for `direct`.
     """
-    return _value(expected + weights * (rewards - predicted), weights)
+    return _value(expected + weights * (rewards - predicted), weights, users=users)
+
+
+def folds(units: Int64s, seed: int) -> Int64s:
+    """Deal units out to N_FOLDS folds at random, all rounds of one to the same: the (N,) fold of each of N rounds."""
+    names, numbers = np.unique(units, return_inverse=True)
+    return np.asarray(np.random.default_rng(seed).permutation(np.arange(len(names)) % N_FOLDS)[numbers])
 
 
 def cross_fit(
@@ -139,27 +152,29 @@ def cross_fit(
     -------
     (N, n_actions) probabilities.
     """
-    fold_of = np.random.default_rng(seed).permutation(np.arange(len(rewards)) % N_FOLDS)
+    fold_of = folds(np.arange(len(rewards)), seed)
     predicted = np.empty((len(rewards), n_actions))
     for fold in range(N_FOLDS):
         held_out = fold_of == fold
         chosen = np.eye(n_actions)[actions[~held_out]]
-        weights = _fit(np.hstack([contexts[~held_out], chosen]), rewards[~held_out], penalty)
+        weights = fit_logistic(np.hstack([contexts[~held_out], chosen]), rewards[~held_out], penalty)
         by_context, by_action = weights[1 : 1 + contexts.shape[1]], weights[1 + contexts.shape[1] :]
         predicted[held_out] = expit(weights[0] + (contexts[held_out] @ by_context)[:, None] + by_action[None, :])
     return predicted
 
 
-def _value(terms: Doubles, weights: Doubles, value: float | None = None) -> Value:
-    n = len(terms)
-    error = float(terms.std(ddof=1) / np.sqrt(n)) if n > 1 else float("inf")
-    squares = float(weights @ weights)
-    effective = float(weights.sum()) ** 2 / squares if squares else 0.0
-    return Value(float(terms.mean()) if value is None else value, error, n, effective)
+def fit_logistic(features: Doubles, labels: Doubles, penalty: float = 1.0) -> Doubles:
+    """Fit a reward model: minimise the ridge logistic loss, the intercept free.
 
+    Parameters
+    ----------
+    features : (N, D)
+    labels : (N,) 0 or 1.
 
-def _fit(features: Doubles, labels: Doubles, penalty: float) -> Doubles:
-    """Minimise the ridge logistic loss: (1 + D,) weights, the intercept first."""
+    Returns
+    -------
+    (1 + D,) weights, the intercept first.
+    """
 
     def loss(weights: Doubles) -> tuple[float, Doubles]:
         logits = weights[0] + features @ weights[1:]
@@ -170,3 +185,16 @@ def _fit(features: Doubles, labels: Doubles, penalty: float) -> Doubles:
 
     found = minimize(loss, np.zeros(features.shape[1] + 1), jac=True, method="L-BFGS-B", options={"maxiter": 1_000})
     return np.asarray(found.x)
+
+
+def _value(terms: Doubles, weights: Doubles, value: float | None = None, users: Int64s | None = None) -> Value:
+    """Sum up (N,) or (N, L) terms, of which each round's L add up: their mean, unless another value is given."""
+    n, n_places = len(terms), terms.size // max(len(terms), 1)
+    by_round = terms.reshape(n, -1).sum(axis=1)
+    squares = float((weights * weights).sum())
+    effective = float(weights.sum()) ** 2 / squares / n_places if squares else 0.0
+    mean = float(by_round.mean())
+    units = by_round - mean if users is None else np.bincount(np.unique(users, return_inverse=True)[1], by_round - mean)
+    n_units = len(units)
+    error = float(np.sqrt((units @ units) * n_units / max(n_units - 1, 1)) / n) if n_units > 1 else float("inf")
+    return Value(mean if value is None else value, error, n, effective)

@@ -7,6 +7,8 @@ from typing import Literal, TypeAlias
 from models.config import ItemSideConfig, ProfileConfig
 from models.events import EventConfig
 from models.items.vectors import HASHED, TextSpace
+from models.rankers.checkpoint import Checkpoint
+from models.rankers.fit import TrainConfig
 
 Repeats: TypeAlias = Literal["collapse", "keep"]
 Ties: TypeAlias = Literal["strict", "order"]
@@ -43,3 +45,21 @@ class BacktestConfig:
     item_side: ItemSideConfig = field(default_factory=ItemSideConfig)
     texts: TextSpace = HASHED
     """Where items and searches are compared."""
+    fit: TrainConfig = field(default_factory=TrainConfig)
+    """How a ranker is trained on the way, and of which kind it is."""
+    checkpoint: Checkpoint | None = None
+    """A trained ranker of that kind, which is judged; None: one that is trained on the way."""
+    fine_tunes: bool = False
+    """Whether the checkpoint is trained further on the way, from where it stands; else it is judged as it is."""
+
+    def __post_init__(self) -> None:
+        if self.checkpoint is not None and self.checkpoint.kind != self.fit.kind:
+            raise ValueError(
+                f"the checkpoint {self.checkpoint.version} holds the ranker {self.checkpoint.kind!r}, "
+                f"not {self.fit.kind!r}"
+            )
+
+    @property
+    def trains(self) -> bool:
+        """Whether a ranker is trained on the way."""
+        return self.checkpoint is None or self.fine_tunes

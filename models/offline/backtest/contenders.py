@@ -81,7 +81,7 @@ class Pipeline:
         """Take a ranker that was trained meanwhile; None is one that was not worth it."""
         if self._learns:
             self._checkpoint = checkpoint
-            self.strategy = replace(self.strategy, ranker="mlp" if checkpoint else "blend")
+            self.strategy = replace(self.strategy, ranker=checkpoint.kind if checkpoint else "blend")
 
     def predict(self, queries: Sequence[Query], table: ItemTable, truth: Sequence[str]) -> Predictions:
         """Answer queries by the pipeline's own functions."""
@@ -185,13 +185,17 @@ def contenders(strategy: Strategy, config: BacktestConfig, counts: ItemCounts) -
     """
     served = as_asked(strategy, config)
     plain = ordered_only(served)
-    return [
+    compared: list[Contender] = [
         Popularity("popularity", plain, counts),
         *(Pipeline(name, replace(plain, sources={source: 1.0})) for name, source in BASELINES.items()),
         Pipeline("blend", plain),
-        Pipeline("mlp", plain, learns=True),
+        Pipeline(config.fit.kind, plain, learns=True),
         Pipeline(DEFAULT, replace(served, ranker="blend"), learns=True),
     ]
+    if config.checkpoint is not None:
+        for contender in compared:
+            contender.adopt(config.checkpoint)
+    return compared
 
 
 def ordered_only(strategy: Strategy) -> Strategy:

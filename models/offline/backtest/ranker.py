@@ -12,38 +12,34 @@ from models.numeric.metrics import Accuracy, ranks_of
 from models.offline.backtest.config import BacktestConfig, Progress
 from models.offline.backtest.contenders import ordered_only
 from models.offline.backtest.sessions import SessionNames
-from models.offline.train import Gathered
+from models.offline.fitting import LEAST_EXAMPLES, MAX_EXAMPLES, Gathered, refitted, validated
 from models.offline.walk import Examples, WalkConfig, labelled, walk
 from models.rankers.checkpoint import Checkpoint, weights_digest
-from models.rankers.fit import TrainConfig, fit
 from models.rankers.network import Network
 from models.rankers.served import BlendRanker, NetworkRanker
 from models.serving.recommender import MOST_AT_ONCE, Recommender
 from models.strategy import Strategy
 from models.user.query import Query
 
-MAX_EXAMPLES = 60_000
-"""About so many are kept, drawn at random; 18 KB each."""
+LEARNED_AT_ONCE = WalkConfig().publish_every
+"""Events that tables learn between two looks at them, as in a walk."""
 COLD_SHARE = 0.2
 """First share of the events, of which no example is made: the tables know too little yet."""
-LEAST_EXAMPLES = 200
-"""With fewer, nothing is trained."""
 
 
 def trained(gathered: Gathered, config: BacktestConfig, progress: Progress) -> Checkpoint | None:
     """Train on all that was gathered; None where that is too little, or no better than the blend on its newest part."""
     if gathered.n < LEAST_EXAMPLES:
         return None
-    examples, fit_config = gathered.all(), TrainConfig(seed=config.seed)
+    examples, fit_config, start = gathered.all(), config.fit, config.checkpoint
 
     def report(epoch: int, _loss: float, _valid: float) -> None:
         progress("fitting the ranker", epoch, fit_config.max_epochs)
 
-    model = fit(examples.inputs, examples.label_index, examples.present, fit_config, report)
-    if not _wins(model, examples[-round(examples.n * fit_config.valid_share) :], config.k):
+    found = validated(examples, fit_config, report, start)
+    if not _wins(found.model, found.held_out, config.k):
         return None
-    on_all = replace(fit_config, valid_share=0.0)
-    model = fit(examples.inputs, examples.label_index, examples.present, on_all, report)
+    model = refitted(examples, fit_config, report, start)
     digest = weights_digest(model)
     return Checkpoint(model, f"backtest-{digest[:8]}", digest)
 
@@ -77,6 +73,8 @@ class PrequentialTrainer:
     def observe(self, queries: Sequence[Query], table: ItemTable, truth: Sequence[str]) -> None:
         """Make examples of some of B queries and the items that their users went on to, which no table knows yet."""
         self._n += len(queries)
+        if not self._config.trains:
+            return
         drawn = np.flatnonzero(self._rng.random(len(queries)) < self._share).tolist()
         kept = [b for b in drawn if not queries[b].query]  # no ranker orders searches
         for first in range(0, len(kept), MOST_AT_ONCE):
@@ -87,7 +85,7 @@ class PrequentialTrainer:
 
     def train(self, progress: Progress) -> Checkpoint | None:
         """Train a ranker if the past has doubled since the last; None where it is not time, or the blend is as good."""
-        if self._n < self._due_at:
+        if not self._config.trains or self._n < self._due_at:
             return None
         self._due_at = 2 * self._n
         return trained(self._gathered, self._config, progress)
@@ -100,7 +98,7 @@ def learn_with_ranker(
     config: BacktestConfig,
     progress: Progress,
 ) -> tuple[ItemSide, Checkpoint | None]:
-    """Learn prepared events in time order, and train a ranker on the slates that they would have had.
+    """Learn prepared events in time order, and train a ranker, where one is, on the slates that they would have had.
 
     Each slate is made at its trigger, from tables that have learned nothing of it; what the user did next in that
     session is its label. Every session is a new user, as in the test.
@@ -108,6 +106,11 @@ def learn_with_ranker(
     names = SessionNames(config.profile)
     sessions = [replace(event, user_id=repr(names.of(event))) for event in train]
     side = ItemSide(items, train[0].timestamp, config.item_side, config.events, config.profile, config.texts)
+    if not config.trains:
+        for start in range(0, len(sessions), LEARNED_AT_ONCE):
+            side.learn(sessions[start : start + LEARNED_AT_ONCE])
+            progress("learning", min(start + LEARNED_AT_ONCE, len(sessions)), len(sessions))
+        return side, config.checkpoint
     warm_at = train[int(COLD_SHARE * len(train))].timestamp
     gathered = Gathered(MAX_EXAMPLES / ((1 - COLD_SHARE) * len(train)), config.seed)
     walked = WalkConfig((strategy,), config.events, config.profile, config.item_side, config.texts)

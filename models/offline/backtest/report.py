@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from models.names import RANKERS
 from models.numeric.arrays import Bools, Doubles, Int64s
 from models.numeric.metrics import gains, hits, reciprocals
 from models.offline.backtest.intervals import Units
@@ -21,7 +22,7 @@ AGES: tuple[tuple[str, int, int], ...] = (
 )
 """Groups by the time since the item was first known: name, least, below."""
 
-OWN = ("blend", "mlp")
+OWN = RANKERS
 """Rows that are parts of the default, and no baselines."""
 
 Metric = Callable[[Int64s, int], Doubles]

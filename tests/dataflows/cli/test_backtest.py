@@ -9,6 +9,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from dataflows.cli.main import app
+from models.names import FEATURES, NetworkName
+from models.rankers.checkpoint import save_checkpoint
+from models.rankers.networks import new_network
 
 NOW = 1_700_000_000_000
 
@@ -75,3 +78,40 @@ def test_a_protocol_without_its_file_names_the_missing_option(tmp_path: Path):
     train = a_file(tmp_path / "train.jsonl", ["ab"])
     assert "--test" in eddy("--protocol", "session", "--train", train).output
     assert "--events" in eddy("--protocol", "prequential", "--train", train).output
+
+
+def a_trained_ranker(path: Path, kind: NetworkName) -> Path:
+    model = new_network(kind, len(FEATURES), seed=3)
+    save_checkpoint(model, path, f"{kind}-1", {}, "softmax")
+    return path
+
+
+@pytest.mark.parametrize("protocol", ["session", "prequential"])
+def test_a_checkpoint_is_judged_as_it_is_in_its_own_row_and_in_the_pipelines(tmp_path: Path, protocol: str):
+    train = a_file(tmp_path / "train.jsonl", ["abc", "abd", "abc"])
+    test = a_file(tmp_path / "test.jsonl", ["abc", "b", "cab"], start=9_000)
+    files = ("--train", train, "--test", test) if protocol == "session" else ("--events", train, "--warmup", 0)
+    reports = []
+    for name, options in (
+        ("with", ("--checkpoint", a_trained_ranker(tmp_path / "gru", "gru"))),
+        ("without", ("--ranker", "gru")),
+    ):
+        out = tmp_path / f"{name}.json"
+        told = eddy("--protocol", protocol, *files, "-k", 4, "--repeats", "keep", "--json", out, *options)
+        assert told.exit_code == 0, told.output
+        reports.append(json.loads(out.read_text())["models"])
+    by_checkpoint, by_blend = reports
+    assert "gru" in by_checkpoint
+    assert "mlp" not in by_checkpoint
+    assert by_blend["gru"]["mrr"] == by_blend["blend"]["mrr"] == by_checkpoint["blend"]["mrr"]
+    assert by_checkpoint["gru"]["mrr"] != by_checkpoint["blend"]["mrr"]
+
+
+def test_a_checkpoint_of_another_kind_than_the_ranker_asked_for_is_refused(tmp_path: Path):
+    events = a_file(tmp_path / "all.jsonl", ["abc"])
+    asked = ("--protocol", "prequential", "--events", events)
+    checkpoint = a_trained_ranker(tmp_path / "gru", "gru")
+    told = eddy(*asked, "--checkpoint", checkpoint, "--ranker", "mlp")
+    assert told.exit_code == 2
+    assert "'gru', not 'mlp'" in told.output
+    assert "--checkpoint" in eddy(*asked, "--fine-tune", "all").output

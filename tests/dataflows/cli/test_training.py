@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from dataflows.cli.main import app
+from models.offline.backtest.config import BacktestConfig
 from models.rankers.checkpoint import load_checkpoint
 from tests.models.offline.builders import NOW, SECOND, a_catalog, random_past
 
@@ -27,6 +28,9 @@ def past(tmp_path: Path) -> Path:
     return path
 
 
+FEW = ("--min-examples", "2")
+
+
 def eddy(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "300"})
 
@@ -34,7 +38,7 @@ def eddy(*arguments: str | Path) -> Result:
 def test_training_prints_each_epoch_and_the_accuracy_of_the_ranker(past: Path, tmp_path: Path):
     out = tmp_path / "gru.safetensors"
     items = tmp_path / "items.jsonl"
-    told = eddy("train", past, "--out", out, "--catalog", items, "--model", "gru", "--max-epochs", "2").output
+    told = eddy("train", past, "--out", out, "--catalog", items, "--model", "gru", "--max-epochs", "2", *FEW).output
     assert "epoch 1: loss" in told
     assert "epoch 2: loss" in told
     assert "test loss" in told
@@ -46,17 +50,46 @@ def test_training_prints_each_epoch_and_the_accuracy_of_the_ranker(past: Path, t
 
 def test_training_goes_on_from_a_checkpoint_by_its_own_loss(past: Path, tmp_path: Path):
     first, second = tmp_path / "first", tmp_path / "second"
-    eddy("train", past, "--out", first, "--model", "linear", "--loss", "mse", "--max-epochs", "1")
-    eddy("train", past, "--out", second, "--from", first, "--fine-tune", "adapter", "--max-epochs", "1")
+    eddy("train", past, "--out", first, "--model", "linear", "--loss", "mse", "--max-epochs", "1", *FEW)
+    eddy("train", past, "--out", second, "--from", first, "--fine-tune", "adapter", "--max-epochs", "1", *FEW)
     loaded = load_checkpoint(second)
     assert (loaded.kind, loaded.loss) == ("linear", "mse")
     assert loaded.provenance["started_from"] == load_checkpoint(first).version
 
 
+def test_another_kind_than_that_of_the_checkpoint_to_go_on_from_is_refused(past: Path, tmp_path: Path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    eddy("train", past, "--out", first, "--model", "mlp", "--max-epochs", "1", *FEW)
+    told = eddy("train", past, "--out", second, "--from", first, "--model", "gru", *FEW)
+    assert told.exit_code == 2
+    assert "'mlp', not 'gru'" in told.output
+    assert not second.exists()
+
+
+def test_on_too_few_examples_nothing_is_trained_nor_tuned_and_they_are_counted(past: Path, tmp_path: Path):
+    past.write_bytes(b"\n".join(past.read_bytes().splitlines()[:150]))
+    for asked in (("train", past, "--out", tmp_path / "r"), ("tune", past)):
+        assert "examples" in (refused := str(eddy(*asked).exception))
+        assert "200 are needed" in refused
+    assert not (tmp_path / "r").exists()
+
+
+def test_training_is_by_default_the_backtests(past: Path, tmp_path: Path):
+    for name, options in (
+        ("default", ()),
+        ("said", ("--max-epochs", "10", "--learning-rate", "4e-3", "--batch-size", "128")),
+    ):
+        eddy("train", past, "--out", tmp_path / name, *options, *FEW)
+    default, said = (load_checkpoint(tmp_path / name).digest for name in ("default", "said"))
+    assert default == said
+    fit = BacktestConfig().fit
+    assert (fit.max_epochs, fit.learning_rate, fit.batch_size) == (10, 4e-3, 128)
+
+
 def test_training_writes_logs_for_tensorboard(past: Path, tmp_path: Path):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     board = tmp_path / "board"
-    eddy("train", past, "--out", tmp_path / "r", "--max-epochs", "3", "--tensorboard", board)
+    eddy("train", past, "--out", tmp_path / "r", "--max-epochs", "3", "--tensorboard", board, *FEW)
     logs = events.EventAccumulator(str(board))
     logs.Reload()
     assert [scalar.step for scalar in logs.Scalars("loss/validation")] == [1, 2, 3]
@@ -68,7 +101,7 @@ def test_training_takes_the_pages_that_were_opened_meanwhile_into_account(past: 
     opened = [{"request_id": f"r-{k}", "user_id": f"u-{k % 25}", "timestamp": NOW + k * SECOND} for k in range(400)]
     pages.write_bytes(b"\n".join(map(orjson.dumps, opened)))
     for name, requests in (("without", []), ("with", ["--requests", pages])):
-        eddy("train", past, "--out", tmp_path / name, "--model", "linear", "--max-epochs", "1", *requests)
+        eddy("train", past, "--out", tmp_path / name, "--model", "linear", "--max-epochs", "1", *FEW, *requests)
     n_without, n_with = (load_checkpoint(tmp_path / name).provenance["n_examples"] for name in ("without", "with"))
     assert n_with > 1.5 * n_without
 
@@ -87,10 +120,10 @@ def test_going_on_from_a_file_that_is_no_checkpoint_names_the_option(past: Path,
 def test_tuning_ends_with_the_setting_or_the_command_that_uses_the_best_trial(past: Path, tmp_path: Path):
     pytest.importorskip("optuna")
     found = tmp_path / "trials.json"
-    blend = eddy("tune", past, "--ranker", "blend", "--trials", "3", "--json", found)
+    blend = eddy("tune", past, "--ranker", "blend", "--trials", "3", "--json", found, *FEW)
     assert "EDDY_STRATEGY__SOURCES='{" in blend.output
     assert [trial["ranker"] for trial in json.loads(found.read_bytes())] == ["blend"] * 3
-    linear = eddy("tune", past, "--ranker", "linear", "--trials", "2").output
+    linear = eddy("tune", past, "--ranker", "linear", "--trials", "2", *FEW).output
     command = next(line for line in linear.splitlines() if line.startswith("eddy train"))
     assert f"'{past}'" in command
     assert "--model linear --loss" in command

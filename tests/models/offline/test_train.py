@@ -5,9 +5,10 @@ import pytest
 
 from models.messages import Event, Item
 from models.names import FEATURES
+from models.offline.fitting import Gathered, refitted
 from models.offline.train import Training, TrainingConfig, judge, train, until
-from models.offline.walk import WalkConfig
-from models.rankers.checkpoint import SHIPPED, load_checkpoint
+from models.offline.walk import WalkConfig, walk
+from models.rankers.checkpoint import SHIPPED, load_checkpoint, weights_digest
 from models.rankers.fit import TrainConfig
 from models.strategy import Strategy
 from tests.models.offline.builders import NOW, a_catalog, an_event, random_past
@@ -16,7 +17,8 @@ TRENDS_ONLY = Strategy(sources={"trending": 1.0}, allow_seen=True)
 
 
 def trained(events: list[Event], items: list[Item], path: Path, max_epochs: int = 3, seed: int = 0) -> Training:
-    config = TrainingConfig(WalkConfig((TRENDS_ONLY,), publish_every=32), TrainConfig(max_epochs=max_epochs, seed=seed))
+    slates, fit = WalkConfig((TRENDS_ONLY,), publish_every=32), TrainConfig(max_epochs=max_epochs, seed=seed)
+    config = TrainingConfig(slates, fit, least_examples=2)
     return train(events, items, "made-up", path, config)
 
 
@@ -77,7 +79,7 @@ def test_a_checkpoint_says_what_it_came_from(tmp_path: Path) -> None:
 
 
 def test_a_past_without_examples_or_without_a_later_part_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no example to learn from"):
+    with pytest.raises(ValueError, match="there are 0 examples"):
         trained([an_event(k, item=f"new-{k}") for k in range(50)], [], tmp_path / "r")
     at_once = [an_event(k, f"u-{k % 2}", f"i-{k % 5}", timestamp=NOW) for k in range(50)]
     with pytest.raises(ValueError, match="nobody did anything after"):
@@ -98,3 +100,22 @@ def test_the_shipped_checkpoint_won_against_the_blend_on_what_came_after_its_tra
     for verdict in provenance["verdicts"]:
         assert verdict["mlp"]["hr@10"] > verdict["blend"]["hr@10"]
         assert verdict["mlp"]["mrr"] > verdict["blend"]["mrr"]
+
+
+def test_on_too_few_examples_nothing_is_trained_and_they_are_counted(tmp_path: Path) -> None:
+    config = TrainingConfig(WalkConfig((TRENDS_ONLY,)))
+    with pytest.raises(ValueError, match=r"there are \d+ examples.* 200 are needed"):
+        train(random_past(150), a_catalog(), "made-up", tmp_path / "r", config)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_ships_has_learned_from_the_newest_examples_too(tmp_path: Path) -> None:
+    """As in a backtest: what was held out to validate on is not lost to the ranker that serves."""
+    config, fit_config = WalkConfig((TRENDS_ONLY,), publish_every=32), TrainConfig(max_epochs=3)
+    events, items = people_with_tastes(), a_catalog(40, 2)
+    training = train(events, items, "made-up", tmp_path / "r", TrainingConfig(config, fit_config))
+    gathered = Gathered(1.0, 0)
+    for examples in walk(events, items, config):
+        gathered.add(examples[examples.answered_at <= until(events, 0.8)])
+    again = refitted(gathered.all(), fit_config)
+    assert weights_digest(again) == training.checkpoint.digest

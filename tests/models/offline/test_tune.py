@@ -11,7 +11,10 @@ from tests.models.offline.builders import a_catalog, an_event, random_past
 pytest.importorskip("optuna")
 
 CONFIG = TuningConfig(
-    WalkConfig((Strategy(allow_seen=True, allow_owned=True),), publish_every=32), n_trials=6, max_epochs=2
+    WalkConfig((Strategy(allow_seen=True, allow_owned=True),), publish_every=32),
+    n_trials=6,
+    max_epochs=2,
+    least_examples=10,
 )
 
 
@@ -54,5 +57,7 @@ def test_a_budget_of_time_ends_the_search():
 
 
 def test_too_small_a_past_is_refused():
-    with pytest.raises(ValueError, match="at least 10 slates"):
+    with pytest.raises(ValueError, match=r"there are \d examples.* 10 are needed"):
         tune(random_past(12), a_catalog(), CONFIG)
+    with pytest.raises(ValueError, match=r"there are \d+ examples.* 200 are needed"):
+        tune(random_past(200), a_catalog(), TuningConfig(CONFIG.walk))

@@ -22,7 +22,7 @@ CONFIG = TrainConfig(max_epochs=2)
 
 def trained(path: Path, fit: TrainConfig, start: Path | None = None, seed: int = 0) -> Training:
     strategy = Strategy(sources={"trending": 1.0}, allow_seen=True)
-    config = TrainingConfig(WalkConfig((strategy,), publish_every=32), fit)
+    config = TrainingConfig(WalkConfig((strategy,), publish_every=32), fit, least_examples=2)
     first = load_checkpoint(start) if start else None
     return train(random_past(120, seed=seed), a_catalog(), "made-up", path, config, start=first)
 
@@ -41,10 +41,16 @@ def test_a_checkpoint_of_any_kind_comes_back_with_its_loss(kind: str, loss: Loss
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_trained_network_is_gone_on_from(kind: str, tmp_path: Path):
     first = trained(tmp_path / "first", replace(CONFIG, kind=kind)).checkpoint
-    second = trained(tmp_path / "second", CONFIG, tmp_path / "first", seed=1).checkpoint
+    second = trained(tmp_path / "second", replace(CONFIG, kind=kind), tmp_path / "first", seed=1).checkpoint
     assert second.kind == kind
     assert second.digest != first.digest
     assert second.provenance["started_from"] == first.version
+
+
+def test_a_network_of_another_kind_is_not_trained_in_its_place(tmp_path: Path):
+    trained(tmp_path / "first", CONFIG)
+    with pytest.raises(ValueError, match="'mlp', not 'gru'"):
+        trained(tmp_path / "second", replace(CONFIG, kind="gru"), tmp_path / "first")
 
 
 def test_an_adapter_changes_nothing_of_the_network_beneath(tmp_path: Path):

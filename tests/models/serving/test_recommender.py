@@ -1,5 +1,7 @@
 import subprocess
 import sys
+from base64 import b64decode
+from dataclasses import replace
 from typing import Any, cast
 
 import msgspec
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from models.items import ItemTable
 from models.messages import Slate
 from models.names import FEATURE_SET, FEATURES, SourceName
+from models.numeric.ids import hash64
 from models.rankers.checkpoint import Checkpoint
 from models.rankers.mlp import MLP, MLPConfig
 from models.serving.recommender import Recommender
@@ -183,6 +186,37 @@ def test_an_explored_item_says_so_and_carries_its_propensity():
     assert [item.reason for item in slate.items] == ["trending now", "trending now", EXPLORATION]
     assert [item.propensity for item in slate.items[:2]] == [1.0, 1.0]
     assert 0 < slate.items[2].propensity < 1
+
+
+def test_a_slate_that_was_drawn_as_a_whole_carries_what_it_was_drawn_from():
+    strategy = a_strategy(sampled=1.0, sources={"trending": 1.0, "content": 0.0}, max_per_category=3)
+    [slate] = recommend(a_table(FOUR, TRENDS), a_query(["c"], n_items=2, strategy=replace(strategy, allow_seen=True)))
+    found = slate.sampled_from
+    assert slate.sampled == 1.0
+    assert found is not None
+    assert (found.item_ids, found.max_per_category, found.sources) == (["a", "b", "c", "d"], 3, ["trending"])
+    weights = {item: float(np.exp(logit)) for item, logit in zip(found.item_ids, found.logits, strict=True)}
+    left = sum(weights.values())
+    for item in slate.items:
+        assert item.propensity == pytest.approx(weights[item.item_id] / left, rel=1e-5)
+        left -= weights[item.item_id]
+    features = np.frombuffer(b64decode(found.features), "<f2").reshape(4, len(FEATURES))
+    for item in slate.items:
+        assert features[found.item_ids.index(item.item_id)] == pytest.approx(np.float16(item.features))
+    assert list(found.history)[:2] == [hash64("c"), 0]
+
+
+def test_searches_lists_that_were_given_and_drafts_are_not_drawn_as_a_whole():
+    strategy = a_strategy(sampled=1.0)
+    queries = [
+        a_query(trigger="request", query="a", strategy=strategy),
+        a_query(candidates=["a", "b"], strategy=strategy),
+        a_query(strategy=strategy, rival=strategy),
+        a_query(strategy=strategy),
+    ]
+    slates = recommend(a_table(FOUR, TRENDS), *queries)
+    assert [slate.sampled for slate in slates] == [0, 0, 0, 1]
+    assert [slate.sampled_from is None for slate in slates] == [True, True, True, False]
 
 
 def test_own_candidates_are_all_ranked_and_nothing_else():

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from models.items import ItemTable
-from models.serving.rerank import N_DIVERSIFIED, rerank
+from models.numeric.plackett_luce import place_probabilities
+from models.serving.rerank import N_DIVERSIFIED, Reranked, rerank
 from tests.models.builders import AnItem, a_strategy, a_table
 
 Choice = tuple[list[str], list[float], list[bool]]
@@ -127,13 +129,15 @@ def test_a_capped_category_lets_candidates_from_beyond_the_best_in():
 
 
 SCORES = {f"i{i}": score for i, score in enumerate([3.0, 2.0, 1.0, 0.5, -1.0])}
+MEAN, DEVIATION = 1.1, math.sqrt(1.84)
+STANDARD = {item: (score - MEAN) / DEVIATION for item, score in SCORES.items()}
 
 
-def test_an_explored_position_is_drawn_in_proportion_to_the_exponentiated_scores():
+def test_an_explored_position_is_drawn_in_proportion_to_the_exponentiated_standard_scores():
     table = plain(5)
-    rest = {item: score for item, score in SCORES.items() if item not in ("i0", "i1")}
-    total = sum(math.exp(score / 0.7) for score in rest.values())
-    expected = {item: math.exp(score / 0.7) / total for item, score in rest.items()}
+    rest = {item: z for item, z in STANDARD.items() if item not in ("i0", "i1")}
+    total = sum(math.exp(z / 0.7) for z in rest.values())
+    expected = {item: math.exp(z / 0.7) / total for item, z in rest.items()}
     assert sum(expected.values()) == pytest.approx(1)
 
     drawn: Counter[str] = Counter()
@@ -155,10 +159,32 @@ def test_the_probability_of_a_second_draw_is_given_the_first():
     items, propensities, explored = reranked(plain(5), SCORES, 3, exploration_slots=2)
     assert items[0] == "i0"
     assert explored == [False, True, True]
-    left = {item: math.exp(score) for item, score in SCORES.items() if item != "i0"}
+    left = {item: math.exp(z) for item, z in STANDARD.items() if item != "i0"}
     assert propensities[1] == pytest.approx(left[items[1]] / sum(left.values()))
     del_first = {item: weight for item, weight in left.items() if item != items[1]}
     assert propensities[2] == pytest.approx(del_first[items[2]] / sum(del_first.values()))
+
+
+def test_a_temperature_means_the_same_of_scores_that_are_shifted_and_stretched():
+    table, rng = plain(40), np.random.default_rng(4)
+    scores = {f"i{k}": float(score) for k, score in enumerate(rng.random(40))}
+    logits = {item: 25 * score - 100 for item, score in scores.items()}
+    for seed in range(20):
+        items, propensities, _ = reranked(table, scores, 10, seed, exploration_slots=4)
+        of_logits = reranked(table, logits, 10, seed, exploration_slots=4)
+        assert of_logits[0] == items
+        assert of_logits[1] == pytest.approx(propensities, rel=1e-4)
+
+
+def test_at_the_default_temperature_better_candidates_are_explored_more_often():
+    """Scores of a blend, between 0 and 1, left all candidates alike."""
+    table = plain(20)
+    scores = {f"i{k}": 1 - k / 20 for k in range(20)}
+    chances = {}
+    for seed in range(300):
+        items, propensities, _ = reranked(table, scores, 2, seed * 7_919, exploration_slots=1)
+        chances[items[1]] = propensities[1]
+    assert chances["i1"] > 10 * chances["i19"]
 
 
 def test_the_same_seed_draws_the_same_and_others_draw_otherwise():
@@ -176,7 +202,8 @@ def test_more_slots_than_places_explore_every_place():
 
 
 def test_scores_far_apart_explore_without_overflow():
-    items, propensities, _ = reranked(plain(3), {"i0": 1e30, "i1": 1e29, "i2": -1e30}, 2, exploration_slots=1)
+    scores = {"i0": 1e30, "i1": 1e29, "i2": -1e30}
+    items, propensities, _ = reranked(plain(3), scores, 2, exploration_slots=1, exploration_temperature=1e-4)
     assert items == ["i0", "i1"]
     assert propensities == [1.0, 1.0]
 
@@ -206,3 +233,55 @@ def test_an_exchange_leaves_the_positions_that_explore_alone_and_takes_two_to_ch
     for seed in range(50):
         assert reranked(table, scores, 2, seed, swapped=1.0, exploration_slots=1)[0][0] == "i0"
         assert reranked(table, scores, 3, seed, swapped=1.0, exploration_slots=1)[0][:2] == ["i1", "i0"]
+
+
+def sampled_slates(n: int, share: float, cap: int, n_items: int) -> tuple[Reranked, NDArray[np.uint32]]:
+    """Re-rank the same five candidates of two categories n times, of which a share is drawn as a whole."""
+    table = a_table([AnItem(f"i{k}", category="ab"[k % 2] if k else "") for k in range(5)])
+    rows = np.tile(np.array([[table.ids.index(item) for item in SCORES]], np.int32), (n, 1))
+    scores = np.tile(np.array([list(SCORES.values())], np.float32), (n, 1))
+    seeds = np.arange(n, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    strategy = a_strategy(
+        sampled=share,
+        max_per_category=cap,
+        exploration_slots=1,
+        exploration_temperature=0.8,
+        diversity=0.4,
+        swapped=0.5,
+    )
+    return rerank(rows, scores, [n_items] * n, seeds.tolist(), strategy, table), table.category[rows[0]]
+
+
+def test_slates_are_drawn_as_a_whole_in_the_share_that_is_set_and_propensities_are_exact_under_caps():
+    n = 30_000
+    result, categories = sampled_slates(n, 0.4, cap=1, n_items=3)
+    assert result.sampled.mean() == pytest.approx(0.4, abs=0.012)
+    drawn: Counter[tuple[int, ...]] = Counter()
+    chances = {}
+    for b in np.flatnonzero(result.sampled):
+        slate = tuple(result.positions[b].tolist())
+        drawn[slate] += 1
+        chances[slate] = math.prod(result.propensities[b])
+        assert result.explored[b].all()
+        assert max(Counter(categories[[c for c in slate if categories[c]]].tolist()).values()) == 1
+    assert sum(chances.values()) == pytest.approx(1)
+    for slate, chance in chances.items():
+        share = drawn[slate] / drawn.total()
+        assert abs(share - chance) < 4.5 * math.sqrt(chance * (1 - chance) / drawn.total())
+
+
+def test_what_was_drawn_as_a_whole_stands_at_its_places_as_often_as_its_logits_and_categories_say():
+    result, categories = sampled_slates(30_000, 1.0, cap=1, n_items=3)
+    for candidate in range(5):
+        expected = np.empty(3)
+        place_probabilities(result.logits[0], categories, 1, np.full(3, candidate, np.int32), expected)
+        assert (result.positions == candidate).mean(axis=0) == pytest.approx(expected, abs=0.015)
+
+
+def test_a_slate_that_may_not_be_drawn_as_a_whole_is_made_as_without_a_share():
+    table, scores = plain(6), np.array([[6, 5, 4, 3, 2, 1]], np.float32)
+    rows = np.arange(6, dtype=np.int32)[None]
+    result = rerank(rows, scores, [4], [5], a_strategy(sampled=1.0), table, may_sample=[False])
+    assert result.positions.tolist() == [[0, 1, 2, 3]]
+    assert result.propensities.tolist() == [[1, 1, 1, 1]]
+    assert not result.sampled.any()

@@ -105,7 +105,7 @@ def test_the_reward_model_is_statsmodels_logistic_regression():
     log = Log(1_000, 5)
     features = np.hstack([log.contexts, np.eye(N_ACTIONS)[log.actions][:, 1:]])
     fit = sm.Logit(log.rewards, sm.add_constant(features)).fit(disp=False)
-    assert off_policy._fit(features, log.rewards, penalty=0.0) == pytest.approx(fit.params, abs=1e-3)
+    assert off_policy.fit_logistic(features, log.rewards, penalty=0.0) == pytest.approx(fit.params, abs=1e-3)
 
 
 def test_no_round_is_predicted_by_a_model_that_has_seen_it():
@@ -122,3 +122,19 @@ def test_the_bootstrap_error_of_a_mean_is_its_standard_error():
     rewards = Log(2_000, 7).rewards
     found = bootstrap_error(lambda places: float(rewards[places].mean()), 2_000, SEED, n_draws=400)
     assert found == pytest.approx(rewards.std() / np.sqrt(2_000), rel=0.12)
+
+
+def test_rewards_of_the_places_of_a_slate_add_up_each_normalised_by_itself():
+    rewards, weights = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[2.0, 1.0], [1.0, 0.5]])
+    assert ips(rewards, weights).value == pytest.approx((2 + 0.5) / 2)
+    assert snips(rewards, weights).value == pytest.approx(2 / 3 + 0.5 / 1.5)
+    assert ips(rewards, weights).n_effective == pytest.approx(4.5**2 / 6.25 / 2)
+
+
+def test_rounds_of_one_user_are_not_taken_for_independent_ones():
+    log = Log(400, 8)
+    ones, users = np.ones(2_000), np.tile(np.arange(400), 5)
+    alone = ips(log.rewards, np.ones(400)).error
+    assert ips(np.tile(log.rewards, 5), ones).error == pytest.approx(alone / np.sqrt(5), rel=0.01)
+    for found in (ips(np.tile(log.rewards, 5), ones, users), snips(np.tile(log.rewards, 5), ones, users)):
+        assert found.error == pytest.approx(alone)

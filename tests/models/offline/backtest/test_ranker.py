@@ -4,8 +4,8 @@ import numpy as np
 
 from models.names import FEATURES
 from models.offline.backtest.config import BacktestConfig
-from models.offline.backtest.ranker import LEAST_EXAMPLES, trained
-from models.offline.train import Gathered
+from models.offline.backtest.ranker import trained
+from models.offline.fitting import LEAST_EXAMPLES, Gathered
 from models.offline.walk import Examples
 from models.rankers.checkpoint import Checkpoint
 from models.rankers.inputs import Inputs

@@ -1,0 +1,246 @@
+"""`eddy evaluate-policy`: what another strategy would have earned, from logged slates."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+
+import msgspec
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dataflows.cli.personal_data import records_of
+from dataflows.cli.train import walking
+from dataflows.codecs import catalog_decoder, decoder_of_slates, event_decoder
+from dataflows.errors import EddyError
+from dataflows.records import Record
+from dataflows.run import settings as configuration
+from dataflows.run.conversion import check, name_of
+from dataflows.run.resources import text_space
+from dataflows.run.settings import Settings
+from dataflows.topics import CATALOG, EVENTS, RECOMMENDATIONS
+from models.counts.item_side import ItemSide
+from models.experiments.assign.declaration import DeclarationError
+from models.experiments.judge.off_policy import Value
+from models.items import ItemTable
+from models.messages import DeadLetter, Event, Item
+from models.names import FEATURE_SET
+from models.offline.policy.evaluate import Assumption, PolicyFigures, evaluate_policy
+from models.offline.policy.rounds import LoggedSlate, Round, rounds_of
+from models.offline.policy.target import Order, TargetPolicy
+from models.rankers.checkpoint import CheckpointError, load_checkpoint
+from models.rankers.served import NetworkRanker
+from models.strategy import Strategy
+
+T = TypeVar("T")
+DECODED_AT_ONCE = 1_000
+By: TypeAlias = Literal["strategy", "logged"]
+
+StrategyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--strategy",
+        help='What it has other than EDDY_STRATEGY, in JSON: \'{"diversity": 0.4, "sources": {"trending": 1}}\'.',
+        show_default=False,
+    ),
+]
+CheckpointOption = Annotated[
+    Path | None,
+    typer.Option("--checkpoint", help="Candidates in the order of this ranker.", show_default=False, dir_okay=False),
+]
+OrderOption = Annotated[
+    By,
+    typer.Option(
+        "--order",
+        help="Without --checkpoint. strategy: by its weights of the sources; logged: as they were served.",
+    ),
+]
+AssumptionOption = Annotated[
+    Assumption,
+    typer.Option(
+        "--assume",
+        help="What users do with an item depends on its place alone (position), on what stands above it as well "
+        "(cascade), or on the whole slate: each needs many more slates than the one before it.",
+    ),
+]
+EventType = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--event-type", help="Acts that are rewards; may be repeated.", show_default="all of a weight above 0"
+    ),
+]
+Alpha = Annotated[float, typer.Option(min=0.0001, max=0.5, help="One less the level of the intervals.")]
+Seed = Annotated[int, typer.Option(help="Of what the strategy leaves to chance, and of the reward model's folds.")]
+Json = Annotated[
+    Path | None, typer.Option("--json", help="Also write the figures to this file.", show_default=False, dir_okay=False)
+]
+
+
+def evaluate(
+    strategy: StrategyOption = None,
+    checkpoint: CheckpointOption = None,
+    order: OrderOption = "strategy",
+    assume: AssumptionOption = "position",
+    event_type: EventType = None,
+    alpha: Alpha = 0.05,
+    seed: Seed = 0,
+    out: Json = None,
+) -> None:
+    """Say what another strategy or ranker would have earned, from the slates that were drawn as a whole.
+
+    Where EDDY_STRATEGY__SAMPLED is above 0, `recommend` draws so many of the slates as a whole and logs what they were
+    drawn from. This joins them with what users did (by EDDY_ATTRIBUTION, as `learn` does) and estimates the
+    items acted on a slate under another strategy, by the re-ranker that serves: caps, diversity, exchanges and
+    exploration as it has them, over the candidates that were found.
+
+    IPS weighs rewards by how much more often the strategy does what was drawn; SNIPS divides by the weights' own mean;
+    DR adds a model of the rewards, and is the one to read. Intervals are for one look, over users. `effective` is how
+    many slates of the strategy's own would tell as much.
+
+    eddy evaluate-policy --checkpoint ranker.safetensors --strategy '{"diversity": 0.3}' --json out.json
+    """
+    settings = configuration.load()
+    console = Console(stderr=True)
+    judged, by = _strategy(strategy, settings), _order(checkpoint, order)
+    with console.status("reading slates, events and the catalog"):
+        slates = [slate for slate in _slates(settings) if slate.feature_set == FEATURE_SET and slate.consent]
+        rounds = list(
+            rounds_of(slates, _events(settings), settings.attribution, settings.events.weights, event_type or ())
+        )
+        table = _table_of(rounds, settings)
+    with walking(console) as bar:
+        task = bar.add_task("making the strategy's slates")
+        try:
+            figures = evaluate_policy(
+                rounds,
+                TargetPolicy(judged, by, table),
+                assume,
+                seed,
+                lambda n, of: bar.update(task, completed=n, total=of),
+            )
+        except ValueError as error:
+            raise EddyError(str(error)) from error
+    if out is not None:
+        _write(_record(figures, assume, alpha), out)
+    _show(figures, assume, alpha, Console())
+
+
+def _strategy(changes: str | None, settings: Settings) -> Strategy:
+    try:
+        given = msgspec.json.decode(changes or "{}", type=dict[str, Any])
+        fields = asdict(settings.strategy) | given
+        check(fields, Strategy)
+    except msgspec.DecodeError as error:
+        raise EddyError(f"--strategy is no object of JSON: {error}") from error
+    except DeclarationError as error:
+        raise EddyError(f"--strategy: {name_of(error.path)}{error}") from error
+    return msgspec.convert(fields, Strategy)
+
+
+def _order(checkpoint: Path | None, order: By) -> Order:
+    if checkpoint is None:
+        return "blend" if order == "strategy" else "logged"
+    try:
+        return NetworkRanker(load_checkpoint(checkpoint).model)
+    except (OSError, CheckpointError) as error:
+        raise EddyError(f"--checkpoint: {error}") from error
+
+
+def _slates(settings: Settings) -> Iterator[LoggedSlate]:
+    """Give the slates of users who have not been erased since."""
+    decode = decoder_of_slates(LoggedSlate, settings.events, fault=lambda slate: slate.fault)
+    by_user: dict[str, list[LoggedSlate]] = {}
+    for user, slate in _known(decode, records_of(settings, RECOMMENDATIONS.name)):
+        if slate is None:
+            by_user.pop(user, None)
+        else:
+            by_user.setdefault(user, []).append(slate)
+    for slates in by_user.values():
+        yield from slates
+
+
+def _events(settings: Settings) -> Iterator[Event]:
+    # Lines of files have no keys.
+    messages = replace(settings.events, keys="any") if settings.topics.folder else settings.events
+    return _known(event_decoder(messages), records_of(settings, EVENTS.name))
+
+
+def _known(decode: Callable[[list[Record]], list[T | DeadLetter]], records: Iterator[Record]) -> Iterator[T]:
+    """Decode records; what cannot be read is a dead letter by now, and left out."""
+    while batch := list(islice(records, DECODED_AT_ONCE)):
+        yield from (message for message in decode(batch) if not isinstance(message, DeadLetter))
+
+
+def _table_of(rounds: list[Round], settings: Settings) -> ItemTable:
+    """Make a table of all candidates: as the catalog has them, or their ids alone."""
+    pools = [one.slate.sampled_from for one in rounds if one.slate.sampled_from is not None]
+    items = {item_id: Item(item_id) for pool in pools for item_id in pool.item_ids}
+    for item_id, item in _known(catalog_decoder(settings.events), records_of(settings, CATALOG.name)):
+        if item_id in items and item is not None:
+            items[item_id] = item
+    at = rounds[0].slate.created_at if rounds else 0
+    return ItemSide(
+        [*items.values()], at, settings.learn, settings.events, settings.profile, text_space(settings.learn)
+    ).table
+
+
+def _rows(figures: PolicyFigures) -> dict[str, Value]:
+    served = {} if figures.served is None else {"served": figures.served}
+    return served | {"drawn": figures.drawn} | figures.estimates
+
+
+def _record(figures: PolicyFigures, assume: Assumption, alpha: float) -> dict[str, Any]:
+    return {
+        "assumption": assume,
+        "alpha": alpha,
+        "users": figures.n_users,
+        "places": figures.n_places,
+        "mean_weight": figures.mean_weight,
+        "values": {
+            name: {
+                "value": value.value,
+                "error": value.error,
+                "interval": value.interval(alpha),
+                "slates": value.n,
+                "effective": value.n_effective,
+                "warning": value.warning,
+            }
+            for name, value in _rows(figures).items()
+        },
+    }
+
+
+def _show(figures: PolicyFigures, assume: Assumption, alpha: float, console: Console) -> None:
+    names = {
+        "served": "as served",
+        "drawn": "drawn as a whole",
+        "ips": "the strategy, by IPS",
+        "snips": "the strategy, by SNIPS",
+        "dr": "the strategy, by DR",
+    }
+    table = Table("", "acted on a slate", f"{1 - alpha:.0%} interval", "slates", "effective")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, value in _rows(figures).items():
+        low, high = value.interval(alpha)
+        table.add_row(
+            names[name], f"{value.value:.4f}", f"{low:.4f} to {high:.4f}", f"{value.n:,}", f"{value.n_effective:,.0f}"
+        )
+    console.print(table)
+    console.print(
+        f"{figures.n_users:,} users, {figures.n_places} places, assuming {assume}; the weights' mean is "
+        f"{figures.mean_weight:.3f}: it is 1 within chance, where the log could have shown all that the strategy would",
+        highlight=False,
+    )
+    if (warning := figures.estimates["dr"].warning) is not None:
+        console.print(warning, style="yellow", highlight=False)
+
+
+def _write(figures: dict[str, Any], out: Path) -> None:
+    try:
+        out.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    except OSError as error:
+        raise EddyError(f"{out} cannot be written: {error.strerror}") from error

@@ -1,0 +1,83 @@
+"""`eddy up` as a newcomer meets it: one command, then the curl lines of the README."""
+
+import os
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from dataflows.demo.broker import EmbeddedBroker
+from dataflows.demo.broker_process import NoBrokerError
+from tests.up import Up, ask_until, running_up
+
+pytestmark = [pytest.mark.slow, pytest.mark.kafka]
+
+CATALOG = [{"item_id": f"i-{n}", "title": f"Film {n}", "categories": ["drama"]} for n in range(6)]
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    try:
+        EmbeddedBroker(tmp_path_factory.mktemp("trial")).commands()
+    except NoBrokerError as error:
+        pytest.skip(str(error))
+    with running_up(tmp_path_factory.mktemp("up")) as running:
+        yield running
+
+
+@pytest.fixture
+def client(up: Up) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=up.wait_for_address(), timeout=10, trust_env=False) as client:
+        yield client
+
+
+def click(client: httpx.Client, user: str, *items: str) -> None:
+    events = [{"user_id": user, "item_id": item, "event_type": "click"} for item in items]
+    assert client.post("/events", json=events).status_code == 202
+
+
+def test_clicks_become_a_slate_a_request_gets_its_own_and_a_stream_pushes_each(client: httpx.Client) -> None:
+    assert client.put("/items", json=CATALOG).json() == {"accepted": 6}
+    for n in range(4):
+        click(client, f"other-{n}", "i-0", "i-1", "i-2")
+    assert client.get("/users/u-7/slate").status_code == 404
+    click(client, "u-7", "i-0")
+    asked = ask_until(client, "u-7", n_items=2)
+    assert asked["fallback"] is None
+    assert {row["item"]["title"] for row in asked["slate"]["items"]} == {"Film 1", "Film 2"}
+    with client.stream("GET", "/users/u-7/stream") as stream:
+        lines = stream.iter_lines()
+        newest = next(line for line in lines if line.startswith("id:"))
+        assert newest == f"id: {asked['slate']['recommendation_id']}"
+        click(client, "u-7", "i-1")
+        assert next(line for line in lines if line.startswith("id:")) != newest
+
+
+def test_what_is_wrong_is_said_with_its_reason(client: httpx.Client) -> None:
+    answer = client.post("/events", json={"user_id": "u-7", "item_id": "i-0", "event_type": "clik"})
+    assert (answer.status_code, answer.json()["error"]) == (400, "unknown_event_type")
+
+
+def test_what_it_says_can_be_read_and_copied_where_nobody_sits_at_a_terminal(up: Up) -> None:
+    address = up.wait_for_address()
+    lines = up.said.splitlines()
+    assert "\x1b" not in up.said
+    assert {line.split(":")[0] for line in lines if ": ready after" in line} == {"learn", "recommend", "serve"}
+    curl = """ -d '{"user_id": "u-7", "item_id": "i-42", "event_type": "click"}'"""
+    assert f"an event:      curl {address}/events{curl}" in lines
+
+
+def test_ctrl_c_ends_the_flows_the_door_and_the_broker(up: Up) -> None:
+    up.wait_for_address()
+    children = up.children()
+    assert len(children) >= 5  # two flows, the door, the broker and its pacer
+    assert up.end() == 0, up.said
+    assert [child for child in children if _lives(child)] == []
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True

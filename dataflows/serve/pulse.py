@@ -26,6 +26,11 @@ class _EventHead(msgspec.Struct):
     timestamp: int
     value: float | None = None
 
+    def shown(self) -> dict[str, Any]:
+        """Return what the page shows of it."""
+        names = ("event_id", "user_id", "item_id", "event_type", "value")
+        return {name: getattr(self, name) for name in names}
+
 
 class _LetterHead(msgspec.Struct):
     reason: str
@@ -118,11 +123,8 @@ class Pulse:
                 "n_events": self.n_events,
                 "n_slates": self.n_slates,
                 "letters": dict(self.letters),
-                "newest": [
-                    {"event_id": event.event_id, "user_id": event.user_id, "item_id": event.item_id, "event_type": event.event_type,
-                     "value": event.value} for event in reversed(self._newest)
-                ],
-            }  # fmt: skip
+                "newest": [event.shown() for event in reversed(self._newest)],
+            }
 
 
 def _by_second(latencies: Iterable[tuple[int, float]], since: int) -> dict[int, list[float]]:

@@ -30,7 +30,7 @@ const minutes = new Map();
 export function drawMinute(id, picture, lines) {
   const data = [picture.seconds.map((_, k, all) => k - all.length + 1), ...lines.map(([, , values]) => values)];
   if (minutes.has(id)) return minutes.get(id).setData(data);
-  const line = ([label, color]) => ({ label, stroke: shade(color), fill: faint(shade(color)), width: 2, spanGaps: true, points: { show: false } });
+  const line = ([label, color], k) => ({ label, stroke: shade(color), fill: k ? undefined : faint(shade(color)), width: 2, spanGaps: true, points: { show: false } });
   minutes.set(id, chart(byId(id), HEIGHT, {
     legend: { show: true, live: false, markers: { width: 0, fill: (_, k) => shade(lines[k - 1][1]) } },
     axes: axes((at) => (at === 0 ? "now" : `${at} s`), (n) => n),

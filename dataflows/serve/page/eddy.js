@@ -72,7 +72,7 @@ const done = (event) => (event.value === null || event.value === undefined ? eve
 
 function drawActs() {
   byId("acts").replaceChildren(...state.acts.slice(0, SHOWN_ACTS).map((event) =>
-    element("li", {}, element("b", {}, done(event)), ` ${catalog.title(event.item_id)}`)));
+    element("li", {}, element("b", {}, done(event)), element("span", {}, catalog.title(event.item_id)))));
   if (!state.acts.length) byId("acts").append(element("li", { class: "said" }, "nothing yet"));
   interests.draw(state.acts);
 }

@@ -9,7 +9,7 @@ const pair = (name, value, state) => element("li", {}, element("span", {}, name)
 export function draw(picture) {
   redraw(byId("flows"), [picture.behind, picture.kept, picture.streams], () => [
     ...Object.entries(picture.behind).map(([flow, n]) => (n === null ? pair(flow, "not known", "loading") :
-      n === 0 ? pair(flow, "up to date", "ready") : pair(flow, `${n} events behind`, "loading"))),
+      n === 0 ? pair(flow, "up to date", "ready") : pair(flow, `${n} events to commit`))),
     pair("slates kept", picture.kept.slates.toLocaleString()), pair("items", picture.kept.items.toLocaleString()),
     pair("open streams", String(picture.streams)),
   ]);

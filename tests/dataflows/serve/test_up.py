@@ -1,13 +1,18 @@
 """`eddy up` as a newcomer meets it: one command, then the curl lines of the README."""
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from dataflows.demo.broker import EmbeddedBroker
 from dataflows.demo.broker_process import NoBrokerError
+from tests.places import ROOT
 from tests.up import Up, ask_until, running_up
 
 pytestmark = [pytest.mark.slow, pytest.mark.kafka]
@@ -51,6 +56,31 @@ def test_clicks_become_a_slate_a_request_gets_its_own_and_a_stream_pushes_each(c
         assert newest == f"id: {asked['slate']['recommendation_id']}"
         click(client, "u-7", "i-1")
         assert next(line for line in lines if line.startswith("id:")) != newest
+
+
+@pytest.mark.parametrize(
+    ("language", "command"), [("python", [sys.executable]), ("typescript", ["node", "--experimental-strip-types"])]
+)
+def test_the_clients_of_the_docs_run_as_they_stand_there(
+    up: Up, client: httpx.Client, tmp_path: Path, language: str, command: list[str]
+) -> None:
+    if language == "typescript" and not _node_runs_typescript():
+        pytest.skip("node is not installed, or too old to run TypeScript: 22.6 is needed")
+    click(client, "u-7", "i-0")
+    ask_until(client, "u-7", n_items=2)
+    code = (ROOT / "dataflows" / "SERVE.md").read_text().split(f"```{language}\n")[1].split("```")[0]
+    file = tmp_path / f"client.{'py' if language == 'python' else 'mts'}"
+    file.write_text(code.replace("http://127.0.0.1:8000", up.wait_for_address()).replace("i-42", "i-0"))
+    done = subprocess.run([*command, str(file)], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert {line.split()[1] for line in done.stdout.splitlines()} >= {"i-1", "i-2"}
+
+
+def _node_runs_typescript() -> bool:
+    command = ["node", "--experimental-strip-types", "--eval", "0"]
+    return (
+        shutil.which("node") is not None and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    )
 
 
 def test_what_is_wrong_is_said_with_its_reason(client: httpx.Client) -> None:

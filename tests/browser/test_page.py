@@ -19,8 +19,11 @@ from tests.up import ask_until, running_up
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason=missing() or "")]
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
-CATALOG = [{"item_id": f"i-{n}", "title": f"Film number {n}", "categories": ["genre-" + "abc"[n % 3]]} for n in range(12)]
-WAIT_S = 30
+CATALOG = [
+    {"item_id": f"i-{n}", "title": f"Film number {n}", "categories": ["genre-" + "abc"[n % 3]]} for n in range(12)
+]
+WAIT_S = 120
+"""A first erasure compiles kernels."""
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from dataflows.codecs import catalog_decoder, encode
 from dataflows.errors import EddyError
 from dataflows.kafka.acknowledged import AcknowledgedWriter
 from dataflows.kafka.admin import Client, topic_id
+from dataflows.kafka.lag import Lags
 from dataflows.kafka.reader import Batch, Follower, KafkaReader
 from dataflows.kafka.rights import helper_group
 from dataflows.records import Record
@@ -24,7 +25,7 @@ from dataflows.serve.hub import Hub
 from dataflows.serve.pulse import Pulse
 from dataflows.serve.read_model import ItemEntry, ReadModel
 from dataflows.serve.slates import head_of
-from dataflows.serve.watched import Lags, Rankers, Receipts
+from dataflows.serve.watched import Rankers, Receipts
 from models.items.wire import TRENDING, RowKey, TrendingRow
 from models.messages import DeadLetter, Item
 from models.segments import EVERYBODY

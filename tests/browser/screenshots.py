@@ -21,15 +21,13 @@ from tests.places import ROOT
 from tests.up import ask_until, running_up
 
 N_HISTORY, N_STREAM, RATE = 4_000, 20_000, 20.0
-BEFORE_S = 150
-"""How long people act before the first picture: the rankers and the experiment have something to show by then."""
+BEFORE_S = 60
+"""How long people act before the first picture."""
 WAIT_S = 60
 SETTINGS = {
     "EDDY_EXPERIMENTS_FILE": str(ROOT / "dataflows" / "demo" / "experiments.yaml"),
     "EDDY_LEARN__MIN_USERS": "2",
     "EDDY_EVALUATE__PUBLISH_EVERY_S": "1",
-    "EDDY_RANKER__NAME": "mlp",
-    "EDDY_ATTRIBUTION__WINDOW_S": "20",
 }
 
 
@@ -46,15 +44,17 @@ class Picture(NamedTuple):
     width: int
     height: int
     dark: bool
+    user: str
+    """Whom one is: names whom the demo's experiment gives slates of all sources."""
     section: str = "header"
     """What stands at its top."""
 
 
 PICTURES = (
-    Picture("page", 1440, 1000, dark=False),
-    Picture("page-dark", 1440, 1000, dark=True),
-    Picture("page-operate", 1440, 900, dark=False, section=".experiments"),
-    Picture("page-phone", 390, 844, dark=True, section=".wanted"),
+    Picture("page", 1440, 1000, dark=False, user="alan"),
+    Picture("page-dark", 1440, 1000, dark=True, user="niklaus"),
+    Picture("page-operate", 1440, 900, dark=False, user="tony", section=".experiments"),
+    Picture("page-phone", 390, 844, dark=True, user="tom", section=".wanted"),
 )
 
 
@@ -76,7 +76,7 @@ def main(folder: Path) -> None:
 def take(picture: Picture, address: str, folder: Path) -> None:
     """Be somebody new who opens two films and rates a third, and take the picture."""
     with chromium(picture.width, picture.height, dark=picture.dark) as browser:
-        browser.get(f"{address}/#visitor-{picture.name}")
+        browser.get(f"{address}/#{picture.user}")
         find(browser, "star wars")
         for film in (1, 2):
             act(browser, f"#found li:nth-child({film}) button.title")

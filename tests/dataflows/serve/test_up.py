@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,6 +104,14 @@ def _node_runs_typescript() -> bool:
 def test_what_is_wrong_is_said_with_its_reason(client: httpx.Client) -> None:
     answer = client.post("/events", json={"user_id": "u-7", "item_id": "i-0", "event_type": "clik"})
     assert (answer.status_code, answer.json()["error"]) == (400, "unknown_event_type")
+
+
+def test_the_page_is_told_how_far_each_flow_is_behind(client: httpx.Client) -> None:
+    click(client, "u-3", "i-0")
+    deadline = time.monotonic() + 60
+    while (behind := client.get("/live").json()["behind"]) != {"recommend": 0, "learn": 0}:
+        assert time.monotonic() < deadline, behind
+        time.sleep(0.5)
 
 
 def test_what_it_says_can_be_read_and_copied_where_nobody_sits_at_a_terminal(up: Up) -> None:

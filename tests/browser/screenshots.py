@@ -51,8 +51,8 @@ class Picture(NamedTuple):
 
 
 PICTURES = (
-    Picture("page", 1440, 1000, dark=False, user="alan"),
-    Picture("page-dark", 1440, 1000, dark=True, user="niklaus"),
+    Picture("page", 1440, 900, dark=False, user="alan"),
+    Picture("page-dark", 1440, 900, dark=True, user="niklaus"),
     Picture("page-operate", 1440, 900, dark=False, user="tony", section=".experiments"),
     Picture("page-phone", 390, 844, dark=True, user="tom", section=".wanted"),
 )

@@ -30,8 +30,8 @@ function ranker({ ranker: name, serving, pinned, versions }) {
     element("p", {}, element("b", {}, name), " ",
       element("span", { class: "pill" }, pinned ? "pinned by hand" : "learn decides")),
     element("ol", { class: "versions" }, ...versions.slice(0, 4).map((one) => element("li", { "data-serves": one.version === serving ? "" : null },
-      element("span", {}, one.version), element("small", {}, evidence(one)),
-      one.version === serving ? element("b", {}, "serves") : null))),
+      element("span", {}, one.version), one.version === serving ? element("b", {}, "serves") : null,
+      element("small", {}, evidence(one))))),
     pinned ? careful("let learn decide", "sure?", ask("release")) : careful("roll back", "sure? roll back", ask("rollback")), said);
 }
 

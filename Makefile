@@ -1,5 +1,5 @@
 # Each target makes .venv where it is missing or out of date, and reuses it otherwise.
-#   make demo | chaos | fuzz | test | test-slow | test-kafka | test-faults | lint | bench | bench-learning | lock | audit | sbom | clean
+#   make demo | screenshots | chaos | fuzz | test | test-slow | test-kafka | test-faults | lint | bench | bench-learning | lock | audit | sbom | clean
 # Variables:
 #   PYTHON=python3.12      the Python to make .venv with: 3.11 or 3.12
 #   TORCH_INDEX=https://...  the package index to take torch from, such as PyTorch's for CPUs
@@ -24,10 +24,13 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 AUDIT := .venv/audit
 AUDIT_READY := $(AUDIT)/.installed
 
-.PHONY: demo chaos fuzz test test-slow test-kafka test-faults lint bench bench-learning lock audit sbom clean
+.PHONY: demo screenshots chaos fuzz test test-slow test-kafka test-faults lint bench bench-learning lock audit sbom clean
 
 demo: $(READY)
 	$(BIN)/eddy demo
+
+screenshots: $(READY)
+	$(BIN)/python -m tests.browser.screenshots
 
 chaos: $(READY)
 	$(BIN)/eddy chaos --kills $(KILLS)

@@ -28,7 +28,7 @@ from dataflows.errors import EddyError
 from dataflows.kafka.writer import KafkaWriter
 from dataflows.receipts import is_signed_by
 from dataflows.run.recovery_store import store_folder
-from dataflows.run.resources import receipt_signer, state_keys
+from dataflows.run.resources import expected_receipts, receipt_signer, state_keys
 from dataflows.run.settings import Settings, load
 from dataflows.store.contents import describe_user
 from dataflows.store.files import partition_files, reading
@@ -36,12 +36,6 @@ from dataflows.topics import FLOWS
 from models.messages import Erasure, ErasureReceipt
 from models.numeric.ids import hash64
 
-PLACES = {
-    "recommend": ("recommend.profile",),
-    "learn": ("learn.transitions", "learn.attribute"),
-    "evaluate": ("evaluate.outcomes",),
-}
-"""Who answers an erasure with which receipts."""
 LOOK_EVERY_S = 0.5
 
 User = Annotated[str, typer.Argument(help="The user_id, as it stands in events.")]
@@ -88,19 +82,10 @@ def _write(settings: Settings, topic: str, messages: list[tuple[str, bytes | Non
         writer.flush()
 
 
-def _expected(settings: Settings) -> dict[str, set[str]]:
-    places = {flow: set(PLACES[flow]) for flow in FLOWS}
-    if settings.experiments_file is None:
-        del places["evaluate"]
-    if settings.ranker.name == "none":
-        places["learn"].discard("learn.attribute")
-    return places
-
-
 def _wait_for_receipts(
     settings: Settings, person: Person, erasure: Erasure, timeout_s: float
 ) -> dict[str, ErasureReceipt]:
-    expected, deadline = _expected(settings), time.monotonic() + timeout_s
+    expected, deadline = expected_receipts(settings), time.monotonic() + timeout_s
     while True:
         found = {
             place: receipt

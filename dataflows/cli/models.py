@@ -40,8 +40,7 @@ def list_versions() -> None:
     registry = _registry(settings)
     table = Table("ranker", "version", "serves", "decided", "learned until", "slates", "gain", "before it")
     for name in registry.names:
-        pin, chosen = registry.pinned(name), registry.chosen(name)
-        serving = pin or chosen
+        pin, serving = registry.pinned(name), registry.serving(name)
         for version in registry.versions(name):
             mark = "" if version.version != serving.version else "pinned" if pin else "yes"
             evidence = version.evidence
@@ -49,7 +48,7 @@ def list_versions() -> None:
                 name,
                 version.version,
                 mark,
-                "rollback" if version.is_rollback else "better" if evidence else "reset",
+                version.decision,
                 datetime.fromtimestamp(version.learned_until / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S"),
                 f"{evidence.get('n_slates', 0):,.0f}",
                 f"{evidence.get('gain', evidence.get('pairwise_auc', 0)):.4f}",
@@ -77,13 +76,12 @@ def rollback(name: Name) -> None:
     """Put the version before the one that serves into service and keep it there."""
     settings = load_for_cluster()
     registry = _registry(settings)
-    known = _versions(registry, name)
-    serving = registry.pinned(name) or registry.chosen(name)
-    index = next((index for index, one in enumerate(known) if one.version == serving.version), -1)
-    older = [one for one in known[index + 1 :] if one.version != serving.version]
-    if not older:
-        raise EddyError(f"{name}: nothing older than {serving.version or 'the blend'} is kept to go back to")
-    _pin(settings, name, older[0])
+    _versions(registry, name)
+    older = registry.before(name)
+    if older is None:
+        serving = registry.serving(name).version or "the blend"
+        raise EddyError(f"{name}: nothing older than {serving} is kept to go back to")
+    _pin(settings, name, older)
 
 
 @app.command("release")

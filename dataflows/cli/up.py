@@ -9,7 +9,7 @@ import time
 import webbrowser
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console, Group, RenderableType
@@ -27,6 +27,9 @@ from dataflows.run.settings import Settings
 from dataflows.topics import declare
 
 FRAME_S = 0.5
+PATIENCE = "a first start compiles the kernels, which takes minutes; the next take seconds"
+PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
+"""What is copied from a terminal may not be wrapped."""
 NO_EXPERIMENTS = "off: name a file of experiments in EDDY_EXPERIMENTS_FILE, and it says what works"
 
 
@@ -111,17 +114,23 @@ def _make_topics(settings: Settings, broker: Broker) -> None:
 def _show(
     processes: list[FlowProcess], broker: Broker, settings: Settings, console: Console, stop: threading.Event
 ) -> None:
-    """Show how the processes come up, until all are ready."""
+    """Show how the processes come up, until all are ready: one view, or where nobody looks a line for each."""
     started = time.monotonic()
     ready: dict[str, float] = {}
+    if not console.is_terminal:
+        console.print(f"broker: {broker.description}, {broker.bootstrap_servers}; {PATIENCE}", **PLAIN)
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         while len(ready) < len(processes) and not stop.wait(FRAME_S):
             for process in processes:
                 process.check()
                 if process.flow not in ready and process.is_ready():
-                    ready[process.flow] = time.monotonic() - started
-            live.update(_status(processes, ready, broker, settings))
-    console.print(_status(processes, ready, broker, settings))
+                    ready[process.flow] = took = time.monotonic() - started
+                    if not console.is_terminal:
+                        console.print(f"{process.flow}: ready after {took:.0f} s, {_probe(process)}", **PLAIN)
+            if console.is_terminal:
+                live.update(Group(_status(processes, ready, broker, settings), Text(PATIENCE, "dim")))
+    if console.is_terminal:
+        console.print(_status(processes, ready, broker, settings))
 
 
 def _status(
@@ -134,22 +143,25 @@ def _status(
     for process in processes:
         took = ready.get(process.flow)
         state = Text("starting", "yellow") if took is None else Text(f"ready after {took:.0f} s", "green")
-        table.add_row(process.flow, state, f"http://127.0.0.1:{process.port}/readyz")
+        table.add_row(process.flow, state, _probe(process))
     if settings.experiments_file is None:
         table.add_row("evaluate", Text("off", "dim"), Text(NO_EXPERIMENTS, "dim"))
-    return Group(table)
+    return table
+
+
+def _probe(process: FlowProcess) -> str:
+    return f"http://127.0.0.1:{process.port}/readyz"
 
 
 def _announce(door: FlowProcess, broker: Broker, settings: Settings, console: Console) -> None:
     at, prefix = address_of(door), settings.topics.prefix
     shared = [f"export EDDY_KAFKA__BOOTSTRAP_SERVERS={broker.bootstrap_servers}"]
     shared += [f"export EDDY_TOPICS__PREFIX={prefix}"] if prefix else []
-    console.print(f"\nthe live page: [bold]{at}[/bold]", highlight=False)
+    console.print(f"\nthe live page: [bold]{at}[/bold]", highlight=False, soft_wrap=True)
     console.print(
         f"a slate:       curl {at}/users/u-7/slate\n"
         f"an event:      curl {at}/events -d "
         '\'{"user_id": "u-7", "item_id": "i-42", "event_type": "click"}\'\n'
         f"for eddy's other commands: {'; '.join(shared)}\nCtrl-C ends all.",
-        highlight=False,
-        markup=False,
+        **PLAIN,
     )

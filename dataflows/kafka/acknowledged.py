@@ -32,7 +32,7 @@ class AcknowledgedWriter:
         self._thread = threading.Thread(target=self._poll, name="acknowledgements", daemon=True)
         self._thread.start()
 
-    async def write(self, topic: str, key: str, value: bytes) -> None:
+    async def write(self, topic: str, key: str, value: bytes | None) -> None:
         """Write a message, and return once all replicas have it.
 
         Raises

@@ -1,11 +1,21 @@
 """How far a flow is behind: what its group has committed, beside what the topics hold."""
 
+import logging
+import threading
 from collections.abc import Iterable
+from contextlib import ExitStack, closing
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from dataflows.errors import EddyError
 from dataflows.kafka.admin import Client, partitions_of
 from dataflows.kafka.consumers import bounds_of
+from dataflows.kafka.rights import source_group
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 2.0
+LOOK_TIMEOUT_S = 5.0
 
 
 class GroupLag:
@@ -38,3 +48,52 @@ class GroupLag:
     def close(self) -> None:
         """Leave."""
         self._consumer.close()
+
+
+class Lags:
+    """How many events each flow has not committed yet, looked up again and again on a thread of its own.
+
+    Parameters
+    ----------
+    client : librdkafka options; they may hold secrets.
+    flows : whose groups are asked for.
+    prefix : of the topics and of the groups.
+    """
+
+    def __init__(self, client: Client, flows: Iterable[str], prefix: str) -> None:
+        self._client = client
+        self._groups = {flow: source_group(flow, prefix) for flow in flows}
+        self._topic = f"{prefix}events"
+        self._closing = threading.Event()
+        self.by_flow: dict[str, int | None] = dict.fromkeys(self._groups)
+        """None where it is not known: no broker answered, or the door may not ask."""
+        self._thread = threading.Thread(target=self._look, name="lag", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Look no more."""
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join(LOOK_TIMEOUT_S)
+
+    def _look(self) -> None:
+        try:
+            with ExitStack() as stack:
+                lags = {
+                    flow: stack.enter_context(closing(GroupLag(self._client, group, [self._topic])))
+                    for flow, group in self._groups.items()
+                }
+                while not self._closing.wait(LOOK_EVERY_S):
+                    self.by_flow = {flow: _behind(lag) for flow, lag in lags.items()}
+        except (EddyError, KafkaException) as error:
+            log.warning("the flows' lag is not known: %s", error)
+
+
+def _behind(lag: GroupLag) -> int | None:
+    try:
+        return sum(lag.by_partition(LOOK_TIMEOUT_S))
+    except KafkaException:
+        return None

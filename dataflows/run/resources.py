@@ -106,3 +106,13 @@ def _sentence_space(folder: Path | None) -> TextSpace:
 
     model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
     return Sentences(lambda texts: model.encode(texts, show_progress_bar=False))
+
+
+def expected_receipts(settings: Settings) -> dict[str, set[str]]:
+    """Name the places that answer an erasure with a receipt, by flow."""
+    places = {"recommend": {"recommend.profile"}, "learn": {"learn.transitions"}}
+    if settings.ranker.name != "none":
+        places["learn"].add("learn.attribute")
+    if settings.experiments_file is not None:
+        places["evaluate"] = {"evaluate.outcomes"}
+    return places

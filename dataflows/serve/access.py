@@ -11,7 +11,7 @@ from dataflows.run.infrastructure import ServeSettings
 
 SCOPES = ("read", "write", "admin")
 """Each may do what those before it may."""
-GUARDED = ("/users/", "/requests", "/events", "/items", "/trending", "/live", "/metrics")
+GUARDED = ("/users/", "/requests", "/events", "/items", "/trending", "/live", "/metrics", "/rankers", "/erasures")
 """What needs a token; probes, the contract and the page itself, which holds nothing, do not."""
 
 
@@ -34,7 +34,7 @@ class RefusedError(Exception):
 
 def scope_of(method: str, path: str) -> str:
     """Name the scope that a call needs."""
-    if path.startswith("/items") and method != "GET":
+    if method == "DELETE" or (path.startswith(("/items", "/rankers")) and method not in ("GET", "HEAD")):
         return "admin"
     return "read" if method in ("GET", "HEAD") else "write"
 

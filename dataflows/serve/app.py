@@ -27,6 +27,7 @@ from dataflows.serve.api import Api, refused
 from dataflows.serve.door import Door, open_door
 from dataflows.serve.live import LivePage
 from dataflows.serve.openapi import document
+from dataflows.serve.operations import Operations
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ def make_app(door: Door) -> Starlette:
     return Starlette(
         routes=[
             *Api(door).routes(),
+            *Operations(door).routes(),
             *LivePage(door).routes(),
             Route("/openapi.json", openapi),
             Route("/healthz", health),

@@ -16,6 +16,7 @@ from dataflows.codecs import catalog_decoder, encode
 from dataflows.errors import EddyError
 from dataflows.kafka.acknowledged import AcknowledgedWriter
 from dataflows.kafka.admin import Client, topic_id
+from dataflows.kafka.lag import Lags
 from dataflows.kafka.reader import Batch, Follower, KafkaReader
 from dataflows.kafka.rights import helper_group
 from dataflows.records import Record
@@ -24,6 +25,7 @@ from dataflows.serve.hub import Hub
 from dataflows.serve.pulse import Pulse
 from dataflows.serve.read_model import ItemEntry, ReadModel
 from dataflows.serve.slates import head_of
+from dataflows.serve.watched import Rankers, Receipts
 from models.items.wire import TRENDING, RowKey, TrendingRow
 from models.messages import DeadLetter, Item
 from models.segments import EVERYBODY
@@ -33,12 +35,13 @@ log = logging.getLogger(__name__)
 WAIT_S = 0.02
 """How long a follower waits for a message before it looks whether it is to end."""
 N_TRENDING = 50
+_TRENDS = f"trending/{EVERYBODY}/".encode()
 
 
 class MessageWriter(Protocol):
     """Writes messages and says when they are kept."""
 
-    async def write(self, topic: str, key: str, value: bytes) -> None:
+    async def write(self, topic: str, key: str, value: bytes | None) -> None:
         """Write a message; raises `WriteError` where it was not delivered."""
 
 
@@ -59,7 +62,11 @@ class Door:
         self.hub = Hub(settings.serve.max_streams)
         self.counts: Counter[str] = Counter()
         self.pulse = Pulse()
+        self.rankers = Rankers()
+        self.receipts = Receipts()
         self.client: Client = settings.kafka.client() | {"fetch.wait.max.ms": 10}
+        flows = ("recommend", "learn", *(() if settings.experiments_file is None else ("evaluate",)))
+        self.lags = Lags(settings.kafka.client(), flows, settings.topics.prefix)
         self.writer = writer
         self._loop = loop
         self._decode_items = catalog_decoder(settings.events)
@@ -87,17 +94,19 @@ class Door:
         start = {name: self.model.resume(name, topic_id(self.client, name)) for name in kept}
         options = {**self.client, **self.settings.kafka.consumer_options}
         group = helper_group("serve", self.settings.topics.prefix, "door")
-        watched = [self.topic(name) for name in ("events", "dead-letters")]
+        watched = [self.topic(name) for name in ("events", "dead-letters", "erasure-receipts")]
         readers = [
             (KafkaReader(options, kept, group, start=start), self._keep, "newest-slates"),
-            (KafkaReader(options, [self.topic("model-updates")], group), self._take_trends, "trends"),
+            (KafkaReader(options, [self.topic("model-updates")], group), self._take_rows, "rows"),
             (KafkaReader(options, watched, group, start="latest"), self._watch, "pulse"),
             (KafkaReader(options, [self.topic("experiment-results")], group), self._take_results, "results"),
         ]
         self._followers = [Follower(reader, take, name, self._fail, poll_s=WAIT_S) for reader, take, name in readers]
+        self.lags.start()
 
     def close(self) -> None:
         """Stop following."""
+        self.lags.close()
         for follower in self._followers:
             follower.close()
 
@@ -145,23 +154,26 @@ class Door:
                 words = " ".join((item.title, *item.categories, *item.tags))
                 self.model.put_items([ItemEntry(item.item_id, words, encode(item))])
 
-    def _take_trends(self, batches: list[Batch]) -> None:
-        """Keep the rows of what trends among all users; the other rows are the flows'."""
-        prefix = f"trending/{EVERYBODY}/".encode()
+    def _take_rows(self, batches: list[Batch]) -> None:
+        """Keep what trends among all users, and the rankers' versions; the other rows are the flows'."""
         for record in (record for batch in batches for record in batch.records):
-            if not (record.key or b"").startswith(prefix):
-                continue
+            key = record.key or b""
             try:
-                key = RowKey.parse(record.key or b"")
-                if record.value is None:
-                    self._trends.pop(key.number, None)
-                    continue
-                key.check(record.value)
+                if key.startswith(_TRENDS):
+                    self._take_trend(key, record.value)
+                else:
+                    self.rankers.take(key, record.value)
             except ValueError:
                 self.counts["malformed_row"] += 1
-                continue
-            if key.code == TRENDING:
-                self._trends[key.number] = TrendingRow.unpack(key.name, record.value)
+
+    def _take_trend(self, name: bytes, value: bytes | None) -> None:
+        key = RowKey.parse(name)
+        if value is None:
+            self._trends.pop(key.number, None)
+            return
+        key.check(value)
+        if key.code == TRENDING:
+            self._trends[key.number] = TrendingRow.unpack(key.name, value)
 
     def trending(self, n: int = 10) -> list[str]:
         """Return the ids of the catalog's items that trend among all users, the first first."""
@@ -180,6 +192,8 @@ class Door:
         for topic, _, records in batches:
             if topic.endswith("events"):
                 self.pulse.note_events(records, now)
+            elif topic.endswith("erasure-receipts"):
+                self.receipts.take(records)
             else:
                 self.pulse.note_letters(records)
 

@@ -58,6 +58,8 @@ class LivePage:
                 "kept": door.model.counts(),
                 "streams": door.hub.n_streams,
                 "trending": trending,
+                "rankers": door.rankers.read(),
+                "behind": door.lags.by_flow,
                 "experiments": [_drawn(result) for result in door.pulse.results.values()],
             }
             self._picture = orjson.dumps(picture)
@@ -74,10 +76,13 @@ def _drawn(result: ExperimentResult) -> dict[str, Any]:
         "experiment": result.experiment,
         "goal": result.goal,
         "verdict": result.verdict,
+        "note": result.note,
+        "alpha": result.alpha,
         "mismatch_p": result.mismatch_p,
         "variants": [
             {"variant": arm.variant, "users": arm.users, "traffic": arm.traffic, "goal": goal(arm.metrics)}
             for arm in result.variants
         ],
+        "traffic": [{"at": point.from_at, "shares": point.shares} for point in result.traffic],
         "history": [{"at": point.at, "users": point.users, "lifts": point.lifts} for point in result.history],
     }

@@ -22,7 +22,7 @@ def document() -> dict[str, Any]:
         "properties": {"error": {"type": "string"}, "detail": {"type": "string"}},
         "required": ["error", "detail"],
     }
-    user = {"name": "user", "in": "path", "required": True, "schema": {"type": "string"}}
+    user = _in_path("user")
     items = _switch("items", "Add the catalog's entry to each item.")
     features = _switch("features", "Give the slate as it is on the topic, with all that learning logs.")
     return {
@@ -80,12 +80,38 @@ def document() -> dict[str, Any]:
                 ], {}),
             },
             "/trending": {"get": _call("What trends among all users", None, [], {})},
+            "/users/{user}": {
+                "delete": _taken(
+                    "Forget a user until now, in every flow; answers with the erasure's id", [user],
+                    {"503": "the broker did not take it"},
+                )
+            },
+            "/erasures/{erasure}": {
+                "get": _call("An erasure's receipts so far, and who has not answered", None, [_in_path("erasure")], {})
+            },
+            "/rankers": {"get": _call("The rankers' versions and which one serves", None, [], {})},
+            "/rankers/{name}/rollback": {
+                "post": _taken(
+                    "Put the version before the one that serves into service", [_in_path("name")],
+                    {"404": "no such ranker", "409": "nothing older is kept", "503": "the broker did not take it"},
+                )
+            },
+            "/rankers/{name}/release": {
+                "post": _taken(
+                    "Let `learn` decide again which version serves", [_in_path("name")],
+                    {"404": "no such ranker", "503": "the broker did not take it"},
+                )
+            },
         },
     }  # fmt: skip
 
 
 def _switch(name: str, text: str) -> dict[str, Any]:
     return {"name": name, "in": "query", "description": text, "schema": {"type": "boolean", "default": False}}
+
+
+def _in_path(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
 def _one(name: str) -> dict[str, Any]:
@@ -98,6 +124,13 @@ def _one_or_more(name: str) -> dict[str, Any]:
 
 def _problem(text: str) -> dict[str, Any]:
     return {"description": text, "content": {"application/json": {"schema": _one("Problem")}}}
+
+
+def _taken(summary: str, parameters: list[dict[str, Any]], problems: dict[str, str]) -> dict[str, Any]:
+    """Describe a call without a body that is answered with 202."""
+    call = _call(summary, None, parameters, problems)
+    call["responses"]["202"] = call["responses"].pop("200")
+    return call
 
 
 def _call(

@@ -1,7 +1,8 @@
 """What the live page shows of the stream: rates, latencies, letters by reason, and what the experiments say."""
 
 import threading
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,11 @@ class _EventHead(msgspec.Struct):
     event_type: str
     timestamp: int
     value: float | None = None
+
+    def shown(self) -> dict[str, Any]:
+        """Return what the page shows of it."""
+        names = ("event_id", "user_id", "item_id", "event_type", "value")
+        return {name: getattr(self, name) for name in names}
 
 
 class _LetterHead(msgspec.Struct):
@@ -104,18 +110,35 @@ class Pulse:
             for counts in (self._events, self._slates):
                 for second in [at for at in counts if at < seconds[0]]:
                     del counts[second]
-            recent = np.array([ms for at, ms in self._latencies if at >= seconds[0]])
-            p50, p99 = np.percentile(recent, (50, 99)) if len(recent) else (None, None)
+            latencies = _by_second(self._latencies, seconds[0])
+            p50, p99 = _percentiles([ms for second in latencies.values() for ms in second])
+            over_time = [_percentiles(latencies.get(second, [])) for second in seconds]
             return {
                 "seconds": list(seconds),
                 "events": [self._events[second] for second in seconds],
                 "slates": [self._slates[second] for second in seconds],
-                "latency_ms": {"p50": p50 and round(float(p50), 1), "p99": p99 and round(float(p99), 1)},
+                "latency_ms": {"p50": p50, "p99": p99},
+                "p50_ms": [median for median, _ in over_time],
+                "p99_ms": [tail for _, tail in over_time],
                 "n_events": self.n_events,
                 "n_slates": self.n_slates,
                 "letters": dict(self.letters),
-                "newest": [
-                    {"user_id": event.user_id, "item_id": event.item_id, "event_type": event.event_type,
-                     "value": event.value} for event in reversed(self._newest)
-                ],
-            }  # fmt: skip
+                "newest": [event.shown() for event in reversed(self._newest)],
+            }
+
+
+def _by_second(latencies: Iterable[tuple[int, float]], since: int) -> dict[int, list[float]]:
+    """Group latencies by the second in which their slates came."""
+    groups: defaultdict[int, list[float]] = defaultdict(list)
+    for second, ms in latencies:
+        if second >= since:
+            groups[second].append(ms)
+    return groups
+
+
+def _percentiles(latencies: list[float]) -> tuple[float | None, float | None]:
+    """Return the median and the 99th percentile, in ms to a tenth; None of nothing."""
+    if not latencies:
+        return None, None
+    median, tail = np.percentile(latencies, (50, 99)).round(1).tolist()
+    return median, tail

@@ -60,6 +60,13 @@ class Version:
     examination: tuple[float, ...] = ()
     """How probable it is that each position of a slate is looked at, relative to the first, as it was known then."""
 
+    @property
+    def decision(self) -> str:
+        """Why it was published: it is `better` than the one before, a `rollback` to it, or a `reset`."""
+        if self.is_rollback:
+            return "rollback"
+        return "better" if self.evidence else "reset"
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -168,6 +175,16 @@ class VersionRegistry:
     def pinned(self, name: str) -> Choice | None:
         """Return which of a ranker's versions a person has put into service, None where `learn` decides."""
         return self._rankers[name].pin
+
+    def serving(self, name: str) -> Choice:
+        """Return which of a ranker's versions is in force: a person's choice, else that of `learn`."""
+        return self._rankers[name].in_force
+
+    def before(self, name: str) -> Version | None:
+        """Return the version before the one that serves, where it is still kept."""
+        known, serving = self.versions(name), self.serving(name).version
+        index = next((index for index, one in enumerate(known) if one.version == serving), -1)
+        return next((one for one in known[index + 1 :] if one.version != serving), None)
 
     def take(self, key: bytes, value: bytes | None) -> None:
         """Take a row whose key begins with `PREFIX`.

@@ -22,6 +22,7 @@ from models.rankers.checkpoint import Checkpoint, load_checkpoint, save_checkpoi
 from models.rankers.mlp import MLP, MLPConfig
 from models.serving.recommender import Recommender
 from tests.benchmarks.bare import BareLoop, Lap, time_alone, time_recommending
+from tests.benchmarks.door import measure_door
 from tests.benchmarks.engine import FOUR_SOURCES, STRATEGIES, Stopwatch, settings_for, time_learn, time_recommend
 from tests.benchmarks.latency import measure_latency
 from tests.benchmarks.report import write_table
@@ -39,7 +40,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="repeats, of which the fastest counts")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    figures = measure(options.events, options.rounds) | {"through_a_broker": measure_latency()}
+    figures = measure(options.events, options.rounds) | {"through_a_broker": measure_latency(), "door": measure_door()}
     write_table(figures)
     sys.stdout.write(json.dumps(figures) + "\n")
 

@@ -2,26 +2,22 @@
 const token = new URLSearchParams(location.search).get("token");
 
 export function address(path, query = {}) {
-  const url = new URL(path, location.href.split("?")[0]);
+  const url = new URL(path, location.href.split(/[?#]/)[0]);
   for (const [name, value] of Object.entries(query)) [value].flat().forEach((each) => url.searchParams.append(name, each));
   if (token) url.searchParams.set("token", token);
   return url;
 }
 
-export async function get(path, query) {
-  return answer(await fetch(address(path, query)));
+export async function call(method, path, body, query) {
+  const headers = body === undefined ? {} : { "content-type": "application/json" };
+  const response = await fetch(address(path, query), { method, headers, body: body && JSON.stringify(body) });
+  const said = await response.json().catch(() => ({}));
+  if (!response.ok) throw Object.assign(new Error(said.detail ?? response.statusText), { status: response.status });
+  return said;
 }
 
-export async function post(path, body, query) {
-  const headers = { "content-type": "application/json" };
-  return answer(await fetch(address(path, query), { method: "POST", headers, body: JSON.stringify(body) }));
-}
-
-async function answer(response) {
-  const body = await response.json().catch(() => ({}));
-  if (!response.ok) throw Object.assign(new Error(body.detail ?? response.statusText), { status: response.status });
-  return body;
-}
+export const get = (path, query) => call("GET", path, undefined, query);
+export const post = (path, body) => call("POST", path, body);
 
 export function follow(path, query, handlers) {
   const source = new EventSource(address(path, query));
@@ -31,4 +27,4 @@ export function follow(path, query, handlers) {
   return () => source.close();
 }
 
-export const userPath = (user, what) => `users/${encodeURIComponent(user)}/${what}`;
+export const userPath = (user, what) => `users/${encodeURIComponent(user)}${what ? `/${what}` : ""}`;

@@ -1,5 +1,5 @@
 // Draws a slate; items that moved slide from where they were.
-import { item, title } from "./catalog.js";
+import { categories, hue, stars, title } from "./catalog.js";
 import { byId, calm, element } from "./dom.js";
 
 const SOURCES = {
@@ -26,19 +26,18 @@ export function clear() {
 }
 
 function row(entry, onAct) {
-  const before = places.get(entry.item_id);
+  const id = entry.item_id, name = title(id), before = places.get(id);
   const moved = before === undefined ? undefined : before - entry.position;
-  const name = title(entry.item_id);
-  const act = (type, text, label) =>
-    element("button", { type: "button", "aria-label": `${label}: ${name}`, onclick: () => onAct(entry, type) }, text);
-  return element("li", { "data-item": entry.item_id, class: places.size && moved === undefined ? "new" : "" },
+  const kind = before === undefined ? (places.size ? "new" : "") : moved > 0 ? "up" : moved < 0 ? "down" : "";
+  return element("li", { "data-item": id, class: kind, style: `--hue:${hue(id)}` },
     element("span", { class: "place", "aria-hidden": "true" }, String(entry.position + 1)),
-    element("span", { class: "title" }, name),
-    element("span", { class: `move ${moved > 0 ? "up" : moved < 0 ? "down" : ""}` }, move(moved)),
+    element("span", { class: "what" },
+      element("button", { type: "button", class: "title", "aria-label": `open ${name}`, onclick: () => onAct(entry, "click") }, name),
+      element("small", {}, categories(id))),
+    element("span", { class: "move" }, move(moved)),
     element("span", { class: "why" },
-      element("span", { class: "chip" }, SOURCES[entry.source] ?? entry.source),
-      entry.reason, element("small", {}, " ", (item(entry.item_id).categories ?? []).slice(0, 3).join(" · "))),
-    element("span", { class: "buttons" }, act("click", "open", "open"), act("like", "♥", "like")));
+      element("span", { class: "chip", "data-source": entry.source }, SOURCES[entry.source] ?? entry.source), entry.reason),
+    stars(id, (n) => onAct(entry, "rating", n)));
 }
 
 function move(moved) {
@@ -51,5 +50,5 @@ function slide(row, from) {
   const frames = from === undefined
     ? [{ opacity: 0, transform: "translateX(1rem)" }, { opacity: 1, transform: "none" }]
     : [{ transform: `translateY(${from - to}px)` }, { transform: "none" }];
-  row.animate(frames, { duration: 350, easing: "ease-out" });
+  row.animate(frames, { duration: 450, easing: "cubic-bezier(.2, .8, .2, 1)" });
 }

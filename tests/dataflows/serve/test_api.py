@@ -32,14 +32,14 @@ class Platform:
     """Keeps what the door writes; answers a request with a slate where it is told to."""
 
     def __init__(self) -> None:
-        self.written: list[tuple[str, str, dict[str, Any]]] = []
-        self.on_write: Callable[[str, dict[str, Any]], None] = lambda _topic, _message: None
+        self.written: list[tuple[str, str, Any]] = []
+        self.on_write: Callable[[str, Any], None] = lambda _topic, _message: None
         self.is_down = False
 
-    async def write(self, topic: str, key: str, value: bytes) -> None:
+    async def write(self, topic: str, key: str, value: bytes | None) -> None:
         if self.is_down:
             raise WriteError("no broker answers")
-        message = orjson.loads(value)
+        message = orjson.loads(value or b"null")
         self.written.append((topic, key, message))
         self.on_write(topic, message)
 
@@ -190,6 +190,10 @@ def test_tokens_open_what_their_scope_says_and_no_more(tmp_path: Path) -> None:
         assert await status("POST", "/events", "w", event) == 202
         assert await status("PUT", "/items", "w", {"item_id": "i"}) == 403
         assert await status("PUT", "/items", "a", {"item_id": "i"}) == 202
+        assert await status("DELETE", "/users/u", "w") == 403
+        assert await status("DELETE", "/users/u", "a") == 202
+        assert await status("POST", "/rankers/mlp/rollback", "w") == 403
+        assert await status("GET", "/erasures/x", None) == 401
         assert await status("GET", "/users/u/slate?token=r", None) == 404
         assert await status("GET", "/healthz", None) == 200
         assert await status("GET", "/openapi.json", None) == 200

@@ -146,10 +146,10 @@ FLOWS: Mapping[str, TopicsOf] = MappingProxyType(
 """By flow; `control` carries the stops of a cluster. A flow needs no other topic, and no right to any."""
 
 DOOR = TopicsOf(
-    ("recommendations", "catalog", "model-updates", "events", "dead-letters", "experiment-results"),
-    ("events", "requests", "catalog"),
+    ("recommendations", "catalog", "model-updates", "events", "dead-letters", "erasure-receipts", "experiment-results"),
+    ("events", "requests", "catalog", "erasures", "model-updates"),
 )
-"""Of `eddy serve`."""
+"""Of `eddy serve`; of `model-updates` it writes what operators say of rankers."""
 
 
 def declare_of(flow: str, prefix: str = "") -> tuple[Topic, ...]:

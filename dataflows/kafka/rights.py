@@ -49,6 +49,8 @@ def needed(process: str, prefix: str = "") -> list[Right]:
     if is_flow:
         rights.append(Right("group", source_group(process, prefix), ("Read",)))
         rights.append(Right("transactional-id", f"{prefix}{process}-", ("Describe", "Write"), is_prefix=True))
+    else:
+        rights += (Right("group", source_group(flow, prefix), ("Describe",)) for flow in FLOWS)  # for their lag
     return rights
 
 

@@ -82,7 +82,6 @@ class ItemTable(Columns):
         self._look_at_n = self._next_look()
         self._names: dict[int, str] = {}
         self._facts: dict[int, tuple[Hash32s, float]] = {}
-        self._popular: dict[int, list[Hash32s]] = {}
         self._derived: dict[Hashable, Any] = {}
 
     def trending(self, segment: int) -> tuple[Int32s, Floats]:
@@ -96,19 +95,15 @@ class ItemTable(Columns):
         made: T = self._derived[name]
         return made
 
-    def popular_attributes(self, segment: int, draw: int) -> Hash32s:
-        """Return the attributes of an item that trends in a segment; none where nothing trends.
+    def popular_items(self, segment: int) -> list[int]:
+        """Return the hashes of what trends in a segment, best first."""
 
-        Parameters
-        ----------
-        draw : which item, the same for the same number as long as the trend is the same; 0 or above.
-        """
-        popular = self._popular.get(segment)
-        if popular is None:
+        def read() -> list[int]:
             rows, _ = self.trending(segment)
-            popular = [self.facts(item)[0] for item in self.hashes[rows].tolist()] or [NO_ATTRIBUTES]
-            self._popular[segment] = popular
-        return popular[draw % len(popular)]
+            items: list[int] = self.hashes[rows].tolist()
+            return items
+
+        return self.derived(("popular items", segment), read)
 
     def attribute_name(self, attribute: int) -> str:
         """Return an attribute's value as a person would say it: `Drama`; empty for an unknown one."""
@@ -308,5 +303,4 @@ class ItemTable(Columns):
             self._facts.pop(item, None)
 
     def _forget_derived(self) -> None:
-        self._popular.clear()
         self._derived.clear()

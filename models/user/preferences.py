@@ -46,8 +46,8 @@ class Preferences:
     ) -> float:
         """Take an action into a user's record, and learn from it that its item is preferred to another one.
 
-        Attributes of both say nothing and are left out. A weight below 0 turns the two round. Without a difference
-        nothing is learned.
+        A step is as large as the action's weight, and fades at the habit's half-life. Attributes of both say nothing
+        and are left out. A weight below 0 turns the two round. Without a difference nothing is learned.
 
         Parameters
         ----------
@@ -68,11 +68,11 @@ class Preferences:
         before = weights[0]
         # VectorDict wraps the dict, it does not copy: the model's step writes to the weights that were lent.
         self._model._weights = VectorDict(weights)  # noqa: SLF001
-        self._model.learn_one(_difference(n_better, n_worse), y=True)
+        self._model.learn_one(_difference(n_better, n_worse), y=True, w=abs(weight))
         self._known[:n] = array("d", weights.values())
         keep(state, at, pair, n, known)
-        # A step is the learning rate times the surprise, up for the better item's attributes and down for the other's.
-        return abs(weights[0] - before) / self._learning_rate
+        # A step is the rate times the weight and the surprise, up for the better item's attributes, else down.
+        return abs(weights[0] - before) / (self._learning_rate * abs(weight))
 
 
 @cache

@@ -82,6 +82,7 @@ class ItemTable(Columns):
         self._look_at_n = self._next_look()
         self._names: dict[int, str] = {}
         self._facts: dict[int, tuple[Hash32s, float]] = {}
+        self._popular: dict[int, list[int]] = {}
         self._derived: dict[Hashable, Any] = {}
 
     def trending(self, segment: int) -> tuple[Int32s, Floats]:
@@ -97,13 +98,10 @@ class ItemTable(Columns):
 
     def popular_items(self, segment: int) -> list[int]:
         """Return the hashes of what trends in a segment, best first."""
-
-        def read() -> list[int]:
-            rows, _ = self.trending(segment)
-            items: list[int] = self.hashes[rows].tolist()
-            return items
-
-        return self.derived(("popular items", segment), read)
+        popular = self._popular.get(segment)
+        if popular is None:
+            popular = self._popular[segment] = self.hashes[self.trending(segment)[0]].tolist()
+        return popular
 
     def attribute_name(self, attribute: int) -> str:
         """Return an attribute's value as a person would say it: `Drama`; empty for an unknown one."""
@@ -303,4 +301,5 @@ class ItemTable(Columns):
             self._facts.pop(item, None)
 
     def _forget_derived(self) -> None:
+        self._popular.clear()
         self._derived.clear()

@@ -19,7 +19,7 @@ MAX_IMPRESSIONS = 64
 """Items whose impressions are kept."""
 MAX_EVENT_IDS = 1_024
 """Event ids kept to tell duplicates while within the lateness; only a bot has more, and its may count twice."""
-LEARNING_RATE = 0.1
+LEARNING_RATE = 0.3
 """Step of the preference learner."""
 
 BELOW_MEAN = -0.5

@@ -84,12 +84,16 @@ class UserState:
 
         The draw goes by the event's id, so that it is the same whenever the event is replayed.
         """
-        profile, draw = self.profile, hash64(event.event_id)
-        for others in (list(profile.impressions.scaled), table.popular_items(_EVERYBODY)):
-            for n in range(min(N_DRAWS, len(others))):
-                other = others[(draw + n) % len(others)]
-                if other != item and not profile.has_met(other):
-                    return other
+        shown, draw = self.profile.impressions.scaled, hash64(event.event_id)
+        passed_over = self._not_met(item, list(shown), draw) if shown else 0
+        return passed_over or self._not_met(item, table.popular_items(_EVERYBODY), draw)
+
+    def _not_met(self, item: int, others: list[int], draw: int) -> int:
+        """Find one of some items that is neither this one nor met, from a drawn place on; 0 where there is none."""
+        for place in range(draw, draw + min(N_DRAWS, len(others))):
+            other = others[place % len(others)]
+            if other != item and not self.profile.has_met(other):
+                return other
         return 0
 
     def is_due(self, message: Event | Request, offset: int) -> bool:

@@ -79,7 +79,8 @@ def unpack(data: bytes, config: ProfileConfig, events: EventConfig) -> Profile:
     """
     version = data[0] if data else 0
     if version not in (_UNDECAYED, VERSION):
-        raise SnapshotError(f"a profile of version {version or 'none'}: this release reads {_UNDECAYED} and {VERSION}")
+        found = data[:1].hex() or "none"
+        raise SnapshotError(f"a profile of version {found}: this release reads {_UNDECAYED} to {VERSION}")
     if len(data) < _BODY:
         raise SnapshotError(f"a damaged profile: {len(data)} bytes")
     try:

@@ -65,7 +65,7 @@ class Preferences:
             return 0.5
         # Attributes go by their indices in the pair: so the difference of the two items is one of few.
         numbers = _doubles(n)
-        weights = dict(enumerate(numbers.unpack_from(self._known)))
+        weights: dict[int, float] = dict(enumerate(numbers.unpack_from(self._known)))
         before = weights[0]
         # VectorDict wraps the dict, it does not copy: the model's step writes to the weights that were lent.
         self._model._weights = VectorDict(weights)  # noqa: SLF001

@@ -43,14 +43,14 @@ def evidence_of(query: Query) -> Evidence:
     moment = user["moment"][:m] * 2.0 ** (float(user["moment_at"] - at) / float(user["half_life_moment_ms"]))
     habit = user["habit"][:m] * 2.0 ** (float(user["habit_at"] - at) / float(user["half_life_habit_ms"]))
     names = user["attributes"][:m].tolist()
-    preferences = dict(zip(names, user["preferences"][:m].tolist(), strict=True))
+    preferences = user["preferences"][:m] * 2.0 ** (float(user["habit_at"] - at) / float(user["half_life_habit_ms"]))
     weight = float(user["price_weight"])
     return Evidence(
         user["recent_items"][:n].tolist(),
         user["recent_at"][:n].tolist(),
         user["recent_weights"][:n].tolist(),
         {name: (float(now), float(ever)) for name, now, ever in zip(names, moment, habit, strict=True) if now or ever},
-        {name: value for name, value in preferences.items() if value},
+        {name: float(value) for name, value in zip(names, preferences, strict=True) if value},
         float(user["drift"]),
         float(user["price_sum"]) / weight if weight > 0 else 0.0,
     )

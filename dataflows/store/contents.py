@@ -91,7 +91,7 @@ def _profile_in_words(state: Any, settings: Settings) -> dict[str, Any]:
     at = profile.sessions.newest_at
     n, m = min(int(record["n_recent"]), N_RECENT), min(int(record["n_interests"]), N_INTERESTS)
     moment = record["moment"][:m] * 2.0 ** (float(record["moment_at"] - at) / float(record["half_life_moment_ms"]))
-    habit = record["habit"][:m] * 2.0 ** (float(record["habit_at"] - at) / float(record["half_life_habit_ms"]))
+    long = 2.0 ** (float(record["habit_at"] - at) / float(record["half_life_habit_ms"]))
     weight = float(record["price_weight"])
     session = profile.sessions.current
     return {
@@ -112,7 +112,11 @@ def _profile_in_words(state: Any, settings: Settings) -> dict[str, Any]:
                 "preference": round(float(preference), 4),
             }
             for name, now, ever, preference in zip(
-                record["attributes"][:m], moment, habit, record["preferences"][:m], strict=True
+                record["attributes"][:m],
+                moment,
+                record["habit"][:m] * long,
+                record["preferences"][:m] * long,
+                strict=True,
             )
         ],
         "mean_price": round(float(record["price_sum"]) / weight, 4) if weight > 0 else None,

@@ -82,7 +82,7 @@ class ItemTable(Columns):
         self._look_at_n = self._next_look()
         self._names: dict[int, str] = {}
         self._facts: dict[int, tuple[Hash32s, float]] = {}
-        self._popular: dict[int, list[Hash32s]] = {}
+        self._popular: dict[int, list[int]] = {}
         self._derived: dict[Hashable, Any] = {}
 
     def trending(self, segment: int) -> tuple[Int32s, Floats]:
@@ -96,19 +96,12 @@ class ItemTable(Columns):
         made: T = self._derived[name]
         return made
 
-    def popular_attributes(self, segment: int, draw: int) -> Hash32s:
-        """Return the attributes of an item that trends in a segment; none where nothing trends.
-
-        Parameters
-        ----------
-        draw : which item, the same for the same number as long as the trend is the same; 0 or above.
-        """
+    def popular_items(self, segment: int) -> list[int]:
+        """Return the hashes of what trends in a segment, best first."""
         popular = self._popular.get(segment)
         if popular is None:
-            rows, _ = self.trending(segment)
-            popular = [self.facts(item)[0] for item in self.hashes[rows].tolist()] or [NO_ATTRIBUTES]
-            self._popular[segment] = popular
-        return popular[draw % len(popular)]
+            popular = self._popular[segment] = self.hashes[self.trending(segment)[0]].tolist()
+        return popular
 
     def attribute_name(self, attribute: int) -> str:
         """Return an attribute's value as a person would say it: `Drama`; empty for an unknown one."""

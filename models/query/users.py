@@ -86,7 +86,7 @@ def read_users(
         if n == interests.starts[b] and current >= 0:
             n = _assume_interests(item_attributes[current], n, interests)
         interests.starts[b + 1] = n
-        preferences.starts[b + 1] = _read_preferences(user, preferences.starts[b], preferences)
+        preferences.starts[b + 1] = _read_preferences(user, at, preferences.starts[b], preferences)
         if user.price_weight > 0:
             mean_price[b] = min(user.price_sum / user.price_weight, 3.0e38)
         _read_signals(user, at, history.n_session[b], asked.evidence[b], signals[b])
@@ -112,16 +112,10 @@ def _read_history(user: Any, b: int, asked: Asked, history: Histories) -> None:
 
 @inline
 def _read_interests(user: Any, at: int, n: int, interests: Tastes) -> int:
-    """Lay out the interests, decayed to `at`, from n on; return where they end.
-
-    Nothing decays backwards: for a trigger from the past, interests read as of the newest action.
-    """
+    """Lay out the interests, decayed to `at`, from n on; return where they end."""
     if user.n_interests == 0:
         return n
-    if user.n_recent > 0:
-        at = max(at, user.recent_at[0])
-    short_scale = 2.0 ** ((user.moment_at - at) / user.half_life_moment_ms)
-    long_scale = 2.0 ** ((user.habit_at - at) / user.half_life_habit_ms)
+    short_scale, long_scale = _decays(user, at)
     for a in range(min(user.n_interests, N_INTERESTS)):
         if user.moment[a] != 0 or user.habit[a] != 0:
             interests.attributes[n] = user.attributes[a]
@@ -143,12 +137,28 @@ def _assume_interests(carried: Hash32s, n: int, interests: Tastes) -> int:
 
 
 @inline
-def _read_preferences(user: Any, n: int, preferences: Tastes) -> int:
-    """Lay out the preferences from n on; return where they end."""
+def _decays(user: Any, at: int) -> tuple[float, float]:
+    """Return what the stored short-term and long-term weights are multiplied by at `at`.
+
+    Nothing decays backwards: for a trigger from the past, weights read as of the newest action.
+    """
+    if user.n_recent > 0:
+        at = max(at, user.recent_at[0])
+    short: float = 2.0 ** ((user.moment_at - at) / user.half_life_moment_ms)
+    long: float = 2.0 ** ((user.habit_at - at) / user.half_life_habit_ms)
+    return short, long
+
+
+@inline
+def _read_preferences(user: Any, at: int, n: int, preferences: Tastes) -> int:
+    """Lay out the preferences, decayed to `at`, from n on; return where they end."""
+    if user.n_interests == 0:
+        return n
+    _, scale = _decays(user, at)
     for a in range(min(user.n_interests, N_INTERESTS)):
         if user.preferences[a] != 0:
             preferences.attributes[n] = user.attributes[a]
-            preferences.weights[n, 0] = user.preferences[a]
+            preferences.weights[n, 0] = user.preferences[a] * scale
             n += 1
     return n
 

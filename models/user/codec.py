@@ -12,9 +12,9 @@ from models.numeric.windows import SessionWindows, SlidingWindow
 from models.user.profile import HOUR_MS, MINUTE_MS, Profile
 from models.user.record import N_INTERESTS, N_RECENT, STATE, States
 
-VERSION = 1
-"""First byte of a snapshot."""
-_VERSION_BYTE = bytes([VERSION])
+VERSION = 2
+"""First byte of a snapshot. Version 1 differs in the learner's weights, which did not decay."""
+_UNDECAYED = 1
 _BODY = 1 + STATE.itemsize
 
 
@@ -67,7 +67,7 @@ def pack(profile: Profile) -> bytes:
         (shown.half_life_ms, newest_at - shown.landmark) if shown.scaled else None,
         list(profile.owned),
     )
-    return _VERSION_BYTE + profile.state.tobytes() + _encode(rest)
+    return bytes([VERSION]) + profile.state.tobytes() + _encode(rest)
 
 
 def unpack(data: bytes, config: ProfileConfig, events: EventConfig) -> Profile:
@@ -77,15 +77,28 @@ def unpack(data: bytes, config: ProfileConfig, events: EventConfig) -> Profile:
     ------
     SnapshotError : the snapshot is of another version, or damaged.
     """
-    if data[:1] != _VERSION_BYTE:
-        raise SnapshotError(f"a profile of version {data[:1].hex() or 'none'}: this release reads {VERSION}")
+    version = data[0] if data else 0
+    if version not in (_UNDECAYED, VERSION):
+        found = data[:1].hex() or "none"
+        raise SnapshotError(f"a profile of version {found}: this release reads {_UNDECAYED} to {VERSION}")
     if len(data) < _BODY:
         raise SnapshotError(f"a damaged profile: {len(data)} bytes")
     try:
         rest = _decode(memoryview(data)[_BODY:])
-        return _restore(np.frombuffer(bytearray(data[1:_BODY]), STATE), rest, config, events)
+        state: States = np.frombuffer(bytearray(data[1:_BODY]), STATE)
+        if version == _UNDECAYED:
+            _date_preferences(state)
+        return _restore(state, rest, config, events)
     except (msgspec.DecodeError, struct.error, ValueError, IndexError, ArithmeticError) as error:
         raise SnapshotError(f"a damaged profile: {error}") from error
+
+
+def _date_preferences(state: States) -> None:
+    """Take the learner's weights, stored as they read, for those of the newest action."""
+    user = state[0]
+    if user["n_recent"]:
+        age = float(user["recent_at"][0] - user["habit_at"])
+        user["preferences"] *= np.float32(2.0 ** (age / float(user["half_life_habit_ms"])))
 
 
 def _restore(state: States, rest: _Rest, config: ProfileConfig, events: EventConfig) -> Profile:
@@ -117,7 +130,12 @@ def _with_half_lives(state: States, at: int, config: ProfileConfig) -> States:
     user = state[0]
     for landmark, half_life, own_ms, sums in (
         ("moment_at", "half_life_moment_ms", config.half_life_moment_ms, ("moment",)),
-        ("habit_at", "half_life_habit_ms", config.half_life_habit_ms, ("habit", "price_weight", "price_sum")),
+        (
+            "habit_at",
+            "half_life_habit_ms",
+            config.half_life_habit_ms,
+            ("habit", "preferences", "price_weight", "price_sum"),
+        ),
     ):
         if user[half_life] != own_ms:
             factor = 2.0 ** (float(user[landmark] - at) / float(user[half_life]))

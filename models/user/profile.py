@@ -10,7 +10,7 @@ from models.numeric.decay import DecayedSums, strongest
 from models.numeric.ids import hash64
 from models.numeric.windows import BOT_WINDOW_MS, SessionWindows, SlidingWindow, is_bot
 from models.user.preferences import shared_preferences
-from models.user.record import new_state
+from models.user.record import has_acted_on, new_state
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -19,7 +19,7 @@ MAX_IMPRESSIONS = 64
 """Items whose impressions are kept."""
 MAX_EVENT_IDS = 1_024
 """Event ids kept to tell duplicates while within the lateness; only a bot has more, and its may count twice."""
-LEARNING_RATE = 0.1
+LEARNING_RATE = 0.3
 """Step of the preference learner."""
 
 BELOW_MEAN = -0.5
@@ -115,6 +115,10 @@ class Profile:
             surprise = learner.learn(self.state, item, at, weight, price, attributes, negative)
             self.surprise += SURPRISE_FADING * (surprise - self.surprise)
         return EventOutcome.APPLIED
+
+    def has_met(self, item: int) -> bool:
+        """Say whether the user has an item, or has lately acted on it."""
+        return item in self.owned or has_acted_on(self.state, item)
 
     def _remember(self, event_hash: int, at: int) -> None:
         """Keep an event's id as long as the event could come again without being late."""

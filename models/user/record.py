@@ -46,7 +46,7 @@ STATE = np.dtype(
         ("attributes", "<u4", N_INTERESTS),  # one a slot, in no order; the first n_interests are in use
         ("moment", "<f4", N_INTERESTS),  # short-term interest in each, as of moment_at
         ("habit", "<f4", N_INTERESTS),  # long-term interest in each, as of habit_at
-        ("preferences", "<f4", N_INTERESTS),  # the learner's weight of each
+        ("preferences", "<f4", N_INTERESTS),  # the learner's weight of each, as of habit_at
     ]
 )
 
@@ -88,7 +88,7 @@ def take(
     price : 0 unknown.
     attributes, negative : of the item, and of one that was not chosen.
     pair, known : attributes in which the two differ, the preferred item's before the other's, and the weights that the
-        user's learner gives them.
+        user's learner gives them by now.
 
     Returns
     -------
@@ -120,8 +120,26 @@ def take(
 def keep(state: States, at: int, pair: Hash32s, n: int, weights: Doubles) -> None:
     """Write the learner's weights of the first n attributes of `pair` back into the (1,) record."""
     user = state[0]
+    scale = _learned_scale(user)
     for p in range(n):
-        user.preferences[_slot(user, pair[p], at)] = weights[p]
+        user.preferences[_slot(user, pair[p], at)] = weights[p] * scale
+
+
+@kernel
+def has_acted_on(state: States, item: int) -> bool:
+    """Say whether an item is among the recent ones of the (1,) record."""
+    user = state[0]
+    for index in range(user.n_recent):  # noqa: SIM110 - kernels have no generators
+        if user.recent_items[index] == item:
+            return True
+    return False
+
+
+@inline
+def _learned_scale(user: Any) -> float:
+    """Express the learner's weights as of the newest action in units of the landmark: nothing decays backwards."""
+    scale: float = 2.0 ** ((user.recent_at[0] - user.habit_at) / user.half_life_habit_ms)
+    return scale
 
 
 @inline
@@ -165,6 +183,7 @@ def _renormalise(user: Any, at: int) -> None:
         factor = 2.0 ** ((user.habit_at - at) / user.half_life_habit_ms)
         for slot in range(user.n_interests):
             user.habit[slot] *= factor
+            user.preferences[slot] *= factor
         user.price_weight *= factor
         user.price_sum *= factor
         user.habit_at = at
@@ -197,12 +216,12 @@ def _slot(user: Any, attribute: int, at: int) -> int:
 
 @inline
 def _weakest(user: Any, at: int) -> int:
-    """Find the slot whose interests, decayed to `at`, and preference add up to least, by absolute value."""
+    """Find the slot whose interests and preference, decayed to `at`, add up to least, by absolute value."""
     moment = 2.0 ** ((user.moment_at - at) / user.half_life_moment_ms)
     habit = 2.0 ** ((user.habit_at - at) / user.half_life_habit_ms)
     weakest, least = 0, np.inf
     for slot in range(user.n_interests):
-        strength = abs(user.moment[slot]) * moment + abs(user.habit[slot]) * habit + abs(user.preferences[slot])
+        strength = abs(user.moment[slot]) * moment + (abs(user.habit[slot]) + abs(user.preferences[slot])) * habit
         if strength < least or (strength == least and user.attributes[slot] > user.attributes[weakest]):
             weakest, least = slot, strength
     return weakest
@@ -226,10 +245,11 @@ def _drift(user: Any) -> float:
 @inline
 def _lay_out(user: Any, attributes: Hash32s, others: Hash32s, pair: Hash32s, known: Doubles, n: int) -> int:
     """Write the attributes that are not among the others, with their preferences, from n on; return the end."""
+    scale = _learned_scale(user)
     for attribute in attributes:
         if not _holds(others, attribute):
             slot = _find(user, attribute)
-            pair[n], known[n] = attribute, user.preferences[slot] if slot >= 0 else 0.0
+            pair[n], known[n] = attribute, user.preferences[slot] / scale if slot >= 0 else 0.0
             n += 1
     return n
 

@@ -5,6 +5,7 @@ from typing import TypeAlias
 from models.config import ProfileConfig
 from models.events import EventConfig
 from models.items import ItemTable
+from models.items.table import NO_ATTRIBUTES
 from models.messages import Event, Request
 from models.numeric.ids import hash64
 from models.segments import EVERYBODY, hashes_of, segments_of
@@ -17,6 +18,8 @@ MAX_REQUESTS = 32
 """Newest requests of a user that are remembered, so that one that comes twice is answered once."""
 MAX_TEXT = 1_000
 """Characters of what a user wrote that are looked at, as long as a query may be."""
+N_DRAWS = 4
+"""Items that are looked at for one that the user has not met."""
 NO_RUN = -1
 """No event has made a slate yet."""
 _EVERYBODY = hash64(EVERYBODY)
@@ -62,7 +65,7 @@ class UserState:
 
         Parameters
         ----------
-        table : what is known of its item, and of the popular one that the user is taken to like less.
+        table : what is known of its item, and of the one that the user is taken to like less.
 
         Returns
         -------
@@ -71,10 +74,27 @@ class UserState:
         """
         if not event.consent or event.event_type not in self.profile.events.weights:
             return None
-        attributes, price = table.facts(hash64(event.item_id))
-        # The popular item is drawn by the event's id, so that it is the same whenever the event is replayed.
-        negative = table.popular_attributes(_EVERYBODY, hash64(event.event_id))
-        return self.profile.apply(event, attributes, price, negative)
+        item = hash64(event.item_id)
+        attributes, price = table.facts(item)
+        negative = self._passed_over(item, event, table) if self.profile.events.weights[event.event_type] else 0
+        return self.profile.apply(event, attributes, price, table.facts(negative)[0] if negative else NO_ATTRIBUTES)
+
+    def _passed_over(self, item: int, event: Event, table: ItemTable) -> int:
+        """Draw an item that the user did not choose: shown without a reaction, else popular; 0 where all are met.
+
+        The draw goes by the event's id, so that it is the same whenever the event is replayed.
+        """
+        shown, draw = self.profile.impressions.scaled, hash64(event.event_id)
+        passed_over = self._not_met(item, list(shown), draw) if shown else 0
+        return passed_over or self._not_met(item, table.popular_items(_EVERYBODY), draw)
+
+    def _not_met(self, item: int, others: list[int], draw: int) -> int:
+        """Find one of some items that is neither this one nor met, from a drawn place on; 0 where there is none."""
+        for place in range(draw, draw + min(N_DRAWS, len(others))):
+            other = others[place % len(others)]
+            if other != item and not self.profile.has_met(other):
+                return other
+        return 0
 
     def is_due(self, message: Event | Request, offset: int) -> bool:
         """Say whether a request, or an event that was applied, makes a slate, and remember that it did.

@@ -89,7 +89,7 @@ def test_a_crash_in_a_step_neither_loses_nor_repeats_an_event(
 
 
 def test_a_users_packed_state_is_the_profile_the_assignment_the_requests_and_the_run():
-    packed = ((places.GOLDEN / "profile_v1.bin").read_bytes(), ("digest", "treatment"), (hash64("r-1"), 7), 5, 0)
+    packed = ((places.GOLDEN / "profile_v2.bin").read_bytes(), ("digest", "treatment"), (hash64("r-1"), 7), 5, 0)
     step = profile_step(Settings(), Experiments(), ItemTable(NOW), lambda: datetime.now(UTC), Counter())
     assert ProfileLogic(packed, step).snapshot() == packed
     assert ProfileLogic(packed[:4], step).snapshot() == packed, "a release that knew no erasures packed four"

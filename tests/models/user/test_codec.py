@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from models.config import ProfileConfig
 from models.events import EventConfig
 from models.messages import Event
-from models.user.codec import SnapshotError, pack, unpack
+from models.user.codec import VERSION, SnapshotError, pack, unpack
 from models.user.profile import Profile
 from models.user.query import Query
+from models.user.record import STATE
 from tests import places
 from tests.states import evidence_of, query_of
 
-GOLDEN = places.GOLDEN / "profile_v1.bin"
 T0 = 1_700_000_000_000
 KINDS = ("view", "view", "click", "impression", "rating", "cart", "purchase", "dislike")
 
@@ -81,16 +81,20 @@ def test_a_user_at_every_bound_takes_less_than_8_kib():
     assert len(pack(profile)) <= 8_192
 
 
-def test_interests_survive_a_change_of_half_life():
+def test_interests_and_preferences_survive_a_change_of_half_life():
     profile = a_profile()
     changed = unpack(pack(profile), ProfileConfig(half_life_moment_s=60, half_life_habit_s=120), EventConfig())
     expected = evidence_of(asked(profile)).interests
     for attribute, interest in evidence_of(asked(changed)).interests.items():
         assert interest == pytest.approx(expected[attribute], rel=1e-4)
+    learned = evidence_of(asked(profile)).preferences
+    assert evidence_of(asked(changed)).preferences == pytest.approx(learned, rel=1e-4)
 
 
-def test_the_snapshot_of_the_first_release_still_loads():
-    data = GOLDEN.read_bytes()
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_snapshot_of_each_version_still_loads(version: int):
+    """All hold the same 60 events."""
+    data = (places.GOLDEN / f"profile_v{version}.bin").read_bytes()
     profile = unpack(data, ProfileConfig(), EventConfig())
     query = asked(profile)
     evidence = evidence_of(query)
@@ -98,10 +102,29 @@ def test_the_snapshot_of_the_first_release_still_loads():
     assert (evidence.recent_items[0], evidence.recent_at[0] - T0) == (2823209006111928863, 3605899)
     assert (evidence.mean_price, evidence.drift) == pytest.approx((39.896382, 0.007531), rel=1e-4)
     assert evidence.interests[7] == pytest.approx((20.671516, 37.960285), rel=1e-4)
-    assert pack(profile) == data
+    packed = pack(profile)
+    assert packed[0] == VERSION
+    assert pack(unpack(packed, profile.config, profile.events)) == packed
+    if version == VERSION:
+        assert packed == data
 
 
-@pytest.mark.parametrize("data", [b"", b"\x02", b"\x01", b"\x01\x90"])
+def test_weights_that_did_not_decay_read_as_they_did_and_decay_from_there():
+    data = (places.GOLDEN / "profile_v1.bin").read_bytes()
+    stored = np.frombuffer(data[1 : 1 + STATE.itemsize], STATE)[0]
+    profile = unpack(data, ProfileConfig(), EventConfig())
+    query = asked(profile)
+    at = evidence_of(query).recent_at[0]
+    expected = dict(zip(stored["attributes"].tolist(), stored["preferences"].tolist(), strict=True))
+    expected = {attribute: weight for attribute, weight in expected.items() if weight}
+    assert len(expected) == 12
+    for n_half_lives in (0, 1, 3):
+        later = query_of(profile, at + n_half_lives * profile.config.half_life_habit_ms)
+        faded = {attribute: weight / 2**n_half_lives for attribute, weight in expected.items()}
+        assert evidence_of(later).preferences == pytest.approx(faded, rel=1e-5)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00", b"\x03", b"\x01", b"\x02", b"\x02\x90"])
 def test_a_damaged_or_newer_snapshot_is_refused(data: bytes):
     with pytest.raises(SnapshotError, match="profile"):
         unpack(data, ProfileConfig(), EventConfig())

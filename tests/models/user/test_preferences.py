@@ -1,11 +1,16 @@
+import math
+
 import numpy as np
 import pytest
 from river import linear_model, optim
 
 from models.numeric.arrays import Hash32s
 from models.numeric.decay import DecayedSums, strongest
+from models.strategy import Strategy
 from models.user.preferences import Preferences, shared_preferences
+from models.user.query import Query
 from models.user.record import States, new_state
+from tests.states import evidence_of
 
 HOUR_MS = 3_600_000
 
@@ -14,16 +19,23 @@ def hashes(*attributes: int) -> Hash32s:
     return np.array(attributes, np.uint32)
 
 
-def learn(learner: Preferences, state: States, positive: Hash32s, negative: Hash32s, weight: float = 1.0) -> float:
-    return learner.learn(state, 9, 1_000, weight, 0.0, positive, negative)
+def learn(
+    learner: Preferences,
+    state: States,
+    positive: Hash32s,
+    negative: Hash32s,
+    weight: float = 1.0,
+    at: int = 1_000,
+) -> float:
+    return learner.learn(state, 9, at, weight, 0.0, positive, negative)
 
 
 def a_state() -> States:
     return new_state(HOUR_MS, HOUR_MS)
 
 
-def preferences(state: States) -> dict[int, float]:
-    return {int(a): float(w) for a, w in zip(state[0]["attributes"], state[0]["preferences"], strict=True) if w}
+def preferences(state: States, at: int = 1_000) -> dict[int, float]:
+    return evidence_of(Query("ann", "request", "r", at, Strategy(), state.tobytes())).preferences
 
 
 def test_learning_moves_the_users_own_weights():
@@ -58,6 +70,38 @@ def test_a_dislike_turns_the_two_round():
     state = a_state()
     learn(Preferences(0.1), state, hashes(1), hashes(2), weight=-1.0)
     assert preferences(state) == pytest.approx({1: -0.05, 2: 0.05})
+
+
+def test_an_action_moves_the_weights_as_far_as_it_counts():
+    viewed, bought = a_state(), a_state()
+    learn(Preferences(0.1), viewed, hashes(1), hashes(2), weight=1.0)
+    surprise = learn(Preferences(0.1), bought, hashes(1), hashes(2), weight=5.0)
+    assert preferences(viewed) == pytest.approx({1: 0.05, 2: -0.05})
+    assert preferences(bought) == pytest.approx({1: 0.25, 2: -0.25})
+    assert surprise == pytest.approx(0.5)
+
+
+def test_what_was_learned_halves_every_half_life_of_the_habit():
+    learner, state = Preferences(0.1), new_state(HOUR_MS, 2 * HOUR_MS)
+    learn(learner, state, hashes(1), hashes(2))
+    assert preferences(state, 1_000 + 4 * HOUR_MS) == pytest.approx({1: 0.0125, 2: -0.0125})
+    surprise = learn(learner, state, hashes(1), hashes(2), at=1_000 + 2 * HOUR_MS)
+    # The two weights of 0.05 and -0.05 are half of that by then: the step goes by sigmoid(-0.05).
+    assert surprise == pytest.approx(1 / (1 + math.exp(0.05)))
+    assert preferences(state, 1_000 + 2 * HOUR_MS) == pytest.approx(
+        {1: 0.025 + 0.1 * surprise, 2: -0.025 - 0.1 * surprise}
+    )
+
+
+def test_weights_outlast_years_of_habits_half_lives():
+    learner, state = Preferences(0.1), a_state()
+    for hour in range(24 * 365 * 2):
+        learn(learner, state, hashes(1), hashes(2), at=hour * HOUR_MS)
+    # Where the step makes up for what has faded: w = 0.1 * sigmoid(-w), the pair's difference being 2 w / 2.
+    last_at = (24 * 365 * 2 - 1) * HOUR_MS
+    [first, other] = preferences(state, last_at).values()
+    assert first == pytest.approx(first / 2 + 0.1 / (1 + math.exp(first)), rel=1e-4)
+    assert other == pytest.approx(-first)
 
 
 def test_items_with_the_same_attributes_teach_nothing():

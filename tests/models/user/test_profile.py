@@ -141,9 +141,9 @@ def test_a_rating_counts_against_the_item_unless_it_reaches_the_mean_of_those_be
     assert evidence(profile).recent_weights[::-1] == [1.0, 1.0, 1.0, -0.5]
 
 
-def test_a_dislike_teaches_the_opposite_of_a_like():
+def test_a_dislike_teaches_the_opposite_of_a_view():
     liked, disliked = a_profile(), a_profile()
-    apply(liked, an_event("e1", event_type="like"))
+    apply(liked, an_event("e1", event_type="view"))
     apply(disliked, an_event("e1", event_type="dislike"))
     preferences = evidence(liked).preferences
     assert preferences[1] > 0 > preferences[3]

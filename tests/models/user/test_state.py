@@ -1,12 +1,14 @@
 from typing import Any
 
+import numpy as np
 import pytest
 
 from models.config import ProfileConfig
 from models.events import EventConfig
 from models.items import ItemTable
+from models.items.wire import TrendingRow
 from models.messages import Event, Item, Request
-from models.numeric.ids import hash64
+from models.numeric.ids import hash32, hash64, hash_all
 from models.segments import hashes_of
 from models.strategy import Strategy
 from models.user.profile import EventOutcome
@@ -29,10 +31,25 @@ def a_request(number: int = 0, **changes: Any) -> Request:
     return Request(f"r-{number}", "ann", NOW + number, **changes)
 
 
-def a_table() -> ItemTable:
+def a_table(*popular: str) -> ItemTable:
+    """Make a table of one kind of tea and of whatever is popular, each of a category of its own."""
     table = ItemTable(NOW)
-    table.apply_items([Item("tea", categories=["drinks"], price=4.0)], [])
+    named = [Item(name, categories=[f"kind of {name}"]) for name in popular]
+    table.apply_items([Item("tea", categories=["drinks"], price=4.0), *named], [])
+    if popular:
+        weights = np.ones(len(popular), np.float32)
+        row = TrendingRow("all", 0, 1, NOW, items=hash_all(list(popular)), weights=weights)
+        table.apply_rows([row.key.encode()], [row.pack()])
     return table
+
+
+def liked_less(user: UserState) -> set[int]:
+    preferences = evidence_of(user.due(an_event(), Strategy())).preferences
+    return {attribute for attribute, weight in preferences.items() if weight < 0}
+
+
+def kinds_of(*names: str) -> set[int]:
+    return {hash32(f"category=kind of {name}") for name in names}
 
 
 def test_an_event_teaches_what_the_table_knows_of_its_item():
@@ -41,6 +58,43 @@ def test_an_event_teaches_what_the_table_knows_of_its_item():
     evidence = evidence_of(user.due(an_event(), Strategy()))
     assert evidence.interests.keys() == set(table.facts(hash64("tea"))[0].tolist())
     assert evidence.mean_price == 4.0
+
+
+def test_an_act_teaches_that_its_item_is_preferred_to_popular_ones():
+    user, table = a_user(), a_table("rum", "gin")
+    for number in range(20):
+        user.apply(an_event(number), table)
+    assert liked_less(user) == kinds_of("rum", "gin")
+
+
+def test_what_the_user_has_met_is_never_taken_to_be_liked_less():
+    user, table = a_user(), a_table("rum", "gin", "ale", "tea")
+    user.apply(an_event(0, item_id="rum", event_type="purchase"), ItemTable(NOW))
+    for number in range(1, 40):
+        # They fill the recent items, so that the rum is known by the purchase alone, and the gin by the last act.
+        user.apply(an_event(number, item_id=f"unknown {number}"), ItemTable(NOW))
+    user.apply(an_event(40, item_id="gin"), ItemTable(NOW))
+    for number in range(41, 71):
+        user.apply(an_event(number), table)
+    assert liked_less(user) == kinds_of("ale")
+
+
+def test_where_the_user_has_met_all_that_is_popular_nothing_is_taken_to_be_liked_less():
+    user, table = a_user(), a_table("rum")
+    user.apply(an_event(0, item_id="rum"), ItemTable(NOW))
+    user.apply(an_event(1), table)
+    assert liked_less(user) == set()
+
+
+def test_what_was_shown_without_a_reaction_is_liked_less_instead_of_what_is_popular():
+    user, table = a_user(), a_table("rum", "gin", "ale")
+    for number, name in enumerate(("gin", "ale", "tea")):
+        user.apply(an_event(number, item_id=name, event_type="impression"), table)
+    user.apply(an_event(3, item_id="ale"), table)
+    for number in range(4, 24):
+        user.apply(an_event(number, event_type="impression"), table)
+        user.apply(an_event(number + 100), table)
+    assert liked_less(user) == kinds_of("gin")
 
 
 @pytest.mark.parametrize("changes", [{"consent": False}, {"event_type": "unheard-of"}])

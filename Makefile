@@ -6,6 +6,7 @@
 #   AGAINST=<commit>         `make bench` measures this checkout and that commit in turns, and prints ratios
 #   N=1000000 SEED=0         how many messages `make fuzz` makes, and which
 #   KAFKA_HOME=...           a folder whose libs/ holds Apache Kafka: the tests, the demo and the chaos run on it
+#   JOBS=2                   how many processes `make test` spreads over
 #   KILLS=20                 how often `make chaos` kills
 
 FIND_PYTHON = for name in python3.11 python3.12 python3; do \
@@ -13,6 +14,7 @@ FIND_PYTHON = for name in python3.11 python3.12 python3; do \
 	&& { echo "$$name"; break; }; done
 PYTHON ?= $(shell $(FIND_PYTHON))
 TORCH_INDEX ?=
+JOBS ?= 2
 KILLS ?= 20
 N ?= 1000000
 SEED ?= 0
@@ -36,7 +38,7 @@ chaos: $(READY)
 	$(BIN)/eddy chaos --kills $(KILLS)
 
 test: $(READY)
-	$(BIN)/pytest -m "not slow and not faults"
+	$(BIN)/pytest -m "not slow and not faults" -n $(JOBS) --dist loadfile
 	@echo "Not run: the tests that take long, such as killing flows at random moments. They are: make test-slow"
 
 test-slow: $(READY)

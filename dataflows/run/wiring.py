@@ -33,6 +33,7 @@ from models.experiments.assign.assignment import Experiments
 from models.items import ItemTable
 from models.items import warm_up as items
 from models.serving.recommender import Recommender
+from models.user import warm_up as user
 
 
 @contextmanager
@@ -80,6 +81,7 @@ def _recommend(edges: Edges, settings: Settings, health: Health, erased: Erasure
         )
         with Console(stderr=True).status("loading the item tables and the kernels"):
             items.warm_up()
+            user.warm_up()
             tables.load()
             follow_rankers(recommender, tables)
             recommender.warm_up()

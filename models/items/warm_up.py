@@ -7,6 +7,7 @@ import numpy as np
 from models.items.columns import N_DIMENSIONS
 from models.items.postings import N_POSTED
 from models.items.table import ItemTable
+from models.items.updates import mark_mentioned
 from models.items.wire import ContentRow, NeighboursRow, SessionRow, TrendingRow
 from models.messages import Item
 from models.numeric.ids import hash64
@@ -27,6 +28,7 @@ def warm_up() -> None:
     table.apply_items([], ids[:1])
     table.trending(hash64("warm-up"))
     table.facts(hash64(ids[1]))
+    mark_mentioned(table.neighbours[: table.n], table.named[: table.n], table.named[: table.n].copy())
 
 
 def _rows(ids: list[str], at: int) -> Iterator[NeighboursRow | ContentRow | TrendingRow | SessionRow]:

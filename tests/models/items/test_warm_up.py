@@ -10,8 +10,12 @@ tests.__path__ = [sys.argv[1]]
 from numba.core.dispatcher import Dispatcher
 from models.items import ItemTable
 from models.items.warm_up import warm_up
-from models.messages import Item
+from models.config import ProfileConfig
+from models.events import EventConfig
+from models.messages import Event, Item
 from models.serving.recommender import Recommender
+from models.user.state import UserState
+from models.user.warm_up import warm_up as warm_up_user
 from tests.models.items.builders import NOW, DAY_MS, a_row, a_trend
 from tests.models.builders import a_query
 
@@ -27,6 +31,9 @@ def serve(table):
         table.apply_items([Item(name, title="A lantern", categories=["Drama"], price=9.0) for name in names], names[:2])
         others = [b"neighbours/i-5", b"content/i-6", b"trending/all/0"]
         table.apply_rows(others, [None, None, a_trend("all", {"i-7": 1.0})])
+        table.apply_items([Item(f"{n}", available=False) for n in range(table.capacity)], [])
+        table.apply_items([], [f"{n}" for n in range(table.capacity // 2)])
+        table.apply_items([], [])
         yield table
 
 warm_up()
@@ -37,11 +44,17 @@ Recommender(ItemTable(NOW)).warm_up()
 before_search = compiled()
 Recommender(table).recommend([a_query(["i-3"]), a_query(query="lantern"), a_query(candidates=["i-4"])])
 print([name for name, n in compiled().items() if n != before_search.get(name)])
+warm_up_user()
+before_event = compiled()
+user = UserState(ProfileConfig(), EventConfig())
+for n, kind in enumerate(("view", "impression", "purchase", "dislike", "click")):
+    user.apply(Event(f"e-{n}", "u", f"i-{n + 2}", kind, NOW + n), table)
+print([name for name, n in compiled().items() if n != before_event.get(name)])
 """
 
 
-def test_after_warming_up_neither_the_first_rows_nor_the_first_search_compile_anything():
+def test_after_warming_up_no_first_row_search_or_event_compiles_anything():
     root = places.ROOT
     command = [sys.executable, "-c", COMPILED_LATE, str(root / "tests")]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.stdout.split("\n") == ["[]", "[]", ""], result.stderr
+    assert result.stdout.split("\n") == ["[]", "[]", "[]", ""], result.stderr

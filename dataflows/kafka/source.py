@@ -85,7 +85,7 @@ class SharedConsumer:
 
     def reopen(self, topic: str, partition: int, offset: int) -> "Inbox":
         """Go on with a partition at another offset."""
-        self._n_waiting -= len(self._inboxes.pop((topic, partition)).records)
+        self._leave(topic, partition)
         self.client.incremental_unassign([TopicPartition(topic, partition)])
         return self.open(topic, partition, offset)
 
@@ -139,14 +139,17 @@ class SharedConsumer:
 
     def close(self, topic: str, partition: int) -> None:
         """Stop reading a partition; the last one closes the client."""
-        left = self._inboxes.pop((topic, partition)).records
-        self._n_waiting -= len(left)
-        self._n_bytes -= sum(map(size_of, left))
+        self._leave(topic, partition)
         if not self._inboxes:
             self.client.close()
             self._consumer = None
         else:
             self.client.incremental_unassign([TopicPartition(topic, partition)])
+
+    def _leave(self, topic: str, partition: int) -> None:
+        left = self._inboxes.pop((topic, partition)).records
+        self._n_waiting -= len(left)
+        self._n_bytes -= sum(map(size_of, left))
 
 
 @dataclass(slots=True)

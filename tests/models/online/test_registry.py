@@ -210,3 +210,23 @@ def test_a_row_that_nests_deeper_than_a_decoders_stack_is_malformed(key: str):
     """It ended the thread that follows the tables."""
     with pytest.raises(ValueError, match=key):
         VersionRegistry().take(key.encode(), b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+
+
+def test_rankers_beyond_the_bound_are_refused_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(registry_module, "MAX_RANKERS", 2)
+    registry = a_registry([*decided(1, name="a"), *decided(1, name="b")])
+    with pytest.raises(ValueError, match=r"ranker/c.*more than 2 rankers"):
+        registry.take(b"ranker/c", decided(1, name="c")[-1].value)
+    assert sorted(now_serving(registry)) == ["a", "b"]
+
+
+def test_parts_beyond_the_bound_are_refused_until_others_have_gone(monkeypatch: pytest.MonkeyPatch):
+    parts = [row for row in decided(1) if row.key.count("/") == 3]
+    monkeypatch.setattr(registry_module, "MAX_BYTES", sum(len(row.value or b"") for row in parts))
+    registry = a_registry(parts)
+    other = parts[0].key.replace("mlp", "another").encode()
+    with pytest.raises(ValueError, match=r"ranker/another.*bytes of parts"):
+        registry.take(other, parts[0].value)
+    for row in parts:
+        registry.take(row.key.encode(), None)
+    registry.take(other, parts[0].value)

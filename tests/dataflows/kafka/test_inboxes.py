@@ -1,0 +1,86 @@
+"""What waits in a process for its flow: bounded in records and in bytes, whoever writes what."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from dataflows.kafka.source import BATCH, MAX_BYTES, MAX_READ_AHEAD, SharedConsumer
+
+
+class AMessage:
+    def __init__(self, offset: int, value: bytes, partition: int) -> None:
+        self._offset, self._value, self._partition = offset, value, partition
+
+    def topic(self) -> str:
+        return "events"
+
+    def partition(self) -> int:
+        return self._partition
+
+    def offset(self) -> int:
+        return self._offset
+
+    def timestamp(self) -> tuple[int, int]:
+        return 1, 0
+
+    def key(self) -> bytes:
+        return b""
+
+    def value(self) -> bytes:
+        return self._value
+
+    def error(self) -> None:
+        return None
+
+
+class AClient:
+    """A topic without end, whose messages all lie in one partition."""
+
+    def __init__(self, size: int, partition: int) -> None:
+        self.value, self.partition, self.n_read = b"x" * size, partition, 0
+
+    def consume(self, n: int, _timeout: float) -> Iterator[AMessage]:
+        self.n_read += n
+        return (AMessage(offset, self.value, self.partition) for offset in range(n))
+
+    def incremental_assign(self, _parts: list[Any]) -> None:
+        """Nothing."""
+
+    def incremental_unassign(self, _parts: list[Any]) -> None:
+        """Nothing."""
+
+
+def a_consumer(size: int, partition: int = 1) -> tuple[SharedConsumer, AClient]:
+    consumer, client = SharedConsumer({}, "group"), AClient(size, partition)
+    consumer._consumer = client  # type: ignore[assignment]
+    return consumer, client
+
+
+def read_for_another(consumer: SharedConsumer) -> int:
+    """Ask for what is in partition 0, to which nothing comes, so that all that is read waits; say how much waits."""
+    empty, full = consumer.open("events", 0, 0), consumer.open("events", 1, 0)
+    for _ in range(10_000):
+        consumer.take(empty)
+    return len(full.records)
+
+
+def test_what_waits_is_bounded_in_bytes_where_messages_are_large():
+    size = 600_000
+    consumer, client = a_consumer(size)
+    n_waiting = read_for_another(consumer)
+    # It looks how much waits before each reading, and reads a batch while half of the room is free.
+    assert size * n_waiting <= MAX_BYTES + size * BATCH
+    assert client.n_read == n_waiting
+
+
+def test_what_waits_is_bounded_in_records_where_messages_are_small():
+    consumer, _ = a_consumer(10)
+    assert read_for_another(consumer) == MAX_READ_AHEAD
+
+
+def test_a_partition_that_is_read_anew_leaves_room_for_what_it_held():
+    consumer, _ = a_consumer(60_000)
+    for _ in range(100):
+        read_for_another(consumer)
+        consumer.reopen("events", 1, 0)
+    inbox = consumer.reopen("events", 1, 0)
+    assert consumer.take(inbox)

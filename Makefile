@@ -1,5 +1,5 @@
 # Each target makes .venv where it is missing or out of date, and reuses it otherwise.
-#   make demo | screenshots | chaos | fuzz | test | test-slow | test-kafka | test-faults | lint | bench | bench-learning | lock | audit | sbom | clean
+#   make demo | screenshots | chaos | fuzz | test | test-slow | test-up | test-kafka | test-faults | lint | bench | bench-learning | lock | audit | sbom | clean
 # Variables:
 #   PYTHON=python3.12      the Python to make .venv with: 3.11 or 3.12
 #   TORCH_INDEX=https://...  the package index to take torch from, such as PyTorch's for CPUs
@@ -26,7 +26,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 AUDIT := .venv/audit
 AUDIT_READY := $(AUDIT)/.installed
 
-.PHONY: demo screenshots chaos fuzz test test-slow test-kafka test-faults lint bench bench-learning lock audit sbom clean
+.PHONY: demo screenshots chaos fuzz test test-slow test-up test-kafka test-faults lint bench bench-learning lock audit sbom clean
 
 demo: $(READY)
 	$(BIN)/eddy demo
@@ -38,11 +38,14 @@ chaos: $(READY)
 	$(BIN)/eddy chaos --kills $(KILLS)
 
 test: $(READY)
-	$(BIN)/pytest -m "not slow and not faults" -n $(JOBS) --dist loadfile
+	$(BIN)/pytest -m "not (slow or faults or up)" -n $(JOBS) --dist loadfile
 	@echo "Not run: the tests that take long, such as killing flows at random moments. They are: make test-slow"
 
+test-up: $(READY)
+	$(BIN)/pytest -m up -rs
+
 test-slow: $(READY)
-	$(BIN)/pytest -m "slow and not faults"
+	$(BIN)/pytest -m "slow and not (faults or up)"
 
 test-kafka: $(READY)
 	$(BIN)/pytest tests/kafka -v

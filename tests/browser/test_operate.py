@@ -25,7 +25,7 @@ from tests.browser.chromium import chromium, missing
 from tests.dataflows.serve.test_api import Platform
 from tests.dataflows.serve.test_operations import publish
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason=missing() or "")]
+pytestmark = [pytest.mark.up, pytest.mark.skipif(missing() is not None, reason=missing() or "")]
 
 WAIT_S = 60
 

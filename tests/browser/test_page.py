@@ -16,7 +16,7 @@ from dataflows.demo.broker_process import NoBrokerError
 from tests.browser.chromium import chromium, missing
 from tests.up import ask_until, running_up
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(missing() is not None, reason=missing() or "")]
+pytestmark = [pytest.mark.up, pytest.mark.skipif(missing() is not None, reason=missing() or "")]
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 CATALOG = [

@@ -17,7 +17,7 @@ from dataflows.demo.broker_process import NoBrokerError
 from tests.places import ROOT
 from tests.up import Up, ask_until, running_up
 
-pytestmark = [pytest.mark.slow, pytest.mark.kafka]
+pytestmark = [pytest.mark.up, pytest.mark.kafka]
 
 CATALOG = [{"item_id": f"i-{n}", "title": f"Film {n}", "categories": ["drama"]} for n in range(6)]
 

@@ -38,6 +38,8 @@ class Copies:
         self.sizes: Counter[int] = Counter()
         """Starts by their number of processes."""
         self._started_at = 0.0
+        self._earlier: list[FlowProcess] = []
+        """Those that had a successor beside them, or before they were waited for."""
 
     def start(self) -> None:
         """Start all processes; does not wait."""
@@ -45,6 +47,7 @@ class Copies:
         addresses = ";".join(f"127.0.0.1:{free_port()}" for _ in range(n)) if n > 1 else ""
         self._started_at = time.monotonic()
         self.sizes[n] += 1
+        self._earlier = [process for process in (*self._earlier, *self.processes) if process.code is None]
         self.processes = [
             FlowProcess(
                 self.flow,
@@ -92,8 +95,8 @@ class Copies:
         return [process.wait() for process in self.processes]
 
     def kill(self) -> None:
-        """Leave nothing running."""
-        for process in self.processes:
+        """Leave nothing running, also of those that are frozen beside their successors."""
+        for process in (*self.processes, *self._earlier):
             process.send(signal.SIGCONT)
             process.send(signal.SIGKILL)
             process.wait()

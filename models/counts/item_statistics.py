@@ -264,6 +264,9 @@ class ItemStatistics:
         used = np.arange(N_COUNTED) < items["n_neighbours"][:, None]
         shard.neighbours[:n][used] = np.frombuffer(packed, NEIGHBOUR, n_used, offset + n)
         shard.hashes[:n] = hash_all(statistics.ids)
+        if n > max_items * KEPT_OF_FULL:
+            # After this snapshot some may have been given up, whose rows are gone: all are published again.
+            shard.dirty[:n] = True
         statistics._shard = shard._replace(slots=slots_for(shard.hashes[:n], len(shard.items)))
         if (half_life_short_ms, half_life_long_ms) != (short_ms, long_ms):
             statistics.move_landmark(int(items["last_at"].max(initial=landmark_at)))

@@ -40,13 +40,17 @@ def withdraw_batch(
     neighbours: NDArray[np.void],
     dirty: Bools,
 ) -> None:
-    """Subtract a batch from a shard that knows n items; what it does not know any more is void."""
+    """Subtract a batch from a shard that knows n items.
+
+    What it does not know any more is void, and so is what an item was given before it was given up: its row has begun
+    again since.
+    """
     landmark = Landmark(landmark_at, half_life_short_ms, half_life_long_ms)
     shard = ShardArrays(slots, hashes, items, neighbours, dirty)
     for e in range(len(events)):
         event = events[e]
         row = shard.slots[find_slot(shard.slots, shard.hashes[:n], event["item"])]
-        if row < 0:
+        if row < 0 or event["at"] < shard.items[row]["first_seen_at"]:
             continue
         item, age = shard.items[row], event["at"] - landmark.at
         item["version"] += 1
@@ -56,7 +60,7 @@ def withdraw_batch(
     for p in range(len(pairs)):
         pair = pairs[p]
         row = shard.slots[find_slot(shard.slots, shard.hashes[:n], pair["item"])]
-        if row >= 0:
+        if row >= 0 and pair["at"] >= shard.items[row]["first_seen_at"]:
             shard.items[row]["version"] += pair["n"]
             shard.dirty[row] = True
             _withdraw_pair(

@@ -252,3 +252,22 @@ def test_an_item_that_was_given_up_and_comes_back_has_a_newer_version():
     assert learn(statistics, a_contribution("b", weight=9.0)) == ["a"]
     assert learn(statistics, a_contribution("a", weight=99.0)) == ["b"]
     assert rows_of(statistics)["a"].version > before.version
+
+
+def test_what_an_item_was_given_before_it_was_given_up_is_not_taken_from_those_who_came_since():
+    statistics = ItemStatistics(*HALF_LIVES, max_items=1)
+    gone = a_contribution("a", user="gone")
+    learn(statistics, gone)
+    assert learn(statistics, a_contribution("b", at=NOW + 1, weight=9.0)) == ["a"]
+    assert learn(statistics, a_contribution("a", at=NOW + 2, weight=10.0, user="stays")) == ["b"]
+    [withdrawn] = add_up([gone], 1, HALF_LIVES[1])
+    assert statistics.withdraw(withdrawn) == []
+    assert rows_of(statistics)["a"].popularity == pytest.approx((10.0, 10.0), rel=1e-4)
+
+
+def test_a_shard_that_resumes_full_publishes_all_again_for_some_may_have_been_given_up_since():
+    statistics = ItemStatistics(*HALF_LIVES, max_items=8)
+    learn(statistics, *(a_contribution(f"i-{number}") for number in range(8)))
+    statistics.take_changed(8)
+    full, roomy = (ItemStatistics.unpack(statistics.pack(), *HALF_LIVES, most) for most in (8, 100))
+    assert (full.n_dirty, roomy.n_dirty) == (8, 0)

@@ -7,7 +7,6 @@ from contextlib import ExitStack, closing
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from dataflows.errors import EddyError
 from dataflows.kafka.admin import Client, partitions_of
 from dataflows.kafka.consumers import bounds_of
 from dataflows.kafka.rights import source_group
@@ -80,16 +79,25 @@ class Lags:
             self._thread.join(LOOK_TIMEOUT_S)
 
     def _look(self) -> None:
-        try:
-            with ExitStack() as stack:
-                lags = {
-                    flow: stack.enter_context(closing(GroupLag(self._client, group, [self._topic])))
-                    for flow, group in self._groups.items()
-                }
-                while not self._closing.wait(LOOK_EVERY_S):
-                    self.by_flow = {flow: _behind(lag) for flow, lag in lags.items()}
-        except (EddyError, KafkaException) as error:
-            log.warning("the flows' lag is not known: %s", error)
+        """Look until the door closes; whatever goes wrong, the lag is not known meanwhile, and is looked up again."""
+        told = ""
+        while not self._closing.wait(LOOK_EVERY_S):
+            try:
+                self._look_while_it_lasts()
+            except Exception as error:  # noqa: BLE001 - a thread that dies unseen would show the last lag for ever
+                if str(error) != told:
+                    log.warning("the flows' lag is not known: %s", error)
+                told = str(error)
+            self.by_flow = dict.fromkeys(self._groups)
+
+    def _look_while_it_lasts(self) -> None:
+        with ExitStack() as stack:
+            lags = {
+                flow: stack.enter_context(closing(GroupLag(self._client, group, [self._topic])))
+                for flow, group in self._groups.items()
+            }
+            while not self._closing.wait(LOOK_EVERY_S):
+                self.by_flow = {flow: _behind(lag) for flow, lag in lags.items()}
 
 
 def _behind(lag: GroupLag) -> int | None:

@@ -60,7 +60,7 @@ class LivePage:
                 "trending": trending,
                 "rankers": door.rankers.read(),
                 "behind": door.lags.by_flow,
-                "experiments": [_drawn(result) for result in door.pulse.results.values()],
+                "experiments": [_drawn(result) for result in door.pulse.results()],
             }
             self._picture = orjson.dumps(picture)
         return self._picture

@@ -10,20 +10,22 @@ import msgspec
 import numpy as np
 
 from dataflows.records import Record
-from models.messages import ExperimentResult
+from models.messages import ExperimentResult, Id
 
 MAX_EVENTS = 20_000
 """Events whose slates are waited for, to measure how long they took."""
 WINDOW_S = 60
 """Seconds that rates and latencies are shown of."""
+MAX_NAMES = 256
+"""Experiments, and reasons of dead letters, that are told apart."""
+UNREADABLE = "unreadable"
 
 
 class _EventHead(msgspec.Struct):
-    event_id: str
-    user_id: str
-    item_id: str
-    event_type: str
-    timestamp: int
+    event_id: Id
+    user_id: Id
+    item_id: Id
+    event_type: Id
     value: float | None = None
 
     def shown(self) -> dict[str, Any]:
@@ -33,7 +35,7 @@ class _EventHead(msgspec.Struct):
 
 
 class _LetterHead(msgspec.Struct):
-    reason: str
+    reason: Id
 
 
 _event_of = msgspec.json.Decoder(_EventHead).decode
@@ -52,15 +54,15 @@ class Pulse:
     _slates: Counter[int] = field(default_factory=Counter)
     _latencies: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=20_000))
     _newest: deque[_EventHead] = field(default_factory=lambda: deque(maxlen=40))
-    letters: Counter[str] = field(default_factory=Counter)
-    results: dict[str, ExperimentResult] = field(default_factory=dict)
+    _letters: Counter[str] = field(default_factory=Counter)
+    _results: dict[str, ExperimentResult] = field(default_factory=dict)
     n_events: int = 0
     n_slates: int = 0
 
     def note_events(self, records: list[Record], now: float) -> None:
         """Count events, and note when each was written, by its record's own time."""
         with self._lock:
-            self._events[int(now)] += len(records)
+            _count(self._events, int(now), len(records))
             self.n_events += len(records)
             for record in records:
                 try:
@@ -75,7 +77,7 @@ class Pulse:
     def note_slates(self, slates: list[tuple[str, str, bytes | None]], now: float) -> None:
         """Count slates, and how long after their events they are in hand."""
         with self._lock:
-            self._slates[int(now)] += len(slates)
+            _count(self._slates, int(now), len(slates))
             self.n_slates += len(slates)
             gone = {user_id for user_id, _, value in slates if value is None}
             if gone:
@@ -88,12 +90,15 @@ class Pulse:
                     self._latencies.append((int(now), 1e3 * max(now - written_at, 0.0)))
 
     def note_letters(self, records: list[Record]) -> None:
-        """Count dead letters by their reasons."""
-        for record in records:
-            try:
-                self.letters[_letter_of(record.value or b"").reason] += 1
-            except _UNREADABLE:
-                self.letters["unreadable"] += 1
+        """Count dead letters by their reasons; those beyond MAX_NAMES together, as what is unreadable."""
+        with self._lock:
+            for record in records:
+                try:
+                    reason = _letter_of(record.value or b"").reason
+                except _UNREADABLE:
+                    reason = UNREADABLE
+                is_new = reason not in self._letters
+                self._letters[UNREADABLE if is_new and len(self._letters) >= MAX_NAMES else reason] += 1
 
     def note_result(self, record: Record) -> None:
         """Keep an experiment's newest result."""
@@ -101,15 +106,19 @@ class Pulse:
             result = _result_of(record.value or b"null")
         except _UNREADABLE:
             return
-        self.results[result.experiment] = result
+        with self._lock:
+            if result.experiment in self._results or len(self._results) < MAX_NAMES:
+                self._results[result.experiment] = result
+
+    def results(self) -> list[ExperimentResult]:
+        """Return the newest result of each experiment."""
+        with self._lock:
+            return [*self._results.values()]
 
     def read(self, now: float) -> dict[str, Any]:
         """Return what the page draws: one number a second for the last minute, the newest second left out."""
         with self._lock:
             seconds = range(int(now) - WINDOW_S, int(now))
-            for counts in (self._events, self._slates):
-                for second in [at for at in counts if at < seconds[0]]:
-                    del counts[second]
             latencies = _by_second(self._latencies, seconds[0])
             p50, p99 = _percentiles([ms for second in latencies.values() for ms in second])
             over_time = [_percentiles(latencies.get(second, [])) for second in seconds]
@@ -122,9 +131,17 @@ class Pulse:
                 "p99_ms": [tail for _, tail in over_time],
                 "n_events": self.n_events,
                 "n_slates": self.n_slates,
-                "letters": dict(self.letters),
+                "letters": dict(self._letters),
                 "newest": [event.shown() for event in reversed(self._newest)],
             }
+
+
+def _count(counts: Counter[int], second: int, n: int) -> None:
+    """Count n more in a second, and forget those that are not shown any more."""
+    if second not in counts:
+        for at in [at for at in counts if at < second - WINDOW_S]:
+            del counts[at]
+    counts[second] += n
 
 
 def _by_second(latencies: Iterable[tuple[int, float]], since: int) -> dict[int, list[float]]:

@@ -13,6 +13,8 @@ from models.online.registry import PREFIX, Version, VersionRegistry
 
 MAX_ERASURES = 1_000
 """Erasures whose receipts are at hand, the newest; `eddy verify-erasure` reads all."""
+MAX_PLACES = 64
+"""Receipts of an erasure that are kept: flows have some ten places."""
 
 
 class Receipts:
@@ -31,7 +33,9 @@ class Receipts:
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 continue
             with self._lock:
-                self._found.setdefault(receipt.erasure_id, {})[receipt.place] = receipt
+                found = self._found.setdefault(receipt.erasure_id, {})
+                if receipt.place in found or len(found) < MAX_PLACES:
+                    found[receipt.place] = receipt
                 while len(self._found) > MAX_ERASURES:
                     self._found.popitem(last=False)
 

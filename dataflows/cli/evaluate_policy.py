@@ -1,5 +1,6 @@
 """`eddy evaluate-policy`: what another strategy would have earned, from logged slates."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from itertools import islice
@@ -169,9 +170,16 @@ def _events(settings: Settings) -> Iterator[Event]:
 
 
 def _known(decode: Callable[[list[Record]], list[T | DeadLetter]], records: Iterator[Record]) -> Iterator[T]:
-    """Decode records; what cannot be read is a dead letter by now, and left out."""
+    """Decode records; what cannot be read is left out, and told."""
+    left_out: Counter[str] = Counter()
     while batch := list(islice(records, DECODED_AT_ONCE)):
-        yield from (message for message in decode(batch) if not isinstance(message, DeadLetter))
+        for message in decode(batch):
+            if isinstance(message, DeadLetter):
+                left_out[f"{message.topic}: {message.reason}"] += 1
+            else:
+                yield message
+    for what, n in sorted(left_out.items()):
+        typer.secho(f"left out: {n:,} of {what}", fg="yellow", err=True)
 
 
 def _table_of(rounds: list[Round], settings: Settings) -> ItemTable:

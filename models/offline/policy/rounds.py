@@ -4,7 +4,7 @@ from base64 import b64decode
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import numpy as np
 from msgspec import Meta
@@ -20,6 +20,11 @@ from models.strategy import Share
 
 N_CANDIDATES = 1_000
 """Most that a slate is drawn from."""
+MAX_LOGIT = 10_000.0
+"""Standardised scores of that size need a temperature below a thousandth, by which nothing is left to chance. What a
+place's probability costs grows with how far logits lie apart."""
+
+Hash: TypeAlias = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +32,11 @@ class LoggedCandidates:
     """What a slate was drawn from (`models.messages.SampledFrom`), as it is read back."""
 
     item_ids: Annotated[list[Id], Meta(max_length=N_CANDIDATES)]
-    logits: list[float]
+    logits: list[Annotated[float, Meta(ge=-MAX_LOGIT, le=MAX_LOGIT)]]
     categories: list[Annotated[int, Meta(ge=0, lt=2**32)]]
-    max_per_category: Annotated[int, Meta(ge=1)]
+    max_per_category: Annotated[int, Meta(ge=1, le=2**63 - 1)]
     features: str
-    history: list[int]
+    history: list[Hash]
     sources: list[str]
 
     def feature_rows(self) -> NDArray[np.float16]:
@@ -50,10 +55,10 @@ class LoggedCandidates:
         if not len(self.item_ids) == len(self.logits) == len(self.categories):
             return "a slate's candidates have not as many logits and categories"
         try:
-            self.feature_rows()
+            features = self.feature_rows()
         except ValueError:
             return f"a slate's candidates have not the {len(FEATURES)} features of the set {FEATURE_SET}"
-        return None
+        return None if np.isfinite(features).all() else "a feature of a slate's candidates is no finite number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,8 @@ class LoggedSlate(ShownSlate):
             return None
         if not {item.item_id for item in self.items} <= set(self.sampled_from.item_ids):
             return "a slate holds an item that is none of its candidates"
+        if any(item.propensity <= 0 for item in self.items):
+            return "a slate holds an item that cannot have been drawn: its propensity is 0"
         return self.sampled_from.fault
 
 

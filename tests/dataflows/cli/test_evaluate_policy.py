@@ -2,6 +2,7 @@
 
 import json
 import os
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner, Result
 from dataflows.cli.main import app
 from dataflows.codecs import encode
 from models.messages import Event, Item
+from models.names import FEATURES
 from models.serving.recommender import Recommender
 from tests.models.builders import ALL, NOW, AnItem, a_query, a_strategy, a_table
 
@@ -105,12 +107,37 @@ def test_without_slates_it_says_how_to_get_some(tmp_path: Path, monkeypatch: pyt
     assert "EDDY_STRATEGY__SAMPLED" in str(eddy("evaluate-policy").exception)
 
 
-def test_a_slate_whose_candidates_do_not_fit_together_is_left_out(topics: Path, tmp_path: Path):
+HOSTILE: dict[str, dict[str, Any]] = {
+    "as many": {"logits": [0.0]},
+    "far apart": {"logits": [1e300, -1e300, *(7 * [0.0])]},
+    "no hash": {"history": [2**64]},
+    "no number of places": {"max_per_category": 2**64},
+    "no finite feature": {"features": b64encode(np.full((9, len(FEATURES)), np.inf, "<f2").tobytes()).decode()},
+}
+
+
+@pytest.mark.parametrize("changes", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_slate_whose_candidates_cannot_be_believed_is_left_out_and_told(
+    topics: Path, tmp_path: Path, changes: dict[str, Any]
+):
     path = topics / "recommendations.jsonl"
     slates = [orjson.loads(line) for line in path.read_bytes().splitlines()]
     broken = next(slate for slate in slates if slate["sampled_from"])
-    broken["sampled_from"]["logits"] = [0.0]
+    broken["sampled_from"] |= changes
     n_drawn = sum(slate["sampled_from"] is not None for slate in slates)
-    path.write_bytes(b"\n".join(map(orjson.dumps, slates)))
+    path.write_text("\n".join(map(json.dumps, slates)))
     assert figures(tmp_path)["values"]["drawn"]["slates"] == n_drawn - 1
     assert np.isfinite(figures(tmp_path)["mean_weight"])
+    assert "left out: 1 of recommendations" in eddy("evaluate-policy", "--strategy", json.dumps(TARGET)).output
+
+
+def test_a_slate_with_an_item_that_cannot_have_been_drawn_is_left_out(topics: Path, tmp_path: Path):
+    path = topics / "recommendations.jsonl"
+    slates = [orjson.loads(line) for line in path.read_bytes().splitlines()]
+    broken = next(slate for slate in slates if slate["sampled_from"])
+    broken["items"][0]["propensity"] = 0.0
+    n_drawn = sum(slate["sampled_from"] is not None for slate in slates)
+    path.write_bytes(b"\n".join(map(orjson.dumps, slates)))
+    found = figures(tmp_path, "--assume", "cascade")
+    assert found["values"]["drawn"]["slates"] == n_drawn - 1
+    assert np.isfinite(found["mean_weight"])

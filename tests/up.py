@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
+
+from dataflows.demo.broker import EmbeddedBroker
+from dataflows.demo.broker_process import NoBrokerError
 
 READY_S = 500.0
 """A first start compiles every kernel."""
@@ -68,7 +72,11 @@ class Up:
 
 @contextmanager
 def running_up(folder: Path, **settings: str) -> Iterator[Up]:
-    """Start `eddy up`, and leave nothing of it running."""
+    """Start `eddy up` with the embedded broker, and leave nothing of it running; skips where that has no build."""
+    try:
+        EmbeddedBroker(folder / "broker").commands()
+    except NoBrokerError as error:
+        pytest.skip(str(error))
     up = Up(folder, settings)
     try:
         yield up

@@ -11,8 +11,6 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
-from dataflows.demo.broker import EmbeddedBroker
-from dataflows.demo.broker_process import NoBrokerError
 from tests.browser.chromium import chromium, missing
 from tests.up import ask_until, running_up
 
@@ -29,10 +27,6 @@ WAIT_S = 120
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the page of an installation is that has learned from a few people."""
-    try:
-        EmbeddedBroker(tmp_path_factory.mktemp("trial")).commands()
-    except NoBrokerError as error:
-        pytest.skip(str(error))
     with running_up(tmp_path_factory.mktemp("up")) as up:
         found = up.wait_for_address()
         with httpx.Client(base_url=found, timeout=10, trust_env=False) as client:

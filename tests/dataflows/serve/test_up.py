@@ -12,8 +12,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from dataflows.demo.broker import EmbeddedBroker
-from dataflows.demo.broker_process import NoBrokerError
 from tests.places import ROOT
 from tests.up import Up, ask_until, running_up
 
@@ -24,10 +22,6 @@ CATALOG = [{"item_id": f"i-{n}", "title": f"Film {n}", "categories": ["drama"]} 
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    try:
-        EmbeddedBroker(tmp_path_factory.mktemp("trial")).commands()
-    except NoBrokerError as error:
-        pytest.skip(str(error))
     with running_up(tmp_path_factory.mktemp("up")) as running:
         yield running
 

@@ -66,6 +66,8 @@ class Validated(NamedTuple):
     """The newest ones."""
     loss: float
     """On these, the best epoch's."""
+    n_epochs: int
+    """Until the best one: a network that goes on learns the past by heart."""
 
 
 def validated(
@@ -80,12 +82,22 @@ def validated(
             report(epoch, train_loss, valid_loss)
 
     model = fit(examples.inputs, examples.label_index, examples.present, config, noted, start)
-    return Validated(model, examples[-max(1, round(examples.n * config.valid_share)) :], min(losses))
+    held_out = examples[-max(1, round(examples.n * config.valid_share)) :]
+    return Validated(model, held_out, min(losses), 1 + losses.index(min(losses)))
 
 
 def refitted(
-    examples: Examples, config: TrainConfig, report: Report | None = None, start: Checkpoint | None = None
+    examples: Examples,
+    config: TrainConfig,
+    n_epochs: int,
+    report: Report | None = None,
+    start: Checkpoint | None = None,
 ) -> Network:
-    """Fit a network once more, to all examples: what serves has learned from the newest as well."""
+    """Fit a network once more, to all examples: what serves has learned from the newest as well.
+
+    Parameters
+    ----------
+    n_epochs : as many as were best where the newest examples were held out.
+    """
     on_all = replace(config, valid_share=0.0)
-    return fit(examples.inputs, examples.label_index, examples.present, on_all, report, start)
+    return fit(examples.inputs, examples.label_index, examples.present, on_all, report, start, n_epochs)

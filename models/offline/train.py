@@ -114,8 +114,9 @@ def train(
             if not later.any():
                 continue
             examples_so_far = gathered.enough(config.least_examples)
-            valid_loss = validated(examples_so_far, config.fit, on_epoch, start).loss
-            model = refitted(examples_so_far, config.fit, start=start)
+            found = validated(examples_so_far, config.fit, on_epoch, start)
+            valid_loss = found.loss
+            model = refitted(examples_so_far, config.fit, found.n_epochs, start=start)
             ranker = NetworkRanker(model)
         _judge(model, ranker, examples[later], verdicts[examples.strategy], config.fit.loss)
     if model is None:

@@ -51,6 +51,7 @@ def fit(
     config: TrainConfig | None = None,
     report: Report | None = None,
     start: Checkpoint | None = None,
+    stop_after: int | None = None,
 ) -> Network:
     """Train a network to put the chosen candidate first.
 
@@ -64,6 +65,8 @@ def fit(
         (N, C) False where a list has no candidate.
     start
         A trained network of the configured kind to go on from, in the place of a new one.
+    stop_after
+        Epochs of the schedule after which to stop; None: all of them.
     config
         How to train.
     report
@@ -98,7 +101,7 @@ def fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, n_steps)
     order = torch.Generator().manual_seed(config.seed)
     best, best_loss, waited = copy.deepcopy(model), float("inf"), 0
-    for epoch in range(1, config.max_epochs + 1):
+    for epoch in range(1, (stop_after or config.max_epochs) + 1):
         train_loss = _train_epoch(model, schedule, train, config, order)
         with torch.inference_mode():
             valid_loss = float(_losses(model, valid, config.loss).mean()) if n_valid else 0.0

@@ -39,7 +39,7 @@ def trained(gathered: Gathered, config: BacktestConfig, progress: Progress) -> C
     found = validated(examples, fit_config, report, start)
     if not _wins(found.model, found.held_out, config.k):
         return None
-    model = refitted(examples, fit_config, report, start)
+    model = refitted(examples, fit_config, found.n_epochs, report, start)
     digest = weights_digest(model)
     return Checkpoint(model, f"backtest-{digest[:8]}", digest)
 

@@ -5,7 +5,7 @@ import pytest
 
 from models.messages import Event, Item
 from models.names import FEATURES
-from models.offline.fitting import Gathered, refitted
+from models.offline.fitting import Gathered, refitted, validated
 from models.offline.train import Training, TrainingConfig, judge, train, until
 from models.offline.walk import WalkConfig, walk
 from models.rankers.checkpoint import SHIPPED, load_checkpoint, weights_digest
@@ -117,5 +117,20 @@ def test_what_ships_has_learned_from_the_newest_examples_too(tmp_path: Path) -> 
     gathered = Gathered(1.0, 0)
     for examples in walk(events, items, config):
         gathered.add(examples[examples.answered_at <= until(events, 0.8)])
-    again = refitted(gathered.all(), fit_config)
+    again = refitted(gathered.all(), fit_config, validated(gathered.all(), fit_config).n_epochs)
     assert weights_digest(again) == training.checkpoint.digest
+
+
+def test_the_second_fit_stops_where_the_first_was_best_and_learns_nothing_by_heart() -> None:
+    """Of people who do things at random there is nothing to learn, and a network with ids remembers who did what."""
+    gathered, config = Gathered(1.0, 0), TrainConfig(kind="neumf", learning_rate=3e-2, max_epochs=8)
+    for examples in walk(random_past(1_500, 30, 40), a_catalog(40, 2), WalkConfig((TRENDS_ONLY,), publish_every=32)):
+        gathered.add(examples)
+    losses: list[float] = []
+    found = validated(gathered.all(), config, lambda _epoch, _loss, valid: losses.append(valid))
+    assert found.n_epochs == 1 + int(np.argmin(losses)) < config.max_epochs
+    epochs: list[int] = []
+    model = refitted(gathered.all(), config, found.n_epochs, lambda epoch, *_losses: epochs.append(epoch))
+    assert epochs == list(range(1, found.n_epochs + 1))
+    to_the_end = refitted(gathered.all(), config, config.max_epochs)
+    assert weights_digest(model) != weights_digest(to_the_end)

@@ -53,7 +53,6 @@ def open_flow(flow: str, settings: Settings, stop: Stop, health: Health) -> Iter
         erased = Erasures(state_keys(settings), health.counts, settings.privacy.max_erased)
         with edges.follow(erased), make(edges, settings, health, erased) as dataflow:
             health.erased = erased
-            health.ready = True
             yield dataflow
     finally:
         health.ready = False

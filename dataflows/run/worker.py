@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -30,6 +30,7 @@ from dataflows.run.wiring import open_flow
 from dataflows.store.check import check_store, drop_unfinished
 from dataflows.store.files import partition_files
 from dataflows.store.persons import check_generation, wipe
+from dataflows.store.taking_over import Presence, end_take_over, take_over
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
     """
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if store is not None:
+        end_take_over(store)
         check_files(store)
     stop = Stop()
     health = Health(pauses=stop.pauses)
@@ -63,16 +65,18 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
     with (
         serve_health(settings.http, flow, health) as port,
         open_flow(flow, settings, stop, health) as dataflow,
+        ExitStack() as held,
     ):
         where = settings.topics.folder or settings.kafka.bootstrap_servers
         probes = f"; health on http://{settings.http.host}:{port}/healthz" if port else ""
         Console(stderr=True).print(f"[bold]{flow}[/bold] runs on {where}{probes}", highlight=False)
         if store is not None:
             check_generation(store, state_keys(settings))
-            _take_store(store, dataflow, stop, settings.cluster)
+            held.enter_context(closing(_take_store(store, dataflow, stop, settings.cluster)))
             if health.erased is not None and settings.cluster.process_id == 0:
                 wipe(store, health.erased.known)
         stop.raise_failure()  # nothing was consumed yet
+        health.ready = True
         with Watchdog(stop, settings.watchdog_s):
             try:
                 yield Worker(dataflow, health)
@@ -81,8 +85,12 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
                 raise
 
 
-def _take_store(store: Path, dataflow: Dataflow, stop: Stop, cluster: ClusterSettings) -> None:
+def _take_store(store: Path, dataflow: Dataflow, stop: Stop, cluster: ClusterSettings) -> Presence:
     """Look whether a store can be resumed from, and make it ours; only process 0's is the cluster's.
+
+    Returns
+    -------
+    What says to later copies of the flow that this one is alive.
 
     Raises
     ------
@@ -99,10 +107,15 @@ def _take_store(store: Path, dataflow: Dataflow, stop: Stop, cluster: ClusterSet
             process,
         )
     # Only now: a copy that cannot start takes nothing from the one that runs.
+    presence = Presence(store)
     stop.owner = Owner(store / f"owner-{process}")
     disown_others(store, max(1, len(cluster.members)))
+    if process == 0 and partition_files(store) and presence.others(store):
+        log.warning("%s: another copy of the flow is alive: this one goes on from a copy of its store", store)
+        take_over(store)
     if process == 0 and (n_dropped := drop_unfinished(store)):
         log.info("%s: %d rows of an epoch that never ended are dropped", store, n_dropped)
+    return presence
 
 
 def recommend() -> Dataflow:

@@ -40,7 +40,7 @@ class TrainConfig:
     """The newest share of the lists, held out; 0 trains on all, to the last epoch."""
     seed: int = 0
     fine_tune: FineTune = "all"
-    """What of a trained network learns further; `adapter`: a small correction beside it."""
+    """What of a trained network learns further; `adapter`: corrections of low rank at every layer."""
     device: str = "cpu"
 
 

@@ -19,6 +19,7 @@ class ReceivedSlate:
     learned_until: int
     n_events: int
     items: list["SlateRow"]
+    model_version: str = ""
     received_at: float = 0.0
     """Unix milliseconds at which the demo had it in hand."""
 

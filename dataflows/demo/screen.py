@@ -1,5 +1,7 @@
 """The demo's live view in the terminal."""
 
+from collections.abc import Mapping
+
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
@@ -13,7 +15,13 @@ N_SHOWN = 6
 
 
 def live_view(
-    judge: Judge, n_events: int, seconds: float, titles: dict[str, str], recent: list[Event], notice: str
+    judge: Judge,
+    n_events: int,
+    seconds: float,
+    titles: dict[str, str],
+    recent: list[Event],
+    notice: str,
+    believed: Mapping[str, str] | None = None,
 ) -> RenderableType:
     """Draw rates and latency, one user's events beside their slate, and the variants' hit rates.
 
@@ -22,6 +30,7 @@ def live_view(
     Parameters
     ----------
     recent : the shown user's last events, newest first.
+    believed : why a slate's order may be believed, by the version of the ranker that made it.
     """
     head = Table.grid(padding=(0, 3))
     head.add_row(
@@ -35,7 +44,7 @@ def live_view(
     beside = Table.grid(expand=True, padding=(0, 1))
     beside.add_column(ratio=2)
     beside.add_column(ratio=3)
-    beside.add_row(_history(recent, slate, titles), _slate(recent, slate, titles))
+    beside.add_row(_history(recent, slate, titles), _slate(recent, slate, titles, believed or {}))
     return Group(Panel(head, title="Eddy", subtitle=notice), beside, Panel(variants(judge), title="hit rate so far"))
 
 
@@ -59,7 +68,9 @@ def _history(recent: list[Event], slate: ReceivedSlate | None, titles: dict[str,
     return Panel(table, title=f"{who} has just rated")
 
 
-def _slate(recent: list[Event], slate: ReceivedSlate | None, titles: dict[str, str]) -> Panel:
+def _slate(
+    recent: list[Event], slate: ReceivedSlate | None, titles: dict[str, str], believed: Mapping[str, str]
+) -> Panel:
     table = Table.grid(padding=(0, 1))
     for position, row in enumerate(slate.items[:N_SHOWN] if slate else [], 1):
         title = Text(titles.get(row.item_id, row.item_id), overflow="ellipsis", no_wrap=True)
@@ -67,7 +78,8 @@ def _slate(recent: list[Event], slate: ReceivedSlate | None, titles: dict[str, s
     if slate is None:
         return Panel(table, title="and gets")
     verb = "and had got before" if _n_after(recent, slate) else "and gets"
-    return Panel(table, title=f"{verb} ({slate.variant})")
+    why = believed.get(slate.model_version.partition("@")[0])
+    return Panel(table, title=f"{verb} ({slate.variant})", subtitle=why and Text(why, style="dim"))
 
 
 def variants(judge: Judge) -> Table:

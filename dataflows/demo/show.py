@@ -3,7 +3,7 @@
 import tempfile
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from importlib.resources import files
@@ -20,7 +20,7 @@ from dataflows.demo.broker import choose_broker
 from dataflows.demo.flow_process import FlowProcess, running_flows
 from dataflows.demo.judge import Judge, decode_slate
 from dataflows.demo.screen import live_view, variants
-from dataflows.demo.training import both_rankers, trained_ranker
+from dataflows.demo.training import both_rankers, trained_ranker, why_believed
 from dataflows.demo.world import World, load_world
 from dataflows.kafka.admin import Client, create_topics
 from dataflows.kafka.reader import KafkaReader, scan
@@ -70,7 +70,7 @@ def run_demo(
             world = load_world(n_events, rate)
         checkpoint = trained_ranker(world, Path(".eddy"), console)
         kafka = KafkaSettings(**{**dict(settings.kafka), "bootstrap_servers": broker.bootstrap_servers})
-        demo = _Demo(world, kafka.client(), f"demo-{int(time.time())}-")
+        demo = _Demo(world, kafka.client(), f"demo-{int(time.time())}-", why_believed(checkpoint))
         environment = {
             "EDDY_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers,
             "EDDY_TOPICS__PREFIX": demo.prefix,
@@ -124,8 +124,9 @@ def _serve_on(flows: list[FlowProcess], console: Console) -> None:
 class _Demo:
     """The platform's side: writes what people do, reads what Eddy recommends."""
 
-    def __init__(self, world: World, client: Client, prefix: str) -> None:
+    def __init__(self, world: World, client: Client, prefix: str, believed: Mapping[str, str]) -> None:
         self._world = world
+        self._believed = believed
         self._client = client
         self.prefix = prefix
         self.judge = Judge(len(world.items))
@@ -174,7 +175,7 @@ class _Demo:
                     seconds = time.time() - started
                     if isinstance(view, Live):
                         recent = list(self._recent[self._shown.user_id]) if self._shown else []
-                        view.update(live_view(self.judge, n_events, seconds, titles, recent, NOTICE))
+                        view.update(live_view(self.judge, n_events, seconds, titles, recent, NOTICE, self._believed))
                     else:
                         done = f"{self.judge.n_events} of {n_events} events, {self.judge.n_slates} slates"
                         view.update(f"{NOTICE}: {done}")

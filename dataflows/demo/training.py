@@ -60,6 +60,17 @@ def trained_ranker(world: World, folder: Path, console: Console) -> Path:
     return path
 
 
+def why_believed(checkpoint: Path) -> dict[str, str]:
+    """Say of a trained ranker, by its version, why it may be believed: what it was worth on people it never saw."""
+    trained = load_checkpoint(checkpoint)
+    [verdict] = trained.provenance["verdicts"]
+    learned, blend = verdict[trained.kind]["hr@10"], verdict["blend"]["hr@10"]
+    return {
+        trained.version: f"learned: {learned:.1%} of the next films of {verdict['n_judged']:,} slates it had not seen "
+        f"in its first ten, {blend:.1%} in the blend's"
+    }
+
+
 def both_rankers(world: World, checkpoint: Path) -> dict[str, float]:
     """Judge the trained ranker and the blend on every slate of the streamed users: both order the same candidates.
 

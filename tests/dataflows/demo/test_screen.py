@@ -38,3 +38,15 @@ def test_an_event_that_a_slate_predicted_is_marked_with_its_position():
     [line] = [line for line in screen.splitlines() if "✓" in line]
     assert "Fugitive" in line
     assert "✓ 2." in line
+
+
+def test_a_learned_slate_says_why_it_may_be_believed():
+    slate = a_slate("e-2", "m3")
+    slate.model_version = "movielens-1a2b@7"
+    judge = Judge(10)
+    judge.receive(slate, 0.0)
+    for version, shown in (("movielens-1a2b", True), ("movielens-ffff", False)):
+        console = Console(file=StringIO(), width=160, record=True)
+        believed = {version: "learned: 15.0% of the next films in its first ten"}
+        console.print(live_view(judge, 10, 1.0, TITLES, [a_rating(2, "m2")], "notice", believed))
+        assert ("15.0% of the next films" in console.export_text()) is shown

@@ -79,6 +79,14 @@ COMMANDS = {
         "erasure:export",
         "Print what is kept of a user as JSON: the profile, slates, assignments, and what the topics still hold.",
     ),
+    "tail": (
+        "tail:tail",
+        "Print slates, events, dead letters and all other messages as a person reads them, as they are written.",
+    ),
+    "schema": (
+        "schema:schema",
+        "Write a JSON Schema for each message and one AsyncAPI 3 document into a folder, or compare them.",
+    ),
     "doctor": ("doctor:examine", "Look at settings, broker, topics, recovery folder, experiments and checkpoint."),
 }
 """By name: where the command is, and its first line of help. Hence `eddy --help` imports none of them."""

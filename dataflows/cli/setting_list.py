@@ -1,17 +1,14 @@
 """Settings on the command line: the option that names a preset, and all of them with default and meaning."""
 
-import ast
-import inspect
-import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, is_dataclass, replace
-from itertools import pairwise
 from typing import Annotated, Any, TypeAlias
 
 import orjson
 import typer
 from pydantic import BaseModel
 
+from dataflows.docstrings import attribute_docstrings
 from dataflows.run.presets import PRESETS, PresetName
 from dataflows.run.settings import Settings, variable_of
 
@@ -44,7 +41,7 @@ def all_settings(preset: PresetName | None = None) -> Iterator[Setting]:
     ----------
     preset : whose defaults are listed; none: the general ones.
     """
-    defaults, texts = Settings.model_construct(preset=preset), _docstrings(Settings)
+    defaults, texts = Settings.model_construct(preset=preset), attribute_docstrings(Settings)
     filled = PRESETS[preset].settings if preset else {}
     for name in Settings.model_fields:
         default = _filled(getattr(defaults, name), filled.get(name, {}))
@@ -62,25 +59,9 @@ def _filled(section: Any, values: Mapping[str, Any]) -> Any:
 
 
 def _section(name: str, defaults: Any) -> Iterator[Setting]:
-    texts = _docstrings(type(defaults))
+    texts = attribute_docstrings(type(defaults))
     for field in type(defaults).model_fields if isinstance(defaults, BaseModel) else defaults.__dataclass_fields__:
         yield Setting(variable_of(name, field), _write(getattr(defaults, field)), texts.get(field, ""))
-
-
-def _docstrings(section: type[Any]) -> dict[str, str]:
-    """Read the docstrings below a class's fields and those that it inherits, which Python itself does not keep."""
-    bases = [base for base in section.__mro__ if is_dataclass(base) or base is section]
-    return {name: text for base in reversed(bases) for name, text in _declared(base).items()}
-
-
-def _declared(section: type[Any]) -> dict[str, str]:
-    (declared,) = ast.parse(textwrap.dedent(inspect.getsource(section))).body
-    assert isinstance(declared, ast.ClassDef)  # noqa: S101  # what a class's source is
-    return {
-        ast.unparse(field.target): " ".join(str(ast.literal_eval(text.value)).split())
-        for field, text in pairwise(declared.body)
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
-    }
 
 
 def _write(value: object) -> str:

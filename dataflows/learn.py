@@ -5,13 +5,15 @@
                                │                └──────────► learn sessions├─► model-updates
     catalog ─────────► decode ─│──────────────────────────► learn content ┤
                                ▼                                          │
-    recommendations ─► decode ─► attribute ───────────────► learn ranker ─┘
+    recommendations ─► decode ─► attribute ─┬─────────────► learn ranker ─┤
                                │ (a user a key)            (a ranker a key)
+                               │            └─────────────► learn funnel ─┘
                                └────────────────────────────────────────────► dead-letters
 
     erasures ────────► decode ─► to transitions and attribute, which give back what they hold ─► erasure-receipts
 
-The line of `recommendations` is there where a ranker is set to learn (`EDDY_RANKER__NAME`). Users are called by their
+The lines of `recommendations` are there where a ranker is set to learn (`EDDY_RANKER__NAME`), or the funnel
+(`EDDY_FUNNEL__LEARN`). Users are called by their
 state keys from the decoding on.
 
 A snapshot packs each shard that has learned something, which is soon all of them: run it with an epoch of ten
@@ -45,7 +47,7 @@ from dataflows.steps.attribute import AttributeStep, attribute, known_slates
 from dataflows.steps.decode import decode_known, readable, write_letters
 from dataflows.steps.learn_content import learn_content
 from dataflows.steps.learn_items import learn_items
-from dataflows.steps.learn_ranker import learn_ranker
+from dataflows.steps.learn_ranker import LearnRankerStep, learn_funnel, learn_ranker
 from dataflows.steps.learn_sessions import learn_sessions
 from dataflows.steps.receipts import read_erasures, write_receipts
 from dataflows.steps.shards import add_up
@@ -60,7 +62,7 @@ class LearnInputs:
     events: Source[Record]
     catalog: Source[Record]
     recommendations: Source[Record]
-    """Read only where a ranker learns."""
+    """Read only where a ranker or a funnel learns."""
     erasures: Source[Record]
 
 
@@ -96,7 +98,15 @@ def build(
     config, messages = settings.learn, settings.events
     rest = timedelta(seconds=settings.profile.expire_after_s)
     erased = erased or Erasures()
-    attribution = AttributeStep(settings.attribution, messages.weights, rest, clock, counts, erased)
+    attribution = AttributeStep(
+        settings.attribution,
+        messages.weights,
+        rest,
+        clock,
+        counts,
+        erased,
+        decides_clicks_early=settings.funnel.learn,
+    )
 
     flow = Dataflow("learn")
 
@@ -123,7 +133,7 @@ def build(
     entries = readable("catalog_entries", decoded)  # (item, Item | None)
     content = learn_content("learn_content", entries, text_space(config), clock)  # (row key, Outgoing)
 
-    if settings.ranker.name != "none":
+    if settings.learns_from_slates:
         slates = op.input("recommendations", flow, inputs.recommendations)  # Record
         shown = op.flat_map_batch(
             "decode_slates", slates, slate_decoder(messages, clock)
@@ -139,18 +149,22 @@ def build(
         receipts = op.merge(
             "receipts", receipts, write_receipts("write_attribution_receipts", closed, signer or Signer())
         )
-        versions = learn_ranker(
-            "learn_ranker",
-            closed,
-            settings.ranker,
-            start,
-            counts,
-            keep=settings.checkpoint is None,
-            erasures=erased,
-            closes_after_ms=settings.attribution.closes_after_ms,
-            clock=clock,
-        )  # (row key, Outgoing)
-        rows = op.merge("rows_and_versions", rows, versions)
+        step = LearnRankerStep(counts, erased, settings.attribution.closes_after_ms, clock)
+        if settings.ranker.name != "none":
+            versions = learn_ranker(
+                "learn_ranker", closed, settings.ranker, step, start, keep=settings.checkpoint is None
+            )  # (row key, Outgoing)
+            rows = op.merge("rows_and_versions", rows, versions)
+        if settings.funnel.learn:
+            chances = learn_funnel(
+                "learn_funnel",
+                closed,
+                settings.funnel,
+                settings.funnel.stage_of(messages),
+                settings.ranker.device,
+                step,
+            )  # (row key, Outgoing)
+            rows = op.merge("rows_and_chances", rows, chances)
 
     op.output("model_updates", op.merge("all_rows", rows, sessions, content), outputs.model_updates)
     op.output("dead_letters", letters, outputs.dead_letters)

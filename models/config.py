@@ -122,6 +122,7 @@ class AttributionConfig:
         """Return how long feedback of a type counts, in milliseconds."""
         return 1_000 * self.windows_s.get(event_type, self.window_s)
 
+    click_window_ms = in_ms("window_s")
     wait_ms = in_ms("wait_s")
 
     @cached_property
@@ -132,8 +133,15 @@ class AttributionConfig:
     @cached_property
     def closes_after_ms(self) -> int:
         """How long after it was made a slate is decided, in milliseconds."""
-        longest_s = max(self.window_s, *self.windows_s.values(), 0)
-        return 1_000 * (longest_s + self.lateness_s + (self.wait_s if self.impressions == "event" else 0))
+        return self._closes_after_ms(max(self.window_s, *self.windows_s.values(), 0))
+
+    @cached_property
+    def click_closes_after_ms(self) -> int:
+        """How long after it was made it is decided what of a slate was clicked, in milliseconds."""
+        return self._closes_after_ms(self.window_s)
+
+    def _closes_after_ms(self, window_s: int) -> int:
+        return 1_000 * (window_s + self.lateness_s + (self.wait_s if self.impressions == "event" else 0))
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,8 @@ class Item:
     categories: Annotated[list[Id], Meta(max_length=64)] = field(default_factory=list)
     tags: Annotated[list[Id], Meta(max_length=64)] = field(default_factory=list)
     price: Annotated[float, Meta(ge=0)] | None = None
+    margin: Annotated[float, Meta(ge=0)] | None = None
+    """What a purchase earns, where strategies rank by it; in the price's currency."""
     attributes: Context | None = None
     available: bool = True
     created_at: Millis = 0
@@ -114,6 +116,16 @@ class SlateItem:
     was drawn as a whole; 1 where the choice was deterministic."""
     features: NDArray[np.float32] | list[float]
     """(F,) the ranker's inputs, in the order of the feature set named on the slate."""
+
+
+@dataclass
+class LikelyItem(SlateItem):
+    """An item of which it is known how probable each stage is, at the position where it stands, within its window."""
+
+    p_click: float
+    """Of any act that counts for something."""
+    p_cart: float
+    p_purchase: float
 
 
 @dataclass

@@ -24,7 +24,13 @@ NetworkName: TypeAlias = Literal["linear", "mlp", "neumf", "gru"]
 """Rankers that are a PyTorch network."""
 LearnerName: TypeAlias = Literal["ftrl", NetworkName]
 """Rankers that learn."""
-RankerName: TypeAlias = Literal["blend", LearnerName]
+StageName: TypeAlias = Literal["click", "cart", "purchase"]
+"""How far a user went with an item: any act, putting it aside to have it, having it."""
+STAGES: tuple[StageName, ...] = get_args(StageName)
+FunnelName: TypeAlias = Literal["funnel"]
+FUNNEL: FunnelName = "funnel"
+"""The network that says how probable each stage is; as a ranker, it orders by what an item is worth."""
+RankerName: TypeAlias = Literal["blend", LearnerName, FunnelName]
 """`blend` keeps the order of the weighted sources."""
 NETWORKS: tuple[NetworkName, ...] = get_args(NetworkName)
 LEARNERS: tuple[LearnerName, ...] = get_args(LearnerName)

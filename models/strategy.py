@@ -1,11 +1,11 @@
 """A strategy: which candidates, which ranker, which rules. What the variants of an experiment differ in."""
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, to_builtins
 
-from models.names import RankerName, SourceName
+from models.names import RankerName, SourceName, StageName
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Weight = Annotated[float, Meta(ge=0)]
@@ -25,6 +25,20 @@ def default_sources() -> dict[SourceName, float]:
 
 
 @dataclass(frozen=True, slots=True)
+class Worth:
+    """What it is worth that an item comes to a stage."""
+
+    weight: Weight = 1.0
+    per: Literal["act", "price", "margin"] = "act"
+    """What the weight is multiplied by: 1, or what the catalog says of the item."""
+
+
+def default_worth() -> dict[StageName, Worth]:
+    """Count clicks."""
+    return {"click": Worth()}
+
+
+@dataclass(frozen=True, slots=True)
 class Strategy:
     """How a slate is made, from candidates to the last position.
 
@@ -36,7 +50,11 @@ class Strategy:
     sources: dict[SourceName, Weight] = field(default_factory=default_sources)
     """Blend weight of each candidate source, at least one above 0; one that is not named is off."""
     ranker: RankerName = "blend"
-    """`blend` keeps the order of the weighted sources; the others are learned, from a checkpoint or by `learn`."""
+    """`blend` keeps the order of the weighted sources; the others are learned, from a checkpoint or by `learn`, and
+    `funnel` orders by `worth`."""
+    worth: dict[StageName, Worth] = field(default_factory=default_worth)
+    """What the ranker `funnel` orders by: the sum over these stages of weight, probability and value, so for
+    `{"click": {"weight": 0.1}, "purchase": {"per": "margin"}}` the expected margin and a tenth of a click."""
     n_candidates: Annotated[int, Meta(ge=1, le=500)] = 100
     n_items: Annotated[int, Meta(ge=1, le=100)] = 10
     diversity: Share = 0.15
@@ -66,8 +84,10 @@ class Strategy:
     def __post_init__(self) -> None:
         if not any(weight > 0 for weight in self.sources.values()):
             raise ValueError("no source has a weight above 0, so no item could be a candidate: give one a weight")
+        if not any(stage.weight > 0 for stage in self.worth.values()):
+            raise ValueError("no stage is worth anything, so the ranker `funnel` had no order: give one a weight")
 
 
-LATER_FIELDS = {"swapped": Strategy().swapped, "sampled": Strategy().sampled}
+LATER_FIELDS = {name: to_builtins(getattr(Strategy(), name)) for name in ("swapped", "sampled", "worth")}
 """Fields that were added since experiments were first told apart by their digests, with their defaults; every new one
 belongs here."""

@@ -194,7 +194,7 @@ def test_a_list_of_names_is_written_once() -> None:
 def test_what_goes_by_a_list_of_names_has_each_of_them_once() -> None:
     assert tuple(source.name for source in EVERY_SOURCE) == names.SOURCES
     assert all(source.phrase for source in EVERY_SOURCE)
-    assert tuple(KINDS) == names.NETWORKS
+    assert tuple(KINDS) == (*names.NETWORKS, names.FUNNEL)
     assert tuple(metric.name for metric in METRICS) == get_args(names.MetricName)
     assert len(set(names.FEATURES)) == len(names.FEATURES)
     assert names.FEATURE_SETS[names.FEATURE_SET] == names.FEATURES

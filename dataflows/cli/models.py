@@ -7,12 +7,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from dataflows.cli.chance_figures import show_chances
 from dataflows.cli.topics import load_for_cluster
 from dataflows.errors import EddyError
 from dataflows.kafka.reader import scan
 from dataflows.kafka.writer import KafkaWriter
 from dataflows.run.settings import Settings
 from dataflows.topics import MODEL_UPDATES
+from models.names import FUNNEL
 from models.online.registry import PREFIX, Version, VersionRegistry, pin_row
 
 HELP = """
@@ -34,7 +36,8 @@ def list_versions() -> None:
 
     The gain is the discounted cumulative gain of what users acted on, weighted by how seldom its position is looked at,
     on slates that the version had not learned from; `before it` is that of the version it replaced, on the same slates.
-    Versions of earlier releases show their pairwise AUC.
+    Versions of earlier releases show their pairwise AUC. Of the `funnel` it is the log-likelihood, and a version that
+    is only `calibrated` has the weights of the one before it; below the table is whether what slates said came true.
     """
     settings = load_for_cluster()
     registry = _registry(settings)
@@ -55,9 +58,15 @@ def list_versions() -> None:
                 f"{evidence.get('replaced', 0):.4f}",
             )
     if not registry.names:
-        typer.echo("no ranker has been published yet: EDDY_RANKER__NAME says which one `eddy run learn` trains")
+        typer.echo(
+            "no ranker has been published yet: EDDY_RANKER__NAME says which one `eddy run learn` trains, and "
+            "EDDY_FUNNEL__LEARN whether it learns the funnel"
+        )
         return
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    if (chances := registry.chances(FUNNEL)) is not None:
+        show_chances(chances, console)
 
 
 @app.command("promote")

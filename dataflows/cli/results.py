@@ -8,6 +8,7 @@ import msgspec
 import typer
 from rich.console import Console
 
+from dataflows.cli.chance_figures import show_chances
 from dataflows.cli.result_figures import show
 from dataflows.errors import EddyError
 from dataflows.files.source import FileSource, read_whole
@@ -15,8 +16,10 @@ from dataflows.kafka.reader import scan
 from dataflows.records import Record
 from dataflows.run import settings as configuration
 from dataflows.run.settings import Settings
-from dataflows.topics import EXPERIMENT_RESULTS
+from dataflows.topics import EXPERIMENT_RESULTS, MODEL_UPDATES, Topic
 from models.messages import ExperimentResult
+from models.names import FUNNEL
+from models.online.registry import PREFIX, Chances, VersionRegistry
 
 Name = Annotated[str | None, typer.Argument(help="The experiment.", show_default="all that have results")]
 Json = Annotated[
@@ -31,16 +34,22 @@ def results(experiment: Name = None, out: Json = None) -> None:
     Look at any time, as often as you like: bounds and p-values hold at all looks together. An interval that excludes 0
     decides; until then the experiment is `running`. `mismatch` means that users were not split between the variants as
     planned: look for the fault, and trust no figure.
+
+    With EDDY_FUNNEL__LEARN it begins with the chances that slates carried, beside what came of them.
     """
-    settings = configuration.load()
-    found = newest_results(_records(settings))
+    settings, console = configuration.load(), Console()
+    found = newest_results(_records(settings, EXPERIMENT_RESULTS))
+    chances = _chances(settings) if settings.funnel.learn else None
+    if chances is not None:
+        show_chances(chances, console)
+    if not found and experiment is None and chances is not None:
+        return
     if not found:
         raise EddyError("there are no results yet: run `eddy run evaluate` with EDDY_EXPERIMENTS_FILE")
     if experiment is not None and experiment not in found:
         raise EddyError(f"no results of {experiment!r}; there are results of {', '.join(sorted(found))}")
     if out is not None and experiment is None:
         raise typer.BadParameter("--json writes one experiment: name it")
-    console = Console()
     for name in [experiment] if experiment else sorted(found):
         show(found[name], console)
     if out is not None and experiment is not None:
@@ -69,8 +78,17 @@ def newest_results(records: Iterable[Record]) -> dict[str, ExperimentResult]:
     return newest
 
 
-def _records(settings: Settings) -> Iterator[Record]:
-    topic = settings.topics.prefix + EXPERIMENT_RESULTS.name
+def _chances(settings: Settings) -> Chances | None:
+    """Return what is known of the chances that slates carried."""
+    registry = VersionRegistry()
+    for record in _records(settings, MODEL_UPDATES):
+        if (record.key or b"").startswith(PREFIX):
+            registry.take(record.key or b"", record.value)
+    return registry.chances(FUNNEL)
+
+
+def _records(settings: Settings, of: Topic) -> Iterator[Record]:
+    topic = settings.topics.prefix + of.name
     if settings.topics.folder is None:
         yield from scan(settings.kafka.client(), topic)
     else:

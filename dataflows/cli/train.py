@@ -16,7 +16,7 @@ from dataflows.run import settings as configuration
 from dataflows.run.resources import text_space
 from dataflows.run.settings import Settings
 from models.messages import Event, Item, Request
-from models.names import FineTune, Loss, NetworkName
+from models.names import FUNNEL, FineTune, Loss, NetworkName
 from models.offline.fitting import LEAST_EXAMPLES, MAX_EXAMPLES
 from models.offline.train import Training, TrainingConfig, train
 from models.offline.walk import WalkConfig
@@ -163,7 +163,7 @@ def chosen_kind(trained: Checkpoint | None, asked: NetworkName | None, option: s
 
     Raises
     ------
-    typer.BadParameter : they are two.
+    typer.BadParameter : they are two, or it is a funnel.
     """
     if trained is None:
         return asked or FIT.kind
@@ -171,6 +171,10 @@ def chosen_kind(trained: Checkpoint | None, asked: NetworkName | None, option: s
         raise typer.BadParameter(
             f"{option} holds the ranker {trained.kind!r}, not {asked!r}: leave {kind_option} away to go on with it, or "
             f"leave {option} away to begin a new one"
+        )
+    if trained.kind == FUNNEL:
+        raise typer.BadParameter(
+            f"{option} holds a funnel, which is learned from feedback alone: see EDDY_FUNNEL__LEARN"
         )
     return trained.kind
 

@@ -111,7 +111,7 @@ def _sentence_space(folder: Path | None) -> TextSpace:
 def expected_receipts(settings: Settings) -> dict[str, set[str]]:
     """Name the places that answer an erasure with a receipt, by flow."""
     places = {"recommend": {"recommend.profile"}, "learn": {"learn.transitions"}}
-    if settings.ranker.name != "none":
+    if settings.learns_from_slates:
         places["learn"].add("learn.attribute")
     if settings.experiments_file is not None:
         places["evaluate"] = {"evaluate.outcomes"}

@@ -28,7 +28,7 @@ from dataflows.run.presets import PresetName, PresetSource
 from models.config import AttributionConfig, Count, ItemSideConfig, OnlineConfig, OutcomeConfig, ProfileConfig
 from models.events import EventConfig
 from models.experiments.assign.declaration import DeclarationError
-from models.names import LearnerName, MetricName
+from models.names import FUNNEL, LearnerName, MetricName, RankerName, StageName
 from models.strategy import Strategy
 
 
@@ -90,6 +90,33 @@ class RankerSettings(OnlineConfig):
     another arm showed, which keeps a test clean and makes both learn slower."""
 
 
+@dataclass(frozen=True)
+class FunnelSettings:
+    """How probable a click, a cart and a purchase are: learned by `learn`, written on slates by `recommend`."""
+
+    learn: bool = False
+    """Whether `learn` learns that: `recommend` then writes `p_click`, `p_cart` and `p_purchase` on each item, and
+    strategies may rank by what an item is worth (`funnel`)."""
+    cart_types: frozenset[str] = frozenset({"cart"})
+    """Event types that put an item aside to have it. A purchase is what EDDY_EVENTS__OWNING_TYPES names, a click any
+    event of a weight above 0."""
+    learning_rate: Annotated[float, Meta(gt=0)] = 3e-3
+    publish_every: Annotated[int, Meta(ge=1)] = 8
+    """Steps, of 32 slates, from one decision about a new version to the next."""
+
+    def stage_of(self, events: EventConfig) -> dict[str, StageName]:
+        """Name the stage that each event type stands for."""
+        wanted = [event_type for event_type, weight in events.weights.items() if weight > 0]
+        return {
+            event_type: "purchase"
+            if event_type in events.owning_types
+            else "cart"
+            if event_type in self.cart_types
+            else "click"
+            for event_type in wanted
+        }
+
+
 class Settings(BaseSettings):
     """Everything that can be set, by `EDDY_<SECTION>__<NAME>` in the environment; empty means the default."""
 
@@ -118,6 +145,7 @@ class Settings(BaseSettings):
     evaluate: EvaluateSettings = EvaluateSettings()
     attribution: AttributionConfig = AttributionConfig()
     ranker: RankerSettings = RankerSettings()
+    funnel: FunnelSettings = FunnelSettings()
     strategy: Strategy = Strategy()
     """How slates are made for users in no experiment."""
     experiments_file: Path | None = None
@@ -131,6 +159,17 @@ class Settings(BaseSettings):
     watchdog_s: float = Field(default=300.0, ge=0)
     """A flow that has stood still for so many seconds ends, to be started again; 0 lets it stand."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def learns_from_slates(self) -> bool:
+        """Whether `learn` reads slates: for a ranker, or for the funnel."""
+        return self.ranker.name != "none" or self.funnel.learn
+
+    @property
+    def learned_rankers(self) -> list[RankerName]:
+        """What `learn` publishes versions of: until one has come, the blend serves in its place."""
+        learned: list[RankerName] = [] if self.ranker.name == "none" else [self.ranker.name]
+        return [*learned, FUNNEL] if self.funnel.learn else learned
 
     @property
     def n_threads(self) -> int:

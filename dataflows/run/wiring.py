@@ -74,9 +74,12 @@ def _recommend(edges: Edges, settings: Settings, health: Health, erased: Erasure
     )
     tables = edges.tables(table, health.counts)
     try:
-        awaited = [] if settings.ranker.name == "none" else [settings.ranker.name]
         recommender = Recommender(
-            table, checkpoint, n_threads=settings.n_threads, awaited=awaited, device=checked_device(settings)
+            table,
+            checkpoint,
+            n_threads=settings.n_threads,
+            awaited=settings.learned_rankers,
+            device=checked_device(settings),
         )
         with Console(stderr=True).status("loading the item tables and the kernels"):
             items.warm_up()

@@ -1,6 +1,7 @@
 """A slate as the door gives it: what a consumer needs, without what only learning needs."""
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from models.messages import Item
 
@@ -14,6 +15,10 @@ class ServedItem(msgspec.Struct):
     source: str
     reason: str
     propensity: float
+    p_click: float | UnsetType = UNSET
+    """How probable it is that the item is clicked where it stands; left out where nobody learns that, as below."""
+    p_cart: float | UnsetType = UNSET
+    p_purchase: float | UnsetType = UNSET
     item: Item | None = None
     """The catalog's entry, where it was asked for and there is one."""
 

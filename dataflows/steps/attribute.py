@@ -34,6 +34,8 @@ class AttributeStep:
     """Aware; moves event time on while a user is idle."""
     counts: Counter[str]
     erasures: Erasures = field(default_factory=Erasures)
+    decides_clicks_early: bool = False
+    """Whether somebody learns what is clicked before it is known what is bought."""
 
 
 class AttributeLogic(StatefulBatchLogic[AttributionInput, Attributed, bytes]):
@@ -46,10 +48,11 @@ class AttributeLogic(StatefulBatchLogic[AttributionInput, Attributed, bytes]):
 
     def __init__(self, packed: bytes | None, step: AttributeStep) -> None:
         self._step = step
+        config, early = step.config, step.decides_clicks_early
         if packed is None:
-            self._user = UserAttribution(step.config, step.weights, step.counts)
+            self._user = UserAttribution(config, step.weights, step.counts, decides_clicks_early=early)
         else:
-            self._user = UserAttribution.unpack(packed, step.config, step.weights, step.counts)
+            self._user = UserAttribution.unpack(packed, config, step.weights, step.counts, decides_clicks_early=early)
         self._event_seen_at = self._slate_seen_at = step.clock()
         self._n_erased = 0
         """What went before the erasure itself came by: the process knew of it already."""
@@ -112,7 +115,7 @@ class AttributeLogic(StatefulBatchLogic[AttributionInput, Attributed, bytes]):
 
     def _close(self, now: datetime) -> list[ClosedSlate]:
         closed = self._user.close(self._watermark_at(now))
-        self._step.counts["attributed_slates"] += len(closed)
+        self._step.counts["attributed_slates"] += sum(slate.is_final for slate in closed)
         return closed
 
     def _watermark_at(self, now: datetime) -> int:

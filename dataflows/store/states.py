@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-RANKER_STEPS = frozenset({"learn.recommendations", "learn.attribute", "learn.learn_ranker"})
+RANKER_STEPS = frozenset({"learn.recommendations", "learn.attribute", "learn.learn_ranker", "learn.learn_funnel"})
 """Steps that `learn` has only where a ranker learns; their state waits while none does."""
 _ITEMS_HEADER = 16
 """Bytes before the packed counts of a shard."""

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 
@@ -77,6 +78,8 @@ class Entries:
     """(M,) 0 for none."""
     price: Floats
     """(M,) nan unknown."""
+    margin: Floats
+    """(M,) nan unknown."""
     created_at: Int64s
     """(M,) 0 unknown; Unix ms."""
     available: Bools
@@ -94,13 +97,19 @@ class Entries:
         carried = np.fromiter(chain.from_iterable(names_by_hash), np.uint32)
         attributes[np.arange(N_ATTRIBUTES) < sizes[:, None]] = carried
         has_category = np.array([bool(item.categories) for item in entries], np.bool_)
-        prices = np.array([np.nan if item.price is None else item.price for item in entries], np.float64)
         return cls(
             items=entries,
             hashes=hash_all([item.item_id for item in entries]),
             attributes=attributes,
             category=np.where(has_category, attributes[:, 0], np.uint32(0)),
-            price=np.minimum(prices, LARGEST_PRICE).astype(np.float32),
+            price=_amounts(item.price for item in entries),
+            margin=_amounts(item.margin for item in entries),
             created_at=np.array([item.created_at for item in entries], np.int64),
             available=np.array([item.available for item in entries], np.bool_),
         )
+
+
+def _amounts(known: Iterable[float | None]) -> Floats:
+    """Lay amounts out, nan where there is none."""
+    amounts = np.array([np.nan if amount is None else amount for amount in known], np.float64)
+    return np.minimum(amounts, LARGEST_PRICE).astype(np.float32)

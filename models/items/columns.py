@@ -53,6 +53,8 @@ class Columns:
     """(N,) hash of the first category, 0 for none."""
     price: Floats = _column(np.float32, fill=np.nan)
     """(N,) prices, nan where unknown."""
+    margin: Floats = _column(np.float32, fill=np.nan)
+    """(N,) what a purchase earns, nan where unknown."""
     created_at: Int64s = _column(np.int64)
     """(N,) the catalog's time, else when the item was first seen; Unix ms."""
     first_seen_at: Int64s = _column(np.int64)

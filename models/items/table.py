@@ -246,7 +246,7 @@ class ItemTable(Columns):
             self.eligibility.put(row, item.requires, item.excludes)
         self.named[rows] = self.in_catalog[rows] = True
         self.available[rows] = entries.available
-        self.price[rows] = entries.price
+        self.price[rows], self.margin[rows] = entries.price, entries.margin
         self.category[rows] = entries.category
         self.attributes[rows] = entries.attributes
         self._forget_facts(entries.hashes)

@@ -19,7 +19,7 @@ from models.names import FEATURE_SET
 from models.numeric.arrays import Floats
 from models.numeric.ids import hash64
 from models.online.attribution_state import AttributionState, HistoryAct, PendingFeedback, PendingSlate
-from models.online.outcome import ClosedSlate, ImpressionOutcome, ShownSlate
+from models.online.outcome import ALL_STAGES, CLICKED, ClosedSlate, ImpressionOutcome, ShownSlate
 from models.rankers.inputs import N_HISTORY
 
 IMPRESSION = "impression"
@@ -39,6 +39,8 @@ class UserAttribution:
     config : windows and bounds.
     weights : of each event type; above 0 it makes a positive of that weight, below 0 a negative, 0 is no feedback.
     counts : what is not attributed is added to, by reason.
+    decides_clicks_early : whether a slate comes once more before its end, when the window of a click has closed while
+        those of other acts are open.
     """
 
     __slots__ = (
@@ -46,6 +48,7 @@ class UserAttribution:
         "closed_until",
         "config",
         "counts",
+        "decides_clicks_early",
         "erased_until",
         "events",
         "events_at",
@@ -55,10 +58,18 @@ class UserAttribution:
         "weights",
     )
 
-    def __init__(self, config: AttributionConfig, weights: Mapping[str, float], counts: Counter[str]) -> None:
+    def __init__(
+        self,
+        config: AttributionConfig,
+        weights: Mapping[str, float],
+        counts: Counter[str],
+        *,
+        decides_clicks_early: bool = False,
+    ) -> None:
         self.config = config
         self.weights = weights
         self.counts = counts
+        self.decides_clicks_early = decides_clicks_early and config.click_closes_after_ms < config.closes_after_ms
         self.slates: dict[int, PendingSlate] = {}
         """By the hash of the id, as events."""
         self.events: dict[int, PendingFeedback] = {}
@@ -114,6 +125,7 @@ class UserAttribution:
             tuple(item.propensity for item in slate.items),
             np.array(rows, np.float16).tobytes(),
             slate.placement,
+            chances=tuple(item.chances for item in slate.items) if slate.items[0].chances else (),
         )
         if len(self.slates) > config.max_slates:
             del self.slates[min(self.slates.values(), key=_made).id_hash]
@@ -148,10 +160,14 @@ class UserAttribution:
         return None
 
     def next_closing_at(self) -> int | None:
-        """Return the event time at which the next slate closes, None where none waits."""
-        if not self.slates:
-            return None
-        return min(shown.created_at for shown in self.slates.values()) + self.config.closes_after_ms
+        """Return the event time at which something of a slate is decided next, None where none waits."""
+        return min((shown.created_at + self._due_after_ms(shown) for shown in self.slates.values()), default=None)
+
+    def _due_after_ms(self, shown: PendingSlate) -> int:
+        """Return how long after it was made something of a slate is decided next."""
+        if self.decides_clicks_early and not shown.is_click_decided:
+            return self.config.click_closes_after_ms
+        return self.config.closes_after_ms
 
     def close(self, watermark_at: int) -> list[ClosedSlate]:
         """Decide the slates whose windows have closed at a moment, the oldest first.
@@ -164,13 +180,18 @@ class UserAttribution:
         next_at = self.next_closing_at()
         closed: list[ClosedSlate] = []
         if next_at is not None and next_at <= watermark_at:
-            made_until = watermark_at - self.config.closes_after_ms
-            due = [shown for shown in self.slates.values() if shown.created_at <= made_until]
             shown_at = self._impressions()
+            due = [
+                shown for shown in self.slates.values() if shown.created_at + self._due_after_ms(shown) <= watermark_at
+            ]
             due.sort(key=_made)
-            closed = [self._decide(shown, shown_at) for shown in due]
+            made_until = watermark_at - self.config.closes_after_ms
+            closed = [self._decide(shown, shown_at, is_final=shown.created_at <= made_until) for shown in due]
             for shown in due:
-                del self.slates[shown.id_hash]
+                if shown.created_at <= made_until:
+                    del self.slates[shown.id_hash]
+                else:
+                    self.slates[shown.id_hash] = shown._replace(is_click_decided=True)
         self._expire(watermark_at)
         return [slate for slate in closed if slate.outcomes]
 
@@ -189,7 +210,13 @@ class UserAttribution:
 
     @classmethod
     def unpack(
-        cls, packed: bytes, config: AttributionConfig, weights: Mapping[str, float], counts: Counter[str]
+        cls,
+        packed: bytes,
+        config: AttributionConfig,
+        weights: Mapping[str, float],
+        counts: Counter[str],
+        *,
+        decides_clicks_early: bool = False,
     ) -> "UserAttribution":
         """Restore what `pack` returned; the configuration may have changed since.
 
@@ -199,7 +226,7 @@ class UserAttribution:
             When the bytes are of another format, or damaged.
         """
         state = AttributionState.unpack(packed)
-        user = cls(config, weights, counts)
+        user = cls(config, weights, counts, decides_clicks_early=decides_clicks_early)
         user.events_at, user.slates_at, user.closed_until = state.events_at, state.slates_at, state.closed_until
         user.slates = {shown.id_hash: shown for shown in state.slates}
         user.events = {seen.id_hash: seen for seen in state.events}
@@ -207,18 +234,23 @@ class UserAttribution:
         user.acts, user.erased_until = state.acts, state.erased_until
         return user
 
-    def _decide(self, shown: PendingSlate, shown_at: Mapping[int, Mapping[int, int]]) -> ClosedSlate:
+    def _decide(self, shown: PendingSlate, shown_at: Mapping[int, Mapping[int, int]], *, is_final: bool) -> ClosedSlate:
+        """Decide all of a slate; before its end only what was clicked, and its feedback waits on for the end."""
         impressions = shown_at[shown.id_hash]
         feedback: dict[int, list[PendingFeedback]] = {}
         newest_first: dict[int, list[ItemImpression]] = {}
         for seen in sorted(self._unattributed(impressions), key=_happened):
             if seen.item not in newest_first:
                 newest_first[seen.item] = self._newest_first(seen.item, shown_at)
-            cause = credited(seen.at, seen.slate, newest_first[seen.item], self.config.window_ms_of(seen.event_type))
+            window_ms = self.config.window_ms_of(seen.event_type)
+            window_ms = window_ms if is_final else min(window_ms, self.config.click_window_ms)
+            cause = credited(seen.at, seen.slate, newest_first[seen.item], window_ms)
             if cause is not None and cause[-1] == shown.id_hash:
                 feedback.setdefault(seen.item, []).append(seen)
-                self.used.add(seen.id_hash)
-        self.counts["not_shown"] += len(shown.items) - len(impressions)
+                if is_final:
+                    self.used.add(seen.id_hash)
+        if is_final:
+            self.counts["not_shown"] += len(shown.items) - len(impressions)
         seen_at = self._positions(shown)
         features = np.frombuffer(shown.features, np.float16).astype(np.float32).reshape(len(shown.items), -1)
         return ClosedSlate(
@@ -236,6 +268,8 @@ class UserAttribution:
             ),
             tuple(act.item for act in reversed(self.acts) if act.at <= shown.created_at)[:N_HISTORY],
             shown.placement,
+            ALL_STAGES & ~(CLICKED * shown.is_click_decided) if is_final else CLICKED,
+            is_final,
         )
 
     def _outcome(
@@ -266,6 +300,7 @@ class UserAttribution:
             at,
             self.config.impressions,
             shown.created_at + self.config.closes_after_ms,
+            shown.chances[index] if shown.chances else (),
         )
 
     def _impressions(self) -> dict[int, dict[int, int]]:

@@ -27,6 +27,10 @@ class PendingSlate(NamedTuple):
     features: bytes
     """(L, F) float16."""
     placement: str | None = None
+    is_click_decided: bool = False
+    """Whether it is decided already what was clicked, while later stages wait."""
+    chances: tuple[tuple[float, ...], ...] = ()
+    """(L, S) what the slate said of the stages; empty where it said nothing."""
 
 
 class PendingFeedback(NamedTuple):

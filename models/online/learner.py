@@ -8,22 +8,33 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
 
 from models.config import OnlineConfig
-from models.names import FEATURE_SET, FEATURE_SETS, LearnerName
+from models.names import FEATURE_SET, FEATURE_SETS, FUNNEL, FunnelName, LearnerName
+from models.numeric.arrays import Doubles
 from models.numeric.metrics import discounted_gains
 from models.online.examination import Examination, ExaminationState, rounded
 from models.online.guard import Guard, Judged, RankerRole
+from models.online.kept_chances import KeptChances
 from models.online.loss_drift import DriftState, LossDrift
+from models.online.recalibration import Recalibration
 from models.online.rehearsal import Reservoir
 from models.rankers.checkpoint import Checkpoint, MissingFeatureError, read_checkpoint
+from models.rankers.funnel import Funnel
+from models.rankers.funnel_learner import FunnelLearner, funnel_losses, rates_losses
 from models.rankers.inputs import Labelled, SlateExample, collate
 from models.rankers.learners import Learner, new_learner, restore_learner
 from models.rankers.served import BlendRanker, NetworkRanker, Ranker
+
+_Judge: TypeAlias = "Callable[[Learner | Checkpoint | None], list[float]]"
+"""Says how good one is at each slate of a batch; None is what serves before there is a version."""
+
+CALIBRATED = "calibrated"
+"""Among the evidence of a version that has the weights of the one before it, and other chances."""
 
 FORMAT = 2
 _READ_FORMATS = {b"\x01", b"\x02"}
@@ -42,9 +53,21 @@ class Published:
     """Event time of the newest slate learned from, Unix ms."""
     evidence: dict[str, float]
     """Empty after a reset; else `loss` (progressive), the `gain` of what won and of what it `replaced`, `n_judged`,
-    and `n_slates` learned."""
+    and `n_slates` learned. The gain of a funnel is its log-likelihood; CALIBRATED says that only its chances moved."""
     examination: tuple[float, ...] = ()
     """How probable it is that each position is looked at, relative to the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """What slates said of stages, and what came of it, until now."""
+
+    number: int
+    """Rising with each."""
+    learned_until: int
+    """Event time of the newest slate, Unix ms."""
+    tables: Doubles
+    """(S, N, 3) as `models.numeric.reliability` lays them out."""
 
 
 class OnlineRanker:
@@ -55,7 +78,7 @@ class OnlineRanker:
     start : a trained ranker to go on from, which counts as in service; None: the blend is in service.
     """
 
-    def __init__(self, name: LearnerName, config: OnlineConfig, start: Checkpoint | None = None) -> None:
+    def __init__(self, name: LearnerName | FunnelName, config: OnlineConfig, start: Checkpoint | None = None) -> None:
         self.name = name
         self.config = config
         self.learner: Learner = new_learner(name, config.learner, start)
@@ -73,6 +96,9 @@ class OnlineRanker:
         """Whether `previous` was in service before the version that is."""
         self.guard = Guard(config)
         self.examination = Examination()
+        self.recalibration = Recalibration()
+        """Of the funnel in service."""
+        self.kept_chances = KeptChances()
         self.losses: deque[float] = deque(maxlen=config.guard_slates)
         self.drift = LossDrift()
         self.n_steps = 0
@@ -97,10 +123,10 @@ class OnlineRanker:
         """Mean progressive loss of the newest slates; NaN before there is one."""
         return float(np.mean(self.losses)) if self.losses else float("nan")
 
-    def learn(self, examples: Sequence[SlateExample]) -> list[Published]:
+    def learn(self, examples: Sequence[SlateExample]) -> list[Published | Reliability]:
         """Take examples; step once a whole batch is there, and say what goes into service."""
         self.pending += examples
-        published: list[Published] = []
+        published: list[Published | Reliability] = []
         if self.was_reset:
             self.was_reset = False
             self.number += 1
@@ -115,6 +141,8 @@ class OnlineRanker:
                 self._retrain()
             if (decided := self._decide()) is not None:
                 published.append(decided)
+            if self.kept_chances.is_known:
+                published.append(Reliability(self.n_decisions, self.learned_until, self.kept_chances.tables.copy()))
         return published
 
     def forget(self, is_erased: Callable[[SlateExample], bool], is_erased_user: Callable[[int], bool]) -> int:
@@ -149,16 +177,10 @@ class OnlineRanker:
 
     def _test(self, batch: list[SlateExample]) -> None:
         labelled = collate(batch)
-        gains = labelled.labels * self._looked_at(labelled).inverse_examination
-
-        def judge(ranker: Ranker) -> list[float]:
-            found: list[float] = discounted_gains(ranker.score(labelled.inputs), gains, labelled.present).tolist()
-            return found
-
+        judge = self._likelihood(labelled) if isinstance(self.learner, FunnelLearner) else self._gain(labelled)
         users = [example.user for example in batch]
-        service = judge(_served(self.service))
-        previous = judge(_served(self.previous)) if self.can_roll_back else [float("nan")] * labelled.n
-        self.guard.add(map(Judged, users, judge(self.learner), service, previous))
+        previous = judge(self.previous) if self.can_roll_back else [float("nan")] * labelled.n
+        self.guard.add(map(Judged, users, judge(self.learner), judge(self.service), previous))
         losses = [loss for loss in self.learner.losses(labelled).tolist() if not np.isnan(loss)]
         self.losses.extend(losses)
         n_changes = sum(self.drift.update(loss) for loss in losses)
@@ -167,6 +189,34 @@ class OnlineRanker:
             self.n_drifts += n_changes
             self.guard.start_over()
             self.n_alarmed = self.config.alarm_slates
+
+    def _gain(self, labelled: Labelled) -> _Judge:
+        """Judge rankers by how far up they place what was liked: the discounted gain of each slate."""
+        gains = labelled.labels * self._looked_at(labelled).inverse_examination
+
+        def judge(one: Learner | Checkpoint | None) -> list[float]:
+            ranker = _served(one) if one is None or isinstance(one, Checkpoint) else one
+            found: list[float] = discounted_gains(ranker.score(labelled.inputs), gains, labelled.present).tolist()
+            return found
+
+        return judge
+
+    def _likelihood(self, labelled: Labelled) -> _Judge:
+        """Judge funnels by the log-likelihood of each slate; without one, each item has the same chances."""
+        learner = self.learner
+        assert isinstance(learner, FunnelLearner)  # noqa: S101 - whoever asks has looked
+
+        def judge(one: Learner | Checkpoint | None) -> list[float]:
+            if isinstance(one, Checkpoint):
+                assert isinstance(one.model, Funnel)  # noqa: S101 - versions are what the learner was
+                losses = funnel_losses(one.model, labelled)
+            elif one is None and learner.calibration.is_known:
+                losses = rates_losses(learner.calibration.rates, labelled)
+            else:
+                losses = learner.losses(labelled)
+            return [-loss for loss in losses.tolist()]
+
+        return judge
 
     def _looked_at(self, labelled: Labelled) -> Labelled:
         """Say how probable it was that each item was looked at, as far as it is known."""
@@ -178,9 +228,16 @@ class OnlineRanker:
         config = self.config
         rehearsed, rate = (config.rehearsed / 2, config.alarm_rate) if self.n_alarmed else (config.rehearsed, 1.0)
         self.n_alarmed = max(self.n_alarmed - len(batch), 0)
+        self.kept_chances.add(batch)
+        batch = [example._replace(chances=()) for example in batch]  # which nothing more is learned from
         old = self.reservoir.draw(round(rehearsed * len(batch)), self.n_steps)
+        if isinstance(self.learner, FunnelLearner):
+            self.learner.calibrate(collate(batch))
+            if self.service is not None:
+                self.recalibration.add(self.service, collate(batch))
         self.learner.learn(self._looked_at(collate([*batch, *old])), rate)
-        self.examination.learn(collate(batch))
+        if self.name != FUNNEL:  # which learns of positions by itself
+            self.examination.learn(collate(batch))
         for example in batch:
             self.reservoir.add(example, example.slate)
             self.learned_until = max(self.learned_until, example.closed_at)
@@ -191,12 +248,25 @@ class OnlineRanker:
         if self.can_roll_back and guard.is_better("previous"):
             return self._put_in_service(self.previous, "previous")
         if guard.is_better("learner"):
-            new = self.learner.checkpoint()
-            version = f"{self.name}-{self.number + 1}-{new.digest[:8]}"
-            named = Checkpoint(new.model, version, new.digest, self._evidence("learner"), new.loss)
-            return self._put_in_service(named, "learner")
+            new = self._named(self.learner.checkpoint(), self._evidence("learner"))
+            if isinstance(self.learner, FunnelLearner):
+                self.recalibration = Recalibration(self.learner.calibration.sums)
+            return self._put_in_service(new, "learner")
         guard.end_look()
+        if self.name == FUNNEL and self.service and (corrected := self.recalibration.corrected(self.service)):
+            return self._recalibrate(corrected)
         return None
+
+    def _named(self, new: Checkpoint, evidence: dict[str, float]) -> Checkpoint:
+        version = f"{self.name}-{self.number + 1}-{new.digest[:8]}"
+        return Checkpoint(new.model, version, new.digest, evidence, new.loss)
+
+    def _recalibrate(self, corrected: Checkpoint) -> Published:
+        """Let the version in service say the same with other chances; to the guard it is the one that it was."""
+        evidence = self._evidence("service") | {CALIBRATED: 1.0}
+        self.service = self._named(corrected, evidence)
+        self.number += 1
+        return Published(self.service, self.number, False, self.learned_until, evidence)
 
     def _evidence(self, winner: RankerRole) -> dict[str, float]:
         return {
@@ -212,9 +282,11 @@ class OnlineRanker:
         # What was taken back is not gone back to.
         self.service, self.previous = winner, None if is_rollback else self.service
         self.can_roll_back = not is_rollback
+        if is_rollback:
+            self.recalibration = Recalibration()
         self.number += 1
         self.guard.reset()
-        examination = rounded(self.examination.by_position)
+        examination = () if self.name == FUNNEL else rounded(self.examination.by_position)
         return Published(winner, self.number, is_rollback, self.learned_until, evidence, examination)
 
     def snapshot(self) -> bytes:
@@ -237,6 +309,8 @@ class OnlineRanker:
             self.examination.state,
             self.n_alarmed,
             self.must_retrain,
+            self.recalibration.seen.sums.tobytes() if self.name == FUNNEL else None,
+            self.kept_chances.tables.tobytes() if self.name == FUNNEL else None,
         )
         return bytes([FORMAT]) + msgspec.msgpack.encode(state)
 
@@ -244,7 +318,7 @@ class OnlineRanker:
     def restore(
         cls,
         packed: bytes,
-        name: LearnerName,
+        name: LearnerName | FunnelName,
         config: OnlineConfig,
         start: Checkpoint | None = None,
         *,
@@ -291,6 +365,12 @@ class OnlineRanker:
         ranker.n_steps, ranker.n_drifts, ranker.number, ranker.learned_until = state.counts
         ranker.can_roll_back, ranker.must_retrain = state.can_roll_back, state.must_retrain
         ranker.n_alarmed = state.n_alarmed
+        if state.recalibration is not None:
+            shape = ranker.recalibration.seen.sums.shape
+            ranker.recalibration = Recalibration(np.frombuffer(state.recalibration).reshape(shape))
+        if state.kept_chances is not None:
+            shape = ranker.kept_chances.tables.shape
+            ranker.kept_chances = KeptChances(np.frombuffer(state.kept_chances).reshape(shape))
         return ranker
 
     def _take_learned(self, state: "_RankerState") -> bool:
@@ -328,6 +408,8 @@ class _RankerState(NamedTuple):
     examination: ExaminationState | None = None
     n_alarmed: int = 0
     must_retrain: bool = False
+    recalibration: bytes | None = None
+    kept_chances: bytes | None = None
 
 
 def _served(checkpoint: Checkpoint | None) -> Ranker:

@@ -1,5 +1,6 @@
 """What attribution reads of a slate, what it says became of each impression, and what a ranker learns from that."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, TypeAlias
 
@@ -8,11 +9,15 @@ from msgspec import Meta
 
 from models.config import ImpressionKind
 from models.messages import Millis
-from models.names import FEATURES
+from models.names import FEATURES, STAGES, StageName
 from models.numeric.arrays import Floats
 from models.numeric.ids import hash64
 from models.rankers.inputs import SlateExample
 from models.strategy import Share
+
+ALL_STAGES = (1 << len(STAGES)) - 1
+CLICKED = 1
+"""The bit of the first stage."""
 
 Feature: TypeAlias = Annotated[float, Meta(ge=-65_504, le=65_504)]
 """What half precision holds."""
@@ -26,6 +31,15 @@ class ShownItem:
     position: Annotated[int, Meta(ge=0, le=10_000)]
     propensity: Share
     features: list[Feature] = field(default_factory=list)
+    p_click: Share | None = None
+    p_cart: Share | None = None
+    p_purchase: Share | None = None
+
+    @property
+    def chances(self) -> tuple[float, ...]:
+        """What the slate said of STAGES; empty where it said nothing."""
+        said = self.p_click, self.p_cart, self.p_purchase
+        return tuple(chance for chance in said if chance is not None) if None not in said else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +85,31 @@ class ImpressionOutcome:
     impression: ImpressionKind
     """What says that the item was shown."""
     closed_at: int
-    """Event time at which it was decided."""
+    """Event time at which all of the slate is decided."""
+    chances: tuple[float, ...] = ()
+    """What the slate said of STAGES; empty where it said nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClosedSlate:
-    """A decided slate: one outcome for each item that was shown, at least one."""
+    """A slate, as far as it is decided: one outcome for each item that was shown, at least one."""
 
     outcomes: tuple[ImpressionOutcome, ...]
     history: tuple[int, ...]
     """Hashes of the items that the user acted on until the slate was made, newest first, at most `N_HISTORY`."""
     placement: str | None = None
+    decided: int = ALL_STAGES
+    """Of which of STAGES it is decided now what came of them, as bits, the lowest the first."""
+    is_final: bool = True
+    """Whether all windows have closed; where not, it comes once more."""
 
-    def example(self) -> SlateExample | None:
-        """Return what a ranker learns from; None where not all FEATURES of this release were kept."""
+    def example(self, stage_of: Mapping[str, StageName] | None = None) -> SlateExample | None:
+        """Return what a ranker learns from; None where not all FEATURES of this release were kept.
+
+        Parameters
+        ----------
+        stage_of : the stage that each event type of a weight above 0 stands for, for who learns stages.
+        """
         first = self.outcomes[0]
         features = np.array([outcome.features for outcome in self.outcomes], np.float16)
         if features.shape[1] != len(FEATURES):
@@ -102,4 +127,13 @@ class ClosedSlate:
             tuple(outcome.position for outcome in self.outcomes),
             tuple(outcome.propensity for outcome in self.outcomes),
             self.placement,
+            () if stage_of is None else tuple(_reached(outcome, stage_of) for outcome in self.outcomes),
+            0 if stage_of is None else self.decided,
+            () if stage_of is None else tuple(outcome.chances for outcome in self.outcomes),
         )
+
+
+def _reached(outcome: ImpressionOutcome, stage_of: Mapping[str, StageName]) -> int:
+    """Say which stages an item came to, as bits: whoever buys has clicked."""
+    stages = {stage_of[event_type] for event_type in outcome.feedback if event_type in stage_of}
+    return sum(1 << index for index, stage in enumerate(STAGES) if stage in stages or (stages and not index))

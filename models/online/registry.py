@@ -7,6 +7,7 @@ key                            value
 `ranker/<name>/<slot>`         `Version` as JSON, written after its parts
 `ranker/<name>`                `Choice` as JSON, written after its version: what `learn` has put into service
 `ranker/<name>/pin`            `Choice` as JSON: what a person has put into service; it comes first
+`ranker/<name>/reliability`    `Chances` as JSON: whether what slates said of stages came true
 =============================  ==========================================================================
 
 Slots are used in turn, so the compacted topic keeps the newest versions, to roll back to. Rows may arrive in any order:
@@ -19,8 +20,12 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 from urllib.parse import quote, unquote
 
 import msgspec
+import numpy as np
 
-from models.online.learner import Published
+from models.names import FUNNEL, STAGES, StageName
+from models.numeric.arrays import Doubles
+from models.numeric.reliability import N_BINS, N_COLUMNS
+from models.online.learner import CALIBRATED, Published, Reliability
 from models.rankers.checkpoint import Checkpoint, CheckpointError, read_checkpoint
 
 N_SLOTS = 8
@@ -36,6 +41,9 @@ MAX_BYTES = 2**29
 MAX_RANKERS = 256
 """Names: with `per_arm`, one for each variant."""
 PREFIX = b"ranker/"
+
+_Amount: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1e15)]
+_Bin: TypeAlias = tuple[_Amount, _Amount, _Amount]
 
 Slot: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=N_SLOTS)]
 
@@ -62,9 +70,11 @@ class Version:
 
     @property
     def decision(self) -> str:
-        """Why it was published: it is `better` than the one before, a `rollback` to it, or a `reset`."""
+        """Why it was published: `better` than the one before, a `rollback` to it, a `reset`, or only `calibrated`."""
         if self.is_rollback:
             return "rollback"
+        if CALIBRATED in self.evidence:
+            return CALIBRATED
         return "better" if self.evidence else "reset"
 
 
@@ -74,6 +84,22 @@ class Choice:
 
     version: str | None
     slot: Slot = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Chances:
+    """What slates said of stages, beside what came of it."""
+
+    learned_until: Annotated[int, msgspec.Meta(ge=0, lt=LAST_YEAR)]
+    """Event time of the newest slate, Unix ms."""
+    stages: Annotated[
+        dict[StageName, Annotated[list[_Bin], msgspec.Meta(max_length=N_BINS)]], msgspec.Meta(max_length=8)
+    ]
+    """Of each stage the bins that hold anything: predictions, their probabilities added up, how many came true."""
+
+    def table(self, stage: StageName) -> Doubles:
+        """Return a stage's (N, 3) bins."""
+        return np.array(self.stages.get(stage, []), np.float64).reshape(-1, N_COLUMNS)
 
 
 class Row(NamedTuple):
@@ -88,9 +114,15 @@ class _Part(NamedTuple):
     data: bytes
 
 
-def rows_of(name: str, published: Published) -> list[Row]:
-    """Write a decision of `learn` as rows, in the order in which they have to be written."""
+def rows_of(name: str, published: Published | Reliability) -> list[Row]:
+    """Write what `learn` has to say of a ranker as rows, in the order in which they have to be written."""
     key = f"ranker/{quote(name, safe='.')}"
+    if isinstance(published, Reliability):
+        held = {
+            stage: [(n, said, came_true) for n, said, came_true in table.round(3).tolist() if n]
+            for stage, table in zip(STAGES, published.tables, strict=True)
+        }
+        return [Row(f"{key}/reliability", msgspec.json.encode(Chances(published.learned_until, held)))]
     checkpoint = published.checkpoint
     if checkpoint is None:
         return [Row(key, msgspec.json.encode(Choice(None)))]
@@ -133,6 +165,7 @@ class _Ranker:
     """By slot and number."""
     choice: Choice | None = None
     pin: Choice | None = None
+    chances: Chances | None = None
     serving: str | None = None
 
     @property
@@ -176,6 +209,10 @@ class VersionRegistry:
         """Return which of a ranker's versions a person has put into service, None where `learn` decides."""
         return self._rankers[name].pin
 
+    def chances(self, name: str) -> Chances | None:
+        """Return whether what slates said by a ranker came true; None where nothing is known."""
+        return self._rankers[name].chances if name in self._rankers else None
+
     def serving(self, name: str) -> Choice:
         """Return which of a ranker's versions is in force: a person's choice, else that of `learn`."""
         return self._rankers[name].in_force
@@ -199,30 +236,36 @@ class VersionRegistry:
             raise ValueError(f"{key.decode(errors='replace')[:100]}: more than {MAX_RANKERS} rankers")
         ranker = self._rankers.setdefault(unquote(name), _Ranker())
         try:
-            match rest, value:
-                case [], _:
-                    ranker.choice = None if value is None else msgspec.json.decode(value, type=Choice)
-                case ["pin"], _:
-                    ranker.pin = None if value is None else msgspec.json.decode(value, type=Choice)
-                case [slot], None:
-                    ranker.versions.pop(_below(N_SLOTS, slot), None)
-                case [slot], bytes(version):
-                    ranker.versions[_below(N_SLOTS, slot)] = _read_version(version)
-                case [slot, number], None:
-                    self._drop(ranker, (_below(N_SLOTS, slot), _below(MAX_PARTS, number)))
-                case [slot, number], bytes(part):
-                    place = _below(N_SLOTS, slot), _below(MAX_PARTS, number)
-                    read = msgspec.msgpack.decode(part, type=_Part)
-                    self._drop(ranker, place)
-                    if self._n_bytes + len(read.data) > MAX_BYTES:
-                        raise ValueError(f"more than {MAX_BYTES} bytes of parts")  # noqa: TRY301 - one text for all
-                    ranker.parts[place] = read
-                    self._n_bytes += len(read.data)
-                case _:
-                    raise ValueError("no row of a ranker has such a key")  # noqa: TRY301 - one text for all
+            self._take(ranker, rest, value)
         # A row may nest deeper than the decoder's stack, even in a field that is not read.
         except (ValueError, msgspec.MsgspecError, RecursionError) as error:
             raise ValueError(f"{key.decode(errors='replace')}: {error}") from error
+
+    def _take(self, ranker: _Ranker, rest: list[str], value: bytes | None) -> None:
+        """Take what a row says of a ranker; `rest` is what follows the ranker's name in its key."""
+        match rest, value:
+            case [], _:
+                ranker.choice = None if value is None else msgspec.json.decode(value, type=Choice)
+            case ["pin"], _:
+                ranker.pin = None if value is None else msgspec.json.decode(value, type=Choice)
+            case ["reliability"], _:
+                ranker.chances = None if value is None else msgspec.json.decode(value, type=Chances)
+            case [slot], None:
+                ranker.versions.pop(_below(N_SLOTS, slot), None)
+            case [slot], bytes(version):
+                ranker.versions[_below(N_SLOTS, slot)] = _read_version(version)
+            case [slot, number], None:
+                self._drop(ranker, (_below(N_SLOTS, slot), _below(MAX_PARTS, number)))
+            case [slot, number], bytes(part):
+                place = _below(N_SLOTS, slot), _below(MAX_PARTS, number)
+                read = msgspec.msgpack.decode(part, type=_Part)
+                self._drop(ranker, place)
+                if self._n_bytes + len(read.data) > MAX_BYTES:
+                    raise ValueError(f"more than {MAX_BYTES} bytes of parts")
+                ranker.parts[place] = read
+                self._n_bytes += len(read.data)
+            case _:
+                raise ValueError("no row of a ranker has such a key")
 
     def _drop(self, ranker: _Ranker, place: tuple[int, int]) -> None:
         dropped = ranker.parts.pop(place, None)
@@ -274,4 +317,6 @@ def _read(name: str, version: str, data: bytes) -> Checkpoint:
     checkpoint = read_checkpoint(data, f"{name} {version}")
     if checkpoint.version != version:
         raise CheckpointError(f"{name} {version} holds {checkpoint.version}")
+    if (name == FUNNEL) != (checkpoint.kind == FUNNEL):
+        raise CheckpointError(f"{name} {version} holds the ranker {checkpoint.kind!r}")
     return checkpoint

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from models.names import FEATURE_SET, FEATURES, Loss, NetworkName
+from models.names import FEATURE_SET, FEATURES, FunnelName, Loss, NetworkName
 from models.rankers.network import Network
 from models.rankers.networks import build
 
@@ -44,10 +44,10 @@ class Checkpoint:
     """What its scores were trained by, and would be further."""
 
     @property
-    def kind(self) -> NetworkName:
+    def kind(self) -> NetworkName | FunnelName:
         """The network's kind; of an adapted one, the kind that was adapted."""
         described = self.model.described()
-        kind: NetworkName = described.get("base", described)["kind"]
+        kind: NetworkName | FunnelName = described.get("base", described)["kind"]
         return kind
 
     def to_bytes(self) -> bytes:

@@ -16,7 +16,7 @@ class LearnerConfig:
     """What it learns by where it starts from nothing; from a checkpoint it goes on by the checkpoint's own."""
     learning_rate: Annotated[float, Meta(gt=0)] = 3e-3
     fine_tune: FineTune = "all"
-    """`adapter` leaves the checkpoint's network as it is, and learns a small correction beside it
+    """`adapter` leaves the checkpoint's weights as they are, and learns a correction of low rank at every layer
     (`models.rankers.adapter`)."""
     device: str = "cpu"
     """Where networks learn and score, as PyTorch names it: `cpu`, `cuda`."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.names import FEATURES
+from models.names import FEATURES, STAGES
 from models.numeric.arrays import Bools, Floats, Int64s
 
 N_HISTORY = 16
@@ -58,6 +58,12 @@ class SlateExample(NamedTuple):
     """With which each stood there, as logged; empty where they were not kept."""
     placement: str | None = None
     """Where on the platform the slate was shown; None where there is one place only."""
+    stages: tuple[int, ...] = ()
+    """Of STAGES, which each item came to: a bit a stage, the lowest the first; empty where nobody asked."""
+    decided: int = 0
+    """Of which stages that is known by now, as bits."""
+    chances: tuple[tuple[float, ...], ...] = ()
+    """What the slate said of each item's stages; empty where it said nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,10 @@ class Labelled:
     """(B, L) at which each item was seen, from 0; None: in their order."""
     examination: Floats | None = None
     """(B, L) in (0, 1]: how probable it was that somebody looked at the item; None: certain."""
+    stages: Bools | None = None
+    """(B, L, S) whether each item came to each of STAGES; None where nobody asked."""
+    decided: Bools | None = None
+    """(B, S) of which stages that is known."""
 
     @property
     def n(self) -> int:
@@ -99,6 +109,8 @@ def collate(examples: Sequence[SlateExample]) -> Labelled:
     histories = np.zeros((b, N_HISTORY), np.int64)
     labels, weights = np.zeros((2, b, length), np.float32)
     positions = np.tile(np.arange(length), (b, 1))
+    bits = 1 << np.arange(len(STAGES))
+    stages = np.zeros((b, length, len(STAGES)), np.bool_)
     for place, example in enumerate(examples):
         n = len(example.items)
         features[place, :n] = np.frombuffer(example.features, np.float16).reshape(n, n_features)
@@ -107,5 +119,8 @@ def collate(examples: Sequence[SlateExample]) -> Labelled:
         labels[place, :n] = example.labels
         weights[place, :n] = example.weights
         positions[place, :n] = example.positions or range(n)
+        stages[place, : len(example.stages)] = np.array(example.stages, np.int64).reshape(-1, 1) & bits > 0
+    decided = np.array([example.decided for example in examples], np.int64).reshape(-1, 1) & bits > 0
     users = np.array([example.user for example in examples], np.int64)
-    return Labelled(Inputs(features, items, users, histories), labels, weights, positions)
+    inputs = Inputs(features, items, users, histories)
+    return Labelled(inputs, labels, weights, positions, stages=stages, decided=decided)

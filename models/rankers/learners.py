@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from models.names import FEATURES, LearnerName
+from models.names import FEATURES, FUNNEL, FunnelName, LearnerName
 from models.numeric.arrays import Floats
 from models.rankers.checkpoint import Checkpoint, MissingFeatureError
 from models.rankers.config import LearnerConfig
 from models.rankers.ftrl import FTRL
+from models.rankers.funnel_learner import FunnelLearner
 from models.rankers.inputs import Labelled
 from models.rankers.network_learner import NetworkLearner
 from models.rankers.networks import new_network
@@ -30,7 +31,9 @@ class Learner(Ranker, Protocol):
         """Freeze what has been learned, for serving; later steps do not change it."""
 
 
-def new_learner(name: LearnerName, config: LearnerConfig | None = None, start: Checkpoint | None = None) -> Learner:
+def new_learner(
+    name: LearnerName | FunnelName, config: LearnerConfig | None = None, start: Checkpoint | None = None
+) -> Learner:
     """Make a learner of all FEATURES, or of those that the checkpoint looks at.
 
     Parameters
@@ -47,16 +50,17 @@ def new_learner(name: LearnerName, config: LearnerConfig | None = None, start: C
         if start is not None:
             raise ValueError("ftrl starts from nothing: it has no use for a checkpoint")
         return FTRL(len(FEATURES), config.loss)
+    kind = FunnelLearner if name == FUNNEL else NetworkLearner
     if start is None:
-        return NetworkLearner(new_network(name, len(FEATURES)), config)
+        return kind(new_network(name, len(FEATURES)), config)
     if start.kind != name:
         raise ValueError(f"the checkpoint {start.version} holds the ranker {start.kind!r}, not {name!r}")
     going_on = LearnerConfig(start.loss, config.learning_rate, config.fine_tune, config.device)
-    return NetworkLearner(start.model, going_on)
+    return kind(start.model, going_on)
 
 
 def restore_learner(
-    name: LearnerName, packed: bytes, device: str = "cpu", features: Sequence[str] = FEATURES
+    name: LearnerName | FunnelName, packed: bytes, device: str = "cpu", features: Sequence[str] = FEATURES
 ) -> Learner:
     """Go on from what `Learner.snapshot` returned.
 
@@ -69,6 +73,8 @@ def restore_learner(
     MissingFeatureError
         Where it looks at a feature that is not computed.
     """
+    if name == FUNNEL:
+        return FunnelLearner.restore(packed, device, features)
     if name != "ftrl":
         return NetworkLearner.restore(packed, device, features)
     if missing := [feature for feature in features if feature not in FEATURES]:

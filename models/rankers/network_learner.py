@@ -1,8 +1,8 @@
-"""Any network as an online learner: one step of Adam a batch, on all weights or on a small adapter."""
+"""Any network as an online learner: one step of Adam a batch, on all weights or on small corrections of them."""
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Self
 
@@ -76,6 +76,7 @@ class NetworkLearner:
         for name, parameter in self._trained.items():
             for moment, tensor in self._optimizer.state[parameter].items():
                 tensors[f"{moment}.{name}"] = tensor
+        tensors |= self._also_kept()
         description = {
             "network": json.dumps(self._network.described()),
             "config": json.dumps(asdict(self.config)),
@@ -109,7 +110,15 @@ class NetworkLearner:
         for name, parameter in learner._trained.items():
             if f"step.{name}" in tensors:
                 learner._optimizer.state[parameter] = {m: tensors[f"{m}.{name}"].clone() for m in _MOMENTS}
+        learner._take(tensors)
         return learner
+
+    def _also_kept(self) -> Mapping[str, Tensor]:
+        """Return what a snapshot holds beside weights and moments, by names of its own."""
+        return {}
+
+    def _take(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `_also_kept` returned."""
 
     def _losses(self, labelled: Labelled) -> Tensor:
         inputs = labelled.inputs

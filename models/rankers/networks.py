@@ -5,19 +5,21 @@ from typing import Any
 
 import torch
 
-from models.names import NetworkName
+from models.names import FunnelName, NetworkName
 from models.rankers.adapter import Adapted
+from models.rankers.funnel import Funnel, FunnelConfig
 from models.rankers.gru import GRU, GRUConfig
 from models.rankers.linear import Linear
 from models.rankers.mlp import MLP, MLPConfig
 from models.rankers.network import Network, NetworkConfig, tuples
 from models.rankers.neumf import NeuMF, NeuMFConfig
 
-KINDS: dict[NetworkName, tuple[type[Any], type[NetworkConfig]]] = {
+KINDS: dict[NetworkName | FunnelName, tuple[type[Any], type[NetworkConfig]]] = {
     "linear": (Linear, NetworkConfig),
     "mlp": (MLP, MLPConfig),
     "neumf": (NeuMF, NeuMFConfig),
     "gru": (GRU, GRUConfig),
+    "funnel": (Funnel, FunnelConfig),
 }
 
 
@@ -32,7 +34,7 @@ def build(description: Mapping[str, Any]) -> Network:
     rest = dict(description)
     kind = rest.pop("kind", "mlp")  # checkpoints of the first release do not name their kind
     if kind == Adapted.kind:
-        return Adapted(build(rest["base"]))
+        return Adapted(build(rest["base"]), int(rest["rank"]))
     if kind not in KINDS:
         raise ValueError(f"no network is called {kind!r}; there are {', '.join(KINDS)}")
     network, config = KINDS[kind]

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.names import FEATURES
-from models.numeric.arrays import Floats
+from models.numeric.arrays import Floats, Int64s
+from models.rankers.adapter import Adapted
+from models.rankers.funnel import Funnel
 from models.rankers.inputs import Inputs
 from models.rankers.network import Network
 
@@ -64,6 +66,34 @@ class NetworkRanker:
 
     def _filled(self, array: NDArray[np.generic]) -> Tensor:
         return _fill(torch.from_numpy(np.ascontiguousarray(array)).to(self._device))
+
+
+class FunnelRanker(NetworkRanker):
+    """Says how probable the stages of a funnel are."""
+
+    def __init__(self, network: Funnel, device: str = "cpu") -> None:
+        super().__init__(network, device)
+        self._funnel = network
+
+    @torch.inference_mode()
+    def chances(self, features: Floats, positions: Int64s) -> Floats:
+        """Say how probable each stage is: (B, L, S), of (B, L, F) features and (B, L) positions from 0.
+
+        They are the same to six digits in whatever company: logarithms of single precision would differ in the last
+        digit, by their place in a vector.
+        """
+        b, length, f = features.shape
+        given = self._funnel.given(self._filled(features.reshape(b * length, f)))[: b * length].double()
+        placed = torch.from_numpy(positions.reshape(b * length)).to(self._device)
+        chances: Floats = self._funnel.calibrated(self._funnel.logits(given, placed)).sigmoid().cpu().numpy()
+        return chances.reshape(b, length, -1)
+
+
+def served(network: Network, device: str = "cpu") -> NetworkRanker:
+    """Serve a network as what it is, an adapted one as if it had been trained whole."""
+    if isinstance(network, Adapted):
+        network = network.merged()
+    return FunnelRanker(network, device) if isinstance(network, Funnel) else NetworkRanker(network, device)
 
 
 def _fill(rows: Tensor) -> Tensor:

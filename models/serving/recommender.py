@@ -13,6 +13,7 @@ The way of a query through `Recommender.recommend`, with B queries, C candidates
     Ranked.at                 what is logged of these                       serving/ranked.py, features/table.py
     build_slates              messages, with a reason for each item         serving/slates.py
     merge_rivals              two slates become one                         serving/rivals.py
+    with_chances              where a funnel is learned, its probabilities  serving/chances.py
 """
 
 from collections.abc import Collection
@@ -24,10 +25,11 @@ import numpy as np
 from models.candidates.blend import EVERY_SOURCE, blend
 from models.items import ItemTable
 from models.messages import Slate
-from models.names import RANKERS
+from models.names import FUNNEL, RANKERS
 from models.query.batch import QueryBatch
 from models.rankers.checkpoint import Checkpoint
-from models.rankers.served import NetworkRanker, Ranker
+from models.rankers.served import FunnelRanker, Ranker, served
+from models.serving.chances import with_chances, worth_of
 from models.serving.ranked import Ranked, inputs_of
 from models.serving.rerank import Reranked, rerank
 from models.serving.rivals import merge_rivals, with_rivals
@@ -100,7 +102,7 @@ class Recommender:
             self._rankers.pop(name, None)
             self._awaited |= {name}
         else:
-            self._rankers[name] = NetworkRanker(checkpoint.model, self._device), checkpoint.version
+            self._rankers[name] = served(checkpoint.model, self._device), checkpoint.version
 
     def require(self, strategy: Strategy) -> None:
         """Check that a strategy can be served; a flow does so at start, for each of its variants.
@@ -113,7 +115,7 @@ class Recommender:
         if strategy.ranker not in {BLEND, *self._rankers, *self._awaited}:
             raise ValueError(
                 f"the strategy asks for the ranker {strategy.ranker!r}, but no checkpoint of it is loaded, and nobody "
-                "learns it: set EDDY_RANKER__NAME or EDDY_CHECKPOINT"
+                "learns it: set EDDY_RANKER__NAME or EDDY_CHECKPOINT (EDDY_FUNNEL__LEARN for the funnel)"
             )
 
     def recommend(self, queries: list[Query]) -> list[Slate]:
@@ -132,7 +134,9 @@ class Recommender:
         for members, group in zip(groups, made, strict=True):
             for m, slate in zip(members, group, strict=True):
                 slates[m] = slate
-        return merge_rivals(queries, [slate for slate in slates if slate is not None])
+        merged = merge_rivals(queries, [slate for slate in slates if slate is not None])
+        funnel, _ = self._rankers.get(FUNNEL, (None, ""))
+        return with_chances(merged, funnel) if isinstance(funnel, FunnelRanker) else merged
 
     def _slates(self, ranked: Ranked) -> list[Slate]:
         """Make the slates of what can be on them."""
@@ -153,7 +157,11 @@ class Recommender:
         inputs = inputs_of(batch, self.table, blended)
         # No ranker is trained on searches: their order is the blend's, where the match leads.
         is_search = np.array([bool(query.query) for query in queries])
-        scores = np.where(is_search[:, None], blended.scores, ranker.score(inputs))
+        scores = ranker.score(inputs)
+        if isinstance(ranker, FunnelRanker):
+            chances = ranker.chances(inputs.features, np.zeros(scores.shape, np.int64))
+            scores = worth_of(chances, blended.rows, self.table, batch.strategy.worth)
+        scores = np.where(is_search[:, None], blended.scores, scores)
         return Ranked(ids, batch, self.table, blended, scores, version, inputs)
 
     def choose(self, ranked: Ranked) -> Reranked:

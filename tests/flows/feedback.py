@@ -35,7 +35,14 @@ def settings_for(name: str = "mlp", **ranker: Any) -> Settings:
     )
 
 
-def a_slate(number: int, user: str = "u-1", variant: str | None = None, n_items: int = 6, **changes: Any) -> Record:
+def a_slate(
+    number: int,
+    user: str = "u-1",
+    variant: str | None = None,
+    n_items: int = 6,
+    items_of: str = "",
+    **changes: Any,
+) -> Record:
     features = np.random.default_rng(number).random((n_items, len(FEATURES))).round(3)
     slate = {
         "recommendation_id": f"r-{number}",
@@ -51,7 +58,7 @@ def a_slate(number: int, user: str = "u-1", variant: str | None = None, n_items:
         "feature_set": FEATURE_SET,
         "items": [
             {
-                "item_id": f"i-{index}",
+                "item_id": f"i-{items_of}{index}",
                 "position": index,
                 "score": 0.0,
                 "source": "trending",

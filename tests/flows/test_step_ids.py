@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 import pytest
 from bytewax.dataflow import Dataflow, Operator
 
+from dataflows.run.settings import FunnelSettings, Settings
 from tests.flows.evaluating import Run as Evaluate
 from tests.flows.feedback import settings_for
 from tests.flows.learning import Run as Learn
@@ -35,6 +36,17 @@ STEP_IDS = {
         learn_ranker_examples learn_ranker learn_ranker_rows
         learn_ranker_rows.flat_map_batch rows_and_versions all_rows model_updates dead_letters erasure_receipts
     """,
+    "learn, with the funnel": """
+        events decode_events read_acts erasures decode_erasures acts transitions write_receipts add_up
+        learn_items learn_items_rows learn_items_rows.flat_map_batch
+        learn_sessions_by_shard learn_sessions learn_sessions_rows learn_sessions_rows.flat_map_batch catalog
+        decode_catalog write_letters catalog_entries catalog_entries.flat_map catalog_entries.flat_map.flat_map_batch
+        learn_content_vectors learn_content learn_content_rows learn_content_rows.flat_map_batch recommendations
+        decode_slates write_slate_letters all_letters shown feedback
+        feedback.map feedback.map.flat_map_batch told attribute write_attribution_receipts receipts
+        learn_funnel_examples learn_funnel learn_funnel_rows
+        learn_funnel_rows.flat_map_batch rows_and_chances all_rows model_updates dead_letters erasure_receipts
+    """,
     "evaluate": """
         events recommendations assignments decode_assignments observe_events observe_slates exposures
         erasures decode_erasures observed outcomes write_receipts add_up tally tally_results
@@ -55,6 +67,7 @@ def step_ids(steps: Iterable[Operator]) -> list[str]:
         ("recommend", lambda: Recommend([])._flow),
         ("learn", lambda: Learn().flow()),
         ("learn, with a ranker", lambda: Learn(settings=settings_for()).flow()),
+        ("learn, with the funnel", lambda: Learn(settings=Settings(funnel=FunnelSettings(learn=True))).flow()),
         ("evaluate", lambda: Evaluate().flow()),
     ],
 )

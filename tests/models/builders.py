@@ -47,6 +47,7 @@ class AnItem:
     excludes: tuple[str, ...] = ()
     popularity: tuple[float, float] = (1.0, 1.0)
     vector: tuple[float, ...] = ()
+    margin: float = float("nan")
 
 
 @dataclass
@@ -81,6 +82,7 @@ class ArrayTable:
     attributes: Any
     category: Any
     price: Any
+    margin: Any
     created_at: Any
     available: Any
     named: Any
@@ -191,6 +193,7 @@ def a_table(
         attributes=attributes,
         category=np.array([hash32(item.category) if item.category else 0 for item in laid], np.uint32),
         price=np.array([item.price for item in laid], np.float32),
+        margin=np.array([item.margin for item in laid], np.float32),
         created_at=np.array([item.created_at for item in laid], np.int64),
         available=np.array([item.available for item in laid], np.bool_),
         named=np.array([item.named for item in laid], np.bool_),

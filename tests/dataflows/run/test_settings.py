@@ -113,11 +113,16 @@ DEFAULTS = {
     "EDDY_RANKER__ALARM_SLATES": "2048",
     "EDDY_RANKER__ALARM_RATE": "2.0",
     "EDDY_RANKER__MIN_EXAMINATION": "0.1",
+    "EDDY_FUNNEL__LEARN": "false",
+    "EDDY_FUNNEL__CART_TYPES": '["cart"]',
+    "EDDY_FUNNEL__LEARNING_RATE": "0.003",
+    "EDDY_FUNNEL__PUBLISH_EVERY": "8",
     "EDDY_STRATEGY__SOURCES": (
         '{"session_knn":1.0,"sequential_rules":0.5,"covisitation":0.3,"two_step_rules":0.5,'
         '"revisits":0.3,"content":0.3,"trending":0.1}'
     ),
     "EDDY_STRATEGY__RANKER": "blend",
+    "EDDY_STRATEGY__WORTH": '{"click":{"weight":1.0,"per":"act"}}',
     "EDDY_STRATEGY__N_CANDIDATES": "100",
     "EDDY_STRATEGY__N_ITEMS": "10",
     "EDDY_STRATEGY__DIVERSITY": "0.15",
@@ -160,6 +165,7 @@ EDDY_RANKER__NAME=oracle EDDY_RANKER__LOSS=hinge EDDY_RANKER__LEARNING_RATE=0 ED
 EDDY_RANKER__BATCH_SIZE=0 EDDY_RANKER__RESERVOIR=0 EDDY_RANKER__REHEARSED=-0.1 EDDY_RANKER__PUBLISH_EVERY=0
 EDDY_RANKER__GUARD_SLATES=0 EDDY_RANKER__MIN_JUDGED=0 EDDY_RANKER__ALPHA=0 EDDY_RANKER__MIN_EXAMINATION=0
 EDDY_ATTRIBUTION__SECONDS_TO_COUNT=-1 EDDY_ATTRIBUTION__SECONDS_TO_COUNT=3601 EDDY_STRATEGY__SWAPPED=1.1
+EDDY_FUNNEL__LEARNING_RATE=0 EDDY_FUNNEL__PUBLISH_EVERY=0 EDDY_STRATEGY__WORTH={"click":{"weight":-1}}
 EDDY_STRATEGY__SAMPLED=1.1 EDDY_RANKER__REHEARSAL_HALF_LIFE=0 EDDY_RANKER__ALARM_SLATES=-1 EDDY_RANKER__ALARM_RATE=0.9
 EDDY_STRATEGY__N_ITEMS=0 EDDY_STRATEGY__SOURCES={"trending":-1}
 EDDY_THREADS=-1 EDDY_THREADS=65 EDDY_DELIVERY=pigeon EDDY_WATCHDOG_S=-1 EDDY_LOG_LEVEL=loud
@@ -212,6 +218,8 @@ def test_the_most_sessions_that_can_be_set_are_what_a_table_takes(monkeypatch: p
         ("EDDY_EVENTS__OWNING_TYPES", "like", "EDDY_EVENTS__OWNING_TYPES: Expected `array`, got `str`, not 'like'"),
         ("EDDY_RANKER__PER_ARM", "maybe", "EDDY_RANKER__PER_ARM: Expected `bool`, got `str`, not 'maybe': say true"),
         ("EDDY_STRATEGY__SOURCES", '{"trending": 0}', "EDDY_STRATEGY: no source has a weight above 0"),
+        ("EDDY_STRATEGY__WORTH", '{"click": {"weight": 0}}', "EDDY_STRATEGY: no stage is worth anything"),
+        ("EDDY_STRATEGY__WORTH", '{"love": {}}', "EDDY_STRATEGY__WORTH"),
     ],
 )  # fmt: skip
 def test_an_error_names_the_variable_and_a_remedy(

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from models.config import AttributionConfig
 from models.messages import Event
-from models.names import EVENT_WEIGHTS, FEATURES
+from models.names import EVENT_WEIGHTS, FEATURES, StageName
 from models.numeric.ids import hash64
 from models.online.attribution import MAX_ACTS, UserAttribution
-from models.online.outcome import ClosedSlate, ImpressionOutcome, ShownItem, ShownSlate
+from models.online.outcome import ALL_STAGES, CLICKED, ClosedSlate, ImpressionOutcome, ShownItem, ShownSlate
 from tests import places
 from tests.models.online.builders import CONFIG, NOW, SECOND, a_slate, an_event
 from tests.models.online.literal import read_literally
@@ -325,3 +325,72 @@ def test_a_slate_that_was_acted_on_before_the_next_one_came_was_looked_at():
     assert positives(user) == []
     user = a_user(a_slate(0), an_event(1, "b"), a_slate(2, "xyz"), config=replace(SOON, seconds_to_count=9))
     assert positives(user) == [("r-0", "b")]
+
+
+FUNNEL_CONFIG = replace(CONFIG, windows_s={"purchase": 600})
+CLICKS_CLOSE_AT = NOW + 70 * SECOND
+ALL_CLOSE_AT = NOW + 610 * SECOND
+STAGE_OF: dict[str, StageName] = {"click": "click", "view": "click", "cart": "cart", "purchase": "purchase"}
+
+
+def an_early_user(*messages: ShownSlate | Event) -> UserAttribution:
+    user = UserAttribution(FUNNEL_CONFIG, EVENT_WEIGHTS, Counter(), decides_clicks_early=True)
+    for message in messages:
+        give(user, message)
+    return user
+
+
+def stages_of(slate: ClosedSlate) -> tuple[int, ...]:
+    # What was logged are two features only, so there would be no example.
+    outcomes = tuple(replace(outcome, features=np.zeros(len(FEATURES), np.float32)) for outcome in slate.outcomes)
+    example = replace(slate, outcomes=outcomes).example(STAGE_OF)
+    assert example is not None
+    return example.stages
+
+
+def test_what_was_clicked_is_decided_when_its_window_closes_and_what_was_bought_when_its_own_does():
+    user = an_early_user(a_slate(), an_event(5, "a"), an_event(9, "b", "cart"), an_event(300, "a", "purchase"))
+    assert user.close(CLICKS_CLOSE_AT - 1) == []
+    [early] = user.close(CLICKS_CLOSE_AT)
+    assert (early.decided, early.is_final, stages_of(early)) == (CLICKED, False, (0b001, 0b011, 0))
+    assert user.close(ALL_CLOSE_AT - 1) == []
+    [late] = user.close(ALL_CLOSE_AT)
+    assert (late.decided, late.is_final, stages_of(late)) == (ALL_STAGES & ~CLICKED, True, (0b101, 0b011, 0))
+    assert [outcome.feedback for outcome in late.outcomes] == [("click", "purchase"), ("cart",), ()]
+
+
+def test_where_all_windows_are_as_long_all_is_decided_at_once():
+    user = UserAttribution(CONFIG, EVENT_WEIGHTS, Counter(), decides_clicks_early=True)
+    give(user, a_slate())
+    [slate] = user.close(SLATE_CLOSES_AT)
+    assert (slate.decided, slate.is_final) == (ALL_STAGES, True)
+
+
+def test_a_slate_that_comes_to_its_end_at_once_is_decided_once():
+    [slate] = an_early_user(a_slate(), an_event(5)).close(END)
+    assert (slate.decided, slate.is_final) == (ALL_STAGES, True)
+
+
+def test_an_act_in_a_longer_window_than_a_click_s_is_no_early_click():
+    user = an_early_user(a_slate(), an_event(66, "a", "purchase"))
+    [early] = user.close(CLICKS_CLOSE_AT)
+    assert stages_of(early) == (0, 0, 0)
+
+
+def test_what_is_decided_early_leaves_the_end_as_it_was():
+    """Rankers learn from the end alone: it may not depend on whether somebody looked before."""
+    messages = a_slate(), a_slate(20), an_event(25, "a"), an_event(30, "b", "purchase"), an_event(590, "c", "purchase")
+    early, late = an_early_user(*messages), a_user(*messages, config=FUNNEL_CONFIG)
+    found = [slate for second in range(60, 700, 7) for slate in early.close(NOW + second * SECOND)]
+    assert outcomes(slate for slate in found if slate.is_final) == outcomes(late.close(END))
+    early.close(END)
+    assert early.counts == late.counts
+
+
+def test_a_snapshot_remembers_what_was_decided_early():
+    user = an_early_user(a_slate(items=[ShownItem("a", 0, 1.0, [0.5, 0.5], 0.25, 0.125, 0.0625)]))
+    user.close(CLICKS_CLOSE_AT)
+    again = UserAttribution.unpack(user.pack(), FUNNEL_CONFIG, EVENT_WEIGHTS, Counter(), decides_clicks_early=True)
+    assert again.close(CLICKS_CLOSE_AT + SECOND) == []
+    [late] = again.close(END)
+    assert late.outcomes[0].chances == (0.25, 0.125, 0.0625)

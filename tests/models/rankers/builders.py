@@ -8,6 +8,7 @@ import numpy as np
 
 from models.names import FEATURES
 from models.numeric.ids import hash64
+from models.online.outcome import ALL_STAGES
 from models.rankers.inputs import N_HISTORY, Inputs, Labelled, SlateExample
 
 N_FEATURES = len(FEATURES)
@@ -93,3 +94,34 @@ def ragged(labelled: Labelled, missing: int) -> Labelled:
     weights = labelled.weights.copy()
     weights[:, labelled.weights.shape[1] - missing :] = 0
     return Labelled(labelled.inputs, labelled.labels, weights)
+
+
+def true_chances(features: Any) -> Any:
+    """The stages of L items at their positions, (L, S): a click, and the later ones given a click."""
+    logits = np.stack([3 * features[:, 2] - 3, 4 * features[:, 3] - 2, 4 * features[:, 4] - 3], axis=1)
+    logits[:, 0] -= 0.8 * np.log1p(np.arange(len(features)))
+    return 1 / (1 + np.exp(-logits))
+
+
+def some_funnel_slates(
+    n: int, seed: int = 0, decided: int = ALL_STAGES, more_clicks: float = 0.0
+) -> list[SlateExample]:
+    rng = np.random.default_rng(seed)
+    slates = []
+    for number in range(n):
+        features = np.zeros((LENGTH, N_FEATURES), np.float16)
+        features[:, :N_TOLD] = rng.random((LENGTH, N_TOLD))
+        chances = true_chances(features.astype(np.float64))
+        chances[:, 0] += more_clicks
+        reached = rng.random((LENGTH, 3)) < chances
+        reached[:, 1:] &= reached[:, :1]
+        bits = (reached * (1 << np.arange(3))).sum(axis=1)
+        slates.append(
+            SlateExample(
+                hash64(f"r-{seed}-{number}"), hash64(f"u-{seed}-{number}"), None, number,
+                tuple(rng.integers(1, 10**9, LENGTH).tolist()), (), features.tobytes(),
+                tuple(reached[:, 0].astype(float).tolist()), (1.0,) * LENGTH,
+                stages=tuple(bits.tolist()), decided=decided,
+            )
+        )  # fmt: skip
+    return slates

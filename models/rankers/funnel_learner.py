@@ -1,0 +1,120 @@
+"""The funnel as an online learner: a step of Adam a batch, and a calibration by what was predicted before it."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from models.numeric.arrays import Bools, Doubles, Floats
+from models.rankers.calibration import Calibration
+from models.rankers.config import LearnerConfig
+from models.rankers.funnel import Funnel
+from models.rankers.inputs import Labelled
+from models.rankers.network import Network
+from models.rankers.network_learner import NetworkLearner
+
+
+class FunnelLearner(NetworkLearner):
+    """A funnel, its optimiser and its calibration.
+
+    Parameters
+    ----------
+    network : a `Funnel`; is copied, and not changed.
+
+    Raises
+    ------
+    ValueError
+        Where it is of another kind, or only an adapter is to be learned.
+    """
+
+    def __init__(self, network: Network, config: LearnerConfig | None = None) -> None:
+        super().__init__(network, config)
+        if not isinstance(self._network, Funnel):
+            raise ValueError("a funnel is learned as a whole, from a network of its own kind")  # noqa: TRY004 - input
+        self._funnel = self._network
+        self.calibration = Calibration()
+
+    def learn(self, labelled: Labelled, rate: float = 1.0) -> None:
+        """Take one step on a batch of slates; the first batch says how frequent each stage is."""
+        if self._network.is_raw:
+            self._start_from_rates(labelled)
+        super().learn(labelled, rate)
+
+    def losses(self, labelled: Labelled) -> Floats:
+        """Return the log-loss of the calibrated chances, one a slate: (B,); NaN where nothing is decided."""
+        return funnel_losses(self._funnel, labelled)
+
+    def calibrate(self, labelled: Labelled) -> None:
+        """Take into account what became of slates that have taught nothing yet."""
+        if not self._network.is_raw:
+            calibrate(self._funnel, self.calibration, labelled)
+            self._funnel.calibration.copy_(self.calibration.fit())
+
+    def _losses(self, labelled: Labelled) -> Tensor:
+        return _sum_up(_logits(self._funnel, labelled), labelled)
+
+    def _start_from_rates(self, labelled: Labelled) -> None:
+        stages, decided = _outcomes(labelled)
+        known = labelled.present[..., None] & decided[:, None]
+        n, came_true = known.sum(axis=(0, 1)), (stages & known).sum(axis=(0, 1))
+        among = np.concatenate([n[:1], np.minimum(came_true[0], n[1:])])  # the later stages are of what was clicked
+        odds = (came_true + 0.5) / (among - np.minimum(came_true, among) + 0.5)
+        with torch.no_grad():
+            self._funnel.heads.bias.copy_(torch.from_numpy(np.log(odds)))
+
+    def _also_kept(self) -> Mapping[str, Tensor]:
+        return {"sums.calibration": torch.from_numpy(self.calibration.sums)}
+
+    def _take(self, tensors: Mapping[str, Tensor]) -> None:
+        self.calibration.sums = tensors["sums.calibration"].numpy().copy()
+
+
+@torch.inference_mode()
+def calibrate(network: Funnel, calibration: Calibration, labelled: Labelled) -> None:
+    """Add what a funnel says of slates, and what became of them."""
+    stages, decided = _outcomes(labelled)
+    present = labelled.present
+    logits: Floats = _logits(network, labelled).cpu().numpy()  # (B, L, S)
+    known = (present[..., None] & decided[:, None])[present]  # (M, S)
+    calibration.add(logits[present], stages[present], known)
+
+
+@torch.inference_mode()
+def funnel_losses(network: Funnel, labelled: Labelled) -> Floats:
+    """Return the log-loss of a funnel's calibrated chances, one a slate: (B,); NaN where nothing is decided."""
+    losses: Floats = _sum_up(network.calibrated(_logits(network, labelled)), labelled).cpu().numpy()
+    return losses
+
+
+@torch.inference_mode()
+def rates_losses(rates: Doubles, labelled: Labelled) -> Floats:
+    """Return the log-loss of giving every item the same (S,) chances, one a slate: (B,)."""
+    logits = torch.logit(torch.from_numpy(rates).float()).expand(*labelled.labels.shape, -1)
+    losses: Floats = _sum_up(logits, labelled).numpy()
+    return losses
+
+
+def _outcomes(labelled: Labelled) -> tuple[Bools, Bools]:
+    assert labelled.stages is not None  # noqa: S101 - `collate` lays them out
+    assert labelled.decided is not None  # noqa: S101
+    return labelled.stages, labelled.decided
+
+
+def _logits(network: Funnel, labelled: Labelled) -> Tensor:
+    assert labelled.positions is not None  # noqa: S101 - `collate` lays them out
+    device = network.mean.device
+    features = torch.from_numpy(labelled.inputs.features).to(device)
+    return network.logits(network.given(features), torch.from_numpy(labelled.positions).to(device))
+
+
+def _sum_up(logits: Tensor, labelled: Labelled) -> Tensor:
+    """Add up the stages' log-losses of (B, L, S) logits, and average over a slate's items: (B,)."""
+    stages, decided = _outcomes(labelled)
+    present = torch.from_numpy(labelled.present).to(logits.device)
+    known = torch.from_numpy(decided).to(logits.device)[:, None] & present[..., None]  # (B, L, S)
+    labels = torch.from_numpy(stages).to(logits)
+    each = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    total = each.masked_fill(~known, 0.0).sum(dim=(1, 2)) / present.sum(dim=1).clamp(min=1)
+    return total.masked_fill(~known.any(dim=(1, 2)), float("nan"))

@@ -28,12 +28,12 @@ from models.experiments.assign.declaration import DeclarationError
 from models.experiments.judge.off_policy import Value
 from models.items import ItemTable
 from models.messages import DeadLetter, Event, Item
-from models.names import FEATURE_SET
+from models.names import FEATURE_SET, FUNNEL
 from models.offline.policy.evaluate import Assumption, PolicyFigures, evaluate_policy
 from models.offline.policy.rounds import LoggedSlate, Round, rounds_of
 from models.offline.policy.target import Order, TargetPolicy
 from models.rankers.checkpoint import CheckpointError, load_checkpoint
-from models.rankers.served import NetworkRanker
+from models.rankers.served import served
 from models.strategy import Strategy
 
 T = TypeVar("T")
@@ -145,9 +145,12 @@ def _order(checkpoint: Path | None, order: By) -> Order:
     if checkpoint is None:
         return "blend" if order == "strategy" else "logged"
     try:
-        return NetworkRanker(load_checkpoint(checkpoint).model)
+        trained = load_checkpoint(checkpoint)
     except (OSError, CheckpointError) as error:
         raise EddyError(f"--checkpoint: {error}") from error
+    if trained.kind == FUNNEL:
+        raise EddyError(f"--checkpoint: {checkpoint} holds a funnel, whose order hangs on prices that no slate logs")
+    return served(trained.model)
 
 
 def _slates(settings: Settings) -> Iterator[LoggedSlate]:

@@ -74,6 +74,18 @@ def test_a_user_gets_their_newest_slate_without_what_only_learning_needs(tmp_pat
     through_the_door(tmp_path, use)
 
 
+def test_chances_are_handed_on_where_the_slate_has_some(tmp_path: Path) -> None:
+    async def use(client: httpx.AsyncClient, door: Door, _platform: Platform) -> None:
+        slate = a_slate()
+        slate["items"][0] |= {"p_click": 0.25, "p_cart": 0.0, "p_purchase": 0.01}
+        door.model.put_slates([("u", orjson.dumps(slate))])
+        first, second = (await client.get("/users/u/slate")).json()["items"]
+        assert (first["p_click"], first["p_cart"], first["p_purchase"]) == (0.25, 0.0, 0.01)
+        assert "p_click" not in second
+
+    through_the_door(tmp_path, use)
+
+
 def test_a_user_without_a_slate_is_told_how_to_get_one(tmp_path: Path) -> None:
     async def use(client: httpx.AsyncClient, _door: Door, _platform: Platform) -> None:
         answer = await client.get("/users/u/slate")

@@ -77,42 +77,72 @@ def breaking(old: Mapping[str, Any], new: Mapping[str, Any], *, is_read: bool) -
 _NARROWER = {"maxLength": -1, "maxItems": -1, "maximum": -1, "exclusiveMaximum": -1, "maxProperties": -1,
              "minLength": 1, "minItems": 1, "minimum": 1, "exclusiveMinimum": 1}  # fmt: skip
 """Which way each bound moves where it becomes narrower."""
+_ANY = "any"
+"""The kind of a schema that names no type."""
 
 
 def _breaks(old: Mapping[str, Any], new: Mapping[str, Any], where: str, *, is_read: bool) -> Iterator[str]:
+    before, after = _options(old), _options(new)
+    # A writer may go on writing what it wrote; a reader may meet nothing that it never met.
+    given, taken = (before, after) if is_read else (after, before)
+    for kind in given:
+        if _taking(kind, taken) is None:
+            yield f"{where} may not be {kind} any more" if is_read else f"{where} may be {kind} now"
+    for kind, was in before.items():
+        found = _taking(kind, after)
+        if found is not None:
+            yield from _breaks_in(was, after[found], where, is_read=is_read)
+
+
+def _options(schema: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return what a value may be, by its kind."""
+    if "anyOf" in schema:
+        return {kind: each for option in schema["anyOf"] for kind, each in _options(option).items()}
+    kinds = schema.get("type", "choice" if "enum" in schema else _ANY)
+    return dict.fromkeys([kinds] if isinstance(kinds, str) else kinds, schema)
+
+
+def _taking(kind: str, options: Mapping[str, Any]) -> str | None:
+    """Find the option that a value of a kind is; an integer is a number."""
+    also = {"integer": ("number",), "choice": ("string",)}.get(kind, ())
+    return next((one for one in (kind, *also, _ANY) if one in options), None)
+
+
+def _breaks_in(old: Mapping[str, Any], new: Mapping[str, Any], where: str, *, is_read: bool) -> Iterator[str]:
+    """Compare two options of one kind."""
+    within = f"{where}." if where else ""
     before, after = old.get("properties", {}), new.get("properties", {})
     for name, schema in before.items():
-        path = f"{where}.{name}" if where else name
         if name not in after:
-            yield f"{path} is gone"
-            continue
-        yield from _breaks(schema, after[name], path, is_read=is_read)
-    required, requires = set(old.get("required", ())), set(new.get("required", ()))
-    for name in sorted(requires - required if is_read else required - requires):
-        yield f"{where + '.' if where else ''}{name} is {'required now' if is_read else 'not always there any more'}"
-    if isinstance(old.get("items"), dict) and isinstance(new.get("items"), dict):  # no tuple's, which has fixed places
-        yield from _breaks(old["items"], new["items"], f"{where}[]", is_read=is_read)
-    was, is_now = _types(old), _types(new)
-    # A writer may go on writing what it wrote; a reader may meet nothing that it never met.
-    lost, met = was - is_now, is_now - was
-    if is_read and lost:
-        yield f"{where} may not be {', '.join(sorted(lost))} any more"
-    if not is_read and met:
-        yield f"{where} may be {', '.join(sorted(met))} now"
+            yield f"{within}{name} is gone"
+        else:
+            yield from _breaks(schema, after[name], f"{within}{name}", is_read=is_read)
+    required, requires = set(old.get("required", ())) & before.keys(), set(new.get("required", ()))
+    changed = requires - required if is_read else (required & after.keys()) - requires
+    for name in sorted(changed):
+        yield f"{within}{name} is {'required now' if is_read else 'not always there any more'}"
+    if "enum" in old and "enum" in new:
+        lost, met = ([one for one in some if one not in others] for some, others in _both(old["enum"], new["enum"]))
+        for one in lost if is_read else met:
+            yield f"{where} may not be {one!r} any more" if is_read else f"{where} may be {one!r} now"
+    for part, name in (("items", "[]"), ("additionalProperties", ".*")):
+        if isinstance(old.get(part), dict) and isinstance(new.get(part), dict):
+            yield from _breaks(old[part], new[part], f"{where}{name}", is_read=is_read)
+    for place, (was, is_now) in enumerate(zip(old.get("prefixItems", ()), new.get("prefixItems", ()), strict=False)):
+        yield from _breaks(was, is_now, f"{where}[{place}]", is_read=is_read)
     if is_read:
-        for bound, way in _NARROWER.items():
-            limit, now = old.get(bound), new.get(bound)
-            if now is not None and (limit is None or way * (now - limit) > 0):
-                yield f"{where}: {bound} is {now}, where it was {'open' if limit is None else limit}"
+        yield from _narrower(old, new, where)
 
 
-def _types(schema: Mapping[str, Any]) -> set[str]:
-    """List the types that a value may have; nothing for any."""
-    found = schema.get("type", [])
-    kinds = {found} if isinstance(found, str) else set(found)
-    for option in schema.get("anyOf", ()):
-        kinds |= _types(option)
-    return kinds
+def _both(some: list[Any], others: list[Any]) -> tuple[tuple[list[Any], list[Any]], tuple[list[Any], list[Any]]]:
+    return (some, others), (others, some)
+
+
+def _narrower(old: Mapping[str, Any], new: Mapping[str, Any], where: str) -> Iterator[str]:
+    for bound, way in _NARROWER.items():
+        limit, now = old.get(bound), new.get(bound)
+        if now is not None and (limit is None or way * (now - limit) > 0):
+            yield f"{where}: {bound} is {now}, where it was {'open' if limit is None else limit}"
 
 
 def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:

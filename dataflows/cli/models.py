@@ -1,5 +1,6 @@
 """`eddy models`: the versions of the rankers that `learn` has published, and which of them serves."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from dataflows.cli.topics import load_for_cluster
 from dataflows.errors import EddyError
 from dataflows.kafka.reader import scan
 from dataflows.kafka.writer import KafkaWriter
+from dataflows.records import Record
 from dataflows.run.settings import Settings
 from dataflows.topics import MODEL_UPDATES
 from models.names import FUNNEL
@@ -24,6 +26,9 @@ List the versions of the rankers that `learn` has published, and choose which of
 where it turns out worse. `promote` and `rollback` overrule it: the version that you choose serves until `release`
 gives the choice back. `recommend` follows within moments, between two batches.
 """
+
+MOST_TOLD = 300
+"""Characters of what is said of a row that cannot be read."""
 
 app = typer.Typer(name="models", help=HELP, no_args_is_help=True)
 
@@ -105,12 +110,24 @@ def release(name: Name) -> None:
 
 
 def _registry(settings: Settings) -> VersionRegistry:
-    registry = VersionRegistry()
     with Console(stderr=True).status("reading the versions"):
-        for record in scan(settings.kafka.client(), settings.topics.prefix + MODEL_UPDATES.name):
-            if (record.key or b"").startswith(PREFIX):
+        return registry_of(scan(settings.kafka.client(), settings.topics.prefix + MODEL_UPDATES.name))
+
+
+def registry_of(records: Iterable[Record]) -> VersionRegistry:
+    """Put versions together from rows of `model-updates`; what is malformed is left out and told, as in the flows."""
+    registry = VersionRegistry()
+    for record in records:
+        if (record.key or b"").startswith(PREFIX):
+            try:
                 registry.take(record.key or b"", record.value)
+            except ValueError as error:
+                typer.secho(f"left out: {_printable(str(error))}", fg="yellow", err=True)
     return registry
+
+
+def _printable(text: str) -> str:
+    return repr(text[:MOST_TOLD])[1:-1]
 
 
 def _versions(registry: VersionRegistry, name: str) -> list[Version]:

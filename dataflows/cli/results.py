@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from dataflows.cli.chance_figures import show_chances
+from dataflows.cli.models import registry_of
 from dataflows.cli.result_figures import show
 from dataflows.errors import EddyError
 from dataflows.files.source import FileSource, read_whole
@@ -19,7 +20,7 @@ from dataflows.run.settings import Settings
 from dataflows.topics import EXPERIMENT_RESULTS, MODEL_UPDATES, Topic
 from models.messages import ExperimentResult
 from models.names import FUNNEL
-from models.online.registry import PREFIX, Chances, VersionRegistry
+from models.online.registry import Chances
 
 Name = Annotated[str | None, typer.Argument(help="The experiment.", show_default="all that have results")]
 Json = Annotated[
@@ -80,11 +81,7 @@ def newest_results(records: Iterable[Record]) -> dict[str, ExperimentResult]:
 
 def _chances(settings: Settings) -> Chances | None:
     """Return what is known of the chances that slates carried."""
-    registry = VersionRegistry()
-    for record in _records(settings, MODEL_UPDATES):
-        if (record.key or b"").startswith(PREFIX):
-            registry.take(record.key or b"", record.value)
-    return registry.chances(FUNNEL)
+    return registry_of(_records(settings, MODEL_UPDATES)).chances(FUNNEL)
 
 
 def _records(settings: Settings, of: Topic) -> Iterator[Record]:
@@ -92,5 +89,5 @@ def _records(settings: Settings, of: Topic) -> Iterator[Record]:
     if settings.topics.folder is None:
         yield from scan(settings.kafka.client(), topic)
     else:
-        for batch in read_whole(FileSource(settings.topics.folder, topic, optional=True)):
+        for batch in read_whole(FileSource(settings.topics.folder, topic, packed=of is MODEL_UPDATES, optional=True)):
             yield from batch

@@ -2,11 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from dataflows.contract import SCHEMAS, asyncapi, breaking, described_topics, documents
+from dataflows.contract import ASYNCAPI, SCHEMAS, asyncapi, breaking, described_topics, documents
 from dataflows.errors import EddyError
 
 
@@ -41,27 +41,47 @@ def schema(
 
 
 def _compare(folder: Path) -> None:
-    new, found = documents(), 0
-    for topic in described_topics():
-        name = f"{SCHEMAS}/{topic.value}.json"
-        old = _read(folder / name)
-        if old == new[name]:
-            continue
-        breaks = breaking(json.loads(old), json.loads(new[name]), is_read=topic.written_by == "platform")
-        found += len(breaks)
-        for each in breaks:
-            typer.echo(f"{topic.name}: {topic.value}: {each}")
-        if not breaks:
-            typer.echo(f"{topic.name}: {topic.value}: something was added, or is described in other words")
-    if found:
-        raise EddyError(f"{folder}: {found} of what it says does not hold in this release")
+    new = {name: text for name, text in documents().items() if name != ASYNCAPI}
+    old = {f"{SCHEMAS}/{path.name}": _read(path) for path in sorted((folder / SCHEMAS).glob("*.json"))}
+    if not old:
+        raise EddyError(f"{folder / SCHEMAS}: no schemas in it; `eddy schema {folder}` writes them")
+    written_by = {f"{SCHEMAS}/{topic.value}.json": topic.written_by for topic in described_topics()}
+    told = [(name, "is new") for name in new.keys() - old.keys()]
+    breaks = [(name, "is gone") for name in old.keys() - new.keys()]
+    for name in sorted(old.keys() & new.keys()):
+        was, is_now = old[name], json.loads(new[name])
+        found = _breaks(folder / name, was, is_now, is_read=written_by[name] == "platform")
+        breaks += [(name, each) for each in found]
+        if was != is_now and not found:
+            told.append((name, "something was added, or is described in other words"))
+    breaks += [(ASYNCAPI, each) for each in _moved(_read(folder / ASYNCAPI), asyncapi())]
+    for name, each in sorted(told) + sorted(breaks):
+        typer.echo(f"{Path(name).stem}: {each}")
+    if breaks:
+        raise EddyError(f"{folder}: {len(breaks)} of what it says does not hold in this release")
     typer.echo(f"{folder}: all that it says holds in this release")
 
 
-def _read(path: Path) -> str:
+def _breaks(path: Path, old: dict[str, Any], new: dict[str, Any], *, is_read: bool) -> list[str]:
     try:
-        return path.read_text()
+        return breaking(old, new, is_read=is_read)
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise EddyError(f"{path} is no schema of ours: {error!r}") from error
+
+
+def _moved(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Say which topics are gone."""
+    return [f"the topic {name} is gone" for name in sorted(old.get("channels", {}).keys() - new["channels"].keys())]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_bytes())
     except OSError as error:
-        raise EddyError(
-            f"{path} cannot be read: {error.strerror}; `eddy schema {path.parent.parent}` writes it"
-        ) from error
+        remedy = f"`eddy schema {path.parent}` writes it"
+        raise EddyError(f"{path} cannot be read: {error.strerror}; {remedy}") from error
+    except (ValueError, RecursionError) as error:
+        raise EddyError(f"{path} is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise EddyError(f"{path} is no schema: it is no object")
+    return found

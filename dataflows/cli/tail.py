@@ -41,7 +41,7 @@ def tail(
     try:
         found = (record for record in _records(reader, seconds) if user is None or _is_about(user, record))
         for record in islice(found, n):
-            console.print(told(topic, record), highlight=False)
+            console.print(told(topic, record), highlight=False, emoji=False)
     except KeyboardInterrupt:
         pass
     finally:
@@ -67,15 +67,14 @@ def _is_about(user: str, record: Record) -> bool:
 
 def told(topic: str, record: Record) -> str:
     """Write a message for a person, in rich's markup; what cannot be read is shown as it is."""
-    key = escape(_short((record.key or b"").decode(errors="replace")))
+    key = _short((record.key or b"").decode(errors="replace"))
+    head = f"[dim]{_clock(record.timestamp)}[/dim] [bold]{key}[/bold]"
     if record.value is None:
-        return f"[dim]{_clock(record.timestamp)}[/dim] [bold]{key}[/bold] [red]taken away[/red]"
+        return f"{head} [red]taken away[/red]"
     try:
-        message = msgspec.json.decode(record.value)
-        body = _WORDS.get(topic, _fields)(message)
-    except (msgspec.DecodeError, RecursionError, KeyError, TypeError, AttributeError, ValueError):
-        body = escape(_short(record.value.decode(errors="replace")))
-    return f"[dim]{_clock(record.timestamp)}[/dim] [bold]{key}[/bold] {body}"
+        return f"{head} {_WORDS.get(topic, _fields)(msgspec.json.decode(record.value))}"
+    except (msgspec.DecodeError, RecursionError, KeyError, TypeError, AttributeError, ValueError, ArithmeticError):
+        return f"{head} {_short(record.value.decode(errors='replace'))}"
 
 
 def _slate(slate: dict[str, Any]) -> str:
@@ -92,28 +91,28 @@ def _item(item: dict[str, Any]) -> str:
     )
     drawn = f" drawn with {item['propensity']:.2f}" if item["propensity"] < 1 else ""
     return (
-        f"  {item['position'] + 1:>2}. {escape(_short(item['item_id']))}  [dim]{escape(_short(item['reason']))} "
-        f"({item['source']}, {item['score']:.3f}){drawn}[/dim]{'  ' if chances else ''}{chances}"
+        f"  {item['position'] + 1:>2}. {_short(item['item_id'])}  [dim]{_short(item['reason'])} "
+        f"({_short(item['source'])}, {item['score']:.3f}){drawn}[/dim]{'  ' if chances else ''}{chances}"
     )
 
 
 def _letter(letter: dict[str, Any]) -> str:
     where = f"{letter['topic']}/{letter['partition']}, offset {letter['offset']}"
-    return f"[red]{letter['reason']}[/red] {escape(_short(letter['detail']))} [dim]({escape(where)})[/dim]"
+    return f"[red]{_short(letter['reason'])}[/red] {_short(letter['detail'])} [dim]({_short(where)})[/dim]"
 
 
 def _event(event: dict[str, Any]) -> str:
     value = "" if event.get("value") is None else f" ({event['value']:g})"
-    return f"{escape(_short(event['event_type']))} {escape(_short(event['item_id']))}{value}"
+    return f"{_short(event['event_type'])} {_short(event['item_id'])}{value}"
 
 
 def _assignment(assignment: dict[str, Any]) -> str:
-    return escape(_short(f"is {assignment['variant']} in {assignment['experiment']}"))
+    return _short(f"is {assignment['variant']} in {assignment['experiment']}")
 
 
 def _result(result: dict[str, Any]) -> str:
     users = sum(variant["users"] for variant in result["variants"])
-    return escape(_short(f"{result['verdict']} by {result['goal']}, {users:,} users"))
+    return _short(f"{result['verdict']} by {result['goal']}, {users:,} users")
 
 
 def _fields(message: dict[str, Any]) -> str:
@@ -132,10 +131,13 @@ _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 def _clock(at: int) -> str:
-    return datetime.fromtimestamp(at / 1_000, UTC).strftime("%H:%M:%S")
+    try:
+        return datetime.fromtimestamp(at / 1_000, UTC).strftime("%H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return f"time {at}"  # a producer may write any
 
 
 def _short(text: object) -> str:
-    """Cut a text, and leave control characters out: others wrote it, and a terminal obeys some of them."""
+    """Cut a text that others wrote, without control characters, which a terminal obeys, and without markup."""
     kept = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in str(text))
-    return kept if len(kept) <= N_TOLD else f"{kept[:N_TOLD]}…"
+    return escape(kept if len(kept) <= N_TOLD else f"{kept[:N_TOLD]}…")

@@ -9,7 +9,7 @@ import atexit
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +30,7 @@ from dataflows.run.wiring import open_flow
 from dataflows.store.check import check_store, drop_unfinished
 from dataflows.store.files import partition_files
 from dataflows.store.persons import check_generation, wipe
-from dataflows.store.taking_over import Presence, end_take_over, take_over
+from dataflows.store.taking_over import Presence, alone, end_take_over, take_over
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +72,8 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
         Console(stderr=True).print(f"[bold]{flow}[/bold] runs on {where}{probes}", highlight=False)
         if store is not None:
             check_generation(store, state_keys(settings))
-            held.enter_context(closing(_take_store(store, dataflow, stop, settings.cluster)))
-            if health.erased is not None and settings.cluster.process_id == 0:
-                wipe(store, health.erased.known)
+            erased = health.erased.known if health.erased is not None else ()
+            held.enter_context(closing(_take_store(store, dataflow, stop, settings.cluster, erased)))
         stop.raise_failure()  # nothing was consumed yet
         health.ready = True
         with Watchdog(stop, settings.watchdog_s):
@@ -85,8 +84,14 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
                 raise
 
 
-def _take_store(store: Path, dataflow: Dataflow, stop: Stop, cluster: ClusterSettings) -> Presence:
+def _take_store(
+    store: Path, dataflow: Dataflow, stop: Stop, cluster: ClusterSettings, erased: Collection[str]
+) -> Presence:
     """Look whether a store can be resumed from, and make it ours; only process 0's is the cluster's.
+
+    Parameters
+    ----------
+    erased : keys of which nothing is to be left in it.
 
     Returns
     -------
@@ -94,6 +99,7 @@ def _take_store(store: Path, dataflow: Dataflow, stop: Stop, cluster: ClusterSet
 
     Raises
     ------
+    FencedError : another copy has taken it meanwhile.
     EddyError : this release cannot read the store, or it is damaged.
     """
     process = cluster.process_id
@@ -110,11 +116,16 @@ def _take_store(store: Path, dataflow: Dataflow, stop: Stop, cluster: ClusterSet
     presence = Presence(store)
     stop.owner = Owner(store / f"owner-{process}")
     disown_others(store, max(1, len(cluster.members)))
-    if process == 0 and partition_files(store) and presence.others(store):
-        log.warning("%s: another copy of the flow is alive: this one goes on from a copy of its store", store)
-        take_over(store)
-    if process == 0 and (n_dropped := drop_unfinished(store)):
-        log.info("%s: %d rows of an epoch that never ended are dropped", store, n_dropped)
+    if process == 0 and partition_files(store):
+        if presence.others(store):
+            log.warning("%s: another copy of the flow is alive: this one goes on from a copy of its store", store)
+            take_over(store)
+        with alone(store):
+            stop.owner.check()  # whoever slept until now would change what its successor works with
+            if n_dropped := drop_unfinished(store):
+                log.info("%s: %d rows of an epoch that never ended are dropped", store, n_dropped)
+            wipe(store, erased)
+    stop.owner.check()  # the engine opens the files by their names, whoever's they are
     return presence
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from dataflows.store.files import StoreError, explained, holding, partition_files, reading
+from dataflows.store.files import TAKEN, StoreError, explained, holding, partition_files, reading
 
 MANIFEST = "backup.json"
 UNFINISHED = "restore-unfinished"
@@ -97,6 +97,8 @@ def restore(backup: Path, folder: Path, report: Report) -> Manifest:
             with holding(folder, whole=False):
                 marker.touch()
         marker.touch()
+        for left in folder.glob(f"{TAKEN}*"):
+            shutil.rmtree(left)
         old = [path for path in folder.iterdir() if ".sqlite3" in path.name]
         if old:
             report("moving the former store away")

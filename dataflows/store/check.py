@@ -13,6 +13,7 @@ from dataflows.store.files import (
     StoreError,
     StoreMoment,
     explained,
+    last_moved_of,
     open_file,
     partition_files,
     reading,
@@ -98,7 +99,7 @@ def _builder_of(step: Operator) -> Builder:
 
 
 def drop_unfinished(folder: Path) -> int:
-    """Drop what was written of an epoch that never ended; return how many rows that were.
+    """Drop what was written of an epoch that never ended, and of runs that ended none; return how many rows that were.
 
     The engine passes over these rows at this resume and takes them at a later one, when an epoch of the same number
     has ended without writing the same keys again: of a user's event it would then keep the effect and lose the slate.
@@ -106,9 +107,11 @@ def drop_unfinished(folder: Path) -> int:
     """
     with explained(folder), ExitStack() as stack:
         files = [stack.enter_context(closing(open_file(path, writable=True))) for path in partition_files(folder)]
-        epoch = resume_epoch_of(files)
+        epoch, last_moved = resume_epoch_of(files), last_moved_of(files)
         n_dropped = 0
         for file in files:
+            if last_moved is not None:
+                file.execute("DELETE FROM exs WHERE ex_num > ?", (last_moved,))
             # Looked for first: the processes of a cluster on one machine share the files, and looking locks none.
             rowids = file.execute("SELECT rowid FROM snaps WHERE snap_epoch >= ?", (epoch,)).fetchall()
             file.executemany("DELETE FROM snaps WHERE rowid = ?", rowids)

@@ -18,6 +18,8 @@ FIRST_EPOCH = 1
 """From which a store resumes that nothing has been written to."""
 TRIES, PAUSE_S = 100, 0.1
 """How often, and after which pause, a running store is looked at until no epoch ends while we look."""
+TAKEN = "taken-over"
+"""In a store's folder, the copy that is to take the place of its files (`dataflows.store.taking_over`)."""
 _LOCKED = "locked"
 
 
@@ -158,16 +160,26 @@ class StoreMoment:
 
 
 def resume_epoch_of(files: list[sqlite3.Connection]) -> int:
-    """Return the epoch from which the engine would resume: the oldest that a worker of the last run had not ended."""
+    """Return the epoch from which to resume: the oldest that a worker of the last run had not ended.
+
+    A run that ended no epoch says nothing, or something old: a copy that slept while it opened, and woke beside its
+    successor, is written down as the last run though that successor went on.
+    """
     runs = [run for file in files for run in file.execute("SELECT ex_num, worker_count, resume_epoch FROM exs")]
     if not runs:
         return FIRST_EPOCH
-    last, n_workers, started_at = max(runs)
+    last_moved = last_moved_of(files)
+    last, n_workers, started_at = max(run for run in runs if last_moved is None or run[0] <= last_moved)
     ends: dict[int, int] = dict.fromkeys(range(n_workers), started_at)
     for file in files:
         for worker, end in file.execute("SELECT worker_index, worker_frontier FROM fronts WHERE ex_num = ?", (last,)):
             ends[worker] = max(ends.get(worker, started_at), end)
     return min(ends.values())
+
+
+def last_moved_of(files: list[sqlite3.Connection]) -> int | None:
+    """Return the number of the last run of which a worker ended an epoch; None where there is none."""
+    return max((n for n in _numbers(files, "SELECT max(ex_num) FROM fronts") if n is not None), default=None)
 
 
 def _numbers(files: list[sqlite3.Connection], query: str) -> list[int]:
@@ -188,6 +200,8 @@ def reading(folder: Path) -> Iterator[StoreMoment]:
     paths = partition_files(folder)
     if not paths:
         raise StoreError(f"{folder}: there is no recovery store in it")
+    if (folder / TAKEN).exists():
+        raise StoreError(f"{folder}: a start was cut off while it took the store over: start the flow, which ends that")
     with explained(folder), ExitStack() as stack:
         files = [stack.enter_context(closing(open_file(path))) for path in paths]
         seen: tuple[int, int] | None = None
@@ -239,6 +253,8 @@ def holding(folder: Path, *, whole: bool = True) -> Iterator[list[sqlite3.Connec
     paths = partition_files(folder)
     if not paths:
         raise StoreError(f"{folder}: there is no recovery store in it")
+    if whole and (folder / TAKEN).exists():
+        raise StoreError(f"{folder}: a start was cut off while it took the store over: start the flow, which ends that")
     with explained(folder), ExitStack() as stack:
         files = [stack.enter_context(closing(open_file(path, writable=True, whole=whole))) for path in paths]
         for path, file in zip(paths, files, strict=True):

@@ -20,14 +20,14 @@ from typing import IO
 from dataflows.run.recovery_store import make_folder
 from dataflows.run.write_ahead import index_of, log_of
 from dataflows.store.backup import back_up
-from dataflows.store.files import StoreError, explained, partition_files
+from dataflows.store.files import TAKEN, StoreError, explained, partition_files
 
 log = logging.getLogger(__name__)
 
 PRESENT = "present-"
 """How the names of files begin that say who is alive."""
-TAKEN, LOCK = "taken-over", "taking-over.lock"
-"""In the store's folder: the copy that takes the place of its files; whoever holds the lock is at it."""
+LOCK = "taking-over.lock"
+"""In the store's folder; whoever holds it changes the files."""
 WAIT_S = 60.0
 """How long to wait for another start that is at it."""
 
@@ -93,7 +93,7 @@ def take_over(folder: Path) -> None:
     ------
     StoreError : the store is damaged, its disk is full, or another start is at it.
     """
-    with _alone(folder):
+    with alone(folder):
         _put_in_place(folder)
         back_up(folder, folder / TAKEN, log.info)
         _put_in_place(folder)
@@ -106,8 +106,8 @@ def end_take_over(folder: Path) -> None:
     ------
     StoreError : the folder cannot be written, or another start is at it.
     """
-    if (folder / TAKEN).exists():
-        with _alone(folder):
+    if any(folder.glob(f"{TAKEN}*")):
+        with alone(folder):
             _put_in_place(folder)
 
 
@@ -121,11 +121,18 @@ def _put_in_place(folder: Path) -> None:
             log_of(name).unlink(missing_ok=True)
             index_of(name).unlink(missing_ok=True)
             copied.replace(name)
-        shutil.rmtree(taken, ignore_errors=True)
+        for left in folder.glob(f"{TAKEN}*"):  # or a copy that was cut off, of what a person may ask to be forgotten
+            shutil.rmtree(left, ignore_errors=True)
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
+    """Be the only start of a flow that changes its store's files.
+
+    Raises
+    ------
+    StoreError : another start is at it, and does not end.
+    """
     with explained(folder), (folder / LOCK).open("w") as lock:
         deadline = time.monotonic() + WAIT_S
         while True:

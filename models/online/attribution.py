@@ -125,7 +125,7 @@ class UserAttribution:
             tuple(item.propensity for item in slate.items),
             np.array(rows, np.float16).tobytes(),
             slate.placement,
-            chances=tuple(item.chances for item in slate.items) if slate.items[0].chances else (),
+            chances=tuple(item.chances for item in slate.items) if all(item.chances for item in slate.items) else (),
         )
         if len(self.slates) > config.max_slates:
             del self.slates[min(self.slates.values(), key=_made).id_hash]

@@ -31,7 +31,7 @@ class KeptChances:
 
     def add(self, examples: Iterable[SlateExample]) -> None:
         """Take what is decided of slates that carried chances."""
-        said = [example for example in examples if any(example.chances)]
+        said = [example for example in examples if example.chances and all(example.chances)]
         for s in range(len(STAGES)):
             decided = [example for example in said if example.decided >> s & 1]
             chances = np.array([item[s] for example in decided for item in example.chances])

@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 
 from models.config import OnlineConfig
-from models.names import FEATURE_SET, FEATURE_SETS, FUNNEL, FunnelName, LearnerName
-from models.numeric.arrays import Doubles
+from models.names import FEATURE_SET, FEATURE_SETS, FUNNEL, STAGES, FunnelName, LearnerName
+from models.numeric.arrays import Doubles, Floats
 from models.numeric.metrics import discounted_gains
 from models.online.examination import Examination, ExaminationState, rounded
 from models.online.guard import Guard, Judged, RankerRole
@@ -23,16 +23,19 @@ from models.online.kept_chances import KeptChances
 from models.online.loss_drift import DriftState, LossDrift
 from models.online.recalibration import Recalibration
 from models.online.rehearsal import Reservoir
-from models.rankers.checkpoint import Checkpoint, MissingFeatureError, read_checkpoint
+from models.rankers.checkpoint import Checkpoint, MissingFeatureError, RetiredError, read_checkpoint
 from models.rankers.funnel import Funnel
 from models.rankers.funnel_learner import FunnelLearner, funnel_losses, rates_losses
 from models.rankers.inputs import Labelled, SlateExample, collate
 from models.rankers.learners import Learner, new_learner, restore_learner
+from models.rankers.networks import RetiredNetworkError
 from models.rankers.served import BlendRanker, NetworkRanker, Ranker
 
 _Judge: TypeAlias = "Callable[[Learner | Checkpoint | None], list[float]]"
 """Says how good one is at each slate of a batch; None is what serves before there is a version."""
 
+_APART = 0x2545F4914F6CDD1D
+"""Tells the hashes of a slate's decisions apart."""
 CALIBRATED = "calibrated"
 """Among the evidence of a version that has the weights of the one before it, and other chances."""
 
@@ -56,6 +59,8 @@ class Published:
     and `n_slates` learned. The gain of a funnel is its log-likelihood; CALIBRATED says that only its chances moved."""
     examination: tuple[float, ...] = ()
     """How probable it is that each position is looked at, relative to the first."""
+    in_place_of: int | None = None
+    """The number of a version that this one only corrects, and whose place it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,8 @@ class OnlineRanker:
         self.n_alarmed = 0
         """Slates still to come during which the ranker learns as after a change."""
         self.number = 0
+        self.service_number = 0
+        """Under which the version in service was put there; another calibration since does not count."""
         self.learned_until = 0
 
     @property
@@ -181,7 +188,7 @@ class OnlineRanker:
         users = [example.user for example in batch]
         previous = judge(self.previous) if self.can_roll_back else [float("nan")] * labelled.n
         self.guard.add(map(Judged, users, judge(self.learner), judge(self.service), previous))
-        losses = [loss for loss in self.learner.losses(labelled).tolist() if not np.isnan(loss)]
+        losses = [loss for loss in self._drifting(labelled).tolist() if not np.isnan(loss)]
         self.losses.extend(losses)
         n_changes = sum(self.drift.update(loss) for loss in losses)
         if n_changes:
@@ -189,6 +196,12 @@ class OnlineRanker:
             self.n_drifts += n_changes
             self.guard.start_over()
             self.n_alarmed = self.config.alarm_slates
+
+    def _drifting(self, labelled: Labelled) -> Floats:
+        """Return the losses by which drift is noticed: a funnel's of clicks: each stage has its own level."""
+        if labelled.decided is not None and self.name == FUNNEL:
+            labelled = replace(labelled, decided=labelled.decided & (np.arange(len(STAGES)) == 0))
+        return self.learner.losses(labelled)
 
     def _gain(self, labelled: Labelled) -> _Judge:
         """Judge rankers by how far up they place what was liked: the discounted gain of each slate."""
@@ -239,7 +252,8 @@ class OnlineRanker:
         if self.name != FUNNEL:  # which learns of positions by itself
             self.examination.learn(collate(batch))
         for example in batch:
-            self.reservoir.add(example, example.slate)
+            # A slate may be decided twice: the second time it may not always take the place of the first.
+            self.reservoir.add(example, example.slate ^ example.decided * _APART)
             self.learned_until = max(self.learned_until, example.closed_at)
         self.n_steps += 1
 
@@ -247,7 +261,7 @@ class OnlineRanker:
         guard = self.guard
         if self.can_roll_back and guard.is_better("previous"):
             return self._put_in_service(self.previous, "previous")
-        if guard.is_better("learner"):
+        if guard.is_better("learner") and self._may_serve:
             new = self._named(self.learner.checkpoint(), self._evidence("learner"))
             if isinstance(self.learner, FunnelLearner):
                 self.recalibration = Recalibration(self.learner.calibration.sums)
@@ -257,16 +271,23 @@ class OnlineRanker:
             return self._recalibrate(corrected)
         return None
 
+    @property
+    def _may_serve(self) -> bool:
+        """Whether the learner knows something of all that it would say: a purchase is decided long after a click."""
+        return not isinstance(self.learner, FunnelLearner) or self.learner.calibration.knows_all
+
     def _named(self, new: Checkpoint, evidence: dict[str, float]) -> Checkpoint:
         version = f"{self.name}-{self.number + 1}-{new.digest[:8]}"
         return Checkpoint(new.model, version, new.digest, evidence, new.loss)
 
     def _recalibrate(self, corrected: Checkpoint) -> Published:
         """Let the version in service say the same with other chances; to the guard it is the one that it was."""
-        evidence = self._evidence("service") | {CALIBRATED: 1.0}
+        evidence = {"n_slates": float(self.n_slates), CALIBRATED: 1.0}
         self.service = self._named(corrected, evidence)
         self.number += 1
-        return Published(self.service, self.number, False, self.learned_until, evidence)
+        return Published(
+            self.service, self.number, False, self.learned_until, evidence, in_place_of=self.service_number
+        )
 
     def _evidence(self, winner: RankerRole) -> dict[str, float]:
         return {
@@ -285,6 +306,7 @@ class OnlineRanker:
         if is_rollback:
             self.recalibration = Recalibration()
         self.number += 1
+        self.service_number = self.number
         self.guard.reset()
         examination = () if self.name == FUNNEL else rounded(self.examination.by_position)
         return Published(winner, self.number, is_rollback, self.learned_until, evidence, examination)
@@ -311,6 +333,7 @@ class OnlineRanker:
             self.must_retrain,
             self.recalibration.seen.sums.tobytes() if self.name == FUNNEL else None,
             self.kept_chances.tables.tobytes() if self.name == FUNNEL else None,
+            self.service_number,
         )
         return bytes([FORMAT]) + msgspec.msgpack.encode(state)
 
@@ -327,8 +350,9 @@ class OnlineRanker:
         """Go on from a snapshot; of the configuration, the learner's own part is the snapshot's.
 
         What it learned goes on as long as every feature that it looks at is computed; examples that were logged in
-        other columns are left out. Where a feature is gone, or another checkpoint is given, the ranker is reset: it
-        starts from that checkpoint, which is published, and only the numbers of the versions count on.
+        other columns are left out. Where a feature or a kind of network is gone, or another checkpoint is given, the
+        ranker is reset: it starts from that checkpoint, which is published, and only the numbers of the versions count
+        on.
 
         Parameters
         ----------
@@ -364,7 +388,7 @@ class OnlineRanker:
         ranker.drift = LossDrift(state=state.drift)
         ranker.n_steps, ranker.n_drifts, ranker.number, ranker.learned_until = state.counts
         ranker.can_roll_back, ranker.must_retrain = state.can_roll_back, state.must_retrain
-        ranker.n_alarmed = state.n_alarmed
+        ranker.n_alarmed, ranker.service_number = state.n_alarmed, state.service_number
         if state.recalibration is not None:
             shape = ranker.recalibration.seen.sums.shape
             ranker.recalibration = Recalibration(np.frombuffer(state.recalibration).reshape(shape))
@@ -384,7 +408,7 @@ class OnlineRanker:
                 read_checkpoint(version, "the state") if version else None
                 for version in (state.service, state.previous)
             )
-        except MissingFeatureError:
+        except (MissingFeatureError, RetiredError, RetiredNetworkError):
             return False
         self.learner, self.service, self.previous = learner, service, previous
         return True
@@ -410,6 +434,7 @@ class _RankerState(NamedTuple):
     must_retrain: bool = False
     recalibration: bytes | None = None
     kept_chances: bytes | None = None
+    service_number: int = 0
 
 
 def _served(checkpoint: Checkpoint | None) -> Ranker:

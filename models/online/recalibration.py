@@ -11,9 +11,11 @@ from models.rankers.funnel import Funnel
 from models.rankers.funnel_learner import calibrate
 from models.rankers.inputs import Labelled
 
-CONTRADICTED = 2.0
-"""Standard deviations by which a stage has to come about more or less often than was said. Another calibration does
-little harm, and better weights have to prove themselves: so this is asked at every decision, at no common level."""
+CONTRADICTED = 3.0
+"""Standard deviations by which a stage has to come about more or less often than was said, and by a twentieth at least.
+Another calibration does little harm, and better weights have to prove themselves: so this is asked at every decision,
+at no common level."""
+LEAST_CHANGE = 0.05
 
 
 class Recalibration:
@@ -36,10 +38,13 @@ class Recalibration:
     def corrected(self, service: Checkpoint) -> Checkpoint | None:
         """Return the version with another calibration, where its own is contradicted; its version is the old one's."""
         now = _funnel_of(service).calibration.numpy().astype(np.float64)
-        if not (np.abs(self.seen.deviations(now)) > CONTRADICTED).any():
-            return None
         model = copy.deepcopy(_funnel_of(service))
         model.calibration.copy_(self.seen.fit())
+        new = model.calibration.numpy().astype(np.float64)
+        is_wrong = (self.seen.deviations(now) > CONTRADICTED) & (self.seen.gaps(now) > LEAST_CHANGE)
+        is_better = self.seen.deviations(new) < self.seen.deviations(now)
+        if not (is_wrong & is_better).any():
+            return None
         return Checkpoint(model, service.version, weights_digest(model), service.provenance, service.loss)
 
 

@@ -126,7 +126,9 @@ def rows_of(name: str, published: Published | Reliability) -> list[Row]:
     checkpoint = published.checkpoint
     if checkpoint is None:
         return [Row(key, msgspec.json.encode(Choice(None)))]
-    slot, data = published.number % N_SLOTS, checkpoint.to_bytes()
+    in_place_of = published.in_place_of
+    slot = (published.number if in_place_of is None else in_place_of) % N_SLOTS
+    data = checkpoint.to_bytes()
     parts = [data[start : start + PART_BYTES] for start in range(0, len(data), PART_BYTES)]
     version = Version(
         checkpoint.version,

@@ -69,6 +69,12 @@ class Adapted(Network):
         super().take_features(names, among)
         self.base.take_features(names, among)
 
+    def standardise(self, features: Tensor) -> None:
+        """Take mean and scale for both."""
+        super().standardise(features)
+        self.base.mean.copy_(self.mean)
+        self.base.scale.copy_(self.scale)
+
     def encode(self, users: Tensor, histories: Tensor) -> Tensor:
         """Encode as the network does, corrected."""
         return self.base.encode(users, histories)

@@ -14,7 +14,9 @@ HALF_LIFE = 5_000
 _PRIOR: Doubles = np.array([20.0, 1.0])
 """Precision of the normal prior of slope and intercept, around what changes nothing."""
 _SLOPES = 0.2, 5.0
-_N_SWEEPS = 8
+_START: Doubles = np.array([1.0, 0.0])
+_N_SWEEPS = 50
+_SMALLEST_STEP = 1e-7
 
 
 class Calibration:
@@ -33,6 +35,11 @@ class Calibration:
     def __init__(self) -> None:
         self.sums: Doubles = np.zeros((len(STAGES), len(EDGES) + 1, 3))
         """(S, N, 3) a stage and a bin: predictions, their logits, how many came true; all faded."""
+
+    @property
+    def knows_all(self) -> bool:
+        """Whether of every stage something is known."""
+        return bool(self.sums[..., 0].any(axis=1).all())
 
     @property
     def is_known(self) -> bool:
@@ -62,14 +69,25 @@ class Calibration:
                 self.sums[s, :, column] += np.bincount(bins, weights, len(EDGES) + 1)
 
     def deviations(self, calibration: Doubles) -> Doubles:
-        """Say by how many standard deviations each stage came about more often than (S, 2) calibrations said: (S,)."""
-        n, logits, came_true = np.moveaxis(self.sums, 2, 0)  # (S, N) each
+        """Say by how many standard deviations each stage came about otherwise than (S, 2) calibrations said: (S,)."""
+        expected, spread = self._expected(calibration)
+        found: Doubles = np.divide(
+            np.abs(self.sums[..., 2].sum(axis=1) - expected), spread, out=np.zeros_like(spread), where=spread > 0
+        )
+        return found
+
+    def gaps(self, calibration: Doubles) -> Doubles:
+        """Say by what share of what was said each stage came about otherwise: (S,)."""
+        expected, _ = self._expected(calibration)
+        found: Doubles = np.abs(self.sums[..., 2].sum(axis=1) - expected) / np.maximum(expected, 1e-9)
+        return found
+
+    def _expected(self, calibration: Doubles) -> tuple[Doubles, Doubles]:
+        """Return how often each stage was to come about, and the standard deviation of that: (S,) each."""
+        n, logits = self.sums[..., 0], self.sums[..., 1]  # (S, N)
         means = logits / np.maximum(n, 1e-9)
         chances = 1 / (1 + np.exp(-(means * calibration[:, :1] + calibration[:, 1:])))
-        spread = np.sqrt((n * chances * (1 - chances)).sum(axis=1))
-        gaps = came_true.sum(axis=1) - (n * chances).sum(axis=1)
-        found: Doubles = np.divide(gaps, spread, out=np.zeros_like(gaps), where=spread > 0)
-        return found
+        return (n * chances).sum(axis=1), np.sqrt((n * chances * (1 - chances)).sum(axis=1))
 
     def fit(self) -> Tensor:
         """Return (S, 2) slopes and intercepts, by Newton's method on the bins' means."""
@@ -82,16 +100,34 @@ def bins_of(logits: Floats) -> Int64s:
 
 
 def _fit(sums: Doubles) -> Doubles:
-    """Fit slope and intercept to (N, 3) sums."""
+    """Fit slope and intercept to (N, 3) sums: the maximum of a concave function, the slope within its bounds."""
     held = sums[:, 0] > 0
     n, came_true = sums[held, 0], sums[held, 2]
     rows = np.stack([sums[held, 1] / n, np.ones(len(n))], axis=1)  # (N, 2)
-    start = np.array([1.0, 0.0])
-    weights = start.copy()
+    weights = _climb(n, came_true, rows, _START, np.array([True, True]))
+    slope = np.clip(weights[0], *_SLOPES)
+    if slope != weights[0]:
+        weights = _climb(n, came_true, rows, np.array([slope, weights[1]]), np.array([False, True]))
+    return weights
+
+
+def _climb(n: Doubles, came_true: Doubles, rows: Doubles, start: Doubles, free: Bools) -> Doubles:
+    """Climb by Newton's steps, each halved until it leads upwards; what is not free stays where it starts."""
+
+    def height(weights: Doubles) -> float:
+        logits = rows @ weights
+        return float(came_true @ logits - n @ np.logaddexp(0, logits) - _PRIOR @ (weights - _START) ** 2 / 2)
+
+    weights, reached = start, height(start)
     for _ in range(_N_SWEEPS):
         expected = 1 / (1 + np.exp(-rows @ weights))
-        slope = rows.T @ (came_true - n * expected) - _PRIOR * (weights - start)
+        slope = rows.T @ (came_true - n * expected) - _PRIOR * (weights - _START)
         curvature = (rows.T * (n * expected * (1 - expected))) @ rows + np.diag(_PRIOR)
-        weights = weights + np.clip(np.linalg.solve(curvature, slope), -2.0, 2.0)
-        weights[0] = np.clip(weights[0], *_SLOPES)
+        step = np.zeros(2)
+        step[free] = np.linalg.solve(curvature[np.ix_(free, free)], slope[free])
+        while (found := height(weights + step)) < reached and np.abs(step).max() > _SMALLEST_STEP:
+            step = step / 2
+        if np.abs(step).max() <= _SMALLEST_STEP:
+            break
+        weights, reached = weights + step, found
     return weights

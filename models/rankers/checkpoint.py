@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models.names import FEATURE_SET, FEATURES, FunnelName, Loss, NetworkName
 from models.rankers.network import Network
-from models.rankers.networks import build
+from models.rankers.networks import RetiredNetworkError, build
 
 SHIPPED = Path(__file__).with_name("checkpoints") / "default.safetensors"
 """The checkpoint that comes with this release; `models/README.md` says what it was trained on."""
@@ -27,6 +27,10 @@ class CheckpointError(ValueError):
 
 class MissingFeatureError(CheckpointError):
     """A network looks at a feature that is not computed; the text names it."""
+
+
+class RetiredError(CheckpointError):
+    """The network is of a kind that there is no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,8 @@ def read_checkpoint(data: bytes, where: str, columns: Sequence[str] = FEATURES) 
         provenance = msgspec.json.decode(metadata.get("provenance", "{}"), type=dict[str, Any])
     except MissingFeatureError:
         raise
+    except RetiredNetworkError as error:
+        raise RetiredError(f"{where}: {error}") from error
     # RecursionError is a RuntimeError; an index is one of a network's layers or columns.
     except (RuntimeError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise CheckpointError(f"{where} does not hold the weights of its own config: {error}") from error

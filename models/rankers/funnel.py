@@ -44,6 +44,8 @@ class Funnel(Network):
     config: FunnelConfig
     calibration: Tensor
     """(S, 2) slope and intercept of each stage's logit."""
+    started: Tensor
+    """(S,) 1 where a head began from how frequent its stage was; before that it knows nothing."""
 
     def __init__(self, config: FunnelConfig) -> None:
         super().__init__(config)
@@ -53,6 +55,7 @@ class Funnel(Network):
         self.heads = nn.Linear(second, len(STAGES))
         self.position = nn.Parameter(torch.zeros(config.n_positions))
         self.register_buffer("calibration", torch.tensor([[1.0, 0.0]] * len(STAGES)))
+        self.register_buffer("started", torch.zeros(len(STAGES)))
 
     def rate(self, features: Tensor, items: Tensor, context: Tensor) -> Tensor:  # noqa: ARG002 - ids play no part
         """Score (..., F) features by the logit of a click at the first position: (...,)."""

@@ -15,6 +15,9 @@ from models.rankers.inputs import Labelled
 from models.rankers.network import Network
 from models.rankers.network_learner import NetworkLearner
 
+_GUESSED_ODDS = 0.05
+"""Of a later stage given a click, where nothing was clicked yet."""
+
 
 class FunnelLearner(NetworkLearner):
     """A funnel, its optimiser and its calibration.
@@ -37,9 +40,8 @@ class FunnelLearner(NetworkLearner):
         self.calibration = Calibration()
 
     def learn(self, labelled: Labelled, rate: float = 1.0) -> None:
-        """Take one step on a batch of slates; the first batch says how frequent each stage is."""
-        if self._network.is_raw:
-            self._start_from_rates(labelled)
+        """Take one step on a batch of slates; the first that decides a stage says how frequent it is."""
+        self._start_from_rates(labelled)
         super().learn(labelled, rate)
 
     def losses(self, labelled: Labelled) -> Floats:
@@ -58,11 +60,14 @@ class FunnelLearner(NetworkLearner):
     def _start_from_rates(self, labelled: Labelled) -> None:
         stages, decided = _outcomes(labelled)
         known = labelled.present[..., None] & decided[:, None]
-        n, came_true = known.sum(axis=(0, 1)), (stages & known).sum(axis=(0, 1))
-        among = np.concatenate([n[:1], np.minimum(came_true[0], n[1:])])  # the later stages are of what was clicked
-        odds = (came_true + 0.5) / (among - np.minimum(came_true, among) + 0.5)
-        with torch.no_grad():
-            self._funnel.heads.bias.copy_(torch.from_numpy(np.log(odds)))
+        among = np.concatenate([known[..., :1], known[..., 1:] & stages[..., :1]], axis=2)  # later ones: of the clicked
+        n, came_true = among.sum(axis=(0, 1)), (stages & among).sum(axis=(0, 1))
+        odds = np.where(n, (came_true + 0.5) / (n - came_true + 0.5), _GUESSED_ODDS)
+        for s in np.flatnonzero(known.any(axis=(0, 1))).tolist():
+            if not self._funnel.started[s]:
+                with torch.no_grad():
+                    self._funnel.heads.bias[s] = float(np.log(odds[s]))
+                    self._funnel.started[s] = 1.0
 
     def _also_kept(self) -> Mapping[str, Tensor]:
         return {"sums.calibration": torch.from_numpy(self.calibration.sums)}

@@ -23,11 +23,21 @@ KINDS: dict[NetworkName | FunnelName, tuple[type[Any], type[NetworkConfig]]] = {
 }
 
 
+RETIRED = {"adapted": "one weight a feature beside a frozen network: adapt that network again"}
+"""Kinds of earlier releases, and what to do instead."""
+
+
+class RetiredNetworkError(ValueError):
+    """A network is of a kind that there is no more; the text says what to do."""
+
+
 def build(description: Mapping[str, Any]) -> Network:
     """Build a network from its description (`Network.described`), with weights yet to be loaded.
 
     Raises
     ------
+    RetiredNetworkError
+        Where there are no networks of that kind any more.
     ValueError
         Where no network is of that kind or shape.
     """
@@ -35,6 +45,8 @@ def build(description: Mapping[str, Any]) -> Network:
     kind = rest.pop("kind", "mlp")  # checkpoints of the first release do not name their kind
     if kind == Adapted.kind:
         return Adapted(build(rest["base"]), int(rest["rank"]))
+    if kind in RETIRED:
+        raise RetiredNetworkError(f"networks of the kind {kind!r} are not read any more, {RETIRED[kind]}")
     if kind not in KINDS:
         raise ValueError(f"no network is called {kind!r}; there are {', '.join(KINDS)}")
     network, config = KINDS[kind]

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import msgspec
 import numpy as np
 import orjson
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from dataflows.cli.main import app, load_command
@@ -132,6 +134,34 @@ def test_what_a_writer_may_not_send_any_more_breaks_and_what_it_may_send_besides
     assert breaking(asking, old, is_read=True) == []
 
 
+def test_bounds_of_what_may_be_left_out_count_as_well():
+    old = schemas()["Event"]
+    new = copy.deepcopy(old)
+    new["properties"]["session_id"]["anyOf"][0]["maxLength"] = 8
+    new["properties"]["value"]["anyOf"][0]["minimum"] = 0
+    assert breaking(old, new, is_read=True) == [
+        "session_id: maxLength is 8, where it was 256",
+        "value: minimum is 0, where it was -1000000000000.0",
+    ]
+
+
+def test_an_integer_is_a_number():
+    old, new = changed("timestamp", type="number")
+    assert breaking(old, new, is_read=True) == []
+    assert breaking(old, new, is_read=False) == ["timestamp may be number now"]
+    assert breaking(new, old, is_read=False) == []
+    assert breaking(new, old, is_read=True) == ["timestamp may not be number any more"]
+
+
+def test_what_may_be_missing_as_a_whole_is_looked_into_and_choices_are_compared():
+    old = schemas()["Slate"]
+    new = copy.deepcopy(old)
+    del new["$defs"]["SampledFrom"]["properties"]["logits"]
+    new["properties"]["trigger"]["enum"].append("page")
+    assert sorted(breaking(old, new, is_read=False)) == ["sampled_from.logits is gone", "trigger may be 'page' now"]
+    assert "trigger may not be 'page' any more" in breaking(new, old, is_read=True)
+
+
 def test_what_a_reader_relies_on_breaks_also_deep_inside():
     old = schemas()["Slate"]
     new = copy.deepcopy(old)
@@ -157,14 +187,41 @@ def test_the_command_writes_and_compares(tmp_path: Path, capsys: pytest.CaptureF
     path.write_text(json.dumps(written))
     with pytest.raises(EddyError, match="1 of what it says does not hold"):
         schema(tmp_path / "contract", check=True)
-    assert "events: Event: colour is gone" in capsys.readouterr().out
+    assert "Event: colour is gone" in capsys.readouterr().out
     del written["properties"]["colour"], written["properties"]["context"]
     path.write_text(json.dumps(written))
     schema(tmp_path / "contract", check=True)
     assert "something was added" in capsys.readouterr().out
     path.unlink()
-    with pytest.raises(EddyError, match=r"`eddy schema .*` writes it"):
+    schema(tmp_path / "contract", check=True)
+    assert "Event: is new" in capsys.readouterr().out
+    path.with_name("Love.json").write_text("{}")
+    with pytest.raises(EddyError, match="1 of what it says"):
         schema(tmp_path / "contract", check=True)
+    assert "Love: is gone" in capsys.readouterr().out
+
+
+def test_a_topic_that_is_gone_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    schema(tmp_path)
+    document = json.loads((tmp_path / "asyncapi.json").read_text())
+    document["channels"]["letters"] = {}
+    (tmp_path / "asyncapi.json").write_text(json.dumps(document))
+    with pytest.raises(EddyError, match="1 of what it says"):
+        schema(tmp_path, check=True)
+    assert "the topic letters is gone" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"$ref": "#/elsewhere/X"}', "[" * 100_000])
+def test_what_is_no_schema_is_no_traceback(text: str, tmp_path: Path):
+    schema(tmp_path)
+    (tmp_path / "schemas" / "Event.json").write_text(text)
+    with pytest.raises(EddyError, match=r"Event\.json is no"):
+        schema(tmp_path, check=True)
+
+
+def test_a_folder_without_schemas_says_how_to_write_them(tmp_path: Path):
+    with pytest.raises(EddyError, match=r"`eddy schema .*` writes them"):
+        schema(tmp_path, check=True)
 
 
 def test_a_folder_that_cannot_be_written_is_no_traceback(tmp_path: Path):
@@ -207,3 +264,24 @@ def test_what_is_no_message_is_shown_and_obeyed_by_no_terminal(value: bytes):
         text = told(topic.name, Record(0, 1, 1_700_000_000_000, b"\x1b]0;title\x07", value))
         assert "\x1b" not in text
         assert len(text) < 1_000
+
+
+@pytest.mark.parametrize("at", [-1, 1_700_000_000_000_000, 2**62])
+def test_any_time_of_a_record_can_be_shown(at: int):
+    assert "u-1" in told("events", a_record(MESSAGES[1])._replace(timestamp=at))
+
+
+def test_markup_and_numbers_beyond_all_bounds_of_others_are_shown_as_they_are():
+    console = Console(file=StringIO(), width=200)
+    slate = orjson.loads(encode(A_SLATE))
+    slate["items"][0] |= {"source": "x[/foo]\x1b[2J", "reason": "[red]:book:"}
+    for topic, value in (
+        ("recommendations", orjson.dumps(slate)),
+        ("events", b'{"event_type": "click", "item_id": ":book:", "value": 1' + b"0" * 400 + b"}"),
+        ("dead-letters", b'{"topic": "[/x]", "partition": 0, "offset": 1, "reason": "[b]", "detail": "[/b]"}'),
+    ):
+        console.print(told(topic, Record(0, 1, 1, b"[/k]", value)), highlight=False, emoji=False)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "x[/foo]" in text
+    assert "[red]:book:" in text
+    assert "\x1b" not in text

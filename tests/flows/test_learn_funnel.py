@@ -22,10 +22,9 @@ from tests.flows.feedback import CLOCK, EVERY_S, LIKED, a_slate, settings_for
 from tests.flows.learning import NOW, SECOND, Run, an_event
 from tests.flows.test_learn_ranker import LATER, ranker_rows, the_registry
 
-N_SLATES, N_USERS = 640, 40
+N_SLATES, N_USERS = 320, 40
 STEPS = {
     "closing": (UserAttribution, "close"),
-    "train": (OnlineRanker, "_train"),
     "publish": (OnlineRanker, "_decide"),
 }
 

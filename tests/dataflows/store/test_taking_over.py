@@ -13,8 +13,10 @@ import pytest
 from dataflows.run.recovery_store import check_files
 from dataflows.run.write_ahead import log_of
 from dataflows.store import taking_over
-from dataflows.store.files import StoreError, partition_files, reading
-from dataflows.store.taking_over import TAKEN, Presence, end_take_over, take_over
+from dataflows.store.backup import back_up, restore
+from dataflows.store.check import drop_unfinished
+from dataflows.store.files import TAKEN, StoreError, partition_files, reading
+from dataflows.store.taking_over import Presence, end_take_over, take_over
 from tests.dataflows.store.builders import PROFILES, a_store
 
 ROWS = [(PROFILES, f"u-{k}", epoch, {"epoch": epoch}) for epoch in (8, 9) for k in range(4)]
@@ -161,7 +163,47 @@ def test_two_starts_do_not_take_over_at_once(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(taking_over, "WAIT_S", 0.2)
     store = a_store(tmp_path / "evaluate", ROWS)
     with (
-        taking_over._alone(store),
+        taking_over.alone(store),
         pytest.raises(StoreError, match="another start of the flow is taking the store over"),
     ):
         take_over(store)
+
+
+def end_epochs_until(store: Path, run: int, epoch: int) -> None:
+    """Write how far a run has come."""
+    with closing(sqlite3.connect(partition_files(store)[0], isolation_level=None)) as file:
+        file.execute(
+            "INSERT OR REPLACE INTO fronts (ex_num, worker_index, worker_frontier) VALUES (?, 0, ?)", (run, epoch)
+        )
+
+
+def test_a_run_that_woke_late_and_ended_no_epoch_is_not_resumed_from(tmp_path: Path):
+    """It is written down as the last one, from where its successor has long gone on."""
+    store = a_store(tmp_path / "evaluate", ROWS)
+    a_successor_starts(store, 10)
+    end_epochs_until(store, 1, 14)
+    with closing(sqlite3.connect(partition_files(store)[0], isolation_level=None)) as file:
+        file.execute("INSERT INTO exs (ex_num, worker_count, resume_epoch) VALUES (2, 1, 10)")
+        file.execute("INSERT OR REPLACE INTO commits (part_index, commit_epoch) SELECT part_index, 13 FROM parts")
+    assert moment(store)[0] == 14
+    drop_unfinished(store)
+    with closing(sqlite3.connect(partition_files(store)[0])) as file:
+        assert file.execute("SELECT max(ex_num) FROM exs").fetchall() == [(1,)]  # which is what the engine goes by
+
+
+def test_what_a_cut_off_copy_left_is_cleared_away_and_holds_nobody_s_state(tmp_path: Path):
+    store = a_store(tmp_path / "evaluate", ROWS)
+    (store / f"{TAKEN}.unfinished").mkdir()
+    (store / f"{TAKEN}.unfinished" / "part-0.sqlite3").write_bytes(b"u-1")
+    end_take_over(store)
+    assert not list(store.glob(f"{TAKEN}*"))
+
+
+def test_a_store_that_is_being_taken_over_is_not_looked_into_and_a_restore_ends_that(tmp_path: Path):
+    store = a_store(tmp_path / "evaluate", ROWS)
+    back_up(store, tmp_path / "backup", lambda _: None)
+    back_up(store, store / TAKEN, lambda _: None)
+    with pytest.raises(StoreError, match="start the flow, which ends that"):
+        moment(store)
+    restore(tmp_path / "backup", store, lambda _: None)
+    assert moment(store)[0] == 10

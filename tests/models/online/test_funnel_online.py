@@ -88,6 +88,8 @@ def test_chances_follow_rates_that_move_though_no_version_proves_better(learned:
     found = published_of(ranker.learn(some_slates(2_560, seed=4, more_clicks=0.25)))
     assert found
     assert all(CALIBRATED in one.evidence for one in found)
+    rows = [row for one in found for row in rows_of(FUNNEL, one)]
+    assert {one.decision for one in a_registry(rows).versions(FUNNEL)} == {CALIBRATED}
     assert before is not None
     assert ranker.service is not None
     unseen = some_slates(200, seed=5, more_clicks=0.25)
@@ -141,3 +143,32 @@ def test_a_funnel_under_another_ranker_s_name_is_refused_and_the_other_way_round
 def test_a_row_of_reliability_that_is_none_is_refused(value: bytes):
     with pytest.raises(ValueError, match="ranker/funnel/reliability"):
         VersionRegistry().take(b"ranker/funnel/reliability", value)
+
+
+def test_nothing_is_served_of_stages_of_which_nothing_is_known():
+    clicks = [slate._replace(decided=1) for slate in some_slates(1_280)]
+    ranker = OnlineRanker(FUNNEL, CONFIG)
+    assert published_of(ranker.learn(clicks)) == []
+    assert published_of(ranker.learn(some_slates(640, seed=2)))
+
+
+def test_another_calibration_takes_the_place_of_the_one_before_it(learned: bytes):
+    """So that there is still a version with other weights to go back to."""
+    ranker = OnlineRanker.restore(learned, FUNNEL, replace(CONFIG, min_judged=10**6))
+    first = ranker.service_number
+    found = published_of(ranker.learn(some_slates(2_560, seed=4, more_clicks=0.25)))
+    assert {one.in_place_of for one in found} == {first}
+    rows = [row for one in found for row in rows_of(FUNNEL, one)]
+    registry = a_registry(rows)
+    assert len(registry.versions(FUNNEL)) == 1
+    assert [checkpoint.version for _, checkpoint in registry.changes() if checkpoint] == [
+        found[-1].checkpoint.version  # type: ignore[union-attr]
+    ]
+
+
+def test_evidence_is_always_a_number(learned: bytes):
+    """A recalibration at the end of a test had none, and its row was refused for ever."""
+    ranker = OnlineRanker.restore(learned, FUNNEL, replace(CONFIG, min_judged=10**6, guard_slates=64))
+    for one in published_of(ranker.learn(some_slates(1_280, seed=4, more_clicks=0.25))):
+        assert all(np.isfinite(value) for value in one.evidence.values())
+    assert a_learned(ranker.snapshot()).service is not None

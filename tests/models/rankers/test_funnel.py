@@ -159,3 +159,34 @@ def test_a_calibration_finds_slope_and_intercept_of_a_kept_rule():
     for part in np.array_split(np.arange(len(logits)), 50):
         calibration.add(logits[part], rng.random((len(part), 3)) < true[part], np.ones((len(part), 3), np.bool_))
     np.testing.assert_allclose(calibration.fit().numpy(), [[0.6, -0.7]] * 3, atol=0.08)
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept", "mean", "spread"),
+    [(0.5, 1.0, -5.0, 1.0), (0.0, -2.2, -2.0, 1.5), (-0.3, -1.0, -1.0, 1.0), (1.7, 2.0, -6.0, 2.0)],
+)
+def test_whatever_was_said_a_calibration_makes_as_many_come_true_as_are_said(
+    slope: float, intercept: float, mean: float, spread: float
+):
+    """Newton's steps, cut coordinate by coordinate, went round in circles or beside the optimum."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(mean, spread, size=(4_000, 3)).astype(np.float32)
+    came_true = rng.random((4_000, 3)) < 1 / (1 + np.exp(-(slope * logits + intercept)))
+    calibration = Calibration()
+    calibration.add(logits, came_true, np.ones_like(came_true))
+    fitted = calibration.fit().numpy().astype(np.float64)
+    assert calibration.deviations(fitted).max() < 1.0
+    assert (fitted[:, 0] >= 0.2).all()
+
+
+def test_a_stage_that_is_decided_later_begins_from_its_own_rate():
+    """With a day for purchases, a day of clicks had said that half of them end in one."""
+    learner = new_funnel()
+    taught([slate._replace(decided=CLICKED) for slate in some_slates(320)], learner)
+    assert not learner.calibration.knows_all
+    late = [slate._replace(decided=0b110) for slate in some_slates(32, seed=2)]
+    learner.learn(collate(late))
+    unseen = some_slates(100, seed=3)
+    said = said_of(ranker_of(learner), unseen)
+    came_true = np.mean([bits >> PURCHASE & 1 for slate in unseen for bits in slate.stages])
+    assert abs(said[..., PURCHASE].mean() - came_true) < 0.02

@@ -79,7 +79,7 @@ def _content(row: bytes) -> tuple[bytes, dict[str, tuple[float, float]]]:
 
 
 def results_differ(one: Mapping[str, ExperimentResult], other: Mapping[str, ExperimentResult]) -> list[str]:
-    """Name the figures of experiments that are not the same in two histories: users, and each metric's value.
+    """Name the figures of experiments that are not the same in two histories, with both values: users, and each metric.
 
     When an experiment was looked at is no part of it: a killed flow looks at other moments.
 
@@ -88,10 +88,11 @@ def results_differ(one: Mapping[str, ExperimentResult], other: Mapping[str, Expe
     one, other : the newest result of each experiment.
     """
     figures, other_figures = _figures(one), _figures(other)
+    both = {name: (figures.get(name, np.nan), other_figures.get(name, np.nan)) for name in figures | other_figures}
     return [
-        name
-        for name in sorted(figures.keys() | other_figures.keys())
-        if not np.isclose(figures.get(name, np.nan), other_figures.get(name, np.nan), rtol=ROUNDING, atol=1e-9)
+        f"{name}: {one_value:.9g}, undisturbed {other_value:.9g}"
+        for name, (one_value, other_value) in sorted(both.items())
+        if not np.isclose(one_value, other_value, rtol=ROUNDING, atol=1e-9)
     ]
 
 

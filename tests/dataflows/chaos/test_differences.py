@@ -94,9 +94,10 @@ def test_how_long_slates_took_is_another_thing_in_files() -> None:
 
 
 def test_a_user_or_a_click_more_shows() -> None:
-    assert results_differ(a_result(), a_result(users=101)) == ["chaos one users"]
-    assert results_differ(a_result(), a_result(ctr=0.1001)) == ["chaos one ctr"]
+    assert results_differ(a_result(), a_result(users=101)) == ["chaos one users: 100, undisturbed 101"]
+    assert results_differ(a_result(), a_result(ctr=0.1001)) == ["chaos one ctr: 0.1, undisturbed 0.1001"]
 
 
 def test_an_experiment_without_results_differs() -> None:
-    assert results_differ(a_result(), {}) == ["chaos one coverage", "chaos one ctr", "chaos one users"]
+    found = [name.partition(":")[0] for name in results_differ(a_result(), {})]
+    assert found == ["chaos one coverage", "chaos one ctr", "chaos one users"]

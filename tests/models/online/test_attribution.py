@@ -394,3 +394,10 @@ def test_a_snapshot_remembers_what_was_decided_early():
     assert again.close(CLICKS_CLOSE_AT + SECOND) == []
     [late] = again.close(END)
     assert late.outcomes[0].chances == (0.25, 0.125, 0.0625)
+
+
+def test_a_slate_that_says_chances_of_some_items_only_says_none():
+    """`learn` had stood still on it for ever."""
+    items = [ShownItem("a", 0, 1.0, [0.5, 0.5], 0.25, 0.125, 0.0625), ShownItem("b", 1, 1.0, [0.5, 0.5])]
+    [slate] = an_early_user(a_slate(items=items)).close(END)
+    assert [outcome.chances for outcome in slate.outcomes] == [(), ()]

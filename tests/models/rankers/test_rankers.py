@@ -25,7 +25,7 @@ from models.rankers.fit import TrainConfig, fit
 from models.rankers.inputs import Inputs
 from models.rankers.mlp import MLP, MLPConfig
 from models.rankers.network import Network
-from models.rankers.networks import new_network
+from models.rankers.networks import RetiredNetworkError, build, new_network
 from models.rankers.served import BlendRanker, NetworkRanker, Ranker
 
 F = len(FEATURES)
@@ -302,3 +302,8 @@ def test_a_scale_that_makes_no_finite_score_is_refused():
 def test_metadata_of_any_shape_is_refused_in_one_way(metadata: dict[str, str]):
     with pytest.raises(CheckpointError, match="here"):
         read_checkpoint(written_with(new_network("mlp", F), **metadata), "here")
+
+
+def test_a_network_of_a_kind_that_is_gone_says_what_to_do():
+    with pytest.raises(RetiredNetworkError, match="adapt that network again"):
+        build({"kind": "adapted", "base": {"kind": "mlp", "n_features": 47}})

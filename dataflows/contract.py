@@ -7,6 +7,7 @@ import json
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -57,6 +58,7 @@ def asyncapi() -> dict[str, Any]:
     }
 
 
+@cache
 def documents() -> dict[str, str]:
     """Return all files by their names in the folder."""
     found = {ASYNCAPI: asyncapi()} | {f"{SCHEMAS}/{name}.json": schema for name, schema in schemas().items()}

@@ -12,7 +12,6 @@ from dataflows.run.settings import FunnelSettings, LearnSettings, Settings
 from models.config import AttributionConfig
 from models.names import FUNNEL
 from models.numeric.ids import hash64
-from models.online.attribution import UserAttribution
 from models.online.learner import OnlineRanker
 from models.rankers.checkpoint import Checkpoint
 from models.rankers.served import FunnelRanker, served
@@ -23,10 +22,6 @@ from tests.flows.learning import NOW, SECOND, Run, an_event
 from tests.flows.test_learn_ranker import LATER, ranker_rows, the_registry
 
 N_SLATES, N_USERS = 320, 40
-STEPS = {
-    "closing": (UserAttribution, "close"),
-    "publish": (OnlineRanker, "_decide"),
-}
 
 
 def settings_of(ranker: str = "none", **funnel: Any) -> Settings:
@@ -104,12 +99,10 @@ def test_a_ranker_beside_the_funnel_learns_what_it_would_alone():
     assert rows == ranker_rows(alone)
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_after_a_crash_in_any_step_the_funnel_is_the_same(
-    step: str, steady: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_after_a_crash_the_funnel_is_the_same(steady: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """In other steps, `tests/flows/test_learn_ranker.py`: they are the same."""
     run = a_run(store=tmp_path / "store")
-    CrashOnce(monkeypatch, *STEPS[step], 7).run_twice(run)
+    CrashOnce(monkeypatch, OnlineRanker, "_decide", 7).run_twice(run)
     assert ranker_rows(run) == ranker_rows(steady)
 
 

@@ -15,8 +15,9 @@ from dataflows.run.settings import FunnelSettings, RankerSettings
 from dataflows.steps.attribute import Attributed
 from models.config import OnlineConfig
 from models.names import FUNNEL, FunnelName, LearnerName, StageName
-from models.online.learner import CALIBRATED, OnlineRanker, Published, Reliability
+from models.online.learner import OnlineRanker
 from models.online.outcome import ClosedSlate
+from models.online.published import CALIBRATED, Published, Reliability
 from models.online.registry import rows_of
 from models.rankers.checkpoint import Checkpoint
 from models.rankers.inputs import SlateExample

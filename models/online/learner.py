@@ -7,72 +7,33 @@ of the state: the same examples make the same versions, whatever crashed on the 
 import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeAlias
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
 from models.config import OnlineConfig
 from models.names import FEATURE_SET, FEATURE_SETS, FUNNEL, STAGES, FunnelName, LearnerName
-from models.numeric.arrays import Doubles, Floats
-from models.numeric.metrics import discounted_gains
+from models.numeric.arrays import Floats
 from models.online.examination import Examination, ExaminationState, rounded
 from models.online.guard import Guard, Judged, RankerRole
+from models.online.judging import by_gain, by_likelihood
 from models.online.kept_chances import KeptChances
 from models.online.loss_drift import DriftState, LossDrift
+from models.online.published import CALIBRATED, Published, Reliability
 from models.online.recalibration import Recalibration
 from models.online.rehearsal import Reservoir
 from models.rankers.checkpoint import Checkpoint, MissingFeatureError, RetiredError, read_checkpoint
-from models.rankers.funnel import Funnel
-from models.rankers.funnel_learner import FunnelLearner, funnel_losses, rates_losses
+from models.rankers.funnel_learner import FunnelLearner
 from models.rankers.inputs import Labelled, SlateExample, collate
 from models.rankers.learners import Learner, new_learner, restore_learner
 from models.rankers.networks import RetiredNetworkError
-from models.rankers.served import BlendRanker, NetworkRanker, Ranker
-
-_Judge: TypeAlias = "Callable[[Learner | Checkpoint | None], list[float]]"
-"""Says how good one is at each slate of a batch; None is what serves before there is a version."""
 
 _APART = 0x2545F4914F6CDD1D
 """Tells the hashes of a slate's decisions apart."""
-CALIBRATED = "calibrated"
-"""Among the evidence of a version that has the weights of the one before it, and other chances."""
-
 FORMAT = 2
 _READ_FORMATS = {b"\x01", b"\x02"}
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A decision: a new version goes into service, or an older one comes back."""
-
-    checkpoint: Checkpoint | None
-    """None: the blend comes back."""
-    number: int
-    """Rising with each decision."""
-    is_rollback: bool
-    learned_until: int
-    """Event time of the newest slate learned from, Unix ms."""
-    evidence: dict[str, float]
-    """Empty after a reset; else `loss` (progressive), the `gain` of what won and of what it `replaced`, `n_judged`,
-    and `n_slates` learned. The gain of a funnel is its log-likelihood; CALIBRATED says that only its chances moved."""
-    examination: tuple[float, ...] = ()
-    """How probable it is that each position is looked at, relative to the first."""
-    in_place_of: int | None = None
-    """The number of a version that this one only corrects, and whose place it takes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reliability:
-    """What slates said of stages, and what came of it, until now."""
-
-    number: int
-    """Rising with each."""
-    learned_until: int
-    """Event time of the newest slate, Unix ms."""
-    tables: Doubles
-    """(S, N, 3) as `models.numeric.reliability` lays them out."""
 
 
 class OnlineRanker:
@@ -111,8 +72,8 @@ class OnlineRanker:
         self.n_alarmed = 0
         """Slates still to come during which the ranker learns as after a change."""
         self.number = 0
-        self.service_number = 0
-        """Under which the version in service was put there; another calibration since does not count."""
+        self.place = 0
+        """Of the version in service: rises with each decision but another calibration."""
         self.learned_until = 0
 
     @property
@@ -136,8 +97,8 @@ class OnlineRanker:
         published: list[Published | Reliability] = []
         if self.was_reset:
             self.was_reset = False
-            self.number += 1
-            published.append(Published(self.service, self.number, False, self.learned_until, {}))
+            self.number, self.place = self.number + 1, self.place + 1
+            published.append(Published(self.service, self.number, False, self.learned_until, {}, place=self.place))
         while len(self.pending) >= self.config.batch_size:
             batch, self.pending = self.pending[: self.config.batch_size], self.pending[self.config.batch_size :]
             self._test(batch)
@@ -184,7 +145,10 @@ class OnlineRanker:
 
     def _test(self, batch: list[SlateExample]) -> None:
         labelled = collate(batch)
-        judge = self._likelihood(labelled) if isinstance(self.learner, FunnelLearner) else self._gain(labelled)
+        if isinstance(self.learner, FunnelLearner):
+            judge = by_likelihood(self.learner, labelled)
+        else:
+            judge = by_gain(self._looked_at(labelled))
         users = [example.user for example in batch]
         previous = judge(self.previous) if self.can_roll_back else [float("nan")] * labelled.n
         self.guard.add(map(Judged, users, judge(self.learner), judge(self.service), previous))
@@ -198,38 +162,10 @@ class OnlineRanker:
             self.n_alarmed = self.config.alarm_slates
 
     def _drifting(self, labelled: Labelled) -> Floats:
-        """Return the losses by which drift is noticed: a funnel's of clicks: each stage has its own level."""
+        """Return the losses by which drift is noticed; of a funnel its clicks', since each stage has its own level."""
         if labelled.decided is not None and self.name == FUNNEL:
             labelled = replace(labelled, decided=labelled.decided & (np.arange(len(STAGES)) == 0))
         return self.learner.losses(labelled)
-
-    def _gain(self, labelled: Labelled) -> _Judge:
-        """Judge rankers by how far up they place what was liked: the discounted gain of each slate."""
-        gains = labelled.labels * self._looked_at(labelled).inverse_examination
-
-        def judge(one: Learner | Checkpoint | None) -> list[float]:
-            ranker = _served(one) if one is None or isinstance(one, Checkpoint) else one
-            found: list[float] = discounted_gains(ranker.score(labelled.inputs), gains, labelled.present).tolist()
-            return found
-
-        return judge
-
-    def _likelihood(self, labelled: Labelled) -> _Judge:
-        """Judge funnels by the log-likelihood of each slate; without one, each item has the same chances."""
-        learner = self.learner
-        assert isinstance(learner, FunnelLearner)  # noqa: S101 - whoever asks has looked
-
-        def judge(one: Learner | Checkpoint | None) -> list[float]:
-            if isinstance(one, Checkpoint):
-                assert isinstance(one.model, Funnel)  # noqa: S101 - versions are what the learner was
-                losses = funnel_losses(one.model, labelled)
-            elif one is None and learner.calibration.is_known:
-                losses = rates_losses(learner.calibration.rates, labelled)
-            else:
-                losses = learner.losses(labelled)
-            return [-loss for loss in losses.tolist()]
-
-        return judge
 
     def _looked_at(self, labelled: Labelled) -> Labelled:
         """Say how probable it was that each item was looked at, as far as it is known."""
@@ -243,14 +179,14 @@ class OnlineRanker:
         self.n_alarmed = max(self.n_alarmed - len(batch), 0)
         self.kept_chances.add(batch)
         batch = [example._replace(chances=()) for example in batch]  # which nothing more is learned from
-        old = self.reservoir.draw(round(rehearsed * len(batch)), self.n_steps)
+        old, fresh = self.reservoir.draw(round(rehearsed * len(batch)), self.n_steps), collate(batch)
         if isinstance(self.learner, FunnelLearner):
-            self.learner.calibrate(collate(batch))
+            self.learner.calibrate(fresh)
             if self.service is not None:
-                self.recalibration.add(self.service, collate(batch))
+                self.recalibration.add(self.service, fresh)
         self.learner.learn(self._looked_at(collate([*batch, *old])), rate)
         if self.name != FUNNEL:  # which learns of positions by itself
-            self.examination.learn(collate(batch))
+            self.examination.learn(fresh)
         for example in batch:
             # A slate may be decided twice: the second time it may not always take the place of the first.
             self.reservoir.add(example, example.slate ^ example.decided * _APART)
@@ -285,9 +221,7 @@ class OnlineRanker:
         evidence = {"n_slates": float(self.n_slates), CALIBRATED: 1.0}
         self.service = self._named(corrected, evidence)
         self.number += 1
-        return Published(
-            self.service, self.number, False, self.learned_until, evidence, in_place_of=self.service_number
-        )
+        return Published(self.service, self.number, False, self.learned_until, evidence, place=self.place)
 
     def _evidence(self, winner: RankerRole) -> dict[str, float]:
         return {
@@ -305,11 +239,10 @@ class OnlineRanker:
         self.can_roll_back = not is_rollback
         if is_rollback:
             self.recalibration = Recalibration()
-        self.number += 1
-        self.service_number = self.number
+        self.number, self.place = self.number + 1, self.place + 1
         self.guard.reset()
         examination = () if self.name == FUNNEL else rounded(self.examination.by_position)
-        return Published(winner, self.number, is_rollback, self.learned_until, evidence, examination)
+        return Published(winner, self.number, is_rollback, self.learned_until, evidence, examination, self.place)
 
     def snapshot(self) -> bytes:
         """Pack the whole state: about 120 bytes an item that is rehearsed, and the weights."""
@@ -333,7 +266,7 @@ class OnlineRanker:
             self.must_retrain,
             self.recalibration.seen.sums.tobytes() if self.name == FUNNEL else None,
             self.kept_chances.tables.tobytes() if self.name == FUNNEL else None,
-            self.service_number,
+            self.place,
         )
         return bytes([FORMAT]) + msgspec.msgpack.encode(state)
 
@@ -370,9 +303,11 @@ class OnlineRanker:
         except msgspec.DecodeError as error:
             raise ValueError(f"a ranker's state is damaged: {error}") from error
         ranker = cls(name, config, start)
+        # Earlier releases had a place for each number.
+        ranker.number, ranker.place = state.counts[2], state.counts[2] if state.place is None else state.place
         is_other_start = start is not None and start.version != state.started_from
         if (is_other_start and not keep) or not ranker._take_learned(state):
-            ranker.was_reset, ranker.number = True, state.counts[2]
+            ranker.was_reset = True
             return ranker
         ranker.started_from = state.started_from
         if state.feature_set == FEATURE_SET:
@@ -388,7 +323,7 @@ class OnlineRanker:
         ranker.drift = LossDrift(state=state.drift)
         ranker.n_steps, ranker.n_drifts, ranker.number, ranker.learned_until = state.counts
         ranker.can_roll_back, ranker.must_retrain = state.can_roll_back, state.must_retrain
-        ranker.n_alarmed, ranker.service_number = state.n_alarmed, state.service_number
+        ranker.n_alarmed = state.n_alarmed
         if state.recalibration is not None:
             shape = ranker.recalibration.seen.sums.shape
             ranker.recalibration = Recalibration(np.frombuffer(state.recalibration).reshape(shape))
@@ -434,8 +369,4 @@ class _RankerState(NamedTuple):
     must_retrain: bool = False
     recalibration: bytes | None = None
     kept_chances: bytes | None = None
-    service_number: int = 0
-
-
-def _served(checkpoint: Checkpoint | None) -> Ranker:
-    return BlendRanker() if checkpoint is None else NetworkRanker(checkpoint.model)
+    place: int | None = None

@@ -25,7 +25,7 @@ import numpy as np
 from models.names import FUNNEL, STAGES, StageName
 from models.numeric.arrays import Doubles
 from models.numeric.reliability import N_BINS, N_COLUMNS
-from models.online.learner import CALIBRATED, Published, Reliability
+from models.online.published import CALIBRATED, Published, Reliability
 from models.rankers.checkpoint import Checkpoint, CheckpointError, read_checkpoint
 
 N_SLOTS = 8
@@ -126,8 +126,7 @@ def rows_of(name: str, published: Published | Reliability) -> list[Row]:
     checkpoint = published.checkpoint
     if checkpoint is None:
         return [Row(key, msgspec.json.encode(Choice(None)))]
-    in_place_of = published.in_place_of
-    slot = (published.number if in_place_of is None else in_place_of) % N_SLOTS
+    slot = (published.number if published.place is None else published.place) % N_SLOTS
     data = checkpoint.to_bytes()
     parts = [data[start : start + PART_BYTES] for start in range(0, len(data), PART_BYTES)]
     version = Version(

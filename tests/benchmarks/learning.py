@@ -19,8 +19,9 @@ from models.messages import Event
 from models.names import EVENT_WEIGHTS, FEATURE_SET, FEATURES
 from models.numeric.metrics import pairwise_auc
 from models.online.attribution import UserAttribution
-from models.online.learner import OnlineRanker, Published
+from models.online.learner import OnlineRanker
 from models.online.outcome import ShownItem, ShownSlate
+from models.online.published import Published
 from models.rankers.checkpoint import Checkpoint
 from models.rankers.inputs import SlateExample, collate
 from models.rankers.served import BlendRanker, NetworkRanker, Ranker
@@ -45,7 +46,8 @@ def promotion(console: Console) -> None:
         published: list[Published] = []
         reached = [audience.click_probability(BlendRanker())]
         for number in range(1, N_SLATES // PER_DECISION + 1):
-            published += ranker.learn(list(audience.serve(served(ranker.service), PER_DECISION)))
+            found = ranker.learn(list(audience.serve(served(ranker.service), PER_DECISION)))
+            published += [one for one in found if isinstance(one, Published)]
             if number * PER_DECISION in {N_SLATES // 2, N_SLATES}:
                 reached.append(audience.click_probability(served(ranker.service)))
         reached.append(audience.click_probability(Oracle(linear_taste)))

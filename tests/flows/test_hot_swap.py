@@ -16,7 +16,7 @@ from models.experiments.assign.assignment import Experiments
 from models.items import ItemTable
 from models.messages import Item
 from models.names import FEATURES
-from models.online.learner import Published
+from models.online.published import Published
 from models.online.registry import Row, rows_of
 from models.rankers.checkpoint import Checkpoint, weights_digest
 from models.rankers.linear import Linear

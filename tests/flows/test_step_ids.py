@@ -11,6 +11,17 @@ from tests.flows.feedback import settings_for
 from tests.flows.learning import Run as Learn
 from tests.flows.test_recommend import Run as Recommend
 
+FROM_SLATES = """
+    events decode_events read_acts erasures decode_erasures acts transitions write_receipts add_up
+    learn_items learn_items_rows learn_items_rows.flat_map_batch
+    learn_sessions_by_shard learn_sessions learn_sessions_rows learn_sessions_rows.flat_map_batch catalog
+    decode_catalog write_letters catalog_entries catalog_entries.flat_map catalog_entries.flat_map.flat_map_batch
+    learn_content_vectors learn_content learn_content_rows learn_content_rows.flat_map_batch recommendations
+    decode_slates write_slate_letters all_letters shown feedback
+    feedback.map feedback.map.flat_map_batch told attribute write_attribution_receipts receipts
+"""
+"""Of `learn`, where it reads slates, until what it learns from them."""
+TO_TOPICS = "all_rows model_updates dead_letters erasure_receipts"
 STEP_IDS = {
     "recommend": """
         events requests erasures decode_events decode_requests decode_erasures received by_user profile score assign
@@ -25,27 +36,13 @@ STEP_IDS = {
         learn_content_vectors learn_content learn_content_rows learn_content_rows.flat_map_batch all_rows
         model_updates dead_letters erasure_receipts
     """,
-    "learn, with a ranker": """
-        events decode_events read_acts erasures decode_erasures acts transitions write_receipts add_up
-        learn_items learn_items_rows learn_items_rows.flat_map_batch
-        learn_sessions_by_shard learn_sessions learn_sessions_rows learn_sessions_rows.flat_map_batch catalog
-        decode_catalog write_letters catalog_entries catalog_entries.flat_map catalog_entries.flat_map.flat_map_batch
-        learn_content_vectors learn_content learn_content_rows learn_content_rows.flat_map_batch recommendations
-        decode_slates write_slate_letters all_letters shown feedback
-        feedback.map feedback.map.flat_map_batch told attribute write_attribution_receipts receipts
-        learn_ranker_examples learn_ranker learn_ranker_rows
-        learn_ranker_rows.flat_map_batch rows_and_versions all_rows model_updates dead_letters erasure_receipts
+    "learn, with a ranker": f"""{FROM_SLATES}
+        learn_ranker_examples learn_ranker learn_ranker_rows learn_ranker_rows.flat_map_batch rows_and_versions
+        {TO_TOPICS}
     """,
-    "learn, with the funnel": """
-        events decode_events read_acts erasures decode_erasures acts transitions write_receipts add_up
-        learn_items learn_items_rows learn_items_rows.flat_map_batch
-        learn_sessions_by_shard learn_sessions learn_sessions_rows learn_sessions_rows.flat_map_batch catalog
-        decode_catalog write_letters catalog_entries catalog_entries.flat_map catalog_entries.flat_map.flat_map_batch
-        learn_content_vectors learn_content learn_content_rows learn_content_rows.flat_map_batch recommendations
-        decode_slates write_slate_letters all_letters shown feedback
-        feedback.map feedback.map.flat_map_batch told attribute write_attribution_receipts receipts
-        learn_funnel_examples learn_funnel learn_funnel_rows
-        learn_funnel_rows.flat_map_batch rows_and_chances all_rows model_updates dead_letters erasure_receipts
+    "learn, with the funnel": f"""{FROM_SLATES}
+        learn_funnel_examples learn_funnel learn_funnel_rows learn_funnel_rows.flat_map_batch rows_and_chances
+        {TO_TOPICS}
     """,
     "evaluate": """
         events recommendations assignments decode_assignments observe_events observe_slates exposures

@@ -33,7 +33,7 @@ from models.experiments.assign.declaration import Analysis, Experiment, TrafficB
 from models.items import ItemTable
 from models.messages import Item
 from models.names import FEATURE_SET, FEATURES
-from models.online.learner import Published
+from models.online.published import Published
 from models.online.registry import rows_of
 from models.rankers.checkpoint import SHIPPED, load_checkpoint
 from models.serving.recommender import Recommender

@@ -14,7 +14,7 @@ from dataflows.kafka.writer import KafkaWriter
 from dataflows.run.settings import EventSettings
 from models.items import ItemTable
 from models.names import FEATURES
-from models.online.learner import Published
+from models.online.published import Published
 from models.online.registry import rows_of
 from models.rankers.checkpoint import Checkpoint, weights_digest
 from models.rankers.networks import new_network

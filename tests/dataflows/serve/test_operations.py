@@ -9,7 +9,7 @@ from dataflows.codecs import encode
 from dataflows.records import Record
 from dataflows.serve.door import Door
 from models.messages import ErasureReceipt
-from models.online.learner import Published
+from models.online.published import Published
 from models.online.registry import PREFIX, Choice, VersionRegistry, rows_of
 from models.rankers.checkpoint import Checkpoint, weights_digest
 from models.rankers.networks import new_network

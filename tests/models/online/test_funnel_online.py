@@ -8,7 +8,8 @@ import pytest
 from models.config import OnlineConfig
 from models.names import FUNNEL, STAGES
 from models.numeric.reliability import calibration_error, reliability
-from models.online.learner import CALIBRATED, OnlineRanker, Published, Reliability
+from models.online.learner import OnlineRanker
+from models.online.published import CALIBRATED, Published, Reliability
 from models.online.registry import VersionRegistry, rows_of
 from models.rankers.checkpoint import CheckpointError
 from models.rankers.inputs import SlateExample, collate
@@ -155,9 +156,9 @@ def test_nothing_is_served_of_stages_of_which_nothing_is_known():
 def test_another_calibration_takes_the_place_of_the_one_before_it(learned: bytes):
     """So that there is still a version with other weights to go back to."""
     ranker = OnlineRanker.restore(learned, FUNNEL, replace(CONFIG, min_judged=10**6))
-    first = ranker.service_number
+    first = ranker.place
     found = published_of(ranker.learn(some_slates(2_560, seed=4, more_clicks=0.25)))
-    assert {one.in_place_of for one in found} == {first}
+    assert {one.place for one in found} == {first}
     rows = [row for one in found for row in rows_of(FUNNEL, one)]
     registry = a_registry(rows)
     assert len(registry.versions(FUNNEL)) == 1

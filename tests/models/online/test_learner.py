@@ -7,7 +7,8 @@ from models.config import OnlineConfig
 from models.names import FEATURE_SET, FEATURE_SETS, FEATURES, LearnerName
 from models.numeric.metrics import pairwise_auc
 from models.online import learner as learner_module
-from models.online.learner import OnlineRanker, Published
+from models.online.learner import OnlineRanker
+from models.online.published import Published
 from models.rankers.checkpoint import Checkpoint
 from models.rankers.inputs import SlateExample, collate
 from models.rankers.learners import new_learner, restore_learner

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.online import registry as registry_module
-from models.online.learner import Published
+from models.online.published import Published
 from models.online.registry import N_SLOTS, Choice, Row, Version, VersionRegistry, pin_row, rows_of
 from models.rankers.checkpoint import Checkpoint, CheckpointError, weights_digest
 from models.rankers.networks import new_network

@@ -188,8 +188,10 @@ def decoder_of_slates(
     def check(slate: S, _record: Record) -> Fault:
         if (found := fault(slate)) is not None:
             return "wrong_candidates", found
-        if slate.feature_set == FEATURE_SET and any(len(item.features) != len(FEATURES) for item in slate.items):
-            return "wrong_features", f"an item has not the {len(FEATURES)} features of the set {FEATURE_SET}"
+        try:
+            slate.feature_rows()
+        except ValueError as error:
+            return "wrong_features", f"not the {len(FEATURES)} features of the set {FEATURE_SET}, of each item: {error}"
         return wrong(slate.created_at)
 
     decode = Decoder("recommendations", kind, max(settings.max_bytes, MAX_SLATE_BYTES), check)

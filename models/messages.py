@@ -12,6 +12,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from models.names import ReasonCode
 from models.strategy import Share
 
 Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -98,7 +99,7 @@ class Erasure:
 
 @dataclass
 class SlateItem:
-    """One recommended item, with all that learning from it needs.
+    """One recommended item.
 
     Not frozen, nor is the slate: a frozen dataclass takes five times as long to make, and a second makes 50,000 items.
     Without slots both are written as JSON in two thirds of the time: orjson takes their dicts as they are.
@@ -111,11 +112,14 @@ class SlateItem:
     source: str
     """The candidate generator that contributed most."""
     reason: str
+    """For people, in the language of EDDY_LANGUAGE."""
+    reason_code: ReasonCode
+    """The same for programs, which may have words of their own for it."""
+    reason_about: str | None
+    """What the reason is about: an item's id, or an attribute's value by `taste`; None where it is about nothing."""
     propensity: float
     """Probability that this item was placed here, given the candidates, what stands before it, and whether the slate
     was drawn as a whole; 1 where the choice was deterministic."""
-    features: NDArray[np.float32] | list[float]
-    """(F,) the ranker's inputs, in the order of the feature set named on the slate."""
 
 
 @dataclass
@@ -143,7 +147,7 @@ class SampledFrom:
     """(C,) hashes; 0: none, which no cap counts."""
     max_per_category: int
     features: str
-    """(C, F) float16, little-endian, in base64: the ranker's inputs, as on the items."""
+    """(C, F) float16, little-endian, in base64: what a ranker looks at of each."""
     history: NDArray[np.int64] | list[int]
     """Hashes of the items that the user acted on before, the newest first, as rankers see them; 0: none."""
     sources: list[str]
@@ -169,7 +173,10 @@ class Slate:
     n_events: int
     """Distinct events applied to the user so far: an audit sees any loss or double count."""
     feature_set: str
+    """Names the columns of `features`."""
     items: list[SlateItem]
+    novelty: float | None
+    """Mean over the items of 1 - `popularity_long` of the feature set; None where there is no item."""
     teams: list[int] | None = None
     """Of an interleaved slate: which variant brought each item, 0 the first declared and 1 the second."""
     consent: bool = True
@@ -180,6 +187,9 @@ class Slate:
     """With which probability such a slate is drawn as a whole, whether or not this one was."""
     sampled_from: SampledFrom | None = None
     """Of a slate that was drawn as a whole."""
+    features: str | None = None
+    """(L, F) float16, little-endian, in base64: what a ranker looks at of each item. On slates that are learned from
+    (EDDY_LOG_FEATURES)."""
     version: int = 1
 
 

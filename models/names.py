@@ -20,6 +20,25 @@ SourceName: TypeAlias = Literal[
 SOURCES: tuple[SourceName, ...] = get_args(SourceName)
 """The order of the candidate sources in every array with one column a source."""
 
+ReasonCode: TypeAlias = Literal[
+    "others_went_on",
+    "often_next",
+    "often_soon",
+    "goes_with",
+    "known",
+    "taste",
+    "search",
+    "trending",
+    "exploration",
+    "given",
+]
+"""Why an item is on a slate: others went from an item on to it; it often comes next after one, or soon after; it goes
+with one; the user knows it; it has what the user likes; it matches the search; it trends; it was drawn; it is one of
+those that were to be ranked."""
+REASON_CODES: tuple[ReasonCode, ...] = get_args(ReasonCode)
+LanguageName: TypeAlias = Literal["en", "de", "zh"]
+"""Languages that this release has words for reasons in."""
+
 NetworkName: TypeAlias = Literal["linear", "mlp", "neumf", "gru"]
 """Rankers that are a PyTorch network."""
 LearnerName: TypeAlias = Literal["ftrl", NetworkName]

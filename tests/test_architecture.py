@@ -31,6 +31,7 @@ ENGINE = (
 BELOW = {
     "names": set[str](),
     "credit": set[str](),
+    "phrases": {"names"},
     "pseudonyms": set[str](),
     "strategy": {"names"},
     "messages": {"strategy", "names"},
@@ -42,15 +43,15 @@ BELOW = {
     "user": {"config", "items", "messages", "names", "numeric", "segments", "strategy", "events"},
     "counts": {"config", "items", "messages", "names", "numeric", "segments", "events"},
     "query": {"user", "items", "messages", "names", "numeric", "segments", "strategy"},
-    "candidates": {"query", "items", "names", "numeric", "strategy"},
+    "candidates": {"query", "items", "phrases", "names", "numeric", "strategy"},
     "features": {"candidates", "query", "items", "names", "numeric"},
     "rankers": {"names", "numeric"},
     "experiments/assign": {"messages", "names", "numeric", "strategy"},
     "experiments/judge": {"config", "credit", "experiments/assign", "messages", "names", "numeric"},
     "experiments/simulate": {"experiments/judge", "experiments/assign", "messages", "names", "numeric", "strategy"},
     "serving": {
-        "features", "candidates", "query", "rankers", "experiments/assign", "user", "items", "messages", "names",
-        "numeric", "strategy",
+        "features", "phrases", "candidates", "query", "rankers", "experiments/assign", "user", "items", "messages",
+        "names", "numeric", "strategy",
     },
     "online": {"config", "credit", "rankers", "messages", "names", "numeric", "events", "strategy"},
     "offline": {
@@ -193,7 +194,7 @@ def test_a_list_of_names_is_written_once() -> None:
 
 def test_what_goes_by_a_list_of_names_has_each_of_them_once() -> None:
     assert tuple(source.name for source in EVERY_SOURCE) == names.SOURCES
-    assert all(source.phrase for source in EVERY_SOURCE)
+    assert all(source.reason in names.REASON_CODES for source in EVERY_SOURCE)
     assert tuple(KINDS) == (*names.NETWORKS, names.FUNNEL)
     assert tuple(metric.name for metric in METRICS) == get_args(names.MetricName)
     assert len(set(names.FEATURES)) == len(names.FEATURES)

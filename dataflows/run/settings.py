@@ -28,7 +28,7 @@ from dataflows.run.presets import PresetName, PresetSource
 from models.config import AttributionConfig, Count, ItemSideConfig, OnlineConfig, OutcomeConfig, ProfileConfig
 from models.events import EventConfig
 from models.experiments.assign.declaration import DeclarationError
-from models.names import FUNNEL, LearnerName, MetricName, RankerName, StageName
+from models.names import FUNNEL, LanguageName, LearnerName, MetricName, RankerName, StageName
 from models.strategy import Strategy
 
 
@@ -152,6 +152,13 @@ class Settings(BaseSettings):
     """YAML or JSON file of experiments."""
     checkpoint: Path | None = None
     """Checkpoint of a trained ranker, to serve and to go on from; none: the `mlp` that comes with this release."""
+    language: LanguageName = "en"
+    """Of the reasons on slates."""
+    phrases: Path | None = None
+    """File of one's own words for them, in the form of `models/languages/en.json`, in place of the language."""
+    log_features: Literal["auto", "always", "never"] = "auto"
+    """Whether slates carry what a ranker looks at of each item, some 130 bytes each. `auto`: where `learn` learns from
+    slates, by EDDY_RANKER__NAME or EDDY_FUNNEL__LEARN, of which `recommend` has to know."""
     threads: int = Field(default=0, ge=0, le=64)
     """Threads that answer a large batch together; 0: one a core, at most 4."""
     delivery: Literal["transactional", "idempotent"] = "transactional"
@@ -164,6 +171,11 @@ class Settings(BaseSettings):
     def learns_from_slates(self) -> bool:
         """Whether `learn` reads slates: for a ranker, or for the funnel."""
         return self.ranker.name != "none" or self.funnel.learn
+
+    @property
+    def logs_features(self) -> bool:
+        """Whether slates carry what a ranker looks at of each item."""
+        return self.log_features == "always" or (self.log_features == "auto" and self.learns_from_slates)
 
     @property
     def learned_rankers(self) -> list[RankerName]:

@@ -27,6 +27,7 @@ from dataflows.run.resources import (
 from dataflows.run.runtime import Health
 from dataflows.run.settings import Settings
 from dataflows.run.stopping import Stop
+from dataflows.run.wording import chosen_phrases
 from dataflows.steps.outputs import follow_rankers
 from models.counts import item_statistics, pairs, trending
 from models.experiments.assign.assignment import Experiments
@@ -80,6 +81,8 @@ def _recommend(edges: Edges, settings: Settings, health: Health, erased: Erasure
             n_threads=settings.n_threads,
             awaited=settings.learned_rankers,
             device=checked_device(settings),
+            phrases=chosen_phrases(settings),
+            log_features=settings.logs_features,
         )
         with Console(stderr=True).status("loading the item tables and the kernels"):
             items.warm_up()

@@ -16,18 +16,21 @@ from starlette.routing import Route
 from dataflows.codecs import Decoder, catalog_decoder, encode, event_decoder, request_decoder
 from dataflows.kafka.writer import WriteError
 from dataflows.records import Record
+from dataflows.run.wording import chosen_phrases
 from dataflows.serve.access import RefusedError, problem
 from dataflows.serve.door import Door
 from dataflows.serve.hub import TooManyStreamsError
 from dataflows.serve.slates import Answer, ServedItem, ServedSlate, served
 from models.messages import DeadLetter, Item, Request
+from models.names import ReasonCode
+from models.phrases import Why
 
 M = TypeVar("M")
 
 MAX_MESSAGES = 1_000
 """Events or items of one call."""
 MAX_FOUND = 50
-TRENDING = "trending"
+TRENDING: ReasonCode = "trending"
 
 
 class Api:
@@ -39,6 +42,7 @@ class Api:
         self._decode_events = event_decoder(settings.events)
         self._decode_requests = request_decoder(settings.events)
         self._decode_items = catalog_decoder(settings.events)
+        self._trends_now = chosen_phrases(settings).say(Why(TRENDING))
         self._wait_s = settings.serve.wait_ms / 1_000
 
     def routes(self) -> list[Route]:
@@ -119,7 +123,7 @@ class Api:
                 504, "no_answer", "no slate came in time, the user has none, and nothing trends yet: is `recommend` up?"
             )
         items = [
-            ServedItem(item_id, position, 0.0, TRENDING, "popular now", 1.0)
+            ServedItem(item_id, position, 0.0, TRENDING, self._trends_now, 1.0, reason_code=TRENDING)
             for position, item_id in enumerate(ids[: request.n_items or 10])
         ]
         empty = ServedSlate(

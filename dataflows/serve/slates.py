@@ -14,7 +14,12 @@ class ServedItem(msgspec.Struct):
     score: float
     source: str
     reason: str
+    """In words, in the installation's language."""
     propensity: float
+    reason_code: str | UnsetType = UNSET
+    """The reason for programs, which may have words of their own for it."""
+    reason_about: str | None = None
+    """The item's id, or the attribute's value, that the reason names; null where it names none."""
     p_click: float | UnsetType = UNSET
     """How probable it is that the item is clicked where it stands; left out where nobody learns that, as below."""
     p_cart: float | UnsetType = UNSET

@@ -25,9 +25,7 @@ from models.experiments.assign.declaration import Experiment
 from models.experiments.assign.traffic import planned_shares, weight_of
 from models.experiments.judge.observations import Act, Exposure, Impression, SlateSent
 from models.messages import Assignment, DeadLetter, Event, Id, Millis, Version, Words
-from models.names import FEATURE_SETS
 from models.numeric.ids import hash64
-from models.online.outcome import Feature
 
 MAX_UNDECLARED = 64
 """Declarations, beside those in force, of which users are counted, in case they come back: each is a key of state."""
@@ -35,15 +33,11 @@ MAX_UNDECLARED = 64
 Keyed = tuple[str, Observed]
 """By state key."""
 
-_POPULARITY = {name: features.index("popularity_long") for name, features in FEATURE_SETS.items()}
-"""Where a slate's features say how popular an item was, by the slate's feature set."""
-
 
 class ObservedItem(msgspec.Struct):
     """What metrics need of a slate's item."""
 
     item_id: Id
-    features: list[Feature]
 
 
 class ObservedSlate(msgspec.Struct):
@@ -53,13 +47,13 @@ class ObservedSlate(msgspec.Struct):
     user_id: Id
     created_at: Millis
     trigger_id: Id
-    feature_set: str
     items: Annotated[list[ObservedItem], Meta(max_length=1_000)]
     learned_until: Millis = 0
     teams: list[Annotated[int, Meta(ge=0, le=1)]] | None = None
     model_version: Words = ""
     rival_version: Words | None = None
     consent: bool = True
+    novelty: Annotated[float, Meta(ge=-1, le=1)] | None = None
     version: Version = 1
 
 
@@ -153,7 +147,7 @@ def _shown(slate: ObservedSlate, record: Record) -> SlateSent:
         id=hash64(slate.recommendation_id),
         trigger=hash64(slate.trigger_id),
         items=tuple(hash64(item.item_id) for item in slate.items),
-        novelty=_novelty(slate),
+        novelty=None if slate.novelty is None else slate.novelty * len(slate.items),
         written_at=record.timestamp,
         learned_until=slate.learned_until,
         teams=None if slate.teams is None or len(slate.teams) != len(slate.items) else tuple(slate.teams),
@@ -164,14 +158,6 @@ def _shown(slate: ObservedSlate, record: Record) -> SlateSent:
 def _ranker(model_version: str) -> str:
     """Take the version of the item tables off, of which there is another every few seconds."""
     return model_version.partition("@")[0]
-
-
-def _novelty(slate: ObservedSlate) -> float | None:
-    """Sum 1 - logged popularity over the items; None where it was not logged."""
-    column = _POPULARITY.get(slate.feature_set)
-    if column is None or any(len(item.features) <= column for item in slate.items):
-        return None
-    return sum(1 - item.features[column] for item in slate.items)
 
 
 def decode_assignments(

@@ -11,6 +11,7 @@ from models.candidates.text_search import search
 from models.items import ItemTable
 from models.numeric.arrays import Floats, Hash32s, Int32s, Int64s
 from models.numeric.kernels import inline, kernel
+from models.phrases import Why
 from models.query.batch import QueryBatch
 from models.query.ragged import Tastes
 from models.query.users import LONG, SHORT
@@ -34,7 +35,7 @@ class Content(CandidateSource):
     """
 
     name = "content"
-    phrase = "because you like {}"
+    reason = "taste"
 
     def generate(self, batch: QueryBatch, table: ItemTable, allowed: Allowed, found: Candidates) -> None:
         """Propose items by taste, or by the search text where there is one."""
@@ -55,11 +56,12 @@ class Content(CandidateSource):
             causes[searched] = np.where(rows[searched] >= 0, SEARCH, causes[searched])
         _explain(_strongest_of(batch, table), table.attributes, by_taste, causes)
 
-    def reason(self, table: ItemTable, cause: int) -> str:
+    def why(self, table: ItemTable, cause: int) -> Why:
         """Name the attribute, or the search."""
         if cause == SEARCH:
-            return "matches your search"
-        return self.phrase.format(table.attribute_name(cause)) if cause >= 0 else "close to what you like"
+            return Why("search")
+        name = table.attribute_name(cause) if cause >= 0 else ""
+        return Why(self.reason, name or None, name)
 
 
 class _Strongest(NamedTuple):

@@ -29,7 +29,7 @@ class Covisitation(CandidateSource):
     """
 
     name = "covisitation"
-    phrase = "because you viewed {}"
+    reason = "goes_with"
 
     def generate(self, batch: QueryBatch, table: ItemTable, allowed: Allowed, found: Candidates) -> None:
         """Propose the items that go best with the history."""

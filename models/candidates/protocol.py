@@ -5,8 +5,9 @@ from typing import ClassVar
 
 from models.candidates.selection import Allowed, Candidates
 from models.items import ItemTable
-from models.names import SourceName
+from models.names import ReasonCode, SourceName
 from models.numeric.arrays import Int32s, Int64s
+from models.phrases import Why
 from models.query.batch import QueryBatch
 
 
@@ -15,8 +16,8 @@ class CandidateSource(ABC):
 
     name: ClassVar[SourceName]
     """What a strategy calls it."""
-    phrase: ClassVar[str]
-    """The reason that a slate gives; {} is the cause's name."""
+    reason: ClassVar[ReasonCode]
+    """Why it proposes what it proposes."""
 
     @abstractmethod
     def generate(self, batch: QueryBatch, table: ItemTable, allowed: Allowed, found: Candidates) -> None:
@@ -39,6 +40,6 @@ class CandidateSource(ABC):
             one that starts from interests, the attribute's hash; -1 stays where there is no single cause.
         """
 
-    def reason(self, table: ItemTable, cause: int) -> str:
-        """Put the reason into words."""
-        return self.phrase.format((table.titles[cause] or table.ids[cause]) if cause >= 0 else "")
+    def why(self, table: ItemTable, cause: int) -> Why:
+        """Say what one of its causes stands for."""
+        return Why(self.reason, table.ids[cause], table.titles[cause]) if cause >= 0 else Why(self.reason)

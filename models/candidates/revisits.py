@@ -20,7 +20,7 @@ class Revisits(CandidateSource):
     """
 
     name = "revisits"
-    phrase = "because you looked at it before"
+    reason = "known"
 
     def generate(self, batch: QueryBatch, table: ItemTable, allowed: Allowed, found: Candidates) -> None:
         """Propose what the strategy lets return."""

@@ -25,7 +25,7 @@ class SequentialRules(CandidateSource):
     """
 
     name = "sequential_rules"
-    phrase = "often next after {}"
+    reason = "often_next"
 
     def generate(self, batch: QueryBatch, table: ItemTable, allowed: Allowed, found: Candidates) -> None:
         """Propose the likeliest next items; scores in [0, 1 + 1/2 + 1/3]."""

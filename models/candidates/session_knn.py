@@ -48,7 +48,7 @@ class SessionKNN(CandidateSource):
     """
 
     name = "session_knn"
-    phrase = "others who viewed {} went on to it"
+    reason = "others_went_on"
 
     def generate(self, batch: QueryBatch, table: ItemTable, allowed: Allowed, found: Candidates) -> None:
         """Propose the items that go best with the running session."""

@@ -24,7 +24,7 @@ class Trending(CandidateSource):
     """
 
     name = "trending"
-    phrase = "trending now"
+    reason = "trending"
 
     def generate(self, batch: QueryBatch, table: ItemTable, allowed: Allowed, found: Candidates) -> None:
         """Walk down each query's list, made once for all users of the same segments until the table changes."""

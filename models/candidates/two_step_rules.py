@@ -28,7 +28,7 @@ class TwoStepRules(CandidateSource):
     """
 
     name = "two_step_rules"
-    phrase = "often soon after {}"
+    reason = "often_soon"
 
     def generate(self, batch: QueryBatch, table: ItemTable, allowed: Allowed, found: Candidates) -> None:
         """Propose the items where most walks end."""

@@ -68,6 +68,27 @@ def featurise(batch: QueryBatch, table: ItemTable, blended: Blended) -> Floats:
     return features
 
 
+def popularity_of(batch: QueryBatch, table: ItemTable, rows: Int32s) -> Floats:
+    """Compute the feature `popularity_long` of (B, L) rows alone; 0 where there is no item."""
+    found = np.zeros(rows.shape, np.float32)
+    _measure_popularity(rows, batch.visit, links_of(table).popularity, found)
+    return found
+
+
+@kernel
+def _measure_popularity(
+    rows: Int32s,  # (B, L) -1 none
+    visit: Doubles,  # (B, 2) what one visit at the query's moment weighs
+    popularity: Floats,  # (N, 2) landmark units
+    found: Floats,  # (B, L) written over 0
+) -> None:
+    """Fill one column alone, as `_describe_items` does."""
+    for b in range(rows.shape[0]):
+        for c in range(rows.shape[1]):
+            if rows[b, c] >= 0:
+                found[b, c] = damp(popularity[rows[b, c], LONG] / visit[b, LONG])
+
+
 def _facts_of(table: ItemTable) -> ItemFacts:
     return table.derived(
         "facts for features",

@@ -15,7 +15,6 @@ import numpy as np
 from models.config import AttributionConfig
 from models.credit import ANY_SLATE, ItemImpression, credited
 from models.messages import Event
-from models.names import FEATURE_SET
 from models.numeric.arrays import Floats
 from models.numeric.ids import hash64
 from models.online.attribution_state import AttributionState, HistoryAct, PendingFeedback, PendingSlate
@@ -109,8 +108,6 @@ class UserAttribution:
             return "repeated"
         if slate.created_at + config.closes_after_ms <= self.closed_until:
             return "late"
-        keep = slate.feature_set == FEATURE_SET
-        rows = [item.features for item in slate.items] if keep else []
         self.slates[slate_hash] = PendingSlate(
             slate_hash,
             slate.recommendation_id,
@@ -123,7 +120,7 @@ class UserAttribution:
             tuple(hash64(item.item_id) for item in slate.items),
             tuple(item.position for item in slate.items),
             tuple(item.propensity for item in slate.items),
-            np.array(rows, np.float16).tobytes(),
+            slate.feature_rows().tobytes(),
             slate.placement,
             chances=tuple(item.chances for item in slate.items) if all(item.chances for item in slate.items) else (),
         )

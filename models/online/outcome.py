@@ -9,8 +9,9 @@ from msgspec import Meta
 
 from models.config import ImpressionKind
 from models.messages import Millis
-from models.names import FEATURES, STAGES, StageName
-from models.numeric.arrays import Floats
+from models.names import FEATURE_SET, FEATURES, STAGES, StageName
+from models.numeric.arrays import Floats, Halves
+from models.numeric.halves import unpack_halves
 from models.numeric.ids import hash64
 from models.rankers.inputs import SlateExample
 from models.strategy import Share
@@ -31,6 +32,7 @@ class ShownItem:
     position: Annotated[int, Meta(ge=0, le=10_000)]
     propensity: Share
     features: list[Feature] = field(default_factory=list)
+    """Of a slate of an earlier release, which carried them here."""
     p_click: Share | None = None
     p_cart: Share | None = None
     p_purchase: Share | None = None
@@ -57,6 +59,27 @@ class ShownSlate:
     consent: bool = True
     placement: str | None = None
     """Where on the platform it was shown; None where there is one place only."""
+    features: str | None = None
+
+    def feature_rows(self) -> Halves:
+        """Return what was logged of the items: (L, F), and (L, 0) where nothing was, or it is of another release.
+
+        Raises
+        ------
+        ValueError : it is not what FEATURES names, of each item.
+        """
+        n = len(self.items)
+        if self.feature_set != FEATURE_SET:
+            return np.zeros((n, 0), np.float16)
+        if self.features is not None:
+            rows = unpack_halves(self.features, n, len(FEATURES))
+        elif any(item.features for item in self.items):
+            rows = np.array([item.features for item in self.items], np.float16).reshape(n, len(FEATURES))
+        else:
+            return np.zeros((n, 0), np.float16)
+        if not np.isfinite(rows).all():
+            raise ValueError("a feature is no finite number")
+        return rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,31 +1,29 @@
 """The chances of each item on a slate: written on it, and what an item is worth by them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from models.items import ItemTable
-from models.messages import LikelyItem, Slate
-from models.names import FEATURES, STAGES, StageName
+from models.messages import LikelyItem
+from models.names import STAGES, StageName
 from models.numeric.arrays import Doubles, Floats, Int32s
 from models.rankers.served import FunnelRanker
+from models.serving.slates import Draft
 from models.strategy import Worth
 
 
-def with_chances(slates: Sequence[Slate], funnel: FunnelRanker) -> list[Slate]:
+def with_chances(drafts: Sequence[Draft], funnel: FunnelRanker) -> None:
     """Write on each item of slates how probable its stages are, at the position where it stands."""
-    items = [item for slate in slates for item in slate.items]
-    if not items:
-        return list(slates)
-    features = np.array([item.features for item in items], np.float32).reshape(1, -1, len(FEATURES))
-    positions = np.array([[item.position for item in items]], np.int64)
+    told = [draft for draft in drafts if draft.features is not None and draft.slate.items]
+    if not told:
+        return
+    features = np.concatenate([draft.features for draft in told if draft.features is not None])[None]  # (1, M, F)
+    positions = np.array([[item.position for draft in told for item in draft.slate.items]], np.int64)
     chances = iter(funnel.chances(features, positions)[0].round(6).tolist())  # (S,) an item
-    return [
-        replace(slate, items=[LikelyItem(**item.__dict__ | _named(next(chances))) for item in slate.items])
-        for slate in slates
-    ]
+    for draft in told:
+        draft.slate.items = [LikelyItem(**item.__dict__ | _named(next(chances))) for item in draft.slate.items]
 
 
 def _named(chances: list[float]) -> dict[str, Any]:

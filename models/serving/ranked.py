@@ -13,8 +13,6 @@ from models.numeric.kernels import kernel
 from models.query.batch import QueryBatch
 from models.rankers.inputs import N_HISTORY, Inputs
 
-_NO_FEATURES: Floats = np.empty((0, 0, 0), np.float32)
-
 
 class Chosen(NamedTuple):
     """The candidates that stand on B slates of L positions at most."""
@@ -23,8 +21,8 @@ class Chosen(NamedTuple):
     """(B, L)"""
     scores: Doubles
     """(B, L) of the ranker; 0 for none."""
-    features: Floats
-    """(B, L, F) zeros for none."""
+    features: Floats | None
+    """(B, L, F) zeros for none; None where nobody asks for them."""
 
 
 @dataclass(slots=True)
@@ -50,19 +48,26 @@ class Ranked:
             self.ranker_inputs = inputs_of(self.batch, self.table, self.blended)
         return self.ranker_inputs
 
-    def at(self, positions: Int32s) -> Chosen:
+    def at(self, positions: Int32s, *, featurised: bool = False) -> Chosen:
         """Return the candidates at (B, L) positions of the candidates' lists, -1 for none.
 
-        Where no ranker has looked at any, only these are featurised, a tenth.
+        Parameters
+        ----------
+        featurised
+            Whether what a ranker looks at of them is asked for.
         """
         blended, scores = Blended.empty(*positions.shape), np.zeros(positions.shape)
+        _take(positions, self.blended, self.scores, blended, scores)
+        return Chosen(blended, scores, self._features_at(positions, blended) if featurised else None)
+
+    def _features_at(self, positions: Int32s, blended: Blended) -> Floats:
+        """Return the (B, L, F) features of candidates; where no ranker has looked at any, only theirs are computed."""
         if self.ranker_inputs is None:
-            _take(positions, self.blended, self.scores, _NO_FEATURES, Chosen(blended, scores, _NO_FEATURES))
-            return Chosen(blended, scores, featurise(self.batch, self.table, blended))
+            return featurise(self.batch, self.table, blended)
         known = self.ranker_inputs.features
-        chosen = Chosen(blended, scores, np.zeros((*positions.shape, known.shape[2]), np.float32))
-        _take(positions, self.blended, self.scores, known, chosen)
-        return chosen
+        taken: Floats = np.take_along_axis(known, np.maximum(positions, 0)[:, :, None], axis=1)
+        taken[positions < 0] = 0
+        return taken
 
 
 def inputs_of(batch: QueryBatch, table: ItemTable, blended: Blended) -> Inputs:
@@ -96,11 +101,10 @@ def _take(
     positions: Int32s,  # (B, L) -1 for none
     blended: Blended,  # (B, C)
     scores: Floats,  # (B, C)
-    features: Floats,  # (B, C, F), F = 0 where there are none yet
-    chosen: Chosen,  # (B, L) written over what is empty
+    taken: Blended,  # (B, L) written over what is empty
+    taken_scores: Doubles,  # (B, L) written
 ) -> None:
     """Copy the candidates at these positions."""
-    taken = chosen.blended
     for b in range(positions.shape[0]):
         for p in range(positions.shape[1]):
             c = positions[b, p]
@@ -108,9 +112,7 @@ def _take(
                 break
             taken.rows[b, p], taken.scores[b, p] = blended.rows[b, c], blended.scores[b, c]
             taken.top_source[b, p] = blended.top_source[b, c]
-            chosen.scores[b, p] = scores[b, c]
+            taken_scores[b, p] = scores[b, c]
             for s in range(blended.source_scores.shape[2]):
                 taken.source_scores[b, p, s] = blended.source_scores[b, c, s]
                 taken.source_ranks[b, p, s] = blended.source_ranks[b, c, s]
-            for f in range(features.shape[2]):
-                chosen.features[b, p, f] = features[b, c, f]

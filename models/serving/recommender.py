@@ -11,9 +11,10 @@ The way of a query through `Recommender.recommend`, with B queries, C candidates
         Ranker.score          (B, C)                                        rankers/served.py
     rerank                    diversity, caps, exploration: (B, L)          serving/rerank.py
     Ranked.at                 what is logged of these                       serving/ranked.py, features/table.py
-    build_slates              messages, with a reason for each item         serving/slates.py
+    build_slates              messages, with a reason for each item         serving/slates.py, phrases.py
     merge_rivals              two slates become one                         serving/rivals.py
     with_chances              where a funnel is learned, its probabilities  serving/chances.py
+    Draft.finished            what goes by all of a slate's items           serving/slates.py
 """
 
 from collections.abc import Collection
@@ -26,6 +27,7 @@ from models.candidates.blend import EVERY_SOURCE, blend
 from models.items import ItemTable
 from models.messages import Slate
 from models.names import FUNNEL, RANKERS
+from models.phrases import Phrases, phrases_of
 from models.query.batch import QueryBatch
 from models.rankers.checkpoint import Checkpoint
 from models.rankers.served import FunnelRanker, Ranker, served
@@ -33,7 +35,7 @@ from models.serving.chances import with_chances, worth_of
 from models.serving.ranked import Ranked, inputs_of
 from models.serving.rerank import Reranked, rerank
 from models.serving.rivals import merge_rivals, with_rivals
-from models.serving.slates import build_slates, may_sample, recommendation_id
+from models.serving.slates import Draft, build_slates, may_sample, recommendation_id
 from models.strategy import Strategy
 from models.user.query import Query
 
@@ -64,6 +66,10 @@ class Recommender:
         Rankers that may come later: until then their strategies are served by the blend, and their slates say so.
     device
         Where networks compute, as PyTorch names it.
+    phrases
+        The words for reasons.
+    log_features
+        Whether slates carry what a ranker looks at of their items, for who learns from them.
     """
 
     table_version: str
@@ -77,12 +83,17 @@ class Recommender:
         n_threads: int = 1,
         awaited: Collection[str] = (),
         device: str = "cpu",
+        phrases: Phrases | None = None,
+        *,
+        log_features: bool = False,
     ) -> None:
         self.table = table
         self.flow = flow
         self.table_version = ""
         self._awaited = frozenset(awaited)
         self._device = device
+        self._phrases = phrases or phrases_of("en")
+        self._log_features = log_features
         self._rankers: dict[str, tuple[Ranker, str]] = {}
         self._threads = ThreadPoolExecutor(n_threads, "recommend") if n_threads > 1 else None
         if checkpoint is not None:
@@ -127,22 +138,29 @@ class Recommender:
             Where a strategy cannot be served (see `require`).
         """
         asked = with_rivals(queries)
-        slates: list[Slate | None] = [None] * len(asked)
+        drafts: list[Draft | None] = [None] * len(asked)
         groups = self.groups(asked)
         run = map if self._threads is None or len(groups) == 1 else self._threads.map
-        made = run(lambda members: self._slates(self.rank([asked[m] for m in members])), groups)
+        made = run(lambda members: self._drafts(self.rank([asked[m] for m in members])), groups)
         for members, group in zip(groups, made, strict=True):
-            for m, slate in zip(members, group, strict=True):
-                slates[m] = slate
-        merged = merge_rivals(queries, [slate for slate in slates if slate is not None])
-        funnel, _ = self._rankers.get(FUNNEL, (None, ""))
-        return with_chances(merged, funnel) if isinstance(funnel, FunnelRanker) else merged
+            for m, draft in zip(members, group, strict=True):
+                drafts[m] = draft
+        merged = merge_rivals(queries, [draft for draft in drafts if draft is not None])
+        if (funnel := self._funnel) is not None:
+            with_chances(merged, funnel)
+        return [draft.finished(log_features=self._log_features) for draft in merged]
 
-    def _slates(self, ranked: Ranked) -> list[Slate]:
+    @property
+    def _funnel(self) -> FunnelRanker | None:
+        ranker, _ = self._rankers.get(FUNNEL, (None, ""))
+        return ranker if isinstance(ranker, FunnelRanker) else None
+
+    def _drafts(self, ranked: Ranked) -> list[Draft]:
         """Make the slates of what can be on them."""
         reranked = self.choose(ranked)
         version = f"{ranked.version}@{self.table_version}" if self.table_version else ranked.version
-        return build_slates(ranked, ranked.at(reranked.positions), reranked, version)
+        chosen = ranked.at(reranked.positions, featurised=self._log_features or self._funnel is not None)
+        return build_slates(ranked, chosen, reranked, version, self._phrases)
 
     def rank(self, queries: list[Query]) -> Ranked:
         """Find and score the candidates of queries that can be ranked together (see `groups`)."""

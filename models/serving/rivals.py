@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from models.experiments.assign.interleaving import interleave
-from models.messages import Slate
+from models.serving.slates import Draft
 from models.user.query import Query
 
 
@@ -21,24 +23,32 @@ def with_rivals(queries: list[Query]) -> list[Query]:
     return asked
 
 
-def merge_rivals(queries: list[Query], slates: list[Slate]) -> list[Slate]:
+def merge_rivals(queries: list[Query], drafts: list[Draft]) -> list[Draft]:
     """Return one slate a query.
 
     Parameters
     ----------
-    slates : of `with_rivals(queries)`, in the same order.
+    drafts : of `with_rivals(queries)`, in the same order.
     """
-    left = iter(slates)
+    left = iter(drafts)
     return [next(left) if query.rival is None else _merged(next(left), next(left)) for query in queries]
 
 
-def _merged(first: Slate, second: Slate) -> Slate:
-    by_team = [{item.item_id: item for item in slate.items} for slate in (first, second)]
+def _merged(first: Draft, second: Draft) -> Draft:
+    places = [{item.item_id: n for n, item in enumerate(draft.slate.items)} for draft in (first, second)]
     drafted = interleave(
-        list(by_team[0]),
-        list(by_team[1]),
-        max(len(first.items), len(second.items)),
-        int(first.recommendation_id[:16], 16),
+        list(places[0]),
+        list(places[1]),
+        max(len(places[0]), len(places[1])),
+        int(first.slate.recommendation_id[:16], 16),
     )
-    items = [replace(by_team[place.team][place.item], position=position) for position, place in enumerate(drafted)]
-    return replace(first, items=items, teams=[place.team for place in drafted], rival_version=second.model_version)
+    taken = [((first, second)[place.team], places[place.team][place.item]) for place in drafted]
+    slate = replace(
+        first.slate,
+        items=[replace(draft.slate.items[n], position=position) for position, (draft, n) in enumerate(taken)],
+        teams=[place.team for place in drafted],
+        rival_version=second.slate.model_version,
+    )
+    novelty = np.array([draft.novelty[n] for draft, n in taken], np.float32)
+    rows = [draft.features[n] for draft, n in taken if draft.features is not None]
+    return Draft(slate, novelty, np.stack(rows) if rows else None)

@@ -1,27 +1,53 @@
 """Slates as messages: from chosen candidates to what is sent, each item with its true reason."""
 
-from base64 import b64encode
 from functools import cache, partial
 from itertools import accumulate, cycle
+from typing import NamedTuple
 
 import numpy as np
 import xxhash
 
 from models.candidates.blend import EVERY_SOURCE
+from models.features.table import popularity_of
 from models.items import ItemTable
 from models.messages import SampledFrom, Slate, SlateItem
-from models.names import FEATURE_SET, SOURCES
-from models.numeric.arrays import Int8s, Int32s, Int64s
+from models.names import FEATURE_SET, SOURCES, ReasonCode
+from models.numeric.arrays import Floats, Int8s, Int32s, Int64s
+from models.numeric.halves import pack_halves
+from models.phrases import Phrases, Why
 from models.query.batch import QueryBatch
 from models.rankers.inputs import N_HISTORY
 from models.serving.ranked import Chosen, Ranked
 from models.serving.rerank import Reranked
 from models.user.query import Query
 
-EXPLORATION = "something new to try"
-"""The reason of an item that was drawn."""
-_GIVEN, _GIVEN_REASON = "request", "from the list given"
-"""Source and reason of an item that no source proposed: it is one of the query's own candidates."""
+GIVEN = "request"
+"""The source of an item that no source proposed: it is one of the query's own candidates."""
+
+
+class Draft(NamedTuple):
+    """A slate on its way out."""
+
+    slate: Slate
+    novelty: Floats
+    """(L,) of its items."""
+    features: Floats | None
+    """(L, F) what a ranker looks at of its items; None where nobody asks for it."""
+
+    def finished(self, *, log_features: bool) -> Slate:
+        """Write on the slate what goes by all of its items.
+
+        Parameters
+        ----------
+        log_features
+            Whether they are wanted on slates that may be learned from.
+        """
+        slate = self.slate
+        if slate.items:
+            slate.novelty = round(float(self.novelty.mean()), 6)
+            if log_features and slate.consent and self.features is not None:
+                slate.features = pack_halves(self.features)
+        return slate
 
 
 def recommendation_id(flow: str, user_id: str, trigger: str, trigger_id: str) -> str:
@@ -33,28 +59,32 @@ def recommendation_id(flow: str, user_id: str, trigger: str, trigger_id: str) ->
     return xxhash.xxh3_128_hexdigest(parts.encode())
 
 
-def build_slates(ranked: Ranked, chosen: Chosen, reranked: Reranked, model_version: str) -> list[Slate]:
+def build_slates(
+    ranked: Ranked, chosen: Chosen, reranked: Reranked, model_version: str, phrases: Phrases
+) -> list[Draft]:
     """Write one slate a query, in order.
 
     Parameters
     ----------
     chosen, reranked
         The items as they stand on the slates, and how they came to stand there.
+    phrases
+        The words for reasons.
     """
     batch, table = ranked.batch, ranked.table
     rows, top = chosen.blended.rows, chosen.blended.top_source
-    reason = cache(partial(_reason, table))  # many items of a slate share one
+    reason = cache(partial(_reason, table, phrases))  # many items of a slate share one
+    drawn = _said(Why("exploration"), phrases)
     items = [
         SlateItem(
             table.ids[row],
             position,
             score,
-            SOURCES[source] if source >= 0 else _GIVEN,
-            EXPLORATION if explored else reason(source, cause),
+            SOURCES[source] if source >= 0 else GIVEN,
+            *(drawn if explored else reason(source, cause)),
             propensity,
-            features,
         )
-        for row, position, score, source, explored, cause, propensity, features in zip(
+        for row, position, score, source, explored, cause, propensity in zip(
             rows.ravel().tolist(),
             cycle(range(rows.shape[1])),
             chosen.scores.round(6).ravel().tolist(),
@@ -62,14 +92,15 @@ def build_slates(ranked: Ranked, chosen: Chosen, reranked: Reranked, model_versi
             reranked.explored.ravel().tolist(),
             _causes(batch, table, rows, top).ravel().tolist(),
             reranked.propensities.ravel().tolist(),
-            chosen.features.reshape(-1, chosen.features.shape[2]),
             strict=False,
         )
         if row >= 0
     ]
+    novelty = 1 - popularity_of(batch, table, rows)
+    features = chosen.features
     edges = [0, *accumulate(reranked.n_items.tolist())]
     sampled_from = _sampled_from(ranked, reranked)
-    return [
+    slates = [
         Slate(
             recommendation_id=slate_id,
             user_id=query.user_id,
@@ -83,6 +114,7 @@ def build_slates(ranked: Ranked, chosen: Chosen, reranked: Reranked, model_versi
             n_events=query.n_events,
             feature_set=FEATURE_SET,
             items=items[start:stop],
+            novelty=None,
             consent=query.consent,
             sampled=batch.strategy.sampled if may_sample(query) else 0.0,
             sampled_from=sampled_from.get(b),
@@ -90,6 +122,10 @@ def build_slates(ranked: Ranked, chosen: Chosen, reranked: Reranked, model_versi
         for b, (query, slate_id, start, stop) in enumerate(
             zip(batch.queries, ranked.ids, edges, edges[1:], strict=False)
         )
+    ]
+    return [
+        Draft(slate, novelty[b, : len(slate.items)], None if features is None else features[b, : len(slate.items)])
+        for b, slate in enumerate(slates)
     ]
 
 
@@ -104,7 +140,9 @@ def _sampled_from(ranked: Ranked, reranked: Reranked) -> dict[int, SampledFrom]:
         return {}
     table, strategy, rows = ranked.table, ranked.batch.strategy, ranked.blended.rows
     is_kept = reranked.sampled[:, None] & (rows >= 0)  # (B, C)
-    features = ranked.at(np.where(is_kept, np.arange(rows.shape[1], dtype=np.int32), np.int32(-1))).features
+    positions = np.where(is_kept, np.arange(rows.shape[1], dtype=np.int32), np.int32(-1))
+    features = ranked.at(positions, featurised=True).features
+    assert features is not None  # noqa: S101 - asked for
     sources: list[str] = [source for source in SOURCES if strategy.sources.get(source, 0.0)]
     found = {}
     for b in np.flatnonzero(reranked.sampled).tolist():
@@ -115,7 +153,7 @@ def _sampled_from(ranked: Ranked, reranked: Reranked) -> dict[int, SampledFrom]:
             reranked.logits[b, :n],
             table.category[rows[b, :n]],
             strategy.max_per_category,
-            b64encode(features[b, :n].astype("<f2").tobytes()).decode(),
+            pack_halves(features[b, :n]),
             np.where(history >= 0, table.hashes[history], 0),
             sources,
         )
@@ -130,6 +168,10 @@ def _causes(batch: QueryBatch, table: ItemTable, rows: Int32s, top: Int8s) -> In
     return causes
 
 
-def _reason(table: ItemTable, source: int, cause: int) -> str:
+def _reason(table: ItemTable, phrases: Phrases, source: int, cause: int) -> tuple[str, ReasonCode, str | None]:
     """Say what brought the item here: its strongest source, and what in the user's past that source used."""
-    return EVERY_SOURCE[source].reason(table, cause) if source >= 0 else _GIVEN_REASON
+    return _said(EVERY_SOURCE[source].why(table, cause) if source >= 0 else Why("given"), phrases)
+
+
+def _said(why: Why, phrases: Phrases) -> tuple[str, ReasonCode, str | None]:
+    return phrases.say(why), why.code, why.about

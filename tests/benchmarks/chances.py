@@ -118,7 +118,7 @@ def replay(file: Path, catalog: Path | None, n: int) -> Learning:
     items: list[Item] = load_items(catalog, settings) if catalog else []
     side = ItemSide(items, events[0].timestamp, ItemSideConfig(), EventConfig(), ProfileConfig())
     users, learning = Users(ProfileConfig(), EventConfig()), Learning(EventConfig())
-    recommender = Recommender(side.table, awaited=[FUNNEL])
+    recommender = Recommender(side.table, awaited=[FUNNEL], log_features=True)
     strategy = Strategy(allow_seen=True)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("replaying", total=len(events))
@@ -138,10 +138,11 @@ def replay(file: Path, catalog: Path | None, n: int) -> Learning:
 
 
 def shown(slate: Slate) -> ShownSlate:
-    items = [ShownItem(one.item_id, one.position, one.propensity, list(one.features)) for one in slate.items]
+    items = [ShownItem(one.item_id, one.position, one.propensity) for one in slate.items]
     return ShownSlate(
-        slate.recommendation_id, slate.user_id, slate.created_at, None, None, slate.model_version, FEATURE_SET, items
-    )
+        slate.recommendation_id, slate.user_id, slate.created_at, None, None, slate.model_version, FEATURE_SET, items,
+        features=slate.features,
+    )  # fmt: skip
 
 
 def chances_of(slate: Slate) -> dict[str, list[float]]:

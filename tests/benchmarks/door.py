@@ -20,7 +20,6 @@ from dataflows.kafka.admin import create_topics
 from dataflows.kafka.writer import KafkaWriter
 from dataflows.topics import declare
 from models.messages import Slate, SlateItem
-from models.names import FEATURES
 
 N_USERS, N_ITEMS = 10_000, 10
 CONNECTIONS, SECONDS, WARM_UP_S = 32, 10.0, 2.0
@@ -54,12 +53,12 @@ def _write_slates(client: dict[str, Any]) -> None:
     writer = KafkaWriter(client, "recommendations")
     items = [
         SlateItem(
-            f"i-{n}", n, 1.0 - n / 20, "session_knn", "others who viewed One went on to it", 1.0, [0.5] * len(FEATURES)
+            f"i-{n}", n, 1.0 - n / 20, "session_knn", "others went on to it from One", "others_went_on", "i-1", 1.0
         )
         for n in range(N_ITEMS)
     ]
     for n in range(N_USERS):
-        slate = Slate(f"s-{n}", f"u-{n}", 1, "event", f"e-{n}", None, None, "blend", 0, 1, "v1", items)
+        slate = Slate(f"s-{n}", f"u-{n}", 1, "event", f"e-{n}", None, None, "blend", 0, 1, "v1", items, 0.5)
         writer.write(slate.user_id, encode(slate))
     writer.flush()
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dataflows.codecs import catalog_decoder, encode, erasure_decoder, event_decoder, request_decoder
 from dataflows.records import Record
 from dataflows.run.settings import EventSettings
-from models.messages import DeadLetter, Event, Item, SlateItem
+from models.messages import DeadLetter, Event, Item, SampledFrom
 
 NOW = 1_700_000_000_000
 EVENT = {"event_id": "e", "user_id": "u", "item_id": "i", "event_type": "view", "timestamp": NOW}
@@ -128,9 +128,9 @@ def test_a_catalog_entry_without_a_value_removes_the_item_of_its_key():
     assert isinstance(entries[2], DeadLetter)
 
 
-def test_features_are_written_as_numbers():
-    item = SlateItem("i", 0, 1.0, "trending", "trending now", 1.0, np.array([0.5, 2.0], np.float32))
-    assert orjson.loads(encode(item))["features"] == [0.5, 2.0]  # type: ignore[arg-type]
+def test_arrays_are_written_as_numbers():
+    found = SampledFrom(["a", "b"], np.array([0.5, 2.0], np.float32), [0, 0], 5, "", [], [])
+    assert orjson.loads(encode(found))["logits"] == [0.5, 2.0]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("value", [1e308, -1e308, 1.1e12])

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import orjson
 import pytest
 from rich.console import Console
@@ -31,9 +30,10 @@ FIRST = places.GOLDEN / "contract"
 A_SLATE = Slate(
     "r-1", "u-1", 1_700_000_000_000, "event", "e-1", None, None, "blend@7", 0, 3, "v3",
     [
-        SlateItem("i-1", 0, 0.75, "trending", "trending now", 1.0, np.array([0.5], np.float32)),
-        LikelyItem("i-2", 1, 0.5, "content", "like a lamp", 0.25, np.array([0.5], np.float32), 0.125, 0.0, 0.01),
+        SlateItem("i-1", 0, 0.75, "trending", "trending now", "trending", None, 1.0),
+        LikelyItem("i-2", 1, 0.5, "content", "because you like lamps", "taste", "lamps", 0.25, 0.125, 0.0, 0.01),
     ],
+    0.75,
 )  # fmt: skip
 MESSAGES: list[Any] = [
     A_SLATE,

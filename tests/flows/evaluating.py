@@ -54,8 +54,7 @@ def a_slate(second: int, user: str = "u-1", items: str = "abc", **fields: Any) -
         "user_id": user,
         "created_at": NOW + second * SECOND,
         "trigger_id": f"e-{user}-{second}",
-        "feature_set": "none",
-        "items": [{"item_id": item, "features": []} for item in items],
+        "items": [{"item_id": item} for item in items],
     }
     return record(second, user, message | fields)
 

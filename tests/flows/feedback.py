@@ -11,6 +11,8 @@ from dataflows.records import Record
 from dataflows.run.settings import LearnSettings, RankerSettings, Settings
 from models.config import AttributionConfig
 from models.names import FEATURE_SET, FEATURES
+from models.numeric.arrays import Halves
+from models.numeric.halves import pack_halves, unpack_halves
 from tests.flows.learning import NOW, SECOND, Run, an_event
 
 LIKED = FEATURES.index("interest_short")
@@ -64,19 +66,24 @@ def a_slate(
                 "source": "trending",
                 "reason": "",
                 "propensity": 1.0,
-                "features": features[index].tolist(),
             }
             for index in range(n_items)
         ],
+        "features": pack_halves(features.astype(np.float32)),
         "version": 1,
     }
     return Record(0, number, NOW, user.encode(), orjson.dumps(slate | changes))
 
 
+def features_of(slate: dict[str, Any]) -> Halves:
+    """Read what a slate carries of its items: (L, F)."""
+    return unpack_halves(slate["features"], len(slate["items"]), len(FEATURES))
+
+
 def feedback_on(slate: Record, number: int) -> list[Record]:
     """Click what the user likes most, two seconds after the slate; a look at something else follows three later."""
     sent = orjson.loads(slate.value or b"")
-    best = max(sent["items"], key=lambda item: item["features"][LIKED])["item_id"]
+    best = sent["items"][int(features_of(sent)[:, LIKED].argmax())]["item_id"]
     second = number * EVERY_S
     return [
         an_event(2 * number, sent["user_id"], best, event_type="click", timestamp=NOW + (second + 2) * SECOND),

@@ -17,7 +17,7 @@ from models.rankers.checkpoint import Checkpoint
 from models.rankers.served import FunnelRanker, served
 from tests.flows.crashes import CrashOnce
 from tests.flows.erasing import an_erasure, states_of
-from tests.flows.feedback import CLOCK, EVERY_S, LIKED, a_slate, settings_for
+from tests.flows.feedback import CLOCK, EVERY_S, LIKED, a_slate, features_of, settings_for
 from tests.flows.learning import NOW, SECOND, Run, an_event
 from tests.flows.test_learn_ranker import LATER, ranker_rows, the_registry
 
@@ -37,9 +37,9 @@ def feedback_on(slate: Record, number: int) -> list[Record]:
     """Click each item that is liked above .6, and buy of these what is liked above .8, a minute and a half later."""
     sent, second = orjson.loads(slate.value or b""), number * EVERY_S
     events = []
-    for k, item in enumerate(sent["items"]):
+    for k, (item, features) in enumerate(zip(sent["items"], features_of(sent), strict=True)):
         for after, kind, least in ((2, "click", 0.6), (90, "purchase", 0.8)):
-            if item["features"][LIKED] > least:
+            if features[LIKED] > least:
                 at = NOW + (second + after) * SECOND
                 events.append(
                     an_event(

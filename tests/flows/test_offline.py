@@ -161,7 +161,7 @@ def test_a_crashed_flow_goes_on_from_its_snapshot_and_each_event_has_one_slate(
     folder, store = a_folder(tmp_path / "topics"), tmp_path / "store"
     settings = settings_for(folder, store)
     run("learn", settings)
-    original, left = Recommender._slates, [calls]
+    original, left = Recommender._drafts, [calls]
 
     def crash_once(*arguments: Any) -> Any:
         left[0] -= 1
@@ -170,7 +170,7 @@ def test_a_crashed_flow_goes_on_from_its_snapshot_and_each_event_has_one_slate(
         return original(*arguments)
 
     with open_flow("recommend", settings, Stop(), Health()) as dataflow:
-        monkeypatch.setattr(Recommender, "_slates", crash_once)
+        monkeypatch.setattr(Recommender, "_drafts", crash_once)
         with pytest.raises((RuntimeError, BytewaxRuntimeError)):
             run_flow(dataflow, settings, "recommend")
     run("recommend", settings)

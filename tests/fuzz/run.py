@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import torch
 from bytewax.dataflow import Dataflow
@@ -33,6 +34,7 @@ from models.experiments.assign.declaration import Analysis, Experiment, TrafficB
 from models.items import ItemTable
 from models.messages import Item
 from models.names import FEATURE_SET, FEATURES
+from models.numeric.halves import pack_halves
 from models.online.published import Published
 from models.online.registry import rows_of
 from models.rankers.checkpoint import SHIPPED, load_checkpoint
@@ -124,13 +126,14 @@ class Batch:
         user = f"u-{self._rng.randrange(12)}"
         items = [
             {"item_id": f"i-{item}", "position": item, "score": 0.5, "source": "trending", "reason": "",
-             "propensity": 1.0, "features": [self._rng.random() for _ in FEATURES]}
+             "reason_code": "trending", "reason_about": None, "propensity": 1.0}
             for item in range(4)
         ]  # fmt: skip
         return user, {
             "recommendation_id": f"r-{number}", "user_id": user, "created_at": NOW + 1_000 * number, "trigger": "event",
             "trigger_id": f"e-{number}", "experiment": "page", "variant": "control", "model_version": "blend@0",
             "learned_until": 0, "n_events": 1, "feature_set": FEATURE_SET, "items": items, "teams": None, "version": 1,
+            "novelty": 0.5, "features": pack_halves(np.array([[self._rng.random() for _ in FEATURES]] * 4, np.float32)),
         }  # fmt: skip
 
     def _assignment(self, number: int) -> tuple[str, dict[str, Any]]:

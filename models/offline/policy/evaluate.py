@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit
 
 from models.experiments.judge.off_policy import (
@@ -34,7 +33,7 @@ from models.experiments.judge.off_policy import (
     ips,
     snips,
 )
-from models.numeric.arrays import Bools, Doubles, Int32s, Int64s
+from models.numeric.arrays import Bools, Doubles, Halves, Int32s, Int64s
 from models.numeric.ids import hash64
 from models.numeric.plackett_luce import place_probabilities
 from models.offline.policy.rounds import LoggedCandidates, Round
@@ -45,8 +44,6 @@ AT_ONCE = 128
 
 Assumption: TypeAlias = Literal["position", "cascade", "slate"]
 """What a reward may depend on."""
-Halves: TypeAlias = NDArray[np.float16]
-"""As logged."""
 Progress = Callable[[int, int], object]
 """Called with the rounds that are done, and of all."""
 

@@ -1,6 +1,5 @@
 """What the log says: slates, what they were drawn from, and what users did with them."""
 
-from base64 import b64decode
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -8,12 +7,12 @@ from typing import Annotated, TypeAlias
 
 import numpy as np
 from msgspec import Meta
-from numpy.typing import NDArray
 
 from models.config import AttributionConfig
 from models.messages import Event, Id
 from models.names import FEATURE_SET, FEATURES
-from models.numeric.arrays import Doubles
+from models.numeric.arrays import Doubles, Halves
+from models.numeric.halves import unpack_halves
 from models.online.attribution import UserAttribution
 from models.online.outcome import ClosedSlate, ShownSlate
 from models.strategy import Share
@@ -39,15 +38,14 @@ class LoggedCandidates:
     history: list[Hash]
     sources: list[str]
 
-    def feature_rows(self) -> NDArray[np.float16]:
+    def feature_rows(self) -> Halves:
         """Return the (C, F) features.
 
         Raises
         ------
         ValueError : they are not as many, or no base64.
         """
-        packed = b64decode(self.features, validate=True)
-        return np.frombuffer(packed, "<f2").reshape(len(self.item_ids), len(FEATURES))
+        return unpack_halves(self.features, len(self.item_ids), len(FEATURES))
 
     @property
     def fault(self) -> str | None:

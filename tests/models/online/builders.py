@@ -5,13 +5,18 @@ from typing import Any
 
 from models.config import AttributionConfig
 from models.messages import Event
-from models.names import FEATURE_SET
+from models.names import FEATURE_SET, FEATURES
 from models.online.outcome import ShownItem, ShownSlate
 
 NOW = 1_700_000_000_000
 SECOND = 1_000
 CONFIG = AttributionConfig(window_s=60, lateness_s=10, wait_s=20, seconds_to_count=0)
 """Slates of a second ago count: here they are made a second apart."""
+
+
+def logged(*first: float) -> list[float]:
+    """Make features of which the first are given."""
+    return [*first, *[0.0] * (len(FEATURES) - len(first))]
 
 
 def a_slate(second: int = 0, items: Sequence[str | ShownItem] = "abc", name: str = "", **changes: Any) -> ShownSlate:
@@ -24,7 +29,7 @@ def a_slate(second: int = 0, items: Sequence[str | ShownItem] = "abc", name: str
         "model_version": "mlp-1@7",
         "feature_set": FEATURE_SET,
         "items": [
-            ShownItem(item, place, 1.0, [place / 4, 0.5]) if isinstance(item, str) else item
+            ShownItem(item, place, 1.0, logged(place / 4, 0.5)) if isinstance(item, str) else item
             for place, item in enumerate(items)
         ],
     }

@@ -1,3 +1,4 @@
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -10,11 +11,12 @@ from hypothesis import strategies as st
 from models.config import AttributionConfig
 from models.messages import Event
 from models.names import EVENT_WEIGHTS, FEATURES, StageName
+from models.numeric.halves import pack_halves
 from models.numeric.ids import hash64
 from models.online.attribution import MAX_ACTS, UserAttribution
 from models.online.outcome import ALL_STAGES, CLICKED, ClosedSlate, ImpressionOutcome, ShownItem, ShownSlate
 from tests import places
-from tests.models.online.builders import CONFIG, NOW, SECOND, a_slate, an_event
+from tests.models.online.builders import CONFIG, NOW, SECOND, a_slate, an_event, logged
 from tests.models.online.literal import read_literally
 
 GOLDEN = places.GOLDEN / "attribution_v1.bin"
@@ -57,7 +59,7 @@ def test_an_item_without_feedback_becomes_a_negative_when_its_window_has_closed_
 def test_an_outcome_holds_all_that_learning_and_judging_need():
     user = a_user(a_slate(), an_event(5, "b"), an_event(9, "b", "purchase", value=20.0))
     [_, found, _] = outcomes(user.close(END))
-    assert found.features.tolist() == [0.25, 0.5]
+    assert found.features[:2].tolist() == [0.25, 0.5]
     assert (found.label, found.weight, found.value, found.feedback) == (1.0, 5.0, 20.0, ("click", "purchase"))
     assert (found.recommendation_id, found.position, found.experiment, found.variant) == ("r-0", 1, "test", "left")
     assert (found.impression_at, found.impression, found.closed_at) == (NOW, "slate", SLATE_CLOSES_AT)
@@ -151,6 +153,28 @@ def test_a_slate_remembers_what_its_user_had_acted_on_newest_first():
 def test_a_slate_of_another_feature_set_has_outcomes_without_features():
     [found, *_] = outcomes(a_user(a_slate(feature_set="v0")).close(END))
     assert found.features.shape == (0,)
+
+
+def test_features_are_the_same_whether_the_slate_or_its_items_carry_them():
+    rows = np.random.default_rng(0).random((2, len(FEATURES))).astype(np.float32)
+    items = [ShownItem(item, place, 1.0) for place, item in enumerate("ab")]
+    now = a_slate(items=items, features=pack_halves(rows))
+    before = a_slate(items=[replace(item, features=row.tolist()) for item, row in zip(items, rows, strict=True)])
+    of_now, of_before = (outcomes(a_user(slate).close(END)) for slate in (now, before))
+    assert [one.features.tolist() for one in of_now] == [one.features.tolist() for one in of_before]
+    assert of_now[1].features.tolist() == rows[1].astype(np.float16).tolist()
+
+
+@pytest.mark.parametrize("text", ["", "no base64", "AAAA", pack_halves(np.zeros((2, len(FEATURES)), np.float32))])
+def test_features_of_another_number_are_refused(text: str):
+    with pytest.raises(ValueError, match=r"."):
+        a_slate(items="abc", features=text).feature_rows()
+
+
+def test_features_that_are_no_numbers_are_refused():
+    hostile = b64encode(np.full((3, len(FEATURES)), np.nan, "<f2").tobytes()).decode()
+    with pytest.raises(ValueError, match="finite"):
+        a_slate(items="abc", features=hostile).feature_rows()
 
 
 def test_state_is_bounded_and_what_is_given_up_is_counted(monkeypatch: pytest.MonkeyPatch):
@@ -253,7 +277,7 @@ def test_the_snapshot_of_the_first_release_still_loads():
         ("r-20", "a"): ("click",),
         ("r-0", "b"): ("purchase",),
     }
-    assert found["r-0", "b"].features.tolist() == [0.25, 0.5]
+    assert found["r-0", "b"].features[:2].tolist() == [0.25, 0.5]
 
 
 def test_a_restored_user_has_the_same_outcomes_to_the_bit():
@@ -341,9 +365,7 @@ def an_early_user(*messages: ShownSlate | Event) -> UserAttribution:
 
 
 def stages_of(slate: ClosedSlate) -> tuple[int, ...]:
-    # What was logged are two features only, so there would be no example.
-    outcomes = tuple(replace(outcome, features=np.zeros(len(FEATURES), np.float32)) for outcome in slate.outcomes)
-    example = replace(slate, outcomes=outcomes).example(STAGE_OF)
+    example = slate.example(STAGE_OF)
     assert example is not None
     return example.stages
 
@@ -388,7 +410,7 @@ def test_what_is_decided_early_leaves_the_end_as_it_was():
 
 
 def test_a_snapshot_remembers_what_was_decided_early():
-    user = an_early_user(a_slate(items=[ShownItem("a", 0, 1.0, [0.5, 0.5], 0.25, 0.125, 0.0625)]))
+    user = an_early_user(a_slate(items=[ShownItem("a", 0, 1.0, logged(0.5, 0.5), 0.25, 0.125, 0.0625)]))
     user.close(CLICKS_CLOSE_AT)
     again = UserAttribution.unpack(user.pack(), FUNNEL_CONFIG, EVENT_WEIGHTS, Counter(), decides_clicks_early=True)
     assert again.close(CLICKS_CLOSE_AT + SECOND) == []
@@ -398,6 +420,6 @@ def test_a_snapshot_remembers_what_was_decided_early():
 
 def test_a_slate_that_says_chances_of_some_items_only_says_none():
     """`learn` had stood still on it for ever."""
-    items = [ShownItem("a", 0, 1.0, [0.5, 0.5], 0.25, 0.125, 0.0625), ShownItem("b", 1, 1.0, [0.5, 0.5])]
+    items = [ShownItem("a", 0, 1.0, logged(0.5, 0.5), 0.25, 0.125, 0.0625), ShownItem("b", 1, 1.0, logged(0.5, 0.5))]
     [slate] = an_early_user(a_slate(items=items)).close(END)
     assert [outcome.chances for outcome in slate.outcomes] == [(), ()]

@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from base64 import b64decode
 from dataclasses import replace
 from typing import Any, cast
 
@@ -13,12 +12,15 @@ from hypothesis import strategies as st
 
 from models.items import ItemTable
 from models.messages import Slate
-from models.names import FEATURE_SET, FEATURES, SourceName
+from models.names import FEATURE_SET, FEATURES, RankerName, SourceName
+from models.numeric.arrays import Halves
+from models.numeric.halves import unpack_halves
 from models.numeric.ids import hash64
+from models.phrases import phrases_of
 from models.rankers.checkpoint import Checkpoint
 from models.rankers.mlp import MLP, MLPConfig
 from models.serving.recommender import Recommender
-from models.serving.slates import EXPLORATION, recommendation_id
+from models.serving.slates import recommendation_id
 from models.user.query import Query
 from tests import places
 from tests.models.builders import (
@@ -52,8 +54,15 @@ def items_of(slate: Slate) -> list[str]:
     return [item.item_id for item in slate.items]
 
 
-def recommend(table: ItemTable, *queries: Query) -> list[Slate]:
-    return Recommender(table).recommend(list(queries))
+def recommend(table: ItemTable, *queries: Query, **options: Any) -> list[Slate]:
+    return Recommender(table, **options).recommend(list(queries))
+
+
+def features_of(slate: Slate) -> dict[str, Halves]:
+    """Read what a slate carries of each item."""
+    assert slate.features is not None
+    rows = unpack_halves(slate.features, len(slate.items), len(FEATURES))
+    return dict(zip(items_of(slate), rows, strict=True))
 
 
 TRENDS = {ALL: {"a": 4.0, "b": 3.0, "c": 2.0, "d": 1.0}}
@@ -138,10 +147,11 @@ def test_a_user_never_seen_gets_what_trends():
 def test_an_item_never_seen_reaches_a_user_who_likes_its_kind():
     new = AnItem("new", attributes=("category=Drama",), created_at=NOW, popularity=(0, 0))
     query = a_query(interests={"category=Drama": (1.0, 1.0)})
-    [slate] = recommend(a_table([*FOUR, new], TRENDS), query)
+    [slate] = recommend(a_table([*FOUR, new], TRENDS), query, log_features=True)
     [found] = [item for item in slate.items if item.item_id == "new"]
     assert (found.source, found.reason) == ("content", "because you like Drama")
-    assert found.features[FEATURES.index("is_new")] == 1
+    assert (found.reason_code, found.reason_about) == ("taste", "Drama")
+    assert features_of(slate)["new"][FEATURES.index("is_new")] == 1
 
 
 def test_reasons_name_the_source_and_the_item_that_really_brought_it():
@@ -158,8 +168,13 @@ def test_reasons_name_the_source_and_the_item_that_really_brought_it():
     [slate] = recommend(table, a_query(["a", "b", "c"]))
     assert {item.item_id: (item.source, item.reason) for item in slate.items} == {
         "x": ("sequential_rules", "often next after Alien"),
-        "y": ("covisitation", "because you viewed Brazil"),
-        "z": ("covisitation", "because you viewed c"),
+        "y": ("covisitation", "because of Brazil"),
+        "z": ("covisitation", "goes with what you chose"),
+    }
+    assert {item.item_id: (item.reason_code, item.reason_about) for item in slate.items} == {
+        "x": ("often_next", "a"),
+        "y": ("goes_with", "b"),
+        "z": ("goes_with", "c"),
     }
 
 
@@ -172,25 +187,26 @@ def test_reasons_of_the_session_name_the_item_that_neighbours_shared_and_where_w
     [slate] = recommend(table, a_query(["b", "a"], current="b", strategy=strategy))
     reasons = {item.item_id: (item.source, item.reason) for item in slate.items}
     assert reasons["w"] == ("two_step_rules", "often soon after Brazil")
-    assert reasons["n"] == ("session_knn", "others who viewed Alien went on to it")
+    assert reasons["n"] == ("session_knn", "others went on to it from Alien")
 
 
 def test_an_item_that_was_looked_at_before_says_so():
     strategy = a_strategy(sources={"revisits": 1.0}, allow_seen=True)
     [slate] = recommend(a_table([AnItem("a"), AnItem("b")]), a_query(["b", "a"], current="b", strategy=strategy))
-    assert [(item.item_id, item.reason) for item in slate.items] == [("a", "because you looked at it before")]
+    assert [(item.item_id, item.reason) for item in slate.items] == [("a", "you know it already")]
 
 
 def test_an_explored_item_says_so_and_carries_its_propensity():
     [slate] = recommend(a_table(FOUR, TRENDS), a_query(n_items=3, strategy=a_strategy(exploration_slots=1)))
-    assert [item.reason for item in slate.items] == ["trending now", "trending now", EXPLORATION]
+    assert [item.reason for item in slate.items] == ["trending now", "trending now", "something new to try"]
     assert [item.propensity for item in slate.items[:2]] == [1.0, 1.0]
     assert 0 < slate.items[2].propensity < 1
 
 
 def test_a_slate_that_was_drawn_as_a_whole_carries_what_it_was_drawn_from():
     strategy = a_strategy(sampled=1.0, sources={"trending": 1.0, "content": 0.0}, max_per_category=3)
-    [slate] = recommend(a_table(FOUR, TRENDS), a_query(["c"], n_items=2, strategy=replace(strategy, allow_seen=True)))
+    query = a_query(["c"], n_items=2, strategy=replace(strategy, allow_seen=True))
+    [slate] = recommend(a_table(FOUR, TRENDS), query, log_features=True)
     found = slate.sampled_from
     assert slate.sampled == 1.0
     assert found is not None
@@ -200,9 +216,9 @@ def test_a_slate_that_was_drawn_as_a_whole_carries_what_it_was_drawn_from():
     for item in slate.items:
         assert item.propensity == pytest.approx(weights[item.item_id] / left, rel=1e-5)
         left -= weights[item.item_id]
-    features = np.frombuffer(b64decode(found.features), "<f2").reshape(4, len(FEATURES))
-    for item in slate.items:
-        assert features[found.item_ids.index(item.item_id)] == pytest.approx(np.float16(item.features))
+    features = unpack_halves(found.features, 4, len(FEATURES))
+    for item_id, logged in features_of(slate).items():
+        assert np.array_equal(features[found.item_ids.index(item_id)], logged)
     assert list(found.history)[:2] == [hash64("c"), 0]
 
 
@@ -244,13 +260,13 @@ def test_a_search_puts_the_match_first(monkeypatch: pytest.MonkeyPatch):
     table = a_table([*FOUR, match, half], TRENDS)
     strategy = a_strategy(ranker="mlp")
     query = a_query(query="lantern", trigger="request", strategy=strategy)
-    [slate] = Recommender(table, a_checkpoint()).recommend([query])
+    [slate] = Recommender(table, a_checkpoint(), log_features=True).recommend([query])
     assert items_of(slate)[0] == "lantern"
     assert (slate.items[0].source, slate.items[0].reason) == ("content", "matches your search")
-    assert slate.items[0].features[FEATURES.index("content")] == 1
+    by_id = features_of(slate)
+    assert by_id["lantern"][FEATURES.index("content")] == 1
     cosine = (7 * 1 + 1 * 7) / 50
-    by_id = {item.item_id: item for item in slate.items}
-    assert by_id["lamp"].features[FEATURES.index("content")] == pytest.approx(cosine, abs=0.01)
+    assert by_id["lamp"][FEATURES.index("content")] == pytest.approx(cosine, abs=0.01)
 
 
 def test_the_ranker_of_the_strategy_orders_the_slate():
@@ -317,13 +333,57 @@ def test_a_slate_carries_what_its_query_and_the_table_say():
     assert len(slate.items) == 2
 
 
-def test_the_logged_features_are_those_that_were_ranked():
-    recommender = Recommender(a_table(FOUR, TRENDS))
-    ranked = recommender.rank([a_query()])
-    [slate] = recommender.recommend([a_query()])
-    for place, item in enumerate(slate.items):
-        assert np.array_equal(item.features, ranked.inputs.features[0, place])
+@pytest.mark.parametrize("ranker", ["blend", "mlp"])
+def test_the_logged_features_are_those_that_were_ranked(ranker: RankerName):
+    recommender = Recommender(a_table(FOUR, TRENDS), a_checkpoint(), log_features=True)
+    query = a_query(strategy=a_strategy(ranker=ranker, exploration_slots=0))
+    ranked = recommender.rank([query])
+    [slate] = recommender.recommend([query])
+    logged = features_of(slate)
+    for item in slate.items:
+        place = [ranked.table.ids[row] for row in ranked.blended.rows[0]].index(item.item_id)
+        assert np.array_equal(logged[item.item_id], np.float16(ranked.inputs.features[0, place]))
         assert item.score == pytest.approx(float(ranked.scores[0, place]), abs=1e-6)
+
+
+def test_features_are_logged_where_they_are_wanted_and_learned_from():
+    table = a_table(FOUR, TRENDS)
+    [slate] = recommend(table, a_query())
+    assert slate.features is None
+    [agreed, alone] = recommend(table, a_query(), a_query(consent=False), log_features=True)
+    assert agreed.features is not None
+    assert alone.features is None
+    [empty] = recommend(a_table([]), a_query(), log_features=True)
+    assert (empty.features, empty.novelty) == (None, None)
+
+
+def test_a_slate_says_how_little_known_its_items_are():
+    known, new = AnItem("a", popularity=(3.0, 9.0)), AnItem("b", popularity=(0.0, 0.0))
+    table = a_table([known, new], {ALL: {"a": 1.0, "b": 1.0}})
+    [slate] = recommend(table, a_query(n_items=2), log_features=True)
+    column = FEATURES.index("popularity_long")
+    expected = np.mean([1 - float(row[column]) for row in features_of(slate).values()])
+    assert slate.novelty == pytest.approx(expected, abs=1e-3)
+    assert 0.5 < expected < 1
+
+
+def test_a_draft_of_two_strategies_carries_the_features_and_the_novelty_of_what_is_on_it():
+    popular = [AnItem(item, popularity=(float(n), 3.0**n)) for n, item in enumerate("abcd")]
+    strategy, rival = a_strategy(n_items=2), a_strategy(n_items=2, sources={"content": 1.0, "trending": 0.1})
+    query = a_query(strategy=strategy, rival=rival)
+    [slate] = recommend(a_table(popular, TRENDS), query, log_features=True)
+    column = FEATURES.index("popularity_long")
+    logged = features_of(slate)
+    for item_id, row in logged.items():
+        [alone] = recommend(a_table(popular, TRENDS), a_query(candidates=[item_id]), log_features=True)
+        assert row[column] == features_of(alone)[item_id][column]
+    expected = np.mean([1 - float(row[column]) for row in logged.values()])
+    assert slate.novelty == pytest.approx(expected, abs=1e-3)
+
+
+def test_reasons_are_said_in_the_language_of_the_installation():
+    [slate] = recommend(a_table(FOUR, TRENDS), a_query(), phrases=phrases_of("de"))
+    assert {(item.reason_code, item.reason) for item in slate.items} == {("trending", "gerade gefragt")}
 
 
 def test_a_slate_travels_as_json_and_comes_back():
@@ -333,8 +393,7 @@ def test_a_slate_travels_as_json_and_comes_back():
         read = msgspec.json.decode(orjson.dumps(slate, option=orjson.OPT_SERIALIZE_NUMPY), type=dict)
         assert read["recommendation_id"] == slate.recommendation_id
         assert [item["item_id"] for item in read["items"]] == items_of(slate)
-        for item, sent in zip(read["items"], slate.items, strict=True):
-            assert np.array_equal(np.array(item["features"], np.float32), sent.features)
+        assert [item["reason_code"] for item in read["items"]] == [item.reason_code for item in slate.items]
 
 
 def test_warming_up_serves_nobody_and_changes_nothing():

@@ -101,6 +101,11 @@ TOPICS = (
 )
 
 
+NEWEST_COUNTS = (MODEL_UPDATES.name, EXPERIMENT_RESULTS.name)
+"""Topics whose messages say how things stand: the newest of a key is all that counts. A flow that repeats itself may go
+through other stages on the way, and has to write the last one again: else one of these would be the newest."""
+
+
 def declare(prefix: str = "", attribution_window_s: int = MAX_WINDOW_S) -> tuple[Topic, ...]:
     """Return all topics as one installation has them.
 

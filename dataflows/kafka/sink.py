@@ -64,7 +64,7 @@ class KafkaSink(FixedPartitionedSink[Outgoing, SinkState]):
     """Names the writer: one flow, one writer a partition."""
     delivery: Delivery = "transactional"
     read_back: bool = True
-    """False for topics whose messages may be written again, since their rows carry versions."""
+    """False for topics of which the newest message of a key is all that counts: the last may be written again."""
     timeout_s: float = 60.0
     """How long a broker may be away before the flow stops."""
     max_pending: int = 50_000
@@ -178,7 +178,9 @@ class _Writer(threading.Thread):
         self._refused: KafkaError | None = None
         """Why the broker will never take a message of this transaction."""
         self.end_offset = 0
-        options: dict[str, Option] = {"enable.idempotence": True, "linger.ms": 0, "acks": "all"}
+        options: dict[str, Option] = {
+            "enable.idempotence": True, "linger.ms": 0, "acks": "all", "compression.type": "lz4",
+        }  # fmt: skip
         if sink.delivery == "transactional":
             options["transactional.id"] = f"{sink.flow}-{sink.topic}-{partition}"
             options["transaction.timeout.ms"] = int(sink.timeout_s * 1_000)

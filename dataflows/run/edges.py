@@ -21,7 +21,7 @@ from dataflows.kafka.watch import TopicWatch
 from dataflows.run.fingerprint import fingerprints
 from dataflows.run.settings import Settings
 from dataflows.run.stopping import Stop
-from dataflows.topics import declare_of
+from dataflows.topics import NEWEST_COUNTS, declare_of
 from models.experiments.assign.traffic import Traffic
 from models.items import ItemTable
 
@@ -128,7 +128,7 @@ class KafkaEdges:
             self._watched(topic),
             f"{self._prefix}{self._flow}",
             self._settings.delivery,
-            read_back=topic != "model-updates",
+            read_back=topic not in NEWEST_COUNTS,
             is_alone=len(self._settings.cluster.members) < 2,
             before_open=self._stop.before_snapshot,
         )

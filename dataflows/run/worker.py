@@ -26,6 +26,7 @@ from dataflows.run.resources import state_keys
 from dataflows.run.runtime import Health, serve_health, tune_gc
 from dataflows.run.settings import Settings, load
 from dataflows.run.stopping import Owner, Stop, Watchdog, disown_others
+from dataflows.run.told import tell_failures
 from dataflows.run.wiring import open_flow
 from dataflows.store.check import check_store, drop_unfinished
 from dataflows.store.files import partition_files
@@ -67,6 +68,8 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
         open_flow(flow, settings, stop, health) as dataflow,
         ExitStack() as held,
     ):
+        if len(settings.cluster.members) > 1:
+            tell_failures(dataflow, lambda error: _note(error, stop, store))
         where = settings.topics.folder or settings.kafka.bootstrap_servers
         probes = f"; health on http://{settings.http.host}:{port}/healthz" if port else ""
         Console(stderr=True).print(f"[bold]{flow}[/bold] runs on {where}{probes}", highlight=False)
@@ -82,6 +85,15 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
             except PeerError:
                 stop.raise_failure()  # the peer may have ended over the same, which says more than that it is gone
                 raise
+
+
+def _note(error: Exception, stop: Stop, store: Path | None) -> None:
+    """Keep what went wrong in this process of a cluster, for when it ends over the others."""
+    known = fixable(error) or explained(error, store)
+    if known is None:
+        log.error("the flow has failed", exc_info=error)
+    else:
+        stop.failure = stop.failure or known
 
 
 def _take_store(

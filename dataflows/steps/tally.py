@@ -95,7 +95,7 @@ class TallyLogic(StatefulBatchLogic[TallyDelta, Outgoing, bytes]):
         self._state.published = self._tally.n_changes
         result = look(self._tally, experiment, self._config.impressions)
         value = encode(result)
-        # Named by its content: a resumed sink leaves out what is on the topic already, and nothing else.
+        # Named by its content, as files are not written twice; on Kafka the newest counts, and it may be written again.
         return [Outgoing(experiment.name, f"{experiment.name}@{xxhash.xxh3_64_hexdigest(value)}", value)]
 
 

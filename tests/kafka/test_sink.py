@@ -15,6 +15,7 @@ from dataflows.kafka.admin import partitions_of
 from dataflows.kafka.reader import scan
 from dataflows.kafka.sink import DeliveryError, GrownTopicError, KafkaSink, KafkaSinkPartition
 from dataflows.records import Outgoing, Record
+from dataflows.topics import NEWEST_COUNTS
 
 pytestmark = pytest.mark.kafka
 
@@ -72,6 +73,21 @@ def test_what_another_flow_wrote_holds_no_snapshot_back(broker: str, topics: Cal
     assert again.snapshot() > (3, 1)
     again.close()
     assert what_is_there(broker, prefix) == [1, 2, 3, 4]
+
+
+def test_how_things_stand_in_the_end_is_the_newest_also_where_a_resumed_flow_came_there_another_way(
+    broker: str, topics: Callable[..., str]
+) -> None:
+    """It was left out as written already, and what lay between stayed the newest for good."""
+    prefix = topics(1)
+    read_back = "experiment-results" not in NEWEST_COUNTS
+    for states in ((1, 4, 9), (2, 9)):
+        part = KafkaSinkPartition(a_sink(broker, prefix, read_back=read_back), 0, 0)
+        part.write_batch([Outgoing("test", f"test@{state}", b"%d" % state) for state in states])
+        part.snapshot()
+        part.close()
+    *_, newest = scan({"bootstrap.servers": broker}, f"{prefix}recommendations")
+    assert newest.value == b"9"
 
 
 def test_what_is_never_repeated_is_forgotten_after_a_while(broker: str, topics: Callable[..., str]) -> None:

@@ -24,6 +24,7 @@ from dataflows.following.erasures import Erasures
 from dataflows.following.tables import Tables
 from dataflows.receipts import Signer
 from dataflows.records import Outgoing, Record
+from dataflows.run.metrics import FlowMetrics
 from dataflows.run.settings import Settings
 from dataflows.steps.decode import by_user, decode, write_letters
 from dataflows.steps.outputs import assign, score
@@ -63,6 +64,7 @@ def build(
     counts: Counter[str],
     erased: Erasures | None = None,
     signer: Signer | None = None,
+    metrics: FlowMetrics | None = None,
 ) -> Dataflow:
     """Lay out the flow.
 
@@ -72,6 +74,7 @@ def build(
     counts : applied, duplicate, late and bot events are added to it, by name.
     erased : who is erased already; none: nobody, and users' ids are their state keys.
     signer : signs the receipts of erasures; none: nobody.
+    metrics : what Prometheus is told; none: nobody asks.
 
     Raises
     ------
@@ -80,7 +83,8 @@ def build(
     for strategy in (settings.strategy, *(v.strategy for e in experiments.declared for v in e.variants)):
         recommender.require(strategy)
     erased = erased or Erasures()
-    step = profile_step(settings, experiments, tables.table, clock, counts, erased)
+    metrics = metrics or FlowMetrics("recommend", counts)
+    step = profile_step(settings, experiments, tables.table, clock, counts, erased, metrics.users)
 
     flow = Dataflow("recommend")
 
@@ -97,7 +101,7 @@ def build(
 
     due = profile("profile", users, step)  # (state key, Query | Assignment | DeadLetter | Erasure | ErasureReceipt)
 
-    slates = score("score", due, recommender, tables)  # (user, Outgoing)
+    slates = score("score", due, recommender, tables, metrics)  # (user, Outgoing)
     assigned = assign("assign", due)  # (user, Outgoing)
     unreadable = write_letters("write_letters", decoded)  # (letter key, Outgoing)
     late = write_letters("write_late", op.key_rm("late", due))  # (letter key, Outgoing)

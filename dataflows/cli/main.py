@@ -1,6 +1,7 @@
 """The command `eddy`: one sub-command a module of `dataflows.cli`, which is imported when the command is asked for."""
 
 import importlib
+import logging
 import sys
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 from dataflows.errors import fixable
+from dataflows.run.logs import speaks_json
 
 HELP = """
 Real-time recommendation on streams: behaviour events in, recommendation slates out.
@@ -146,6 +148,9 @@ def main() -> None:
         app()
     except Exception as error:
         known = fixable(error)
+        if speaks_json():
+            logging.getLogger(__name__).critical("%s", known or error, exc_info=error if known is None else None)
+            sys.exit(1)
         if known is None:
             raise
         sys.stderr.write(f"eddy: {known}\n")

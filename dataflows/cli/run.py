@@ -3,9 +3,9 @@
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from dataflows.run import settings as configuration
+from dataflows.run.logs import announce
 from dataflows.run.recovery_store import store_folder
 from dataflows.run.runtime import run_flow
 from dataflows.run.worker import open_worker
@@ -27,5 +27,4 @@ def run(flow: Flow) -> None:
     with open_worker(flow, settings, store_folder(settings, flow)) as worker:
         run_flow(worker.dataflow, settings, flow)
     counts = ", ".join(f"{n} {name}" for name, n in sorted(worker.health.counts.items())) or "nothing arrived"
-    console = Console(stderr=True)
-    console.print(f"[bold]{flow}[/bold] has drained and stopped: {counts}", highlight=False)
+    announce(f"[bold]{flow}[/bold] has drained and stopped: {counts}", settings.log_format)

@@ -1,11 +1,11 @@
 """`eddy serve`: the HTTP door."""
 
 import asyncio
-import logging
 
 from rich.console import Console
 
 from dataflows.run import settings as configuration
+from dataflows.run.logs import announce, set_up_logs
 from dataflows.serve.app import serve as serve_door
 
 
@@ -17,16 +17,15 @@ def serve() -> None:
     /openapi.json. It listens on this machine alone, unless EDDY_SERVE__HOST and EDDY_SERVE__TOKENS say otherwise.
     """
     settings = configuration.load()
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    console = Console(stderr=True)
-    status = console.status("reading the newest slates and the catalog")
+    set_up_logs(settings.log_level, settings.log_format)
+    status = Console(stderr=True).status("reading the newest slates and the catalog")
     status.start()
 
-    def announce(address: str) -> None:
+    def ready(address: str) -> None:
         status.stop()
-        console.print(f"[bold]serve[/bold] answers on {address}; its contract: {address}/openapi.json", highlight=False)
+        announce(f"[bold]serve[/bold] answers on {address}; its contract: {address}/openapi.json", settings.log_format)
 
     try:
-        asyncio.run(serve_door(settings, announce))
+        asyncio.run(serve_door(settings, ready))
     finally:
         status.stop()

@@ -71,6 +71,10 @@ class KafkaSink(FixedPartitionedSink[Outgoing, SinkState]):
     """Messages that may wait for a partition's broker before the flow waits too."""
     is_alone: bool = True
     """Whether this process has all partitions: another of a cluster's does not know what this one reads back."""
+    producer: Client = field(default_factory=dict, repr=False)
+    """librdkafka options of the writers alone."""
+    on_commit: Callable[[float], object] = lambda _seconds: None
+    """Told how many seconds each transaction took to commit."""
     before_open: Callable[[], None] = nothing
     """Called before a partition's former writer is fenced; what it raises leaves that writer alone."""
     owed: dict[int, dict[int, int]] = field(default_factory=dict, repr=False)
@@ -184,7 +188,7 @@ class _Writer(threading.Thread):
         if sink.delivery == "transactional":
             options["transactional.id"] = f"{sink.flow}-{sink.topic}-{partition}"
             options["transaction.timeout.ms"] = int(sink.timeout_s * 1_000)
-        self._producer = Producer({**options, **sink.client})
+        self._producer = Producer({**options, **sink.client, **sink.producer})
         if sink.delivery == "transactional":
             self._guard(lambda: self._producer.init_transactions(sink.timeout_s))
 
@@ -281,6 +285,7 @@ class _Writer(threading.Thread):
             try:
                 self._producer.begin_transaction()
                 self._produce(values)
+                began_at = time.monotonic()
                 self._commit(deadline)
             except KafkaException as failure:
                 error = failure.args[0]
@@ -291,6 +296,7 @@ class _Writer(threading.Thread):
                 log.warning("%s: transaction aborted and tried again: %s", self._where, error.str())
                 self._producer.abort_transaction(self._sink.timeout_s)
             else:
+                self._sink.on_commit(time.monotonic() - began_at)
                 return
 
     def _commit(self, deadline: float) -> None:

@@ -79,7 +79,7 @@ class SharedConsumer:
 
     def open(self, topic: str, partition: int, offset: int) -> "Inbox":
         """Begin to read a partition at an offset."""
-        inbox = self._inboxes[topic, partition] = Inbox()
+        inbox = self._inboxes[topic, partition] = Inbox(offset)
         self.client.incremental_assign([TopicPartition(topic, partition, offset)])
         return inbox
 
@@ -100,6 +100,8 @@ class SharedConsumer:
             n_bytes += size_of(taken[-1])
         self._n_waiting -= len(taken)
         self._n_bytes -= n_bytes
+        if taken:
+            inbox.next = taken[-1].offset + 1
         return taken
 
     def _distribute(self) -> None:
@@ -137,6 +139,16 @@ class SharedConsumer:
             self._latest[topic] = known
         return self._latest[topic]
 
+    def behind(self) -> list[tuple[tuple[str, str], float]]:
+        """Return how many offsets lie after what has been handed over, by topic and partition, as the client knows."""
+        found: list[tuple[tuple[str, str], float]] = []
+        consumer = self._consumer
+        for (topic, partition), inbox in list(self._inboxes.items()):
+            if consumer is not None:
+                _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
+                found.append(((topic, str(partition)), float(max(0, end - inbox.next))))
+        return found
+
     def close(self, topic: str, partition: int) -> None:
         """Stop reading a partition; the last one closes the client."""
         self._leave(topic, partition)
@@ -156,6 +168,8 @@ class SharedConsumer:
 class Inbox:
     """What has arrived for one partition and was not handed over yet."""
 
+    next: int
+    """The offset after the last record that was handed over."""
     records: deque[Record] = field(default_factory=deque)
     out_of_range: bool = False
     """Whether the log no longer holds the next offset."""

@@ -19,6 +19,7 @@ from dataflows.kafka.sink import KafkaSink
 from dataflows.kafka.source import KafkaSource, SharedConsumer
 from dataflows.kafka.watch import TopicWatch
 from dataflows.run.fingerprint import fingerprints
+from dataflows.run.metrics import FlowMetrics
 from dataflows.run.settings import Settings
 from dataflows.run.stopping import Stop
 from dataflows.topics import NEWEST_COUNTS, declare_of
@@ -61,14 +62,14 @@ class Edges(Protocol):
         """Stop what runs beside the flow."""
 
 
-def open_edges(flow: str, settings: Settings, stop: Stop) -> Edges:
+def open_edges(flow: str, settings: Settings, stop: Stop, metrics: FlowMetrics) -> Edges:
     """Choose between cluster and files, as the settings say.
 
     Raises
     ------
     EddyError : the broker or a topic is not what the flow needs.
     """
-    return FileEdges(flow, settings, stop) if settings.topics.folder else KafkaEdges(flow, settings, stop)
+    return FileEdges(flow, settings, stop) if settings.topics.folder else KafkaEdges(flow, settings, stop, metrics)
 
 
 class KafkaEdges:
@@ -79,10 +80,11 @@ class KafkaEdges:
     EddyError : the broker does not answer, or a topic is missing or wrong.
     """
 
-    def __init__(self, flow: str, settings: Settings, stop: Stop) -> None:
+    def __init__(self, flow: str, settings: Settings, stop: Stop, metrics: FlowMetrics) -> None:
         self._flow = flow
         self._settings = settings
         self._stop = stop
+        self._metrics = metrics
         self._prefix = settings.topics.prefix
         self._client = settings.kafka.client()
         self.where = settings.kafka.bootstrap_servers
@@ -91,6 +93,12 @@ class KafkaEdges:
             raise EddyError("\n".join(serious))
         self._consumer = SharedConsumer(
             self._client | settings.kafka.consumer_options, source_group(flow, self._prefix)
+        )
+        metrics.watch_by(
+            "eddy_lag",
+            "Messages of a partition that are not read yet; of a topic written in transactions a marker counts too.",
+            ("topic", "partition"),
+            self._consumer.behind,
         )
         self._watch = TopicWatch(self._client, stop.fail)
         self._watch.start()
@@ -124,12 +132,14 @@ class KafkaEdges:
     def sink(self, topic: str) -> KafkaSink:
         """Write a topic's partitions, one fenced writer each."""
         return KafkaSink(
-            self._client | self._settings.kafka.producer_options,
+            self._client,
             self._watched(topic),
             f"{self._prefix}{self._flow}",
             self._settings.delivery,
             read_back=topic not in NEWEST_COUNTS,
             is_alone=len(self._settings.cluster.members) < 2,
+            producer=self._settings.kafka.producer_options,
+            on_commit=self._metrics.commits_of(topic),
             before_open=self._stop.before_snapshot,
         )
 

@@ -180,6 +180,8 @@ class ServeSettings(Section):
 
     @model_validator(mode="after")
     def _check_tokens(self) -> "ServeSettings":
+        if any(not token.get_secret_value().strip() for tokens in self.tokens.values() for token in tokens):
+            raise ValueError("tokens has an empty one, which anybody knows: give each a long random word, or none")
         if self.host not in LOOPBACK and not any(self.tokens.values()):
             raise ValueError(
                 f"host is {self.host}, which others can reach, and there are no tokens: set EDDY_SERVE__TOKENS, as "

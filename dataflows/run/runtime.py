@@ -14,13 +14,13 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from bytewax.dataflow import Dataflow
 from bytewax.run import cli_main
-from prometheus_client import CollectorRegistry, make_wsgi_app
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import make_wsgi_app
 
 from dataflows.errors import EddyError, fixable
 from dataflows.following.erasures import Erasures
 from dataflows.run.engine_failures import explained
 from dataflows.run.infrastructure import HttpSettings
+from dataflows.run.metrics import FlowMetrics
 from dataflows.run.recovery_store import recovery_config, store_folder
 from dataflows.run.settings import Settings
 from dataflows.run.stopping import Pauses
@@ -33,34 +33,32 @@ READ_TIMEOUT_S = 5
 
 @dataclass
 class Health:
-    """What the probes see."""
+    """What the probes and Prometheus see."""
 
+    flow: str = "recommend"
     ready: bool = False
     counts: Counter[str] = field(default_factory=Counter)
     pauses: Pauses = field(default_factory=Pauses)
     erased: Erasures | None = None
     """Who is erased, for what the flow's store still holds of them."""
+    metrics: FlowMetrics = field(init=False)
 
-
-class _Metrics:
-    """Exports the flow's counts and pauses as Prometheus metrics."""
-
-    def __init__(self, flow: str, health: Health) -> None:
-        self._flow = flow
-        self._counts = health.counts
-        self._pauses = health.pauses
-
-    def collect(self) -> Iterator[Metric]:
-        family = CounterMetricFamily("eddy_messages", "Messages by what became of them.", labels=["flow", "outcome"])
-        for outcome, n in sorted(self._counts.items()):
-            family.add_metric([self._flow, outcome], n)
-        yield family
-        longest = GaugeMetricFamily(
-            "eddy_longest_pause_seconds", "Longest time for which no source was polled.", labels=["flow", "during"]
+    def __post_init__(self) -> None:
+        self.metrics = metrics = FlowMetrics(self.flow, self.counts)
+        pauses = self.pauses
+        pauses.on_snapshot = metrics.snapshot_seconds.observe
+        metrics.watch("eddy_ready", "1 where the flow is ready to work.", lambda: float(self.ready))
+        metrics.watch(
+            "eddy_last_snapshot_timestamp_seconds",
+            "When the newest snapshot was begun, Unix seconds; 0 before the first.",
+            lambda: pauses.snapshot_began_at,
         )
-        longest.add_metric([self._flow, "work"], self._pauses.working_s)
-        longest.add_metric([self._flow, "snapshot"], self._pauses.snapshot_s)
-        yield longest
+        metrics.watch_by(
+            "eddy_longest_pause_seconds",
+            "Longest time for which no source was polled.",
+            ("during",),
+            lambda: [(("work",), pauses.working_s), (("snapshot",), pauses.snapshot_s)],
+        )
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -101,14 +99,12 @@ class _Quiet(WSGIRequestHandler):
 
 
 @contextmanager
-def serve_health(settings: HttpSettings, flow: str, health: Health) -> Iterator[int]:
+def serve_health(settings: HttpSettings, health: Health) -> Iterator[int]:
     """Serve `/healthz`, `/readyz` and `/metrics`; gives the port."""
     if not settings.enabled:
         yield 0
         return
-    registry = CollectorRegistry()
-    registry.register(_Metrics(flow, health))
-    metrics = make_wsgi_app(registry)
+    metrics = make_wsgi_app(health.metrics.registry)
 
     def app(environ: dict[str, Any], start_response: Any) -> Any:
         path = environ["PATH_INFO"]

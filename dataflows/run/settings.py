@@ -166,6 +166,8 @@ class Settings(BaseSettings):
     watchdog_s: float = Field(default=300.0, ge=0)
     """A flow that has stood still for so many seconds ends, to be started again; 0 lets it stand."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
+    """`json`: what `eddy run` and `eddy serve` log is one object a line; the Kafka client's own warnings are not."""
 
     @property
     def learns_from_slates(self) -> bool:

@@ -96,19 +96,30 @@ class Pauses:
     working_s: float = 0.0
     snapshot_s: float = 0.0
     """While a snapshot was packed and written."""
+    on_snapshot: Callable[[float], object] = lambda _seconds: None
+    """Told how long each snapshot's pause was."""
+    snapshot_began_at: float = 0.0
+    """When the newest snapshot was asked for, Unix seconds; 0: none was."""
     _snapshot_at: float = float("-inf")
+    _pending_s: float | None = None
+    """The longest pause of a snapshot that is not over yet."""
 
     def begin_snapshot(self, now: float) -> None:
         """Note that a source was asked for its snapshot."""
         self._snapshot_at = now
+        self.snapshot_began_at = time.time()
 
     def add(self, began_at: float, now: float) -> None:
         """Note that no source was polled between two moments."""
         pause_s = now - began_at
         if began_at - self._snapshot_at < self.AFTER_SNAPSHOT_S:
             self.snapshot_s = max(self.snapshot_s, pause_s)
-        else:
-            self.working_s = max(self.working_s, pause_s)
+            self._pending_s = max(self._pending_s or 0.0, pause_s)
+            return
+        self.working_s = max(self.working_s, pause_s)
+        if self._pending_s is not None:
+            self.on_snapshot(self._pending_s)
+            self._pending_s = None
 
 
 @dataclass

@@ -16,6 +16,7 @@ from dataflows.plausible import in_ms, now
 from dataflows.run.aligned import AlignedSource, Alignment
 from dataflows.run.edges import Edges, open_edges
 from dataflows.run.experiments_file import load_experiments
+from dataflows.run.metrics import FlowMetrics, age_of
 from dataflows.run.resources import (
     checked_device,
     loaded_checkpoint,
@@ -48,7 +49,7 @@ def open_flow(flow: str, settings: Settings, stop: Stop, health: Health) -> Iter
     if settings.topics.folder is not None:
         # A line of a file has no key, and the file keeps the order.
         settings = settings.model_copy(update={"events": replace(settings.events, keys="any")})
-    edges = open_edges(flow, settings, stop)
+    edges = open_edges(flow, settings, stop, health.metrics)
     make = {"recommend": _recommend, "learn": _learn, "evaluate": _evaluate}[flow]
     try:
         erased = Erasures(state_keys(settings), health.counts, settings.privacy.max_erased)
@@ -94,16 +95,34 @@ def _recommend(edges: Edges, settings: Settings, health: Health, erased: Erasure
         outputs = recommend.RecommendOutputs(
             *map(edges.sink, ("recommendations", "assignments", "dead-letters", "erasure-receipts"))
         )
+        watch_tables(health.metrics, table, recommender)
         try:
             flow = recommend.build(
-                inputs, outputs, settings, experiments, recommender, tables, now, health.counts, erased, signer
-            )
+                inputs, outputs, settings, experiments, recommender, tables, now, health.counts, erased, signer,
+                health.metrics,
+            )  # fmt: skip
         except ValueError as error:
             raise EddyError(str(error)) from error
         with edges.results(experiments.traffic, health.counts):
             yield flow
     finally:
         tables.close()
+
+
+def watch_tables(metrics: FlowMetrics, table: ItemTable, recommender: Recommender) -> None:
+    """Export what slates are made of."""
+    metrics.watch("eddy_table_items", "Items in the item table.", lambda: float(table.n))
+    metrics.watch(
+        "eddy_table_age_seconds",
+        "Since the newest event that the item tables have learned; 0 before the first.",
+        lambda: age_of(table.learned_until),
+    )
+    metrics.watch_by(
+        "eddy_ranker_info",
+        "Always 1; says which version of each ranker serves.",
+        ("ranker", "version"),
+        lambda: [(served, 1.0) for served in recommender.versions().items()],
+    )
 
 
 @contextmanager

@@ -16,11 +16,12 @@ from types import TracebackType
 from typing import NamedTuple
 
 from bytewax.dataflow import Dataflow
-from rich.console import Console
+from rich.markup import escape
 
 from dataflows.errors import EddyError, fixable
 from dataflows.run.engine_failures import PeerError, explained
 from dataflows.run.infrastructure import ClusterSettings
+from dataflows.run.logs import announce, set_up_logs
 from dataflows.run.recovery_store import check_files
 from dataflows.run.resources import state_keys
 from dataflows.run.runtime import Health, serve_health, tune_gc
@@ -55,16 +56,16 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
     ------
     EddyError : the broker, a topic or a setting is not what the flow needs.
     """
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    set_up_logs(settings.log_level, settings.log_format)
     if store is not None:
         end_take_over(store)
         check_files(store)
     stop = Stop()
-    health = Health(pauses=stop.pauses)
+    health = Health(flow, pauses=stop.pauses)
     stop.on_signals()
     stop.on_dead_threads()
     with (
-        serve_health(settings.http, flow, health) as port,
+        serve_health(settings.http, health) as port,
         open_flow(flow, settings, stop, health) as dataflow,
         ExitStack() as held,
     ):
@@ -72,8 +73,9 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
             tell_failures(dataflow, lambda error: _note(error, stop, store))
         where = settings.topics.folder or settings.kafka.bootstrap_servers
         probes = f"; health on http://{settings.http.host}:{port}/healthz" if port else ""
-        Console(stderr=True).print(f"[bold]{flow}[/bold] runs on {where}{probes}", highlight=False)
+        announce(f"[bold]{flow}[/bold] runs on {escape(str(where))}{probes}", settings.log_format)
         if store is not None:
+            health.metrics.watch_store(store)
             check_generation(store, state_keys(settings))
             erased = health.erased.known if health.erased is not None else ()
             held.enter_context(closing(_take_store(store, dataflow, stop, settings.cluster, erased)))

@@ -5,12 +5,13 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
 import orjson
 import uvicorn
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -21,6 +22,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from dataflows.errors import EddyError
+from dataflows.run.metrics import BUILD
 from dataflows.run.settings import Settings
 from dataflows.serve.access import Access, RefusedError
 from dataflows.serve.api import Api, refused
@@ -28,6 +30,7 @@ from dataflows.serve.door import Door, open_door
 from dataflows.serve.live import LivePage
 from dataflows.serve.openapi import document
 from dataflows.serve.operations import Operations
+from dataflows.serve.timing import Timing
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,10 @@ def make_app(door: Door) -> Starlette:
     contract = orjson.dumps(document())
     registry = CollectorRegistry()
     registry.register(_DoorFigures(door))
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    build = Gauge(BUILD, "Always 1; says which release runs.", ["flow", "version"], registry=registry)
+    build.labels("serve", version("eddy-recs")).set(1)
 
     async def openapi(_call: HttpRequest) -> Response:
         return Response(contract, media_type="application/json")
@@ -53,7 +60,7 @@ def make_app(door: Door) -> Starlette:
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
 
     settings = door.settings.serve
-    middleware = [Middleware(Access, settings=settings)]
+    middleware = [Middleware(Timing, registry=registry), Middleware(Access, settings=settings)]
     if settings.cors:
         middleware.insert(0, Middleware(CORSMiddleware, allow_origins=settings.cors, allow_methods=["*"],
                                         allow_headers=["authorization", "content-type"]))  # fmt: skip
@@ -84,6 +91,9 @@ class _DoorFigures:
         for outcome, n in sorted(self._door.counts.items()):
             family.add_metric([outcome], n)
         yield family
+        ready = GaugeMetricFamily("eddy_ready", "1 where the flow is ready to work.", labels=["flow"])
+        ready.add_metric(["serve"], float(self._door.ready))
+        yield ready
         yield GaugeMetricFamily("eddy_door_streams", "Streams of slates that are open.", self._door.hub.n_streams)
         for name, n in self._door.model.counts().items():
             yield GaugeMetricFamily(f"eddy_door_{name}", f"How many {name} are kept.", n)

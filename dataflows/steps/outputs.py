@@ -1,11 +1,14 @@
 """The steps that write what is due for users: slates, assignments, and tombstones after an erasure."""
 
+import time
+
 import bytewax.operators as op
 from bytewax.operators import KeyedStream
 
 from dataflows.codecs import encode
 from dataflows.following.tables import Tables
 from dataflows.records import Outgoing
+from dataflows.run.metrics import FlowMetrics
 from dataflows.steps.profile import Output
 from models.messages import Assignment, Erasure
 from models.numeric.ids import hash64
@@ -13,10 +16,16 @@ from models.serving.recommender import Recommender
 from models.user.query import Query
 
 
-def score(step_id: str, due: KeyedStream[Output], recommender: Recommender, tables: Tables) -> KeyedStream[Outgoing]:
+def score(
+    step_id: str, due: KeyedStream[Output], recommender: Recommender, tables: Tables, metrics: FlowMetrics
+) -> KeyedStream[Outgoing]:
     """Answer a batch of queries, of many users at once, with one slate each: (user_id, Outgoing).
 
     Item tables and rankers change between two batches, never within one. State goes by state keys, messages by users.
+
+    Parameters
+    ----------
+    metrics : told how long a batch took, and how long ago each trigger was written.
     """
 
     def mapper(batch: list[tuple[str, Output]]) -> list[tuple[str, Outgoing]]:
@@ -28,6 +37,7 @@ def score(step_id: str, due: KeyedStream[Output], recommender: Recommender, tabl
             if isinstance(query, Query):
                 query.user = hash64(state_key)
                 queries.append(query)
+        began_at = time.perf_counter()
         slates = iter(recommender.recommend(queries))
         outgoing = []
         # In the batch's own order: a user's slates from before an erasure lie before its tombstone.
@@ -37,9 +47,20 @@ def score(step_id: str, due: KeyedStream[Output], recommender: Recommender, tabl
                 outgoing.append((slate.user_id, Outgoing(slate.user_id, slate.recommendation_id, encode(slate))))
             elif isinstance(output, Erasure):
                 outgoing.append((output.user_id, _tombstone(output)))
+        if queries:
+            _observe(queries, time.perf_counter() - began_at, metrics)
         return outgoing
 
     return op.flat_map_batch(step_id, due, mapper)
+
+
+def _observe(queries: list[Query], seconds: float, metrics: FlowMetrics) -> None:
+    metrics.batch_seconds.observe(seconds)
+    metrics.batch_slates.observe(len(queries))
+    now_ms = time.time() * 1_000
+    for query in queries:
+        if query.written_at:
+            metrics.slate_seconds.observe(max(0.0, now_ms - query.written_at) / 1_000)
 
 
 def follow_rankers(recommender: Recommender, tables: Tables) -> None:

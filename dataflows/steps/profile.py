@@ -8,6 +8,7 @@ from typing import Any
 
 import bytewax.operators as op
 from bytewax.operators import KeyedStream, StatefulBatchLogic
+from prometheus_client import Gauge
 
 from dataflows.codecs import dead_letter
 from dataflows.following.erasures import Erasures
@@ -43,6 +44,8 @@ class ProfileStep:
     """Aware; decides when an idle user is forgotten."""
     counts: Counter[str]
     erasures: Erasures
+    users: Gauge
+    """How many users there are."""
 
 
 def profile_step(
@@ -52,6 +55,7 @@ def profile_step(
     clock: Callable[[], datetime],
     counts: Counter[str],
     erasures: Erasures | None = None,
+    users: Gauge | None = None,
 ) -> ProfileStep:
     """Gather from the settings what the step needs."""
     return ProfileStep(
@@ -63,6 +67,7 @@ def profile_step(
         clock,
         counts,
         erasures or Erasures(),
+        users or Gauge("users", "of nobody who asks", registry=None),
     )
 
 
@@ -71,6 +76,7 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
 
     def __init__(self, state: State | None, step: ProfileStep) -> None:
         self._step = step
+        step.users.inc()
         self._held: Held = NOTHING if state is None else state[1]
         packed = None if state is None else (state[0], state[2], state[3])
         self._user = UserState(step.config, step.events, packed)
@@ -87,6 +93,7 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
         self._active_at = step.clock()
         emitted: list[Output] = []
         for message, record, key in values:
+            n_before = len(emitted)
             if isinstance(message, Erasure):
                 step.erasures.note(message.user_id, message.requested_at)
             self._forget_until(step.erasures.until(key))
@@ -102,7 +109,16 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
                 emitted += self._due(message)
             else:
                 step.counts["duplicate"] += 1
-        return emitted, self.DISCARD if self._is_nobody else self.RETAIN
+            for output in emitted[n_before:]:
+                if isinstance(output, Query):
+                    output.written_at = record.timestamp
+        return emitted, self._retain(not self._is_nobody)
+
+    def _retain(self, is_somebody: bool) -> bool:
+        """Tell the engine whether to keep the user."""
+        if not is_somebody:
+            self._step.users.dec()
+        return self.RETAIN if is_somebody else self.DISCARD
 
     @property
     def _is_nobody(self) -> bool:
@@ -171,7 +187,7 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
     def on_notify(self) -> tuple[Iterable[Output], bool]:
         """Forget a user who has rested since; the notification may be older than the last message."""
         self._notify_at = self._active_at + self._rest
-        return (), self.DISCARD if self._notify_at <= self._step.clock() else self.RETAIN
+        return (), self._retain(self._notify_at > self._step.clock())
 
     def notify_at(self) -> datetime:
         """Return when to look again whether the user has gone."""

@@ -115,6 +115,10 @@ class Recommender:
         else:
             self._rankers[name] = served(checkpoint.model, self._device), checkpoint.version
 
+    def versions(self) -> dict[str, str]:
+        """Name the version of each ranker that is loaded."""
+        return {name: version for name, (_, version) in list(self._rankers.items())}
+
     def require(self, strategy: Strategy) -> None:
         """Check that a strategy can be served; a flow does so at start, for each of its variants.
 

@@ -47,5 +47,7 @@ class Query:
     """Another strategy, whose slate is interleaved with the first one's (`models.experiments.assign.interleaving`)."""
     user: int = 0
     """Hash of the user's state key, by which what was learned of the user is found; 0: that of the id."""
+    written_at: int = field(default=0, compare=False)
+    """Time of the trigger's record, Unix milliseconds; 0: not known."""
     consent: bool = True
     """False: nothing is known of the user, and nothing may be learned from the slate."""

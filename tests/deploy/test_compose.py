@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
+from dataflows.run.settings import SettingsError
+from tests import places
 from tests.deploy.manifests import Document, compose, image_environment, only, secret_settings, settings_in
 
 FLOWS = ("recommend", "learn", "evaluate")
@@ -38,7 +40,9 @@ def test_the_specification_refuses_a_misspelt_key() -> None:
 def test_every_image_is_pinned_and_ours_has_the_version_of_the_project() -> None:
     images = {name: service["image"].split(":") for name, service in services().items()}
 
-    assert images.pop("kafka")[1][0].isdigit()
+    theirs = [images.pop(name)[1] for name in ("kafka", "prometheus", "grafana")]
+    assert all(tag.lstrip("v")[0].isdigit() for tag in theirs)
+    assert images.pop("serve") == images["topics"]
     assert set(images) == {"topics", *FLOWS}
     assert {tuple(image) for image in images.values()} == {("eddy-recs", version("eddy-recs"))}
 
@@ -95,8 +99,28 @@ def test_nothing_is_published_beyond_this_machine_and_no_port_twice() -> None:
     host_ports = [port.split(":")[1] for port in published]
 
     assert all(port.startswith("127.0.0.1:") for port in published)
-    assert len(set(host_ports)) == len(host_ports) == 1 + len(FLOWS)
+    assert len(set(host_ports)) == len(host_ports) == 1 + len(FLOWS) + len(("serve", "prometheus", "grafana"))
     assert all(services()[flow]["ports"][0].endswith(":" + only("EXPOSE")) for flow in FLOWS)
+
+
+def test_the_door_and_what_observes_are_started_where_they_are_asked_for() -> None:
+    asked = {name: service["profiles"] for name, service in services().items() if "profiles" in service}
+    assert asked == {"serve": ["door"], "prometheus": ["observe"], "grafana": ["observe"]}
+
+
+def test_the_door_listens_to_others_by_tokens_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = image_environment() | services()["serve"]["environment"]
+    with pytest.raises(SettingsError, match="EDDY_SERVE__TOKENS"):
+        settings_in(environment, monkeypatch)
+    settings = settings_in(environment | {"EDDY_SERVE__TOKENS": '{"read": ["a long random word"]}'}, monkeypatch)
+    [port] = services()["serve"]["ports"]
+    assert port.endswith(f":{settings.serve.port}")
+    assert f":{settings.serve.port}/healthz" in services()["serve"]["healthcheck"]["test"][-1]
+
+
+def test_the_configs_are_files_of_this_folder() -> None:
+    for config in compose()["configs"].values():
+        assert "content" in config or (places.ROOT / "deploy" / config["file"]).is_file()
 
 
 def test_the_file_holds_no_secret() -> None:

@@ -13,7 +13,7 @@ from dataflows.run.runtime import MAX_CONNECTIONS, READ_TIMEOUT_S, Health, _Quie
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    with serve_health(HttpSettings(port=0), "recommend", Health(ready=True)) as port:
+    with serve_health(HttpSettings(port=0), Health(ready=True)) as port:
         yield port
 
 

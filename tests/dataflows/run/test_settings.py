@@ -144,6 +144,7 @@ DEFAULTS = {
     "EDDY_DELIVERY": "transactional",
     "EDDY_WATCHDOG_S": "300.0",
     "EDDY_LOG_LEVEL": "info",
+    "EDDY_LOG_FORMAT": "text",
 }
 """Every variable, and its default as it is written in the environment."""
 

@@ -47,18 +47,20 @@ def test_a_smaller_cluster_takes_the_store_from_those_who_are_no_part_of_it_any_
 
 
 def test_a_pause_right_after_a_snapshot_was_asked_for_is_the_snapshots():
-    pauses = Pauses()
+    told: list[float] = []
+    pauses = Pauses(on_snapshot=told.append)
     pauses.add(10.0, 10.4)
     pauses.begin_snapshot(20.0)
     pauses.add(20.1, 23.1)
     pauses.add(23.1, 23.3)
+    assert [round(seconds, 3) for seconds in told] == [3.0]
     assert (round(pauses.working_s, 3), round(pauses.snapshot_s, 3)) == (0.4, 3.0)
 
 
 def test_a_pause_is_the_time_between_two_looks_of_any_source():
     stop = Stop()
     stop()
-    assert stop.pauses == Pauses()
+    assert (stop.pauses.working_s, stop.pauses.snapshot_s) == (0, 0)
     stop()
     assert 0 < stop.pauses.working_s < 60
     assert stop.pauses.snapshot_s == 0

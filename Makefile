@@ -1,5 +1,5 @@
 # Each target makes .venv where it is missing or out of date, and reuses it otherwise.
-#   make demo | screenshots | chaos | fuzz | test | test-slow | test-up | test-kafka | test-faults | lint | bench | bench-learning | lock | audit | sbom | clean
+#   make demo | screenshots | chaos | fuzz | test | test-slow | test-up | test-kafka | test-faults | lint | bench | bench-learning | lock | audit | sbom | dist | clean
 # Variables:
 #   PYTHON=python3.12      the Python to make .venv with: 3.11 or 3.12
 #   TORCH_INDEX=https://...  the package index to take torch from, such as PyTorch's for CPUs
@@ -26,7 +26,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 AUDIT := .venv/audit
 AUDIT_READY := $(AUDIT)/.installed
 
-.PHONY: demo screenshots chaos fuzz test test-slow test-up test-kafka test-faults lint bench bench-learning lock audit sbom clean
+.PHONY: demo screenshots chaos fuzz test test-slow test-up test-kafka test-faults lint bench bench-learning lock audit sbom dist clean
 
 demo: $(READY)
 	$(BIN)/eddy demo
@@ -71,6 +71,11 @@ lint: $(READY)
 audit: $(READY) $(AUDIT_READY)
 	$(BIN)/python deploy/licences.py
 	$(BIN)/python deploy/weaknesses.py $(AUDIT)/bin/pip-audit
+
+# The sdist and the wheel; the wheel is installed in an empty environment and has to answer a slate there.
+dist: $(READY)
+	@rm -rf dist && mkdir dist
+	$(BIN)/python deploy/dist.py dist
 
 # What the image has, as CycloneDX. PyTorch is added by its version: its files depend on the index.
 sbom: $(AUDIT_READY) requirements.lock

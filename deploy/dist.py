@@ -1,7 +1,7 @@
 """Builds the sdist and the wheel, installs the wheel alone in an empty environment, and lets it answer a slate.
 
-`python deploy/dist.py FOLDER`: what a release is made of lies in the folder afterwards. The wheel is built from the sdist, so
-both are whole.
+`python deploy/dist.py FOLDER`: what a release is made of lies in the folder afterwards. The wheel is built from the
+sdist, so both are whole.
 """
 
 import json

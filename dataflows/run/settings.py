@@ -1,11 +1,12 @@
 """All settings, frozen. Only `load` reads the environment; everything else is given what it needs."""
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_origin, get_type_hints
 
 from msgspec import Meta
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
@@ -261,13 +262,37 @@ def load(**overrides: object) -> Settings:
     except ValidationError as error:
         raise SettingsError("; ".join(map(_describe, error.errors()))) from None
     except UnreadableError as error:
-        # The value stays out of the text, since it may be a secret.
-        raise SettingsError(f'{error}: give it as JSON, as in EDDY_KAFKA__OPTIONS=\'{{"client.rack": "a"}}\'') from None
+        raise SettingsError(_no_json(str(error))) from None
     known = {variable_of(name) for name in Settings.model_fields}
     unknown = [name for name in os.environ if name.startswith("EDDY_") and name.partition("__")[0] not in known]
     if unknown:
         raise SettingsError("; ".join(map(_unknown, sorted(unknown))))
     return settings
+
+
+def _no_json(error: str) -> str:
+    """Name the variables of a section that are no JSON where it takes nothing else; a value may be a secret."""
+    name = error.partition('field "')[2].partition('"')[0]
+    section, kind = variable_of(name), Settings.model_fields[name].annotation
+    if section in os.environ:
+        return (
+            f"{section} is a section: set what is in it one by one, as {section}__NAME, or all of it as a JSON object"
+        )
+    wrong = [
+        variable_of(name, part)
+        for part, field in getattr(kind, "model_fields", {}).items()
+        if get_origin(field.annotation) in (dict, list) and not _is_json(os.environ.get(variable_of(name, part), "0"))
+    ]
+    example = """'{"client.rack": "a"}' or '["a", "b"]'"""
+    return f"{', '.join(wrong) or section}: this is no JSON; give it as in {example}"
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _describe(problem: ErrorDetails) -> str:

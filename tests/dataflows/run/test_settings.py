@@ -224,6 +224,9 @@ def test_the_most_sessions_that_can_be_set_are_what_a_table_takes(monkeypatch: p
         ("EDDY_STRATEGY__SOURCES", '{"trending": 0}', "EDDY_STRATEGY: no source has a weight above 0"),
         ("EDDY_STRATEGY__WORTH", '{"click": {"weight": 0}}', "EDDY_STRATEGY: no stage is worth anything"),
         ("EDDY_STRATEGY__WORTH", '{"love": {}}', "EDDY_STRATEGY__WORTH"),
+        ("EDDY_EVENTS", "click", "EDDY_EVENTS is a section: set what is in it one by one, as EDDY_EVENTS__NAME"),
+        ("EDDY_KAFKA__OPTIONS", "rack", "EDDY_KAFKA__OPTIONS: this is no JSON; give it as in '{"),
+        ("EDDY_PRIVACY__SECRETS", "[tell-nobody", "EDDY_PRIVACY__SECRETS: this is no JSON; give it as in '{"),
     ],
 )  # fmt: skip
 def test_an_error_names_the_variable_and_a_remedy(
@@ -232,6 +235,7 @@ def test_an_error_names_the_variable_and_a_remedy(
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as error:
         load()
+    assert "tell-nobody" not in str(error.value)
     assert str(error.value).startswith(message)
 
 

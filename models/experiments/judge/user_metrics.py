@@ -15,6 +15,8 @@ from models.experiments.judge.sums import Values
 
 MAX_OPEN = 64
 """Newest observations of a user among which an earlier one is still put in order."""
+MAX_WAITING = 256
+"""The same while slates are overdue: of acts that are newer than the user's newest slate, theirs may be on its way."""
 FORMAT = 2
 """Of format 1 everything is read: its users have no versions counted, and weigh 1, as they were added."""
 
@@ -55,14 +57,17 @@ class _PackedUser(Struct, array_like=True):
     reported_versions: Versions = field(default_factory=dict)
     erased_until: int = 0
     """The erasure, Unix ms, that the user came back after; 0: none."""
+    newest_slate_at: int = 0
+    """Event time; 0: none has come."""
 
 
 class UserMetrics:
     """Takes observations in any order, and says how the user's values change.
 
     The same observations give the same values, in whatever order they come, as long as none is overtaken by more than
-    MAX_OPEN others. Older ones are settled: they are applied for good, and what comes before them is late. Only a first
-    exposure is never too late: a user who was left out would falsify the variants' numbers of users.
+    MAX_OPEN others, or a slate by MAX_WAITING acts. Older ones are settled: they are applied for good, and what comes
+    before them is late. Only a first exposure is never too late: a user who was left out would falsify the variants'
+    numbers of users.
 
     Parameters
     ----------
@@ -97,6 +102,8 @@ class UserMetrics:
                 continue
             state = self._state
             state.newest_at = max(state.newest_at, observation.at)
+            if isinstance(observation, SlateSent):
+                state.newest_slate_at = max(state.newest_slate_at, observation.at)
             if index < 0:
                 state.settled.forget_past()
                 self._apply(state.settled, observation)
@@ -201,8 +208,12 @@ class UserMetrics:
         return bytes([FORMAT]) + msgpack.encode(self._state)
 
     def _settle(self) -> None:
+        """Apply the oldest for good, where there are too many; while slates are overdue, what they answer waits."""
         state = self._state
-        if len(state.open) > MAX_OPEN:
+        while len(state.open) > MAX_OPEN:
+            is_waited_for = 0 < state.newest_slate_at < state.open[0].at
+            if is_waited_for and len(state.open) <= MAX_WAITING:
+                return
             oldest = state.open.pop(0)
             self._apply(state.settled, oldest)
             state.settled_to = order(oldest)

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.config import ImpressionKind, OutcomeConfig
+from models.experiments.judge.journal import MAX_SLATES
 from models.experiments.judge.metrics import INDEX_OF
 from models.experiments.judge.observations import Observation
-from models.experiments.judge.user_metrics import MAX_OPEN, UserMetrics
+from models.experiments.judge.user_metrics import MAX_OPEN, MAX_WAITING, UserMetrics
 from tests import places
 from tests.models.experiments.observing import acts, changes_of, is_exposed, is_shown, metrics_of, sees
 
@@ -63,6 +64,37 @@ def test_a_repeat_is_recognised_and_an_observation_overtaken_by_too_many_is_late
     assert user.observe([acts(1), acts(1)]) == {"repeated": 1}
     assert not user.observe([acts(minute) for minute in range(10, 10 + MAX_OPEN)])
     assert user.observe([acts(0), acts(1), acts(2), acts(10)]) == {"late": 2, "repeated": 1}
+
+
+@pytest.mark.parametrize("n_behind", [MAX_OPEN + 1, 100, MAX_WAITING - MAX_OPEN])
+def test_slates_that_come_long_after_their_events_count_as_if_they_had_come_in_time(n_behind: int):
+    """`recommend` was behind for minutes, active users went on: up to 25 slates of a user were lost to the count."""
+    begun = [is_exposed(0), acts(1), is_shown(1, 1, 2, novelty=0.5)]
+    events = [acts(2 + n, item=n % 4) for n in range(n_behind)]
+    slates = [is_shown(2 + n, n % 3, 7, novelty=0.5) for n in range(n_behind)]
+    in_time = [*begun, *(one for pair in zip(events, slates, strict=True) for one in pair)]
+    user = UserMetrics(OutcomeConfig(), "slate")
+    assert not user.observe([*begun, *events])
+    for slate in slates:
+        assert not user.observe([slate])
+    change = user.change([])
+    assert change is not None
+    assert change.new == list(metrics_of(in_time).values())
+
+
+def test_what_waits_for_slates_is_bounded_and_is_no_more_than_usual_once_they_have_come():
+    user = UserMetrics(OutcomeConfig(), "slate")
+    user.observe([is_exposed(0), is_shown(1, 1)])
+    user.observe([acts(2 + n) for n in range(3 * MAX_WAITING)])
+    assert user.n_kept <= MAX_WAITING + MAX_SLATES
+    user.observe([is_shown(5_000, 1)])
+    assert user.n_kept <= MAX_OPEN + MAX_SLATES
+
+
+def test_without_any_slate_nothing_waits():
+    user = UserMetrics(OutcomeConfig(), "slate")
+    user.observe([acts(n) for n in range(MAX_WAITING)])
+    assert user.n_kept == MAX_OPEN
 
 
 def test_a_first_exposure_is_never_too_late_and_counts_from_where_it_comes():

@@ -1,5 +1,6 @@
 """The consumer that platforms copy: it serves from the topic alone, and what it says comes back as events."""
 
+import runpy
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -12,10 +13,12 @@ from dataflows.kafka.reader import scan
 from dataflows.kafka.sink import KafkaSink, KafkaSinkPartition
 from dataflows.records import Outgoing
 from dataflows.run.settings import EventSettings
-from deploy.consumers.slates import Slates
 from models.messages import Event
+from tests import places
 
 pytestmark = pytest.mark.kafka
+
+SLATES: Any = runpy.run_path(str(places.ROOT / "deploy" / "consumers" / "slates.py"))["Slates"]
 
 
 def a_slate(user: str, number: int) -> dict[str, Any]:
@@ -38,8 +41,8 @@ def write(broker: str, prefix: str, *messages: tuple[str, int | None]) -> None:
 
 
 @contextmanager
-def following(broker: str, prefix: str) -> Iterator[Slates]:
-    with closing(Slates(broker, prefix)) as slates:
+def following(broker: str, prefix: str) -> Iterator[Any]:
+    with closing(SLATES(broker, prefix)) as slates:
         assert slates.is_complete.wait(60)
         yield slates
 

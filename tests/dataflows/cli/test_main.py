@@ -111,7 +111,7 @@ def test_the_lists_of_names_load_nothing_heavy() -> None:
     [
         ("EDDY_HTTP__PORT", "many", "EDDY_HTTP__PORT: Input should be a valid integer"),
         ("EDDY_HTP__PORT", "1", "unknown setting EDDY_HTP__PORT"),
-        ("EDDY_KAFKA__OPTIONS", "{bad", "kafka"),
+        ("EDDY_KAFKA__OPTIONS", "{bad", "EDDY_KAFKA__OPTIONS: this is no JSON"),
         ("EDDY_STRATEGY__N_ITEM", "5", "unknown setting EDDY_STRATEGY__N_ITEM: did you mean EDDY_STRATEGY__N_ITEMS?"),
     ],
 )

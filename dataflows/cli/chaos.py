@@ -72,7 +72,8 @@ def chaos(
 
     On the cluster of EDDY_KAFKA__BOOTSTRAP_SERVERS, on Apache Kafka (KAFKA_HOME), else on the embedded broker.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no flow is left running
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     console = Console(stderr=True)
     struck, strikes = _among(tuple(FLOWS), "flows", flows), _among(NAMES, "faults", faults)
     if flood is not None:
@@ -97,6 +98,13 @@ def chaos(
         out.write_text(json.dumps(found, indent=2) + "\n")
     if any(found.get(name) for name in KEPT):
         raise typer.Exit(1)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    """End the run, and let nothing end that: a second signal amid the clearing up would leave flows behind."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _among(known: tuple[str, ...], option: str, given: str | None) -> tuple[str, ...]:

@@ -140,13 +140,19 @@ class SharedConsumer:
         return self._latest[topic]
 
     def behind(self) -> list[tuple[tuple[str, str], float]]:
-        """Return how many offsets lie after what has been handed over, by topic and partition, as the client knows."""
+        """Return how many offsets lie after what has been handed over, by topic and partition, as the client knows.
+
+        It may be called from another thread; what is not known yet, or not any more, is left out.
+        """
         found: list[tuple[tuple[str, str], float]] = []
         consumer = self._consumer
-        for (topic, partition), inbox in list(self._inboxes.items()):
-            if consumer is not None:
-                _, end = consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
-                found.append(((topic, str(partition)), float(max(0, end - inbox.next))))
+        for (topic, partition), inbox in self._inboxes.copy().items():
+            try:
+                bounds = consumer and consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
+            except (KafkaException, RuntimeError):  # it is being closed
+                break
+            if bounds and bounds[1] >= 0:
+                found.append(((topic, str(partition)), float(max(0, bounds[1] - inbox.next))))
         return found
 
     def close(self, topic: str, partition: int) -> None:

@@ -95,7 +95,7 @@ def _recommend(edges: Edges, settings: Settings, health: Health, erased: Erasure
         outputs = recommend.RecommendOutputs(
             *map(edges.sink, ("recommendations", "assignments", "dead-letters", "erasure-receipts"))
         )
-        watch_tables(health.metrics, table, recommender)
+        _watch_tables(health.metrics, table, recommender)
         try:
             flow = recommend.build(
                 inputs, outputs, settings, experiments, recommender, tables, now, health.counts, erased, signer,
@@ -109,7 +109,7 @@ def _recommend(edges: Edges, settings: Settings, health: Health, erased: Erasure
         tables.close()
 
 
-def watch_tables(metrics: FlowMetrics, table: ItemTable, recommender: Recommender) -> None:
+def _watch_tables(metrics: FlowMetrics, table: ItemTable, recommender: Recommender) -> None:
     """Export what slates are made of."""
     metrics.watch("eddy_table_items", "Items in the item table.", lambda: float(table.n))
     metrics.watch(

@@ -7,8 +7,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dataflows.run.metrics import SECONDS
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 OTHER = "other"
-"""What is called by a path that is no route: whoever asks must not fill the metrics with names."""
+"""A method that is none of these, and a path that is no route: whoever asks must not fill the metrics with names."""
 
 
 class Timing:
@@ -54,4 +55,5 @@ class Timing:
 
     def _observe(self, scope: Scope, status: int, began_at: float) -> None:
         route = getattr(scope.get("route"), "path", OTHER) or OTHER
-        self._seconds.labels(route, scope["method"], str(status)).observe(time.perf_counter() - began_at)
+        method = scope["method"] if scope["method"] in METHODS else OTHER
+        self._seconds.labels(route, method, str(status)).observe(time.perf_counter() - began_at)

@@ -32,7 +32,6 @@ ELSEWHERE = {
 }
 """Metrics that a running flow or door adds, and where they are named."""
 
-NOW = "0 0x60"
 SERIES: dict[str, dict[str, str]] = {
     "EddyFlowNotReady": {'eddy_ready{flow="learn"}': "0x60"},
     "EddyFlowGone": {'eddy_ready{flow="learn"}': "1x60"},
@@ -42,7 +41,10 @@ SERIES: dict[str, dict[str, str]] = {
         'eddy_event_to_slate_seconds_bucket{flow="recommend", le="5.0"}': "0+100x60",
         'eddy_event_to_slate_seconds_bucket{flow="recommend", le="+Inf"}': "0+100x60",
     },
-    "EddyTablesOld": {'eddy_table_age_seconds{flow="recommend"}': "1000x60"},
+    "EddyTablesOld": {
+        'eddy_table_age_seconds{flow="recommend"}': "1000x60",
+        'eddy_event_to_slate_seconds_count{flow="recommend"}': "0+10x60",
+    },
     "EddySnapshotsStopped": {'eddy_last_snapshot_timestamp_seconds{flow="learn"}': "10x60"},
     "EddySnapshotsLong": {
         'eddy_snapshot_seconds_bucket{flow="learn", le="1.0"}': "0+1x60",
@@ -59,13 +61,14 @@ SERIES: dict[str, dict[str, str]] = {
 QUIET = {
     'eddy_ready{flow="recommend"}': "1x60",
     'eddy_lag{flow="recommend", topic="events", partition="0"}': "50x60",
-    'eddy_table_age_seconds{flow="recommend"}': "3x60",
+    'eddy_table_age_seconds{flow="recommend"}': "0+60x60",
+    'eddy_event_to_slate_seconds_count{flow="recommend"}': "9x60",
     'eddy_last_snapshot_timestamp_seconds{flow="recommend"}': "0+60x60",
     'eddy_messages_total{flow="learn", outcome="applied"}': "0+6000x60",
     'eddy_door_seconds_count{status="200"}': "0+100x60",
     'eddy_door_seconds_count{status="404"}': "0+100x60",
 }
-"""Series by which none may."""
+"""Series by which none may: nobody acts, so tables grow old."""
 
 
 def exported() -> set[str]:

@@ -257,3 +257,25 @@ def test_the_page_is_there_with_all_that_it_loads(tmp_path: Path) -> None:
             assert (await client.get(f"/{name}")).status_code == 200, name
 
     through_the_door(tmp_path, use)
+
+
+def test_answers_are_timed_by_route_and_by_no_name_that_a_caller_invents(tmp_path: Path) -> None:
+    async def use(client: httpx.AsyncClient, door: Door, _platform: Platform) -> None:
+        door.model.put_slates([("u", orjson.dumps(a_slate()))])
+        await client.get("/users/u/slate")
+        await client.get("/users/nobody/slate")
+        for path in ("/a-path", "/another"):
+            await client.get(path)
+        for method in ("GET", "BREW", "STEEP"):
+            await client.request(method, "/healthz")
+        answer = await client.get("/metrics")
+        counted = [line for line in answer.text.splitlines() if line.startswith("eddy_door_seconds_count")]
+        assert sorted(counted) == [
+            'eddy_door_seconds_count{method="GET",route="/healthz",status="200"} 1.0',
+            'eddy_door_seconds_count{method="GET",route="/users/{user:path}/slate",status="200"} 1.0',
+            'eddy_door_seconds_count{method="GET",route="/users/{user:path}/slate",status="404"} 1.0',
+            'eddy_door_seconds_count{method="GET",route="other",status="404"} 2.0',
+            'eddy_door_seconds_count{method="other",route="other",status="405"} 2.0',
+        ]
+
+    through_the_door(tmp_path, use)

@@ -18,9 +18,11 @@ COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#9
 def show(report: Mapping[str, Any]) -> None:
     """Print the table for people; wide enough for a file or a pipe, whatever the terminal."""
     k = report["k"]
-    table = Table(title=f"{report['protocol']}, {report['n']:,} predictions")
+    table = Table(
+        title=f"{report['protocol']}, {report['n']:,} predictions; {report['unwinnable']:.1%} of items not known"
+    )
     table.add_column("", no_wrap=True)
-    for name in (f"HR@{k}", f"MRR@{k}", f"NDCG@{k}", "coverage", "novelty", "us p50", "us p99"):
+    for name in (f"HR@{k}", f"MRR@{k}", f"NDCG@{k}", "found", "coverage", "novelty", "us p50", "us p99"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, figures in report["models"].items():
         table.add_row(
@@ -28,13 +30,14 @@ def show(report: Mapping[str, Any]) -> None:
             f"{figures['hr']:.4f} ±{_half_width(figures['hr_95']):.3f}",
             f"{figures['mrr']:.4f} ±{_half_width(figures['mrr_95']):.3f}",
             f"{figures['ndcg']:.4f}",
+            f"{figures['candidate_recall']:.3f}",
             f"{figures['coverage']:.3f}",
             f"{figures['novelty']:.1f}",
             f"{figures['us_p50']:.0f}",
             f"{figures['us_p99']:.0f}",
             style="bold" if name == report["default"] else None,
         )
-    console = Console(width=max(Console().width, 110))
+    console = Console(width=max(Console().width, 120))
     console.print(table)
     for figure, beside in report["significance"].items():
         if beside is not None:

@@ -10,6 +10,7 @@ from models.messages import Event, Item, Request
 from models.names import Loss
 from models.numeric.metrics import Accuracy, ranks_of
 from models.offline.fitting import LEAST_EXAMPLES, MAX_EXAMPLES, Gathered, refitted, validated
+from models.offline.seen import LEARNED, sample_of
 from models.offline.walk import Examples, Progress, WalkConfig, walk
 from models.rankers.checkpoint import Checkpoint, save_checkpoint, weights_digest
 from models.rankers.fit import Report, TrainConfig, losses_of
@@ -121,12 +122,14 @@ def train(
         _judge(model, ranker, examples[later], verdicts[examples.strategy], config.fit.loss)
     if model is None:
         raise ValueError("nobody did anything after the part to train on, so nothing could judge the ranker")
+    learned = [m for m in messages if isinstance(m, Event) and m.timestamp <= until_at and config.walk.events.is_act(m)]
     provenance = {
         "data_set": data_set,
         "trained_from": _day(messages[0].timestamp),
         "trained_until": _day(until_at),
         "judged_until": _day(messages[-1].timestamp),
         "n_examples": gathered.n,
+        LEARNED: sample_of(learned, start.provenance.get(LEARNED, ()) if start else ()),
         "seed": config.fit.seed,
         "started_from": start.version if start else None,
         "valid_loss": round(valid_loss, 4),

@@ -25,7 +25,7 @@ from models.experiments.assign.assignment import Experiments
 from models.items import ItemTable
 from models.messages import DeadLetter, Event, Item, Request
 from models.offline.backtest.config import BacktestConfig
-from models.offline.backtest.contenders import Predictions
+from models.offline.backtest.contender import Predictions
 from models.offline.backtest.item_counts import ItemCounts
 from models.offline.backtest.prequential import Prequential
 from models.offline.backtest.session_protocol import replay_sessions
@@ -160,7 +160,8 @@ class Listener:
 
     def predict(self, queries: Sequence[Query], _table: ItemTable, truth: Sequence[str]) -> Predictions:
         self.queries += queries
-        return Predictions(np.zeros(len(truth), np.int64), np.full((len(truth), 1), -1, np.int32))
+        n = len(truth)
+        return Predictions(np.zeros(n, np.int64), np.full((n, 1), -1, np.int32), np.zeros(n, np.bool_))
 
     def adopt(self, checkpoint: object) -> None:
         """Rank nothing."""

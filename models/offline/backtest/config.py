@@ -34,8 +34,8 @@ class BacktestConfig:
     before it."""
     warmup: float = 0.1
     """Prequential: the first share of the acts, which are learned and not judged."""
-    learn_every: int = 1
-    """Prequential: events after which the tables learn them."""
+    learn_every: int = 64
+    """Prequential: events after which the tables learn them: what an act teaches reaches others so much later."""
     n_timed: int = 1_000
     """Slates that are timed alone, spread evenly over the targets."""
     seed: int = 0

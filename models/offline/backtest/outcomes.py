@@ -8,12 +8,13 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from models.candidates.selection import usable
 from models.items import ItemTable
 from models.messages import Event
-from models.numeric.arrays import Doubles, Int64s
+from models.numeric.arrays import Bools, Doubles, Int64s
 from models.numeric.ids import hash_all
 from models.numeric.metrics import hits
-from models.offline.backtest.contenders import Contender
+from models.offline.backtest.contender import Contender
 from models.offline.backtest.item_counts import ItemCounts
 from models.user.query import Query
 
@@ -47,6 +48,7 @@ class PredictionLog:
     """The predictions of one contender, in the order of the targets."""
 
     ranks: list[Int64s] = field(default_factory=list)
+    is_candidate: list[Bools] = field(default_factory=list)
     novelty: list[Doubles] = field(default_factory=list)
     recommended: set[int] = field(default_factory=set)
     """Hashes of all items that were on a slate."""
@@ -59,9 +61,15 @@ class Outcomes:
     """All targets, and each contender's record of them."""
 
     targets: list[Target] = field(default_factory=list)
+    is_known: list[Bools] = field(default_factory=list)
+    """Of the targets: whether the table knew the item, so that somebody could have recommended it."""
     records: defaultdict[str, PredictionLog] = field(default_factory=lambda: defaultdict(PredictionLog))
     n_items: int = 0
     """Items known at the end."""
+    validation: "Outcomes | None" = None
+    """What the same contenders made of the targets by which something was chosen."""
+    chosen: dict[str, str] = field(default_factory=dict)
+    """What was chosen by these, by name."""
 
     def predict(
         self,
@@ -73,16 +81,30 @@ class Outcomes:
     ) -> None:
         """Let each contender answer B queries, whose users went on to the B targets."""
         self.targets += targets
+        truth = [target.item_id for target in targets]
+        rows = table.rows_of(hash_all(truth))
+        self.is_known.append((rows >= 0) & (usable(table)[rows] > 0) if table.n else np.zeros(len(rows), np.bool_))
         for contender in compared:
             record = self.records[contender.name]
-            predictions = contender.predict(queries, table, [target.item_id for target in targets])
+            predictions = contender.predict(queries, table, truth)
             record.ranks.append(predictions.ranks)
+            record.is_candidate.append(predictions.is_candidate)
             record.novelty.append(counts.novelty_of(predictions.rows, table))
             record.recommended.update(table.hashes[np.unique(predictions.rows[predictions.rows >= 0])].tolist())
 
     def ranks(self, name: str) -> Int64s:
         """(n,) ranks from 1, 0 for an item that was not among what was ranked."""
         return _joined(self.records[name].ranks, np.int64)
+
+    @property
+    def n_unknown(self) -> int:
+        """Targets whose item nobody could have recommended."""
+        return int((~_joined(self.is_known, np.bool_)).sum())
+
+    def candidate_recall(self, name: str) -> float:
+        """Return the share of the targets that were among what a contender ranked."""
+        found = _joined(self.records[name].is_candidate, np.bool_)
+        return float(found.mean()) if len(found) else 0.0
 
     def novelty(self, name: str) -> Doubles:
         """(n,) mean self-information of each slate, bits."""

@@ -7,12 +7,15 @@ from typing import NamedTuple
 from models.counts.item_side import ItemSide
 from models.messages import Event, Item
 from models.offline.backtest.config import BacktestConfig, Progress, Timer
-from models.offline.backtest.contenders import Contender, as_asked, contenders, time_alone
+from models.offline.backtest.contender import Contender, time_alone
+from models.offline.backtest.contenders import contenders
 from models.offline.backtest.history import History
 from models.offline.backtest.item_counts import ItemCounts
 from models.offline.backtest.outcomes import Outcomes, Target, target_of
+from models.offline.backtest.pipeline import as_asked
 from models.offline.backtest.ranker import PrequentialTrainer
 from models.offline.backtest.sessions import SessionNames, prepared
+from models.offline.seen import refuse_seen
 from models.strategy import Strategy
 from models.user.query import Query
 
@@ -25,8 +28,16 @@ def backtest_prequential(
     timer: Timer,
     progress: Progress,
 ) -> Outcomes:
-    """Go once through `events`: recommend, score, then learn; a new ranker is trained as the past doubles."""
+    """Go once through `events`: recommend, score, then learn; a new ranker is trained as the past doubles.
+
+    Raises
+    ------
+    ValueError
+        Where the checkpoint has learned some of what is judged.
+    """
     stream, counts = prepared(events, config), ItemCounts()
+    acts = [event for event in stream if config.events.is_act(event)]
+    refuse_seen(config.checkpoint, acts[int(len(acts) * config.warmup) :])
     side = ItemSide(items, stream[0].timestamp, config.item_side, config.events, config.profile, config.texts)
     protocol = Prequential(as_asked(strategy, config), side, counts, config, timer)
     return protocol.run(stream, contenders(strategy, config, counts), progress)

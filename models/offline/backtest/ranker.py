@@ -10,8 +10,7 @@ from models.items import ItemTable
 from models.messages import Event, Item
 from models.numeric.metrics import Accuracy, ranks_of
 from models.offline.backtest.config import BacktestConfig, Progress
-from models.offline.backtest.contenders import ordered_only
-from models.offline.backtest.sessions import SessionNames
+from models.offline.backtest.pipeline import ordered_only
 from models.offline.fitting import LEAST_EXAMPLES, MAX_EXAMPLES, Gathered, refitted, validated
 from models.offline.walk import Examples, WalkConfig, labelled, walk
 from models.rankers.checkpoint import Checkpoint, weights_digest
@@ -27,16 +26,32 @@ COLD_SHARE = 0.2
 """First share of the events, of which no example is made: the tables know too little yet."""
 
 
-def trained(gathered: Gathered, config: BacktestConfig, progress: Progress) -> Checkpoint | None:
-    """Train on all that was gathered; None where that is too little, or no better than the blend on its newest part."""
-    if gathered.n < LEAST_EXAMPLES:
+def trained(
+    gathered: Gathered, config: BacktestConfig, progress: Progress, asked: Gathered | None = None
+) -> Checkpoint | None:
+    """Train on all that was gathered; None where that is too little, or no better than the blend on what is held out.
+
+    Where nothing is to be trained, the checkpoint that was brought is returned.
+
+    Parameters
+    ----------
+    asked : examples of the very question that is judged, none of which was gathered: they are held out; None: the
+        newest of those gathered are.
+    """
+    if not config.trains:
+        return config.checkpoint
+    if gathered.n < LEAST_EXAMPLES or (asked is not None and not asked.n):
         return None
     examples, fit_config, start = gathered.all(), config.fit, config.checkpoint
+    known = examples
+    if asked is not None:
+        known = Examples.joined([examples, asked.all()])
+        fit_config = replace(fit_config, valid_share=asked.n / known.n)
 
     def report(epoch: int, _loss: float, _valid: float) -> None:
         progress("fitting the ranker", epoch, fit_config.max_epochs)
 
-    found = validated(examples, fit_config, report, start)
+    found = validated(known, fit_config, report, start)
     if not _wins(found.model, found.held_out, config.k):
         return None
     model = refitted(examples, fit_config, found.n_epochs, report, start)
@@ -52,6 +67,32 @@ def _wins(model: Network, held_out: Examples, k: int) -> bool:
     return learned.mrr > blend.mrr and learned.hit_rate > blend.hit_rate
 
 
+class AskedExamples:
+    """Examples of some of the very questions that are judged.
+
+    Parameters
+    ----------
+    strategy : whose candidates are ranked.
+    n_targets : about how many acts there will be.
+    """
+
+    def __init__(self, strategy: Strategy, config: BacktestConfig, n_targets: int) -> None:
+        self._strategy = ordered_only(strategy)
+        self._share = MAX_EXAMPLES / max(n_targets, 1)
+        self._rng = np.random.default_rng(config.seed)
+        self.gathered = Gathered(1.0, config.seed)
+
+    def observe(self, queries: Sequence[Query], table: ItemTable, truth: Sequence[str]) -> None:
+        """Make examples of some of B queries and the items that their users went on to, which no table knows yet."""
+        drawn = np.flatnonzero(self._rng.random(len(queries)) < self._share).tolist()
+        kept = [b for b in drawn if not queries[b].query]  # no ranker orders searches
+        for first in range(0, len(kept), MOST_AT_ONCE):
+            part = kept[first : first + MOST_AT_ONCE]
+            ranked = Recommender(table).rank([replace(queries[b], strategy=self._strategy) for b in part])
+            at = np.array([queries[b].at for b in part], np.int64)
+            self.gathered.add(labelled(ranked, table, [truth[b] for b in part], at))
+
+
 class PrequentialTrainer:
     """Trains rankers on the stream that is judged, each on what lies before it: another one when the past has doubled.
 
@@ -62,33 +103,23 @@ class PrequentialTrainer:
     """
 
     def __init__(self, strategy: Strategy, config: BacktestConfig, n_targets: int) -> None:
-        self._strategy = ordered_only(strategy)
         self._config = config
-        self._gathered = Gathered(1.0, config.seed)
-        self._share = MAX_EXAMPLES / max(n_targets, 1)
-        self._rng = np.random.default_rng(config.seed)
+        self._examples = AskedExamples(strategy, config, n_targets)
         self._due_at = max(1, round(config.warmup * n_targets))
         self._n = 0
 
     def observe(self, queries: Sequence[Query], table: ItemTable, truth: Sequence[str]) -> None:
-        """Make examples of some of B queries and the items that their users went on to, which no table knows yet."""
+        """Take in B queries and the items that their users went on to, which no table knows yet."""
         self._n += len(queries)
-        if not self._config.trains:
-            return
-        drawn = np.flatnonzero(self._rng.random(len(queries)) < self._share).tolist()
-        kept = [b for b in drawn if not queries[b].query]  # no ranker orders searches
-        for first in range(0, len(kept), MOST_AT_ONCE):
-            part = kept[first : first + MOST_AT_ONCE]
-            ranked = Recommender(table).rank([replace(queries[b], strategy=self._strategy) for b in part])
-            at = np.array([queries[b].at for b in part], np.int64)
-            self._gathered.add(labelled(ranked, table, [truth[b] for b in part], at))
+        if self._config.trains:
+            self._examples.observe(queries, table, truth)
 
     def train(self, progress: Progress) -> Checkpoint | None:
         """Train a ranker if the past has doubled since the last; None where it is not time, or the blend is as good."""
         if not self._config.trains or self._n < self._due_at:
             return None
         self._due_at = 2 * self._n
-        return trained(self._gathered, self._config, progress)
+        return trained(self._examples.gathered, self._config, progress)
 
 
 def learn_with_ranker(
@@ -100,20 +131,17 @@ def learn_with_ranker(
 ) -> tuple[ItemSide, Checkpoint | None]:
     """Learn prepared events in time order, and train a ranker, where one is, on the slates that they would have had.
 
-    Each slate is made at its trigger, from tables that have learned nothing of it; what the user did next in that
-    session is its label. Every session is a new user, as in the test.
+    Each slate is made at its trigger, from tables that have learned nothing of it; what the user did next is its label.
     """
-    names = SessionNames(config.profile)
-    sessions = [replace(event, user_id=repr(names.of(event))) for event in train]
     side = ItemSide(items, train[0].timestamp, config.item_side, config.events, config.profile, config.texts)
     if not config.trains:
-        for start in range(0, len(sessions), LEARNED_AT_ONCE):
-            side.learn(sessions[start : start + LEARNED_AT_ONCE])
-            progress("learning", min(start + LEARNED_AT_ONCE, len(sessions)), len(sessions))
+        for start in range(0, len(train), LEARNED_AT_ONCE):
+            side.learn(train[start : start + LEARNED_AT_ONCE])
+            progress("learning", min(start + LEARNED_AT_ONCE, len(train)), len(train))
         return side, config.checkpoint
     warm_at = train[int(COLD_SHARE * len(train))].timestamp
     gathered = Gathered(MAX_EXAMPLES / ((1 - COLD_SHARE) * len(train)), config.seed)
     walked = WalkConfig((strategy,), config.events, config.profile, config.item_side, config.texts)
-    for examples in walk(sessions, items, walked, lambda n, of: progress("learning", n, of), side):
+    for examples in walk(train, items, walked, lambda n, of: progress("learning", n, of), side):
         gathered.add(examples[examples.made_at >= warm_at])
     return side, trained(gathered, config, progress)

@@ -32,13 +32,18 @@ def report(outcomes: Outcomes, protocol: str, k: int, default: str, seed: int = 
     """Sum up a backtest in values of JSON.
 
     The best baseline is the one of the highest hit rate, and, for the reciprocal rank, the one of the highest MRR.
+    `unwinnable` is the share of the targets whose item the table did not know, or no longer offers; `candidate_recall`
+    the share that was among what a row ranked, which its hit rate cannot exceed. `chosen`, in protocols that choose,
+    says what was chosen, and `by` what the rows earned on the targets that it was chosen by.
     """
     names = list(outcomes.records)
     units = Units([target.unit for target in outcomes.targets], seed)
+    chosen = {"chosen": outcomes.chosen | {"by": _accuracies(outcomes.validation, k)}} if outcomes.validation else {}
     return {
         "protocol": protocol,
         "k": k,
         "n": len(outcomes.targets),
+        "unwinnable": round(outcomes.n_unknown / max(len(outcomes.targets), 1), 6),
         "models": {name: _figures(outcomes, name, k, units) for name in names},
         "default": default,
         "significance": {
@@ -49,7 +54,7 @@ def report(outcomes: Outcomes, protocol: str, k: int, default: str, seed: int = 
             "by_earlier_events": _by_group(outcomes, k, _groups_by_earlier(outcomes.targets)),
             "by_item_age": _by_group(outcomes, k, _groups_by_age(outcomes.targets)),
         },
-    }
+    } | chosen
 
 
 def _figures(outcomes: Outcomes, name: str, k: int, units: Units) -> dict[str, Any]:
@@ -60,6 +65,7 @@ def _figures(outcomes: Outcomes, name: str, k: int, units: Units) -> dict[str, A
         "hr": _mean(hit),
         "mrr": _mean(reciprocal),
         "ndcg": _mean(gain),
+        "candidate_recall": round(outcomes.candidate_recall(name), 6),
         "coverage": round(len(record.recommended) / max(outcomes.n_items, 1), 6),
         "novelty": _mean(outcomes.novelty(name)),
         "us_p50": round(float(np.percentile(times, 50)), 1),
@@ -67,6 +73,18 @@ def _figures(outcomes: Outcomes, name: str, k: int, units: Units) -> dict[str, A
         "hr_95": _rounded(units.interval(hit)),
         "mrr_95": _rounded(units.interval(reciprocal)),
         "ndcg_95": _rounded(units.interval(gain)),
+    }
+
+
+def _accuracies(outcomes: Outcomes, k: int) -> dict[str, Any]:
+    """Give the three figures of each contender, without intervals."""
+    figures = ("hr", hits), ("mrr", reciprocals), ("ndcg", gains)
+    return {
+        "n": len(outcomes.targets),
+        "models": {
+            name: {figure: _mean(metric(outcomes.ranks(name), k)) for figure, metric in figures}
+            for name in outcomes.records
+        },
     }
 
 

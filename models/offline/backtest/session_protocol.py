@@ -6,16 +6,19 @@ from itertools import chain
 from models.items import ItemTable
 from models.messages import Event, Item, Request
 from models.offline.backtest.config import BacktestConfig, Progress, Timer
-from models.offline.backtest.contenders import Contender, as_asked, contenders, time_alone
+from models.offline.backtest.contender import Contender
+from models.offline.backtest.contenders import contenders, trained_baselines
+from models.offline.backtest.frozen import judge
 from models.offline.backtest.history import History
 from models.offline.backtest.item_counts import ItemCounts
 from models.offline.backtest.outcomes import Outcomes, Target, target_of
+from models.offline.backtest.pipeline import as_asked
 from models.offline.backtest.ranker import learn_with_ranker
-from models.offline.backtest.sessions import prepared, sessions_of
+from models.offline.backtest.sessions import by_session, prepared, sessions_of
+from models.offline.backtest.training_set import TrainingSet
+from models.offline.seen import refuse_seen
 from models.strategy import Strategy
 from models.user.query import Query
-
-PREDICT_AT_ONCE = 1_024
 
 
 def backtest_sessions(
@@ -29,19 +32,22 @@ def backtest_sessions(
 ) -> Outcomes:
     """Learn `train`, a ranker with it, then predict each next act of the sessions of `test`.
 
+    Every session is a new user, in training as in the test.
+
     Raises
     ------
     ValueError
-        Where the training events hold no act.
+        Where the training events hold no act, or the checkpoint has learned some of the test.
     """
-    past, future = prepared(train, config), prepared(test, config)
-    acts = [event.item_id for event in past if config.events.is_act(event)]
-    if not acts:
+    past, future = by_session(prepared(train, config), config.profile), prepared(test, config)
+    training_set = TrainingSet.of(past, config.events)
+    if not training_set.sequences:
         raise ValueError("there is nothing to learn: no event has consent and a type with a weight above 0")
+    refuse_seen(config.checkpoint, [event for event in future if config.events.is_act(event)])
     side, checkpoint = learn_with_ranker(past, items, as_asked(strategy, config), config, progress)
     counts = ItemCounts()
-    counts.add(acts)
-    compared = contenders(strategy, config, counts)
+    counts.add(training_set.item_ids())
+    compared = contenders(strategy, config, counts, trained_baselines(strategy, config, training_set, progress))
     for contender in compared:
         contender.adopt(checkpoint)
     return replay_sessions(future, side.table, counts, compared, config, timer, progress)
@@ -67,17 +73,8 @@ def replay_sessions(
     test : prepared events.
     """
     sessions = sessions_of(test, config.profile)
-    made = list(chain.from_iterable(_steps(session, table, config) for session in sessions))
-    outcomes = Outcomes(n_items=table.n)
-    for start in range(0, len(made), PREDICT_AT_ONCE):
-        part = made[start : start + PREDICT_AT_ONCE]
-        outcomes.predict([query for query, _ in part], [target for _, target in part], compared, table, counts)
-        progress("predicting", start + len(part), len(made))
-    timed = made[:: max(1, len(made) // config.n_timed)] if config.n_timed else []
-    for number, contender in enumerate(compared):
-        outcomes.records[contender.name].times_us += time_alone(contender, [q for q, _ in timed], table, timer)
-        progress("timing", number + 1, len(compared))
-    return outcomes
+    asked = list(chain.from_iterable(_steps(session, table, config) for session in sessions))
+    return judge(asked, compared, table, counts, config, timer, progress)
 
 
 def _steps(

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 from models.config import ProfileConfig
 from models.messages import Event
@@ -57,6 +58,12 @@ def collapse_repeats(events: Sequence[Event], config: BacktestConfig) -> list[Ev
             newest[session] = event.item_id
         kept.append(event)
     return kept
+
+
+def by_session(events: Sequence[Event], config: ProfileConfig) -> list[Event]:
+    """Make each session of events, in time order, a user of its own."""
+    names = SessionNames(config)
+    return [replace(event, user_id=repr(names.of(event))) for event in events]
 
 
 def sessions_of(events: Sequence[Event], config: ProfileConfig) -> list[list[tuple[int, Event]]]:

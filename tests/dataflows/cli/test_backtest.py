@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from dataflows.cli.main import app
+from dataflows.errors import EddyError
 from models.names import FEATURES, NetworkName
 from models.rankers.checkpoint import save_checkpoint
 from models.rankers.networks import new_network
@@ -47,12 +48,13 @@ def test_the_session_protocol_writes_a_row_for_each_model_and_prints_a_table(tmp
     report = json.loads(out.read_text())
     assert (report["protocol"], report["k"], report["n"], report["default"]) == ("session", 2, 4, "eddy")
     assert set(report["models"]) == {
-        "popularity", "recent_popularity", "sequential_rules", "covisitation", "session_knn", "content", "blend", "mlp",
-        "eddy",
+        "popularity", "own_items", "mf", "ease", "recent_popularity", "sequential_rules", "covisitation", "session_knn",
+        "content", "blend", "mlp", "eddy",
     }  # fmt: skip
     for figures in report["models"].values():
         assert {"hr", "mrr", "ndcg", "coverage", "novelty", "us_p50", "us_p99"} <= figures.keys()
         assert figures["hr_95"][0] <= figures["hr"] <= figures["hr_95"][1]
+    assert report["unwinnable"] == 0
     # From c nobody went on, so that a after c is what no rule predicts.
     assert report["models"]["sequential_rules"]["hr"] == 3 / 4
     assert "4 predictions" in result.output
@@ -74,10 +76,32 @@ def test_the_prequential_protocol_reports_cold_starts_by_the_number_of_earlier_e
     assert len(lines) == len(report["models"])
 
 
+def test_the_leave_one_out_protocol_judges_last_acts_and_says_what_it_chose(tmp_path: Path):
+    events = a_file(tmp_path / "all.jsonl", ["abcd", "abc", "bcda", "ab", "bcd"])
+    out = tmp_path / "out.json"
+    result = eddy("--protocol", "leave-one-out", "--events", events, "-k", 2, "--json", out)
+    assert result.exit_code == 0, result.output
+    report = json.loads(out.read_text())
+    assert (report["protocol"], report["n"], report["default"]) == ("leave-one-out", 4, "eddy")
+    assert {"own_items", "mf", "ease", "popularity", "eddy"} <= set(report["models"])
+    assert report["chosen"]["ranker"] == "blend"  # so few acts train none
+    assert report["chosen"]["by"]["n"] == 4
+    assert set(report["chosen"]["by"]["models"]) == set(report["models"])
+    assert "leave-one-out, 4 predictions" in result.output
+
+
+def test_what_leave_one_out_cannot_use_is_an_error_that_names_the_file(tmp_path: Path):
+    events = a_file(tmp_path / "short.jsonl", ["ab", "c"])
+    told = eddy("--protocol", "leave-one-out", "--events", events)
+    assert isinstance(told.exception, EddyError)
+    assert "short.jsonl: nobody has 3 acts" in str(told.exception)
+
+
 def test_a_protocol_without_its_file_names_the_missing_option(tmp_path: Path):
     train = a_file(tmp_path / "train.jsonl", ["ab"])
     assert "--test" in eddy("--protocol", "session", "--train", train).output
-    assert "--events" in eddy("--protocol", "prequential", "--train", train).output
+    for protocol in ("prequential", "leave-one-out"):
+        assert "--events" in eddy("--protocol", protocol, "--train", train).output
 
 
 def a_trained_ranker(path: Path, kind: NetworkName) -> Path:

@@ -6,6 +6,7 @@ import pytest
 from models.messages import Event, Item
 from models.names import FEATURES
 from models.offline.fitting import Gathered, refitted, validated
+from models.offline.seen import n_seen
 from models.offline.train import Training, TrainingConfig, judge, train, until
 from models.offline.walk import WalkConfig, walk
 from models.rankers.checkpoint import SHIPPED, load_checkpoint, weights_digest
@@ -75,6 +76,9 @@ def test_a_checkpoint_says_what_it_came_from(tmp_path: Path) -> None:
     assert loaded.version == f"made-up-{loaded.digest[:8]}"
     assert (provenance["data_set"], provenance["seed"], provenance["trained_from"]) == ("made-up", 0, "2023-11-14")
     assert provenance["n_examples"] == training.n_examples > 0
+    # A walk of 200 seconds: the acts of the first four fifths were learned.
+    assert n_seen(provenance, random_past()[:160]) == 160
+    assert n_seen(provenance, random_past()[160:]) == 0
     assert provenance["verdicts"][0]["mlp"]["hr@10"] == round(training.verdicts[0].learned.hit_rate, 4)
 
 

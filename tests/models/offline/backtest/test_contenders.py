@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from models.offline.backtest.contenders import Pipeline, Popularity
+from models.offline.backtest.baselines.popularity import Popularity
 from models.offline.backtest.item_counts import ItemCounts
+from models.offline.backtest.pipeline import Pipeline
 from tests.models.builders import AnItem, a_query, a_strategy, a_table
 
 EVEN = [AnItem("from", rules={"a": 1.0, "b": 1.0, "c": 1.0, "d": 4.0}), *map(AnItem, "abcd")]
@@ -16,6 +17,8 @@ def test_candidates_that_tie_with_the_right_one_count_as_before_it():
     # d, then two of three equals fit on the slate; whichever is right, the other two are counted first
     assert sorted(predictions.ranks.tolist()[1:]) == [0, 0, 4, 4]
     assert predictions.ranks[0] == 1
+    # all four are candidates, whether or not they found room on the slate
+    assert predictions.is_candidate.tolist() == [True] * 4 + [False]
 
 
 def test_the_most_popular_are_the_same_for_all_but_for_what_the_rules_forbid():

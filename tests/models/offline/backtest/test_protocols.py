@@ -7,7 +7,8 @@ import pytest
 
 from models.config import ProfileConfig
 from models.events import EventConfig
-from models.messages import Event
+from models.messages import Event, Item
+from models.names import FEATURES
 from models.numeric.ids import hash64
 from models.numeric.windows import SessionWindows
 from models.offline.backtest.config import BacktestConfig
@@ -16,10 +17,13 @@ from models.offline.backtest.prequential import backtest_prequential
 from models.offline.backtest.report import report
 from models.offline.backtest.session_protocol import backtest_sessions
 from models.offline.backtest.sessions import collapse_repeats, sessions_of
+from models.offline.seen import LEARNED, sample_of
+from models.rankers.checkpoint import Checkpoint
+from models.rankers.networks import new_network
 from models.strategy import Strategy
 from tests.models.offline.builders import an_event
 
-QUICK = BacktestConfig(k=3, n_timed=2)
+QUICK = BacktestConfig(k=3, n_timed=2, learn_every=1)
 
 
 def of_session(start: int, session: str, *items: str, **changes: Any) -> list[Event]:
@@ -90,8 +94,38 @@ def test_impressions_and_acts_without_consent_are_not_predicted():
 
 def test_a_test_without_a_second_act_gives_an_empty_report():
     figures = report(sessions(TRAIN, of_session(100, "t1", "a")), "session", 3, "eddy")
-    assert figures["n"] == 0
+    assert (figures["n"], figures["unwinnable"]) == (0, 0)
     assert figures["models"]["eddy"]["hr"] == 0
+
+
+def test_what_share_of_a_frozen_test_could_not_be_won_is_reported_and_a_catalog_makes_new_items_known():
+    test = of_session(100, "t1", "a", "new", "b")
+    figures = report(sessions(TRAIN, test), "session", 3, "eddy")
+    assert figures["unwinnable"] == 0.5
+    assert figures["models"]["popularity"]["candidate_recall"] == 0.5
+    catalog = [Item(item_id, title="Blue lantern", categories=["lanterns"]) for item_id in ("a", "b", "c", "new")]
+    known = backtest_sessions(TRAIN, test, catalog, Strategy(), QUICK, iter(range(10_000)).__next__, lambda *_: None)
+    assert report(known, "session", 3, "eddy")["unwinnable"] == 0
+    assert known.ranks("content")[0] > 0
+
+
+def test_own_items_and_what_sessions_have_in_common_are_rows_of_the_session_protocol():
+    test = of_session(100, "t1", "a", "b", "a")
+    outcomes = sessions(TRAIN, test)
+    assert outcomes.ranks("own_items").tolist() == [0, 1]
+    # Sessions are users: a goes with b twice and with c once.
+    assert outcomes.ranks("ease").tolist()[0] == outcomes.ranks("mf").tolist()[0] == 1
+
+
+def test_a_checkpoint_that_has_learned_the_test_is_refused():
+    test = of_session(100, "t1", "a", "b")
+    model = new_network("mlp", len(FEATURES), seed=0)
+    learned_past, learned_test = (Checkpoint(model, "mlp-1", "", {LEARNED: sample_of(acts)}) for acts in (TRAIN, test))
+    sessions(TRAIN, test, replace(QUICK, checkpoint=learned_past))
+    with pytest.raises(ValueError, match="has learned acts"):
+        sessions(TRAIN, test, replace(QUICK, checkpoint=learned_test))
+    with pytest.raises(ValueError, match="has learned acts"):
+        prequential(TRAIN, checkpoint=learned_past)
 
 
 def test_a_training_file_without_acts_is_refused():

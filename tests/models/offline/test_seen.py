@@ -12,7 +12,7 @@ ACTS = [an_event(n) for n in range(2_000)]
 
 
 def test_a_sample_is_the_same_in_any_order_and_for_parts_learned_one_after_another():
-    shuffled = Random(0).sample(ACTS, len(ACTS))
+    shuffled = Random(0).sample(ACTS, len(ACTS))  # noqa: S311 - no secret is made of it
     sample = sample_of(ACTS)
     assert len(sample) == N_KEPT
     assert sample_of(shuffled) == sample

@@ -33,10 +33,7 @@ class FromHistories(FullRanking):
 
     def score(self, batch: QueryBatch, table: ItemTable) -> Doubles:
         """Score the items of the table that the model knows."""
-        item_rows = table.rows_of(self._items)  # (I,) -1 where the table has let go of one
-        known = np.flatnonzero(item_rows >= 0)
-        columns = np.full(table.n + 1, -1)  # the last is for row -1, which is no item
-        columns[item_rows[known]] = known
+        rows, columns = table.derived(("columns", self.name), lambda: self._columns(table))
         acted_on = np.where(batch.history.weights > 0, columns[batch.history.rows], -1)  # (B, R)
         owners, places = np.nonzero(acted_on >= 0)
         histories = scipy.sparse.csr_matrix(
@@ -44,5 +41,13 @@ class FromHistories(FullRanking):
         )
         histories.data[:] = 1  # an item met twice counts once
         scores = np.full((batch.n, table.n), -np.inf)
-        scores[:, item_rows[known]] = self.score_items(histories)[:, known]
+        scores[:, rows] = self.score_items(histories)[:, columns[rows]]
         return scores
+
+    def _columns(self, table: ItemTable) -> tuple[Int64s, Int64s]:
+        """Find the rows of known items, and (N + 1,) each row's column; -1 is none, as of row -1."""
+        item_rows = table.rows_of(self._items)  # (I,) -1 where the table has let go of one
+        columns = np.full(table.n + 1, -1, np.int64)
+        columns[item_rows] = np.arange(len(self._items))
+        columns[-1] = -1
+        return np.flatnonzero(columns >= 0), columns

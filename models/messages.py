@@ -78,6 +78,8 @@ class Item:
     attributes: Context | None = None
     available: bool = True
     created_at: Millis = 0
+    expires_at: Millis | None = None
+    """From then on it is not recommended; none: it does not expire."""
     requires: Annotated[list[Id], Meta(max_length=64)] = field(default_factory=list)
     """Shown only to a user who has all of these: an item's id where the user owns it (see `owning_types`), `name=value`
     where the trigger's context says so."""

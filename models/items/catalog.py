@@ -8,7 +8,7 @@ from itertools import chain
 
 import numpy as np
 
-from models.items.columns import N_ATTRIBUTES
+from models.items.columns import N_ATTRIBUTES, NEVER
 from models.messages import Item
 from models.numeric.arrays import Bools, Floats, Hash32s, Int64s
 from models.numeric.ids import hash32, hash_all
@@ -82,6 +82,8 @@ class Entries:
     """(M,) nan unknown."""
     created_at: Int64s
     """(M,) 0 unknown; Unix ms."""
+    expires_at: Int64s
+    """(M,) NEVER where it does not; Unix ms."""
     available: Bools
     """(M,)"""
 
@@ -105,6 +107,7 @@ class Entries:
             price=_amounts(item.price for item in entries),
             margin=_amounts(item.margin for item in entries),
             created_at=np.array([item.created_at for item in entries], np.int64),
+            expires_at=np.array([NEVER if item.expires_at is None else item.expires_at for item in entries], np.int64),
             available=np.array([item.available for item in entries], np.bool_),
         )
 

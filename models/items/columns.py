@@ -9,6 +9,8 @@ from models.numeric.hashmap import insert, look_up, look_up_one, slots_for
 
 N_ATTRIBUTES = 8
 N_DIMENSIONS = 64
+NEVER = int(np.iinfo(np.int64).max)
+"""When an item expires that does not."""
 SHORT, LONG = 0, 1
 """Columns of `popularity`, by half-life."""
 NEIGHBOURS_VERSION, CONTENT_VERSION = 0, 1
@@ -57,6 +59,8 @@ class Columns:
     """(N,) what a purchase earns, nan where unknown."""
     created_at: Int64s = _column(np.int64)
     """(N,) the catalog's time, else when the item was first seen; Unix ms."""
+    expires_at: Int64s = _column(np.int64, fill=NEVER)
+    """(N,) from then on the item is not recommended, Unix ms; NEVER where the catalog names no time."""
     first_seen_at: Int64s = _column(np.int64)
     """(N,) event time of the item's first event, Unix ms; 0 unknown."""
     available: Bools = _column(np.bool_, fill=True)

@@ -247,6 +247,7 @@ class ItemTable(Columns):
         self.named[rows] = self.in_catalog[rows] = True
         self.available[rows] = entries.available
         self.price[rows], self.margin[rows] = entries.price, entries.margin
+        self.expires_at[rows] = entries.expires_at
         self.category[rows] = entries.category
         self.attributes[rows] = entries.attributes
         self._forget_facts(entries.hashes)

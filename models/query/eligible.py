@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.items import ItemTable
+from models.items.columns import NEVER
 from models.items.eligibility import stated_by
 from models.numeric.arrays import Bools, Int32s, Int64s
 from models.user.query import Query
 from models.user.record import States
-
-_NOTHING: Int32s = np.empty(0, np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +29,11 @@ class Ineligible:
         """Judge each query by what its user has.
 
         A requirement is met by what the user owns and by what the context states; an exclusion holds for those, and
-        for what the user has acted on of late, whatever the act.
+        for what the user has acted on of late, whatever the act. What has expired by a query's moment is closed to it.
         """
-        rules = table.eligibility
+        expired, rules = _expired(queries, table), table.eligibility
         if not rules:
-            return cls(_NOTHING, np.empty(0, np.int64), _NOTHING)
+            return expired
         has = [stated_by(query.context).union(query.owned) for query in queries]
         recent = [
             items[:n] for items, n in zip(records["recent_items"].tolist(), records["n_recent"].tolist(), strict=True)
@@ -46,9 +45,9 @@ class Ineligible:
         closed = [(by_some - mine) | shut for mine, shut in zip(opened, excluded, strict=True)]
         sizes = [len(rows) for rows in closed]
         return cls(
-            _array(rules.requiring - by_some),
-            np.arange(len(queries)).repeat(sizes),
-            _array(row for rows in closed for row in rows),
+            np.concatenate([expired.locked, _array(rules.requiring - by_some)]),
+            np.concatenate([expired.owners, np.arange(len(queries)).repeat(sizes)]),
+            np.concatenate([expired.rows, _array(row for rows in closed for row in rows)]),
         )
 
     def allows(self, owners: Int64s, rows: Int32s) -> Bools:
@@ -60,6 +59,22 @@ class Ineligible:
         one_by_one = np.fromiter((pair not in closed for pair in pairs), np.bool_, len(rows))
         allowed: Bools = one_by_one & ~np.isin(rows, self.locked)
         return allowed
+
+
+def _expired(queries: list[Query], table: ItemTable) -> Ineligible:
+    """Find what has expired: by the first query's moment for all, by later ones' for these alone."""
+    rows, until = table.derived("expiring", lambda: _expiring(table))
+    at = np.array([query.at for query in queries], np.int64)
+    first, last = (int(np.searchsorted(until, moment, "right")) for moment in (at.min(), at.max()))
+    owners, between = np.nonzero(until[first:last] <= at[:, None])
+    return Ineligible(rows[:first], owners, rows[first:last][between])
+
+
+def _expiring(table: ItemTable) -> tuple[Int32s, Int64s]:
+    """List the rows that expire at all, and when, the first to expire first."""
+    rows = np.flatnonzero(table.expires_at[: table.n] < NEVER).astype(np.int32)
+    rows = rows[np.argsort(table.expires_at[rows], kind="stable")]
+    return rows, table.expires_at[rows]
 
 
 def _array(rows: Iterable[int]) -> Int32s:

@@ -14,6 +14,7 @@ import numpy as np
 from models.candidates.protocol import CandidateSource
 from models.candidates.selection import Allowed, Candidates
 from models.items import ItemTable
+from models.items.columns import NEVER
 from models.items.eligibility import Eligibility
 from models.items.sessions import NewSessions, SessionIndex
 from models.items.vectors import HASHED, TextSpace
@@ -48,6 +49,7 @@ class AnItem:
     popularity: tuple[float, float] = (1.0, 1.0)
     vector: tuple[float, ...] = ()
     margin: float = float("nan")
+    expires_at: int = NEVER
 
 
 @dataclass
@@ -84,6 +86,7 @@ class ArrayTable:
     price: Any
     margin: Any
     created_at: Any
+    expires_at: Any
     available: Any
     named: Any
     vectors: Any
@@ -195,6 +198,7 @@ def a_table(
         price=np.array([item.price for item in laid], np.float32),
         margin=np.array([item.margin for item in laid], np.float32),
         created_at=np.array([item.created_at for item in laid], np.int64),
+        expires_at=np.array([item.expires_at for item in laid], np.int64),
         available=np.array([item.available for item in laid], np.bool_),
         named=np.array([item.named for item in laid], np.bool_),
         vectors=np.array([unit(*item.vector) for item in laid], np.int8).reshape(n, 64),

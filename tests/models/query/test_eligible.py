@@ -1,6 +1,7 @@
 """What items require and exclude holds on every slate, whatever the sources and the rankers say."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from models.serving.recommender import Recommender
 from models.user.query import Query
 from tests.models.builders import (
     ALL,
+    NOW,
     AnItem,
     a_query,
     a_random_query,
@@ -167,3 +169,25 @@ def test_rules_do_not_depend_on_an_items_row():
     ]
     assert all(slate == slates[0] for slate in slates)
     assert np.unique([len(slate[0]) for slate in slates]).tolist() == [2]
+
+
+def test_an_item_is_shown_until_it_expires_to_each_query_at_its_own_moment():
+    items = [AnItem("always"), AnItem("soon", expires_at=NOW + 1_000), AnItem("later", expires_at=NOW + 5_000)]
+    table = a_table(items, {ALL: {"always": 1.0, "soon": 3.0, "later": 2.0}})
+    moments = {
+        NOW - 1: ["soon", "later", "always"], NOW + 999: ["soon", "later", "always"], NOW + 1_000: ["later", "always"],
+        NOW + 4_999: ["later", "always"], NOW + 5_000: ["always"],
+    }  # fmt: skip
+    asked = [a_query(user_id=f"u-{at}", at=at, strategy=ANYTHING) for at in moments]
+    assert recommended(table, *asked) == list(moments.values())
+    assert [recommended(table, query)[0] for query in asked] == list(moments.values())
+    own = [replace(query, candidates=["soon", "later", "always"]) for query in asked]
+    assert [sorted(slate) for slate in recommended(table, *own)] == [sorted(shown) for shown in moments.values()]
+
+
+def test_a_new_entry_of_the_catalog_moves_or_takes_away_the_end_of_an_item():
+    table = ItemTable(NOW_OF_TABLES)
+    query = a_query(strategy=ANYTHING, candidates=["ticket"], at=NOW)
+    for expires_at, shown in ((None, ["ticket"]), (NOW, []), (NOW + 1, ["ticket"]), (0, []), (None, ["ticket"])):
+        table.apply_items([Item("ticket", expires_at=expires_at)], [])
+        assert recommended(table, query) == [shown]

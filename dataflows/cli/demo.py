@@ -28,7 +28,7 @@ def demo(
     """
     console = Console(stderr=True)
     settings = configuration.load()
-    real = "EDDY_KAFKA__BOOTSTRAP_SERVERS" in os.environ
+    real = settings.kafka.names_a_cluster
     live = console.is_terminal and not headless
 
     def open_page(address: str) -> bool:

@@ -13,7 +13,8 @@ from dataflows.cli.setting_list import PresetOption, all_settings
 from dataflows.cli.topics import load_for_cluster
 from dataflows.kafka import rights
 from dataflows.run.presets import PRESETS, PresetName
-from dataflows.run.settings import SettingsError, load
+from dataflows.run.setting_errors import SettingsError
+from dataflows.run.settings import load
 
 STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
 
@@ -87,8 +88,9 @@ def _findings(preset: PresetName | None) -> Iterator[Finding]:
     except SettingsError as error:
         yield Finding("settings", "error", str(error))
         return
-    chosen = f", filled in by the preset {preset}: {PRESETS[preset].what}" if preset else ""
-    yield Finding("settings", "ok", f"all are known and in range{chosen}")
+    read = f", read from the environment and {settings.config}" if settings.config else ""
+    chosen = f", filled in by the preset {settings.preset}: {PRESETS[settings.preset].what}" if settings.preset else ""
+    yield Finding("settings", "ok", f"all are known and in range{read}{chosen}")
     yield from examine_all(settings)
 
 

@@ -53,7 +53,7 @@ def erase(
     """Forget a user: write an erasure, and take the user's dead letters away.
 
     Everything until now is forgotten, by every flow, whenever it comes up again. With --wait the receipts of all flows
-    are printed: what each place held before and after. `evaluate` is waited for where EDDY_EXPERIMENTS_FILE is set.
+    are printed: what each place held before and after. `evaluate` is waited for where experiments are declared.
     """
     settings = load()
     now_ms = int(time.time() * 1_000)

@@ -10,8 +10,8 @@ from dataflows.errors import EddyError
 from dataflows.kafka.admin import UnreachableError, list_topics
 from dataflows.kafka.check import check_topics, outliving, whose_times
 from dataflows.receipts import SigningKeyError
-from dataflows.run.experiments_file import ExperimentError, load_experiments
-from dataflows.run.resources import checked_device, receipt_signer, starting_checkpoint
+from dataflows.run.experiments_file import ExperimentError
+from dataflows.run.resources import checked_device, declared_experiments, receipt_signer, starting_checkpoint
 from dataflows.run.settings import Settings
 from dataflows.topics import ERASURES, EVENTS, REQUESTS, declare
 from models.rankers.checkpoint import SHIPPED, CheckpointError, load_checkpoint
@@ -35,7 +35,7 @@ def examine_all(settings: Settings) -> Iterator[Finding]:
     yield from _file_topics(settings.topics.folder) if settings.topics.folder else _cluster(settings)
     yield _recovery(settings.recovery.folder)
     yield _privacy(settings)
-    yield _experiments(settings.experiments_file)
+    yield _experiments(settings)
     yield _checkpoint(settings.checkpoint)
     yield _ranker(settings)
 
@@ -103,14 +103,15 @@ def _privacy(settings: Settings) -> Finding:
     return Finding("privacy", "ok", f"{state}; receipts are checked with {key}")
 
 
-def _experiments(path: Path | None) -> Finding:
-    if path is None:
-        return Finding("experiments", "ok", "none: EDDY_EXPERIMENTS_FILE is not set")
+def _experiments(settings: Settings) -> Finding:
+    if not settings.has_experiments:
+        return Finding("experiments", "ok", "none: neither eddy.yaml nor EDDY_EXPERIMENTS_FILE declares any")
     try:
-        experiments = load_experiments(path)
+        experiments = declared_experiments(settings)
     except ExperimentError as error:
         return Finding("experiments", "error", str(error))
-    return Finding("experiments", "ok", f"{len(experiments.declared)} in {path}")
+    where = settings.experiments_file or settings.config or "EDDY_EXPERIMENTS"
+    return Finding("experiments", "ok", f"{len(experiments.declared)} in {where}")
 
 
 def _checkpoint(path: Path | None) -> Finding:
@@ -132,7 +133,7 @@ def _ranker(settings: Settings) -> Finding:
         return Finding("ranker", "error", str(error))
     if name == "none":
         return Finding("ranker", "ok", "none learns: EDDY_RANKER__NAME is not set")
-    if settings.strategy.ranker != name and not settings.experiments_file:
+    if settings.strategy.ranker != name and not settings.has_experiments:
         text = f"{name} learns, but serves nobody: set EDDY_STRATEGY__RANKER={name}, or name it in an experiment"
         return Finding("ranker", "warning", text)
     return Finding("ranker", "ok", f"{name} learns, from {start.version if start else 'nothing'} on")

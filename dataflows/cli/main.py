@@ -16,7 +16,8 @@ from dataflows.run.logs import speaks_json
 HELP = """
 Real-time recommendation on streams: behaviour events in, recommendation slates out.
 
-Everything is set by EDDY_ variables in the environment: `eddy doctor --settings` lists them all.
+Everything is set in `eddy.yaml` in the working folder, or in the file that EDDY_CONFIG names, and by EDDY_ variables in
+the environment, which win: `eddy doctor --settings` lists them all.
 
 Without a cluster at hand, `eddy broker` runs a Kafka broker on this machine; then `eddy topics create` makes
 the topics, and `eddy doctor` says whether all is well.
@@ -87,7 +88,7 @@ COMMANDS = {
     ),
     "schema": (
         "schema:schema",
-        "Write a JSON Schema for each message and one AsyncAPI 3 document into a folder, or compare them.",
+        "Write JSON Schemas of the messages and of eddy.yaml, and an AsyncAPI 3 document, or compare them.",
     ),
     "doctor": ("doctor:examine", "Look at settings, broker, topics, recovery folder, experiments and checkpoint."),
 }

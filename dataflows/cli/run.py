@@ -20,8 +20,8 @@ def run(flow: Flow) -> None:
     catalog and writes the item tables that recommend follows. Run both. `evaluate` reads what users did with what they
     were shown and writes what the experiments say.
 
-    Settings come from the environment: EDDY_KAFKA__BOOTSTRAP_SERVERS says where Kafka is, EDDY_RECOVERY__FOLDER where
-    state survives a crash. `eddy doctor --settings` lists them all.
+    Settings come from `eddy.yaml` and the environment: EDDY_KAFKA__BOOTSTRAP_SERVERS says where Kafka is,
+    EDDY_RECOVERY__FOLDER where state survives a crash. `eddy doctor --settings` lists them all.
     """
     settings = configuration.load()
     with open_worker(flow, settings, store_folder(settings, flow)) as worker:

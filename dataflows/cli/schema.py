@@ -1,4 +1,4 @@
-"""`eddy schema`: the messages as JSON Schemas and an AsyncAPI document."""
+"""`eddy schema`: the messages as JSON Schemas and an AsyncAPI document, and the schema of `eddy.yaml`."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ import typer
 
 from dataflows.contract import ASYNCAPI, SCHEMAS, asyncapi, breaking, described_topics, documents
 from dataflows.errors import EddyError
+from dataflows.run.setting_schema import setting_schema
 
 
 def schema(
@@ -17,12 +18,23 @@ def schema(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing: compare what is in the folder with this release's messages.")
     ] = False,
+    settings: Annotated[
+        bool, typer.Option("--settings", help="Print the schema of eddy.yaml, for editors, instead.")
+    ] = False,
 ) -> None:
     """Write a JSON Schema for each message and one AsyncAPI 3 document into a folder, or compare them.
 
     With --check the exit code is 1 where a reader or a writer that relies on the files in the folder would stumble over
     this release; what was only added is named, and is no fault.
+
+    With --settings the JSON Schema of `eddy.yaml` is printed instead: write it to a file, and name that in the first
+    line of `eddy.yaml`, as in `# yaml-language-server: $schema=eddy.schema.json`.
     """
+    if settings:
+        if folder is not None or check:
+            raise typer.BadParameter("--settings prints a schema: name no folder, and nothing is compared with it")
+        typer.echo(json.dumps(setting_schema(), indent=2))
+        return
     if folder is None:
         if check:
             raise typer.BadParameter("--check compares with the files in a folder: name it")

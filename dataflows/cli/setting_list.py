@@ -10,7 +10,8 @@ from pydantic import BaseModel
 
 from dataflows.docstrings import attribute_docstrings
 from dataflows.run.presets import PRESETS, PresetName
-from dataflows.run.settings import Settings, variable_of
+from dataflows.run.setting_errors import variable_of
+from dataflows.run.settings import Settings
 
 PresetOption: TypeAlias = Annotated[
     PresetName | None,
@@ -18,7 +19,7 @@ PresetOption: TypeAlias = Annotated[
         "--preset",
         metavar="NAME",
         envvar="EDDY_PRESET",
-        help=f"Settings for a field of use, where the environment says nothing else: {', '.join(PRESETS)}.",
+        help=f"Settings for a field of use, where nothing else is set: {', '.join(PRESETS)}.",
     ),
 ]
 

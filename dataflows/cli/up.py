@@ -30,7 +30,7 @@ FRAME_S = 0.5
 PATIENCE = "a first start compiles the kernels, which takes minutes; the next take seconds"
 PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
 """What is copied from a terminal may not be wrapped."""
-NO_EXPERIMENTS = "off: name a file of experiments in EDDY_EXPERIMENTS_FILE, and it says what works"
+NO_EXPERIMENTS = "off: declare experiments in eddy.yaml or a file (EDDY_EXPERIMENTS_FILE), and it says what works"
 
 
 def up(
@@ -57,7 +57,7 @@ def up(
     with ExitStack() as stack:
         place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="eddy-up-")))
         place.mkdir(parents=True, exist_ok=True)
-        servers = settings.kafka.bootstrap_servers if "EDDY_KAFKA__BOOTSTRAP_SERVERS" in os.environ else None
+        servers = settings.kafka.bootstrap_servers if settings.kafka.names_a_cluster else None
         with console.status("starting the broker"):
             broker = stack.enter_context(choose_broker(servers, os.environ.get("KAFKA_HOME"), place / "broker"))
             _make_topics(settings, broker)
@@ -76,7 +76,7 @@ def up(
 
 def flows_of(settings: Settings) -> tuple[str, ...]:
     """Name what runs, the door last; `evaluate` needs something to judge."""
-    judging = () if settings.experiments_file is None else ("evaluate",)
+    judging = ("evaluate",) if settings.has_experiments else ()
     return ("learn", "recommend", *judging, "serve")
 
 
@@ -144,7 +144,7 @@ def _status(
         took = ready.get(process.flow)
         state = Text("starting", "yellow") if took is None else Text(f"ready after {took:.0f} s", "green")
         table.add_row(process.flow, state, _probe(process))
-    if settings.experiments_file is None:
+    if not settings.has_experiments:
         table.add_row("evaluate", Text("off", "dim"), Text(NO_EXPERIMENTS, "dim"))
     return table
 

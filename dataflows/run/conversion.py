@@ -1,20 +1,31 @@
 """Plain values as the core's own types: what is wrong is named with its path and a remedy."""
 
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
 from difflib import get_close_matches
 from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from models.experiments.assign.declaration import DeclarationError, Step
 
+SettingFault: TypeAlias = tuple[tuple[Step, ...], str | None]
+"""The path of a setting, its section first, and what is wrong with it; None: nobody knows it."""
+
 _TRUTH = dict.fromkeys(("true", "t", "yes", "y", "on", "1"), True) | dict.fromkeys(
     ("false", "f", "no", "n", "off", "0"), False
 )
 """Words for truth values, as pydantic has them for the settings that are its own."""
+
+
+class SectionError(ValueError):
+    """Some settings of a section are wrong."""
+
+    def __init__(self, faults: Sequence[SettingFault]) -> None:
+        super().__init__("; ".join(f"{name_of(path)}{text}" for path, text in faults))
+        self.faults = tuple(faults)
 
 
 def check(data: object, kind: Any, path: tuple[Step, ...] = (), *, strict: bool = True) -> None:
@@ -57,6 +68,31 @@ def convert_text(value: object, kind: Any) -> object:
         return msgspec.convert(value, kind, strict=False)
 
 
+def convert_section(section: str, kind: Any, given: Mapping[str, Any]) -> Any:
+    """Make a section of the settings that is a dataclass, `kind`, from values by name, which may be text.
+
+    Raises
+    ------
+    SectionError : with all faults.
+    """
+    kinds, values = get_type_hints(kind, include_extras=True), {}
+    wrong: list[SettingFault] = []
+    for name, value in given.items():
+        if name not in kinds:
+            wrong.append(((section, name), None))
+            continue
+        try:
+            values[name] = convert_text(value, kinds[name])
+        except DeclarationError as error:
+            wrong.append(((section, name, *error.path), str(error)))
+    if wrong:
+        raise SectionError(wrong)
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise SectionError([((section, *getattr(error, "path", ())), str(error))]) from None
+
+
 def _read_text(text: str, kind: Any) -> object:
     """Read what people write as a number, a truth value or JSON, and msgspec does not take: ` 007`, `1_000`, `yes`.
 
@@ -83,8 +119,9 @@ def name_of(path: tuple[Step, ...]) -> str:
     return f"{name}: " if name else ""
 
 
-def _suggest(word: object, known: Iterable[str]) -> str:
+def suggest(word: object, known: Iterable[str]) -> str:
     """Name the known word that is nearest to one that is unknown; where none is near, all of them."""
+    known = list(known)
     close = get_close_matches(str(word), known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
 
@@ -106,7 +143,7 @@ def _parts(data: object, kind: Any, path: tuple[Step, ...]) -> list[tuple[Step, 
         return []
     for key in data:
         if key not in known:
-            raise DeclarationError(f"unknown key: {_suggest(key, known)}", (*path, key))
+            raise DeclarationError(f"unknown key: {suggest(key, known)}", (*path, key))
     return [(key, part, known[key]) for key, part in data.items()]
 
 
@@ -126,7 +163,7 @@ def _with_remedy(text: str, data: object, kind: Any) -> str:
     if text.startswith("Expected `str`, got"):
         return f"{text} ({reprlib.repr(data)}): put it in quotes"
     if get_origin(_bare(kind)) is Literal:
-        return f"{text}: {_suggest(data, get_args(_bare(kind)))}"
+        return f"{text}: {suggest(data, get_args(_bare(kind)))}"
     remedy = "change the value"
     if text.startswith("Expected `bool`"):
         remedy = "say true or false"

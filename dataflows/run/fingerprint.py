@@ -9,9 +9,11 @@ from typing import Any
 
 import msgspec
 
-from dataflows.run.settings import Settings, variable_of
+from dataflows.run.setting_errors import variable_of
+from dataflows.run.settings import Settings
 
 OWN = {
+    "EDDY_CONFIG",
     "EDDY_CLUSTER__PROCESS_ID",
     "EDDY_KAFKA__OPTIONS",
     "EDDY_KAFKA__CONSUMER_OPTIONS",

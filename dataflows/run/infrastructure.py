@@ -47,6 +47,11 @@ class KafkaSettings(Section):
     producer_options: dict[str, Option] = Field(default_factory=dict, repr=False)
     """librdkafka options for producers only."""
 
+    @property
+    def names_a_cluster(self) -> bool:
+        """Whether somebody said where the cluster is, so that no broker of our own is needed."""
+        return "bootstrap_servers" in self.model_fields_set
+
     def client(self) -> dict[str, Option]:
         """Return the librdkafka configuration that all clients share. It holds secrets: never log it."""
         config: dict[str, Option] = {

@@ -1,4 +1,4 @@
-"""What the settings name and a flow loads: trained rankers, the device that they compute on, text spaces."""
+"""What the settings name and a flow loads: experiments, trained rankers, where they compute, text spaces."""
 
 from functools import cache
 from importlib.util import find_spec
@@ -6,7 +6,9 @@ from pathlib import Path
 
 from dataflows.errors import EddyError
 from dataflows.receipts import Signer, read_signing_key
+from dataflows.run.experiments_file import load_experiments
 from dataflows.run.settings import LearnSettings, Settings
+from models.experiments.assign.assignment import Experiments
 from models.items.vectors import HASHED, Sentences, TextSpace
 from models.pseudonyms import StateKeys
 from models.rankers.checkpoint import SHIPPED, Checkpoint, CheckpointError, load_checkpoint
@@ -25,6 +27,18 @@ def checked_device(settings: Settings) -> str:
     except DeviceError as error:
         raise EddyError(f"EDDY_RANKER__DEVICE: {error}") from error
     return settings.ranker.device
+
+
+def declared_experiments(settings: Settings) -> Experiments:
+    """Return the experiments that run; those that name no goal are judged by the settings'.
+
+    Raises
+    ------
+    ExperimentError : the file that is named declares something wrong.
+    """
+    if settings.experiments_file is None:
+        return Experiments(settings.experiments)
+    return load_experiments(settings.experiments_file, settings.evaluate.goal)
 
 
 def loaded_checkpoint(settings: Settings) -> Checkpoint:
@@ -113,6 +127,6 @@ def expected_receipts(settings: Settings) -> dict[str, set[str]]:
     places = {"recommend": {"recommend.profile"}, "learn": {"learn.transitions"}}
     if settings.learns_from_slates:
         places["learn"].add("learn.attribute")
-    if settings.experiments_file is not None:
+    if settings.has_experiments:
         places["evaluate"] = {"evaluate.outcomes"}
     return places

@@ -1,21 +1,18 @@
-"""All settings, frozen. Only `load` reads the environment; everything else is given what it needs."""
+"""All settings, frozen. Only `load` reads the environment and the file; all else is given what it needs."""
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
-from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Self
 
 from msgspec import Meta
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
-from pydantic_core import ErrorDetails
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableError
 
-from dataflows.errors import EddyError
-from dataflows.run.conversion import convert_text, name_of
+from dataflows.run.conversion import SectionError, convert_section
+from dataflows.run.experiments_file import experiments_of
 from dataflows.run.infrastructure import (
     ClusterSettings,
     HttpSettings,
@@ -25,16 +22,23 @@ from dataflows.run.infrastructure import (
     ServeSettings,
     TopicSettings,
 )
-from dataflows.run.presets import PresetName, PresetSource
+from dataflows.run.layers import FileLayer, PresetLayer, config_file
+from dataflows.run.presets import PresetName
+from dataflows.run.setting_errors import (
+    SettingsError,
+    faults_of,
+    tell,
+    tell_no_json,
+    unknown_variable,
+    variable_of,
+    variables_of,
+)
+from dataflows.run.yaml_file import YamlError
 from models.config import AttributionConfig, Count, ItemSideConfig, OnlineConfig, OutcomeConfig, ProfileConfig
 from models.events import EventConfig
-from models.experiments.assign.declaration import DeclarationError
+from models.experiments.assign.declaration import DeclarationError, Experiment
 from models.names import FUNNEL, LanguageName, LearnerName, MetricName, RankerName, StageName
 from models.strategy import Strategy
-
-
-class SettingsError(EddyError):
-    """A setting is wrong; the text says which, why, and how to fix it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,10 @@ class FunnelSettings:
 
 
 class Settings(BaseSettings):
-    """Everything that can be set, by `EDDY_<SECTION>__<NAME>` in the environment; empty means the default."""
+    """Everything that can be set: in `eddy.yaml`, or by `EDDY_<SECTION>__<NAME>` in the environment, which wins.
+
+    A variable that is empty is not set.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="EDDY_",
@@ -130,9 +137,13 @@ class Settings(BaseSettings):
         use_attribute_docstrings=True,
     )
 
+    config: Path | None = None
+    """YAML file of settings, for all that the environment does not say; none: `eddy.yaml` in the working folder, where
+    that is there. `eddy schema --settings` writes its schema, for editors."""
     preset: PresetName | None = None
-    """Settings for a field of use, for all that is not set here: `session-shop`, `shop`, `video`, `articles`, `social`,
-    `ads`, `replies`, `care`, `courses` or `city`. `eddy doctor --settings --preset NAME` lists what one says."""
+    """Settings for a field of use, for all that is set nowhere else: `session-shop`, `shop`, `video`, `articles`,
+    `social`, `ads`, `replies`, `care`, `courses` or `city`. `eddy doctor --settings --preset NAME` lists its
+    values."""
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
     recovery: RecoverySettings = RecoverySettings()
@@ -149,6 +160,8 @@ class Settings(BaseSettings):
     funnel: FunnelSettings = FunnelSettings()
     strategy: Strategy = Strategy()
     """How slates are made for users in no experiment."""
+    experiments: tuple[Experiment, ...] = ()
+    """Experiments, where they are declared here and not in a file of their own."""
     experiments_file: Path | None = None
     """YAML or JSON file of experiments."""
     checkpoint: Path | None = None
@@ -169,6 +182,11 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
     """`json`: what `eddy run` and `eddy serve` log is one object a line; the Kafka client's own warnings are not."""
+
+    @property
+    def has_experiments(self) -> bool:
+        """Whether experiments are declared, here or in a file."""
+        return bool(self.experiments) or self.experiments_file is not None
 
     @property
     def learns_from_slates(self) -> bool:
@@ -200,109 +218,70 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Ask the preset last."""
-        return init_settings, env_settings, PresetSource(settings_cls)
+        """Ask the environment, then the file, then the preset."""
+        return init_settings, env_settings, FileLayer(settings_cls), PresetLayer(settings_cls)
 
     @field_validator("*", mode="before")
     @classmethod
     def _read_section(cls, given: object, info: ValidationInfo) -> object:
-        """Make a section that is a type of the core's from what the environment and the preset say."""
+        """Make a section that is a type of the core's from what the environment, the file and the preset say."""
         section = info.field_name or ""
         kind = cls.model_fields[section].annotation
-        if not (isinstance(given, dict) and is_dataclass(kind)):
-            return given
-        kinds, values, wrong = get_type_hints(kind, include_extras=True), {}, []
-        for name, value in given.items():
-            variable = variable_of(section, name)
-            if name not in kinds:
-                wrong.append(_unknown(variable))
-                continue
-            try:
-                values[name] = convert_text(value, kinds[name])
-            except DeclarationError as error:
-                wrong.append(f"{variable}: {name_of(error.path)}{error}")
-        if wrong:
-            raise _SectionError("; ".join(wrong))
+        return convert_section(section, kind, given) if isinstance(given, dict) and is_dataclass(kind) else given
+
+    @field_validator("experiments", mode="before")
+    @classmethod
+    def _declare(cls, given: object, info: ValidationInfo) -> object:
+        """Make experiments of plain values; those that are made already are taken as they are."""
         try:
-            return kind(**values)
-        except ValueError as error:
-            raise _SectionError(f"{variable_of(section)}: {error}") from None
+            return experiments_of(given, info.data.get("evaluate", EvaluateSettings()).goal).declared
+        except DeclarationError as error:
+            raise SectionError([(("experiments", *error.path), str(error))]) from None
+
+    @model_validator(mode="after")
+    def _declared_once(self) -> Self:
+        if self.experiments and self.experiments_file is not None:
+            text = "experiments are declared here, and experiments_file names others: keep one of them"
+            raise SectionError([(("experiments",), text)])
+        return self
 
 
-class _SectionError(ValueError):
-    """What is wrong with a section; the text names each variable."""
+def names() -> dict[str, list[str]]:
+    """Name all settings, by their sections; nothing in one that stands alone."""
+    return {name: _parts(field.annotation) for name, field in Settings.model_fields.items()}
 
 
-def variable_of(*names: str) -> str:
-    """Name the variable of a setting: of its section, where it is in one, and its own name."""
-    return f"EDDY_{'__'.join(names)}".upper()
+def _parts(kind: Any) -> list[str]:
+    return [part.name for part in fields(kind)] if is_dataclass(kind) else list(getattr(kind, "model_fields", ()))
 
 
 def variables() -> Iterator[str]:
     """Name every variable of the environment that is a setting."""
-    for name, field in Settings.model_fields.items():
-        kind: Any = field.annotation
-        if is_dataclass(kind):
-            yield from (variable_of(name, part.name) for part in fields(kind))
-        elif hasattr(kind, "model_fields"):
-            yield from (variable_of(name, part) for part in kind.model_fields)
-        else:
-            yield variable_of(name)
+    return variables_of(names())
 
 
 def load(**overrides: object) -> Settings:
-    """Read settings from the environment; the one place that does.
+    """Read settings from the environment and the file; the one place that does.
+
+    Parameters
+    ----------
+    overrides : what wins over both; None overrides nothing.
 
     Raises
     ------
-    SettingsError : a value is wrong or an `EDDY_` variable is unknown; the text names the variable.
+    SettingsError : a value is wrong or a name is unknown; the text names the variable, or the file and its line.
     """
     try:
-        settings = Settings(**overrides)  # type: ignore[arg-type]
+        settings = Settings(**{name: value for name, value in overrides.items() if value is not None})  # type: ignore[arg-type]
+    except YamlError as error:
+        raise SettingsError(str(error)) from None
     except ValidationError as error:
-        raise SettingsError("; ".join(map(_describe, error.errors()))) from None
+        file = config_file(os.environ.get(variable_of("config")))
+        raise SettingsError("; ".join(tell(fault, names(), file) for fault in faults_of(error))) from None
     except UnreadableError as error:
-        raise SettingsError(_no_json(str(error))) from None
+        raise SettingsError(tell_no_json(str(error), Settings.model_fields)) from None
     known = {variable_of(name) for name in Settings.model_fields}
     unknown = [name for name in os.environ if name.startswith("EDDY_") and name.partition("__")[0] not in known]
     if unknown:
-        raise SettingsError("; ".join(map(_unknown, sorted(unknown))))
+        raise SettingsError("; ".join(unknown_variable(name, names()) for name in sorted(unknown)))
     return settings
-
-
-def _no_json(error: str) -> str:
-    """Name the variables of a section that are no JSON where it takes nothing else; a value may be a secret."""
-    name = error.partition('field "')[2].partition('"')[0]
-    section, kind = variable_of(name), Settings.model_fields[name].annotation
-    if section in os.environ:
-        return (
-            f"{section} is a section: set what is in it one by one, as {section}__NAME, or all of it as a JSON object"
-        )
-    wrong = [
-        variable_of(name, part)
-        for part, field in getattr(kind, "model_fields", {}).items()
-        if get_origin(field.annotation) in (dict, list) and not _is_json(os.environ.get(variable_of(name, part), "0"))
-    ]
-    example = """'{"client.rack": "a"}' or '["a", "b"]'"""
-    return f"{', '.join(wrong) or section}: this is no JSON; give it as in {example}"
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _describe(problem: ErrorDetails) -> str:
-    if isinstance(error := problem.get("ctx", {}).get("error"), _SectionError):
-        return str(error)
-    variable = variable_of(*map(str, problem["loc"]))
-    return _unknown(variable) if problem["type"] == "extra_forbidden" else f"{variable}: {problem['msg']}"
-
-
-def _unknown(variable: str) -> str:
-    close = get_close_matches(variable, variables(), n=1, cutoff=0.8)
-    remedy = f"did you mean {close[0]}?" if close else "see `eddy doctor --settings` for all names"
-    return f"unknown setting {variable}: {remedy}"

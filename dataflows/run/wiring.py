@@ -15,10 +15,10 @@ from dataflows.following.erasures import Erasures
 from dataflows.plausible import in_ms, now
 from dataflows.run.aligned import AlignedSource, Alignment
 from dataflows.run.edges import Edges, open_edges
-from dataflows.run.experiments_file import load_experiments
 from dataflows.run.metrics import FlowMetrics, age_of
 from dataflows.run.resources import (
     checked_device,
+    declared_experiments,
     loaded_checkpoint,
     receipt_signer,
     starting_checkpoint,
@@ -31,7 +31,6 @@ from dataflows.run.stopping import Stop
 from dataflows.run.wording import chosen_phrases
 from dataflows.steps.outputs import follow_rankers
 from models.counts import item_statistics, pairs, trending
-from models.experiments.assign.assignment import Experiments
 from models.items import ItemTable
 from models.items import warm_up as items
 from models.serving.recommender import Recommender
@@ -64,7 +63,7 @@ def open_flow(flow: str, settings: Settings, stop: Stop, health: Health) -> Iter
 @contextmanager
 def _recommend(edges: Edges, settings: Settings, health: Health, erased: Erasures) -> Iterator[Dataflow]:
     torch.set_num_threads(1)  # batches are small: a second thread costs more than it brings
-    experiments = load_experiments(settings.experiments_file) if settings.experiments_file else Experiments()
+    experiments = declared_experiments(settings)
     signer = receipt_signer(settings)
     checkpoint = loaded_checkpoint(settings)
     learning = settings.learn
@@ -142,9 +141,12 @@ def _learn(edges: Edges, settings: Settings, health: Health, erased: Erasures) -
 
 @contextmanager
 def _evaluate(edges: Edges, settings: Settings, health: Health, erased: Erasures) -> Iterator[Dataflow]:
-    if settings.experiments_file is None:
-        raise EddyError("evaluate has nothing to judge: name a file of experiments in EDDY_EXPERIMENTS_FILE")
-    experiments = load_experiments(settings.experiments_file, settings.evaluate.goal)
+    if not settings.has_experiments:
+        raise EddyError(
+            "evaluate has nothing to judge: declare experiments in eddy.yaml, or name a file of them in "
+            "EDDY_EXPERIMENTS_FILE"
+        )
+    experiments = declared_experiments(settings)
     alignment = Alignment(1_000 * settings.evaluate.alignment_s)
     events, slates, assignments = (
         AlignedSource(topic, edges.source(topic), alignment, event_time, leads=topic == "assignments")

@@ -65,7 +65,7 @@ class Door:
         self.rankers = Rankers()
         self.receipts = Receipts()
         self.client: Client = settings.kafka.client() | {"fetch.wait.max.ms": 10}
-        flows = ("recommend", "learn", *(() if settings.experiments_file is None else ("evaluate",)))
+        flows = ("recommend", "learn", *(("evaluate",) if settings.has_experiments else ()))
         self.lags = Lags(settings.kafka.client(), flows, settings.topics.prefix)
         self.writer = writer
         self._loop = loop

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
-from dataflows.run.settings import SettingsError
+from dataflows.run.setting_errors import SettingsError
 from tests import places
 from tests.deploy.manifests import Document, compose, image_environment, only, secret_settings, settings_in
 

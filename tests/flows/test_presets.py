@@ -7,7 +7,8 @@ import pytest
 
 from dataflows.cli.setting_list import all_settings
 from dataflows.run.presets import PRESETS, PresetName
-from dataflows.run.settings import Settings, SettingsError, load
+from dataflows.run.setting_errors import SettingsError
+from dataflows.run.settings import Settings, load
 from models.messages import Item
 from models.strategy import Strategy
 from tests import places

@@ -6,10 +6,12 @@ import pytest
 
 from dataflows.cli.setting_list import all_settings
 from dataflows.kafka.admin import Admin, OptionError
-from dataflows.run.settings import Settings, SettingsError, load, variables
+from dataflows.run.setting_errors import SettingsError
+from dataflows.run.settings import Settings, load, variables
 from models.items.wire import MAX_SESSIONS
 
 DEFAULTS = {
+    "EDDY_CONFIG": "",
     "EDDY_PRESET": "",
     "EDDY_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:9092",
     "EDDY_KAFKA__SECURITY_PROTOCOL": "plaintext",
@@ -135,6 +137,7 @@ DEFAULTS = {
     "EDDY_STRATEGY__ALLOW_CURRENT": "false",
     "EDDY_STRATEGY__ALLOW_OWNED": "false",
     "EDDY_STRATEGY__MAX_IMPRESSIONS": "5",
+    "EDDY_EXPERIMENTS": "[]",
     "EDDY_EXPERIMENTS_FILE": "",
     "EDDY_CHECKPOINT": "",
     "EDDY_LANGUAGE": "en",
@@ -226,6 +229,8 @@ def test_the_most_sessions_that_can_be_set_are_what_a_table_takes(monkeypatch: p
         ("EDDY_STRATEGY__WORTH", '{"love": {}}', "EDDY_STRATEGY__WORTH"),
         ("EDDY_EVENTS", "click", "EDDY_EVENTS is a section: set what is in it one by one, as EDDY_EVENTS__NAME"),
         ("EDDY_KAFKA__OPTIONS", "rack", "EDDY_KAFKA__OPTIONS: this is no JSON; give it as in '{"),
+        ("EDDY_EXPERIMENTS", "one", "EDDY_EXPERIMENTS: this is no JSON"),
+        ("EDDY_EXPERIMENTS", '[{"name": "e"}]', "EDDY_EXPERIMENTS: [0]: Object missing required field `variants`"),
         ("EDDY_PRIVACY__SECRETS", "[tell-nobody", "EDDY_PRIVACY__SECRETS: this is no JSON; give it as in '{"),
     ],
 )  # fmt: skip

@@ -209,7 +209,7 @@ def _made(kind: type[Any], name: str) -> type[Any]:
         default = one.default if one.default is not MISSING else MISSING
         held = _listed(hints[one.name])
         if default is not MISSING:
-            parts.append((one.name, held, field(default=default)))
+            parts.append((one.name, held, field(default=default, kw_only=one.kw_only)))
         elif one.default_factory is not MISSING:
             parts.append((one.name, held, field(default_factory=one.default_factory)))
         else:

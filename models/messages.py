@@ -122,6 +122,8 @@ class SlateItem:
     propensity: float
     """Probability that this item was placed here, given the candidates, what stands before it, and whether the slate
     was drawn as a whole; 1 where the choice was deterministic."""
+    rule: str | None = field(default=None, kw_only=True)
+    """The rule of the strategy that placed the item, or moved it furthest; None where none acted on it."""
 
 
 @dataclass

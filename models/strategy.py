@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, to_builtins
 
 from models.names import RankerName, SourceName, StageName
+from models.rules import Rule, RuleError
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 Weight = Annotated[float, Meta(ge=0)]
@@ -44,7 +45,7 @@ class Strategy:
 
     Raises
     ------
-    ValueError : no source has a weight above 0.
+    ValueError : no source has a weight above 0, or its rules do not go together.
     """
 
     sources: dict[SourceName, Weight] = field(default_factory=default_sources)
@@ -80,14 +81,24 @@ class Strategy:
     """Whether items that the user has bought may return."""
     max_impressions: Annotated[int, Meta(ge=1)] = 5
     """An item shown this often without a reaction rests until the impressions have decayed by half of one."""
+    rules: tuple[Rule, ...] = ()
+    """What is hidden, boosted, buried, pinned or bounded, by conditions on items and queries (`models.rules`)."""
 
     def __post_init__(self) -> None:
         if not any(weight > 0 for weight in self.sources.values()):
             raise ValueError("no source has a weight above 0, so no item could be a candidate: give one a weight")
         if not any(stage.weight > 0 for stage in self.worth.values()):
             raise ValueError("no stage is worth anything, so the ranker `funnel` had no order: give one a weight")
+        names = [rule.name for rule in self.rules]
+        if len(set(names)) < len(names):
+            raise RuleError("two rules have one name, and slates could not say which acted: rename one", ("rules",))
+        if self.sampled and any(rule.kind in ("pin", "quota") for rule in self.rules):
+            raise RuleError(
+                "a slate that is drawn as a whole keeps no pins or quotas: set `sampled` to 0, or take them away",
+                ("rules",),
+            )
 
 
-LATER_FIELDS = {name: to_builtins(getattr(Strategy(), name)) for name in ("swapped", "sampled", "worth")}
+LATER_FIELDS = {name: to_builtins(getattr(Strategy(), name)) for name in ("swapped", "sampled", "worth", "rules")}
 """Fields that were added since experiments were first told apart by their digests, with their defaults; every new one
 belongs here."""

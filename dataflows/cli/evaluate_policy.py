@@ -138,7 +138,13 @@ def _strategy(changes: str | None, settings: Settings) -> Strategy:
         raise EddyError(f"--strategy is no object of JSON: {error}") from error
     except DeclarationError as error:
         raise EddyError(f"--strategy: {name_of(error.path)}{error}") from error
-    return msgspec.convert(fields, Strategy)
+    judged = msgspec.convert(fields, Strategy)
+    if judged.rules:
+        raise EddyError(
+            "a strategy with rules cannot be judged from slates, which do not log what rules ask about items: give "
+            """--strategy '{"rules": []}' to judge it without them"""
+        )
+    return judged
 
 
 def _order(checkpoint: Path | None, order: By) -> Order:

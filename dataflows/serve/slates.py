@@ -24,6 +24,8 @@ class ServedItem(msgspec.Struct):
     """How probable it is that the item is clicked where it stands; left out where nobody learns that, as below."""
     p_cart: float | UnsetType = UNSET
     p_purchase: float | UnsetType = UNSET
+    rule: str | None = None
+    """The rule that placed the item, or moved it furthest; null where none acted on it."""
     item: Item | None = None
     """The catalog's entry, where it was asked for and there is one."""
 

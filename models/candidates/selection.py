@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from models.items import ItemTable
-from models.numeric.arrays import Bytes, Floats, Int32s, Int64s
+from models.numeric.arrays import Bools, Bytes, Floats, Int32s, Int64s
 from models.numeric.kernels import inline
 from models.query.batch import QueryBatch
 
@@ -45,18 +45,22 @@ class Allowed(NamedTuple):
     def of(cls, batch: QueryBatch, table: ItemTable) -> "Allowed":
         """Take the table's items and the batch's marks."""
         eligible = int(USABLE | MARKED) if batch.own else int(USABLE)
-        return cls(usable(table, batch.locked), eligible, batch.marks.starts, batch.marks.rows, table.hashes)
+        return cls(
+            usable(table, batch.locked, batch.hidden), eligible, batch.marks.starts, batch.marks.rows, table.hashes
+        )
 
 
-def usable(table: ItemTable, locked: Int32s | None = None) -> Bytes:
+def usable(table: ItemTable, locked: Int32s | None = None, hidden: Bools | None = None) -> Bytes:
     """Say which items may be shown to anybody, as (N,) flags: 1 or 0.
 
-    Those are available, known by their id and not locked (L,); once there is a catalog, only those in it: what it no
-    longer holds was removed, though rows about it may still stand.
+    Those are available, known by their id, not locked (L,) and not hidden (N,); once there is a catalog, only those in
+    it: what it no longer holds was removed, though rows about it may still stand.
     """
     flags = table.derived("usable", lambda: _usable_by_table(table)).copy()
     if locked is not None and len(locked):
         flags[locked] = 0
+    if hidden is not None:
+        flags[hidden] = 0
     return flags
 
 

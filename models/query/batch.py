@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from models.items import ItemTable
 from models.messages import Context, Value
 from models.names import SIGNALS
-from models.numeric.arrays import Doubles, Floats, Int32s, Int64s
+from models.numeric.arrays import Bools, Doubles, Floats, Int32s, Int64s
 from models.numeric.ids import hash64
 from models.query.eligible import Ineligible
 from models.query.ragged import Ragged, Tastes
+from models.query.rules import Resolved, hidden_by, rules_of
 from models.query.users import Asked, Histories, read_users
 from models.segments import hour_of
 from models.strategy import Strategy
@@ -31,7 +32,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class QueryBatch:
-    """B queries of one strategy, all of them with candidates of their own or none of them."""
+    """B queries of one strategy and the same rules, all of them with candidates of their own or none of them."""
 
     queries: list[Query]
     strategy: Strategy
@@ -50,6 +51,10 @@ class QueryBatch:
     """Rows that the rules forbid; with own candidates, the rows that are allowed."""
     locked: Int32s
     """(L,) rows that nobody of the batch may be shown, kept out of the marks, which are many already."""
+    rules: tuple[Resolved, ...]
+    """The strategy's rules, as they hold for all of these queries alike."""
+    hidden: Bools | None
+    """(N,) items that a rule hides from the whole batch; None where no rule does."""
     impressions: Ragged
     """Rows shown without a reaction, and their decayed number."""
     interests: Tastes
@@ -77,7 +82,7 @@ class QueryBatch:
     @classmethod
     def from_queries(cls, queries: list[Query], table: ItemTable) -> "QueryBatch":
         """Turn queries of the same strategy into arrays; their items are looked up in one go."""
-        strategy = queries[0].strategy
+        strategy, rules = queries[0].strategy, rules_of(queries[0])
         own = queries[0].candidates is not None
         n = len(queries)
         at = np.array([query.at for query in queries], np.int64)
@@ -125,6 +130,8 @@ class QueryBatch:
             history=history,
             marks=Ragged.of(n, mark_owners, mark_rows, np.ones(len(mark_rows), np.float32)),
             locked=ineligible.locked,
+            rules=rules,
+            hidden=hidden_by(rules, table),
             impressions=Ragged.of(n, shown_owners, shown, shown_counts),
             interests=interests.cut(),
             preferences=preferences.cut(),

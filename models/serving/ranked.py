@@ -12,6 +12,7 @@ from models.numeric.arrays import Doubles, Floats, Int32s, Int64s
 from models.numeric.kernels import kernel
 from models.query.batch import QueryBatch
 from models.rankers.inputs import N_HISTORY, Inputs
+from models.serving.ruled import Ruled
 
 
 class Chosen(NamedTuple):
@@ -40,6 +41,8 @@ class Ranked:
     """The ranker's."""
     ranker_inputs: Inputs | None = None
     """What the ranker looked at; None where it was the blend, which needs nothing more."""
+    ruled: Ruled | None = None
+    """What the strategy's rules make of the candidates; None where it has none."""
 
     @property
     def inputs(self) -> Inputs:

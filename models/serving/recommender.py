@@ -5,10 +5,12 @@ The way of a query through `Recommender.recommend`, with B queries, C candidates
     with_rivals               an interleaved query becomes two              serving/rivals.py
     groups                    queries that can be ranked together
     rank
-        QueryBatch            profiles and rules as arrays                  query/batch.py
+        QueryBatch            profiles and rules as arrays                  query/batch.py, query/rules.py
         blend                 the sources' candidates, merged: (B, C)       candidates/blend.py, a file a source
+        with_pinned           and what rules place beside them              serving/ruled.py
         inputs_of             features, where a ranker asks: (B, C, F)      features/table.py
         Ranker.score          (B, C)                                        rankers/served.py
+        apply_rules           scores that rules move, quotas                serving/ruled.py
     rerank                    diversity, caps, exploration: (B, L)          serving/rerank.py
     Ranked.at                 what is logged of these                       serving/ranked.py, features/table.py
     build_slates              messages, with a reason for each item         serving/slates.py, phrases.py
@@ -29,12 +31,14 @@ from models.messages import Slate
 from models.names import FUNNEL, RANKERS
 from models.phrases import Phrases, phrases_of
 from models.query.batch import QueryBatch
+from models.query.rules import Resolved, rules_of
 from models.rankers.checkpoint import Checkpoint
 from models.rankers.served import FunnelRanker, Ranker, served
 from models.serving.chances import with_chances, worth_of
 from models.serving.ranked import Ranked, inputs_of
 from models.serving.rerank import Reranked, rerank
 from models.serving.rivals import merge_rivals, with_rivals
+from models.serving.ruled import Pin, apply_rules, with_pinned
 from models.serving.slates import Draft, build_slates, may_sample, recommendation_id
 from models.strategy import Strategy
 from models.user.query import Query
@@ -173,30 +177,46 @@ class Recommender:
         ids = [recommendation_id(self.flow, query.user_id, query.trigger, query.trigger_id) for query in queries]
         batch = QueryBatch.from_queries(queries, self.table)
         blended = blend(batch, self.table, _n_candidates(batch))
+        pins: list[list[Pin]] = []
+        if batch.rules:
+            blended, pins = with_pinned(blended, batch, self.table, [_n_items(query) for query in queries])
+        ranked = self._scored(Ranked(ids, batch, self.table, blended, blended.scores, BLEND), ranker_name)
+        if batch.rules:
+            ranked.scores, ranked.ruled = apply_rules(ranked.scores, blended.rows, pins, batch.rules, self.table)
+        return ranked
+
+    def _scored(self, ranked: Ranked, ranker_name: str) -> Ranked:
+        """Let a ranker score candidates that have the blend's scores."""
         if ranker_name == BLEND:
-            return Ranked(ids, batch, self.table, blended, blended.scores, BLEND)
+            return ranked
+        batch, blended = ranked.batch, ranked.blended
         ranker, version = self._rankers[ranker_name]
         inputs = inputs_of(batch, self.table, blended)
         # No ranker is trained on searches: their order is the blend's, where the match leads.
-        is_search = np.array([bool(query.query) for query in queries])
+        is_search = np.array([bool(query.query) for query in batch.queries])
         scores = ranker.score(inputs)
         if isinstance(ranker, FunnelRanker):
             chances = ranker.chances(inputs.features, np.zeros(scores.shape, np.int64))
             scores = worth_of(chances, blended.rows, self.table, batch.strategy.worth)
         scores = np.where(is_search[:, None], blended.scores, scores)
-        return Ranked(ids, batch, self.table, blended, scores, version, inputs)
+        return replace(ranked, scores=scores, version=version, ranker_inputs=inputs)
 
     def choose(self, ranked: Ranked) -> Reranked:
         """Fill each slate's positions from its ranked candidates; its id seeds what is drawn."""
-        return rerank(
+        n_items, rules = [_n_items(query) for query in ranked.batch.queries], ranked.ruled
+        if rules is not None:
+            n_items = [n - len(pins) for n, pins in zip(n_items, rules.pins, strict=True)]
+        reranked = rerank(
             ranked.blended.rows,
             ranked.scores,
-            [_n_items(query) for query in ranked.batch.queries],
+            n_items,
             [int(slate_id[:16], 16) for slate_id in ranked.ids],
             ranked.batch.strategy,
             self.table,
             [may_sample(query) for query in ranked.batch.queries] if ranked.batch.strategy.sampled else None,
+            None if rules is None else rules.quotas,
         )
+        return reranked if rules is None else rules.placed(reranked)
 
     def _ranker_of(self, query: Query) -> str:
         """Name the ranker of a query: its variant's own, else its strategy's, and the blend until that has come."""
@@ -207,18 +227,18 @@ class Recommender:
         return BLEND
 
     def groups(self, queries: list[Query]) -> list[list[int]]:
-        """Split a batch into positions that share a strategy, a ranker, a number of candidates, and who brings them."""
-        groups: list[tuple[Strategy, str, bool, int, list[int]]] = []
+        """Split a batch into positions that share what `rank` takes as one: strategy, rules, ranker, candidates."""
+        groups: list[tuple[Strategy, tuple[Resolved, ...], str, bool, int, list[int]]] = []
         for position, query in enumerate(queries):
-            own, ranker = query.candidates is not None, self._ranker_of(query)
+            own, ranker, rules = query.candidates is not None, self._ranker_of(query), rules_of(query)
             n_candidates = 0 if own else max(query.strategy.n_candidates, _n_items(query))
-            for strategy, name, has_own, n, members in groups:
-                same = strategy is query.strategy or strategy == query.strategy
+            for strategy, held, name, has_own, n, members in groups:
+                same = (strategy is query.strategy or strategy == query.strategy) and held == rules
                 if same and name == ranker and has_own == own and n == n_candidates and len(members) < MOST_AT_ONCE:
                     members.append(position)
                     break
             else:
-                groups.append((query.strategy, ranker, own, n_candidates, [position]))
+                groups.append((query.strategy, rules, ranker, own, n_candidates, [position]))
         return [members for *_, members in groups]
 
     def warm_up(self) -> None:

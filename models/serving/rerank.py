@@ -35,6 +35,15 @@ class Reranked(NamedTuple):
     """(B, C) by which candidates were drawn: each place in proportion to exp(logit), among those that it may have."""
 
 
+class Quotas(NamedTuple):
+    """How many of some candidates the slates of B queries may hold; Q quotas."""
+
+    members: Bools
+    """(B, Q, C) which of the candidates each of them counts."""
+    limits: Int32s
+    """(B, Q)"""
+
+
 class _Rules(NamedTuple):
     """What a strategy says of slates."""
 
@@ -71,6 +80,10 @@ class _Pool(NamedTuple):
     """(C,) chosen items of the candidate's category."""
     taken: Bools
     """(C,) whether it is chosen."""
+    members: Bools
+    """(Q, C) whether a quota counts the candidate."""
+    left: Int32s
+    """(Q,) how many more of its own each quota lets in."""
 
 
 def rerank(
@@ -81,6 +94,7 @@ def rerank(
     strategy: Strategy,
     table: ItemTable,
     may_sample: Sequence[bool] | None = None,
+    quotas: Quotas | None = None,
 ) -> Reranked:
     """Fill each slate: first by score and diversity, then the last positions by chance.
 
@@ -108,6 +122,8 @@ def rerank(
         The rules, and what is known about the items.
     may_sample
         (B,) whether a slate may be drawn as a whole; None: each may.
+    quotas
+        They hold as category caps do, in draws as well; None: there are none.
     """
     n, shape = len(rows), (len(rows), max(n_items))
     reranked = Reranked(
@@ -127,18 +143,30 @@ def rerank(
         strategy.sampled,
     )
     items = table.derived("re-ranked items", lambda: _Items(table.category, table.vectors, table.hashes))
-    _fill_slates(rows, scores, np.array(n_items, np.int32), np.array(seeds, np.uint64), rules, items, reranked)
+    quotas = quotas or Quotas(np.zeros((n, 0, rows.shape[1]), np.bool_), np.zeros((n, 0), np.int32))
+    _fill_slates(rows, scores, np.array(n_items, np.int32), np.array(seeds, np.uint64), rules, items, quotas, reranked)
     return reranked
 
 
 @inline
+def _may_stand(pool: _Pool, c: int, cap: int) -> bool:
+    """Say whether candidate c is free, and neither its category nor a quota of it is full."""
+    may = not pool.taken[c] and pool.n_held[c] < cap
+    for q in range(len(pool.left)):
+        may = may and (pool.left[q] > 0 or not pool.members[q, c])
+    return may
+
+
+@inline
 def _choose(pool: _Pool, c: int) -> None:
-    """Take candidate c, and count it for all of its category; one without a category counts for none."""
+    """Take candidate c, and count it for its quotas and all of its category; one without a category counts for none."""
     pool.taken[c] = True
     category = pool.categories[c]
     if category != 0:
         for other in range(len(pool.rows)):
             pool.n_held[other] += pool.categories[other] == category
+    for q in range(len(pool.left)):
+        pool.left[q] -= pool.members[q, c]
 
 
 @inline
@@ -170,7 +198,7 @@ def _diversify(
         top, top_value = -1, -np.inf
         for w in range(n):
             c = best[w]
-            if pool.taken[c] or pool.n_held[c] >= rules.max_per_category:
+            if not _may_stand(pool, c, rules.max_per_category):
                 continue
             if n_chosen > 0 and rules.diversity > 0:
                 cosine = _cosine(vectors, pool.rows[c], pool.rows[positions[n_chosen - 1]])
@@ -195,6 +223,7 @@ def _fill_slates(
     seeds: NDArray[np.uint64],  # (B,)
     rules: _Rules,
     items: _Items,
+    quotas: Quotas,
     slates: Reranked,  # written; `sampled` says which may be
 ) -> None:
     """Fill one slate after the other: the best by diversity, the next by score alone, the last by chance."""
@@ -218,7 +247,7 @@ def _fill_slates(
             n_held[n] = 0
             taken[n] = False
             n += 1
-        pool = _Pool(rows[b, :n], categories[:n], n_held[:n], taken[:n])
+        pool = _Pool(rows[b, :n], categories[:n], n_held[:n], taken[:n], quotas.members[b], quotas.limits[b].copy())
         state[0] = seeds[b]
         slates.sampled[b] = slates.sampled[b] and rules.sampled > 0 and random(state) < rules.sampled
         n_explored = n_items[b] if slates.sampled[b] else min(rules.n_slots, n_items[b])
@@ -226,13 +255,13 @@ def _fill_slates(
         n_best = select_top(order, ordered_scores, n, max(N_DIVERSIFIED, 2 * n_items[b]), hashes)
         n_chosen = _diversify(order[:n_best], ordered_scores[:n_best], goal, rules, items.vectors, pool, positions)
         if n_chosen < goal:
-            # The category caps used up the best: the rest fills in, by score alone.
+            # The caps used up the best: the rest fills in, by score alone.
             for c in range(n):
                 order[c] = c
                 ordered_scores[c] = scores[b, c]
             select_top(order, ordered_scores, n, n, hashes)
             for c in order[:n]:
-                if n_chosen < goal and n_held[c] < rules.max_per_category and not taken[c]:
+                if n_chosen < goal and _may_stand(pool, c, rules.max_per_category):
                     positions[n_chosen] = c
                     _choose(pool, c)
                     n_chosen += 1
@@ -241,7 +270,7 @@ def _fill_slates(
         write_logits(scores[b, :n], rules.temperature, logits)
         for _ in range(n_explored):
             for c in range(n):
-                free[c] = not taken[c] and n_held[c] < rules.max_per_category
+                free[c] = _may_stand(pool, c, rules.max_per_category)
             drawn, share = draw(logits, free[:n], state)
             if drawn < 0:
                 break

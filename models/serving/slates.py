@@ -1,7 +1,7 @@
 """Slates as messages: from chosen candidates to what is sent, each item with its true reason."""
 
 from functools import cache, partial
-from itertools import accumulate, cycle
+from itertools import accumulate, cycle, repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +23,8 @@ from models.user.query import Query
 
 GIVEN = "request"
 """The source of an item that no source proposed: it is one of the query's own candidates."""
+PLACED = "rule"
+"""The source of an item that none proposed and a rule placed."""
 
 
 class Draft(NamedTuple):
@@ -80,11 +82,12 @@ def build_slates(
             table.ids[row],
             position,
             score,
-            SOURCES[source] if source >= 0 else GIVEN,
+            SOURCES[source] if source >= 0 else GIVEN if rule is None else PLACED,
             *(drawn if explored else reason(source, cause)),
             propensity,
+            rule=rule,
         )
-        for row, position, score, source, explored, cause, propensity in zip(
+        for row, position, score, source, explored, cause, propensity, rule in zip(
             rows.ravel().tolist(),
             cycle(range(rows.shape[1])),
             chosen.scores.round(6).ravel().tolist(),
@@ -92,6 +95,7 @@ def build_slates(
             reranked.explored.ravel().tolist(),
             _causes(batch, table, rows, top).ravel().tolist(),
             reranked.propensities.ravel().tolist(),
+            repeat(None) if ranked.ruled is None else ranked.ruled.names(reranked, batch.rules),
             strict=False,
         )
         if row >= 0

@@ -55,7 +55,7 @@ class FullRanking(ABC):
     def _predict(self, queries: Sequence[Query], truth: Int32s, table: ItemTable) -> Predictions:
         batch = QueryBatch.from_queries([replace(query, strategy=self.strategy) for query in queries], table)
         scores = self.score(batch, table)
-        scores[:, usable(table, batch.locked) == 0] = -np.inf
+        scores[:, usable(table, batch.locked, batch.hidden) == 0] = -np.inf
         scores[np.arange(batch.n).repeat(np.diff(batch.marks.starts)), batch.marks.rows] = -np.inf
         ranks = np.zeros(batch.n, np.int64)
         slates = np.full((batch.n, self.strategy.n_items), -1, np.int32)

@@ -1,7 +1,7 @@
 """How each message is read, validated and written. What cannot be used becomes a dead letter with its reason."""
 
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Generic, TypeAlias, TypeVar
@@ -24,7 +24,7 @@ from models.messages import (
     Request,
     Slate,
 )
-from models.names import FEATURE_SET, FEATURES
+from models.names import DEFAULT_PLACEMENT, FEATURE_SET, FEATURES
 from models.online.outcome import ShownSlate
 
 M = TypeVar("M")
@@ -144,15 +144,24 @@ def event_decoder(settings: EventSettings, clock: Clock = now) -> Decoder[Event]
     return Decoder("events", Event, settings.max_bytes, check)
 
 
-def request_decoder(settings: EventSettings, clock: Clock = now) -> Decoder[Request]:
-    """Read requests; refuse what `Plausible` refuses."""
+def request_decoder(
+    settings: EventSettings, clock: Clock = now, placements: Collection[str] | None = None
+) -> Decoder[Request]:
+    """Read requests; refuse unknown placements, and what `Plausible` refuses.
+
+    Parameters
+    ----------
+    placements : those that are declared; None: any name will do, where no strategy goes by it.
+    """
     wrong = plausible(settings, clock).of_user
-    return Decoder(
-        "requests",
-        Request,
-        settings.max_bytes,
-        lambda request, record: wrong(request.user_id, request.timestamp, record),
-    )
+
+    def check(request: Request, record: Record) -> Fault:
+        if placements is not None and request.placement not in {None, DEFAULT_PLACEMENT, *placements}:
+            known = ", ".join([DEFAULT_PLACEMENT, *sorted(placements)])
+            return "unknown_placement", f"placement is none of {known}; declare it in `placements` (EDDY_PLACEMENTS)"
+        return wrong(request.user_id, request.timestamp, record)
+
+    return Decoder("requests", Request, settings.max_bytes, check)
 
 
 def erasure_decoder(settings: EventSettings, clock: Clock = now) -> Decoder[Erasure]:

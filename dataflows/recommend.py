@@ -80,7 +80,8 @@ def build(
     ------
     ValueError : a strategy asks for a ranker that is not loaded.
     """
-    for strategy in (settings.strategy, *(v.strategy for e in experiments.declared for v in e.variants)):
+    placed = [placement.strategy for placement in settings.placements.values()]
+    for strategy in (settings.strategy, *placed, *(v.strategy for e in experiments.declared for v in e.variants)):
         recommender.require(strategy)
     erased = erased or Erasures()
     metrics = metrics or FlowMetrics("recommend", counts)
@@ -94,7 +95,7 @@ def build(
     decoded = op.merge(
         "received",
         decode("decode_events", events, event_decoder(settings.events, clock), erased),
-        decode("decode_requests", requests, request_decoder(settings.events, clock), erased),
+        decode("decode_requests", requests, request_decoder(settings.events, clock, settings.placements), erased),
         decode("decode_erasures", erasures, erasure_decoder(settings.events, clock), erased),
     )  # (state key, Received) | DeadLetter
     users = by_user("by_user", decoded)  # (state key, Received)

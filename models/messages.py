@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from models.names import ReasonCode
+from models.names import DEFAULT_PLACEMENT, ReasonCode
 from models.strategy import Share
 
 Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -60,6 +60,8 @@ class Request:
     context: Context | None = None
     consent: bool = True
     """As of an event."""
+    placement: Id | None = None
+    """Where the slate will be shown, by the name of one that is declared; none: `default`."""
     version: Version = 1
 
 
@@ -191,6 +193,8 @@ class Slate:
     """With which probability such a slate is drawn as a whole, whether or not this one was."""
     sampled_from: SampledFrom | None = None
     """Of a slate that was drawn as a whole."""
+    placement: str = DEFAULT_PLACEMENT
+    """Where it is to be shown; `default` where nobody says."""
     features: str | None = None
     """(L, F) float16, little-endian, in base64: what a ranker looks at of each item. On slates that are learned from
     (EDDY_LOG_FEATURES)."""

@@ -60,6 +60,9 @@ LOSSES: tuple[Loss, ...] = get_args(Loss)
 FineTune: TypeAlias = Literal["all", "adapter"]
 """What changes of a trained network: all its weights, or a small correction beside them."""
 
+DEFAULT_PLACEMENT = "default"
+"""The placement of slates for which nobody names one."""
+
 FEATURE_SET = "v3"
 """The name of the list FEATURES, as slates carry it; another list needs another name."""
 

@@ -38,6 +38,7 @@ BELOW = {
     "messages": {"strategy", "names"},
     "segments": {"messages", "numeric"},
     "events": {"messages", "names", "segments"},
+    "placements": {"messages", "names", "strategy"},
     "config": {"rankers"},
     "numeric": set[str](),
     "items": {"messages", "numeric"},

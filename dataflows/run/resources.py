@@ -6,7 +6,8 @@ from pathlib import Path
 
 from dataflows.errors import EddyError
 from dataflows.receipts import Signer, read_signing_key
-from dataflows.run.experiments_file import load_experiments
+from dataflows.run.experiments_file import ExperimentError, load_experiments
+from dataflows.run.placements import check_placement
 from dataflows.run.settings import LearnSettings, Settings
 from models.experiments.assign.assignment import Experiments
 from models.items.vectors import HASHED, Sentences, TextSpace
@@ -34,11 +35,17 @@ def declared_experiments(settings: Settings) -> Experiments:
 
     Raises
     ------
-    ExperimentError : the file that is named declares something wrong.
+    ExperimentError : the file that is named declares something wrong, or one is for a placement that there is not.
     """
-    if settings.experiments_file is None:
-        return Experiments(settings.experiments)
-    return load_experiments(settings.experiments_file, settings.evaluate.goal)
+    named = settings.experiments_file
+    experiments = (
+        Experiments(settings.experiments) if named is None else load_experiments(named, settings.evaluate.goal)
+    )
+    for experiment in experiments.declared:
+        for placement in experiment.placements:
+            if wrong := check_placement(placement, settings.placements):
+                raise ExperimentError(f"{named or 'experiments'}: {experiment.name}: placements: {wrong}")
+    return experiments
 
 
 def loaded_checkpoint(settings: Settings) -> Checkpoint:

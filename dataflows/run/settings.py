@@ -23,6 +23,7 @@ from dataflows.run.infrastructure import (
     TopicSettings,
 )
 from dataflows.run.layers import FileLayer, PresetLayer, config_file
+from dataflows.run.placements import placements_of
 from dataflows.run.presets import PresetName
 from dataflows.run.setting_errors import (
     SettingsError,
@@ -38,6 +39,7 @@ from models.config import AttributionConfig, Count, ItemSideConfig, OnlineConfig
 from models.events import EventConfig
 from models.experiments.assign.declaration import DeclarationError, Experiment
 from models.names import FUNNEL, LanguageName, LearnerName, MetricName, RankerName, StageName
+from models.placements import Placement
 from models.strategy import Strategy
 
 
@@ -160,6 +162,9 @@ class Settings(BaseSettings):
     funnel: FunnelSettings = FunnelSettings()
     strategy: Strategy = Strategy()
     """How slates are made for users in no experiment."""
+    placements: dict[str, Placement] = Field(default_factory=dict)
+    """Where slates are shown, by name: each with its own strategy, over `strategy`, and the events that trigger it. A
+    request that names another is a dead letter."""
     experiments: tuple[Experiment, ...] = ()
     """Experiments, where they are declared here and not in a file of their own."""
     experiments_file: Path | None = None
@@ -229,14 +234,17 @@ class Settings(BaseSettings):
         kind = cls.model_fields[section].annotation
         return convert_section(section, kind, given) if isinstance(given, dict) and is_dataclass(kind) else given
 
-    @field_validator("experiments", mode="before")
+    @field_validator("placements", "experiments", mode="before")
     @classmethod
     def _declare(cls, given: object, info: ValidationInfo) -> object:
-        """Make experiments of plain values; those that are made already are taken as they are."""
+        """Make placements and experiments of plain values; those that are made already are taken as they are."""
+        name, read = info.field_name or "", info.data
         try:
-            return experiments_of(given, info.data.get("evaluate", EvaluateSettings()).goal).declared
+            if name == "placements":
+                return placements_of(given, read.get("strategy", Strategy()), read.get("events", EventSettings()))
+            return experiments_of(given, read.get("evaluate", EvaluateSettings()).goal).declared
         except DeclarationError as error:
-            raise SectionError([(("experiments", *error.path), str(error))]) from None
+            raise SectionError([((name, *error.path), str(error))]) from None
 
     @model_validator(mode="after")
     def _declared_once(self) -> Self:

@@ -22,7 +22,7 @@ from dataflows.serve.door import Door
 from dataflows.serve.hub import TooManyStreamsError
 from dataflows.serve.slates import Answer, ServedItem, ServedSlate, served
 from models.messages import DeadLetter, Item, Request
-from models.names import ReasonCode
+from models.names import DEFAULT_PLACEMENT, ReasonCode
 from models.phrases import Why
 
 M = TypeVar("M")
@@ -40,7 +40,7 @@ class Api:
         self._door = door
         settings = door.settings
         self._decode_events = event_decoder(settings.events)
-        self._decode_requests = request_decoder(settings.events)
+        self._decode_requests = request_decoder(settings.events, placements=settings.placements)
         self._decode_items = catalog_decoder(settings.events)
         self._trends_now = chosen_phrases(settings).say(Why(TRENDING))
         self._wait_s = settings.serve.wait_ms / 1_000
@@ -115,8 +115,9 @@ class Api:
 
     def _fallback(self, request: Request) -> Answer:
         newest = self._door.model.slate(request.user_id)
-        if newest is not None:
-            return Answer(served(newest), "newest")
+        placement = request.placement or DEFAULT_PLACEMENT
+        if newest is not None and (slate := served(newest)).placement == placement:
+            return Answer(slate, "newest")
         ids = [item_id for item_id in self._door.trending(2 * MAX_FOUND) if item_id != request.item_id]
         if not ids:
             raise RefusedError(
@@ -127,7 +128,7 @@ class Api:
             for position, item_id in enumerate(ids[: request.n_items or 10])
         ]
         empty = ServedSlate(
-            "", request.user_id, request.timestamp, "request", request.request_id, None, None, "", items
+            "", request.user_id, request.timestamp, "request", request.request_id, None, None, "", items, placement
         )
         return Answer(empty, TRENDING)
 

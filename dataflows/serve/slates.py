@@ -4,6 +4,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from models.messages import Item
+from models.names import DEFAULT_PLACEMENT
 
 
 class ServedItem(msgspec.Struct):
@@ -42,6 +43,8 @@ class ServedSlate(msgspec.Struct):
     variant: str | None
     model_version: str
     items: list[ServedItem]
+    placement: str = DEFAULT_PLACEMENT
+    """Where it is to be shown."""
 
 
 class Answer(msgspec.Struct):
@@ -49,8 +52,8 @@ class Answer(msgspec.Struct):
 
     slate: ServedSlate
     fallback: str | None = None
-    """None: the slate was made for this request. `newest`: it did not come in time, this is the user's newest one.
-    `trending`: the user has none yet, this is what trends."""
+    """None: the slate was made for this request. `newest`: it did not come in time, this is the user's newest one, of
+    the same placement. `trending`: the user's newest is of another, or there is none yet; this is what trends."""
 
 
 class Head(msgspec.Struct):

@@ -20,7 +20,7 @@ from models.events import EventConfig
 from models.experiments.assign.assignment import NOTHING, Experiments, Held
 from models.items import ItemTable
 from models.messages import Assignment, DeadLetter, Erasure, ErasureReceipt, Event, Request
-from models.strategy import Strategy
+from models.placements import Placements
 from models.user.profile import EventOutcome
 from models.user.query import Query
 from models.user.state import UserState
@@ -37,7 +37,7 @@ class ProfileStep:
 
     table: ItemTable
     experiments: Experiments
-    strategy: Strategy
+    placements: Placements
     config: ProfileConfig
     events: EventConfig
     clock: Callable[[], datetime]
@@ -61,7 +61,7 @@ def profile_step(
     return ProfileStep(
         table,
         experiments,
-        settings.strategy,
+        Placements(settings.strategy, settings.placements),
         settings.profile,
         settings.events,
         clock,
@@ -148,7 +148,9 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
         step = self._step
         step.counts["no_consent"] += 1
         if isinstance(message, Request) or step.events.is_trigger(message.event_type):
-            yield UserState(step.config, step.events).due(message, step.strategy)
+            placement = step.placements.of(message)
+            strategy = step.placements.strategy_of(placement)
+            yield UserState(step.config, step.events).due(message, strategy, placement=placement)
 
     def _apply(self, event: Event, record: Record) -> Iterator[Output]:
         step, user = self._step, self._user
@@ -166,9 +168,10 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
 
     def _due(self, message: Event | Request) -> Iterator[Output]:
         step = self._step
+        placement = step.placements.of(message)
         assigned = step.experiments.assign(message.user_id, message.timestamp, self._held)
-        if assigned is None:
-            yield self._user.due(message, step.strategy)
+        if assigned is None or placement not in assigned.placements:
+            yield self._user.due(message, step.placements.strategy_of(placement), placement=placement)
             return
         if assigned.digest != self._held[0]:
             self._held = assigned.digest, assigned.variant
@@ -182,6 +185,7 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
             experiment=assigned.experiment,
             variant=assigned.variant,
             rival=assigned.rival,
+            placement=placement,
         )
 
     def on_notify(self) -> tuple[Iterable[Output], bool]:

@@ -122,6 +122,7 @@ def build_slates(
             consent=query.consent,
             sampled=batch.strategy.sampled if may_sample(query) else 0.0,
             sampled_from=sampled_from.get(b),
+            placement=query.placement,
         )
         for b, (query, slate_id, start, stop) in enumerate(
             zip(batch.queries, ranked.ids, edges, edges[1:], strict=False)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from models.messages import Context
+from models.names import DEFAULT_PLACEMENT
 from models.strategy import Strategy
 from models.user.record import NOBODY
 
@@ -49,5 +50,7 @@ class Query:
     """Hash of the user's state key, by which what was learned of the user is found; 0: that of the id."""
     written_at: int = field(default=0, compare=False)
     """Time of the trigger's record, Unix milliseconds; 0: not known."""
+    placement: str = DEFAULT_PLACEMENT
+    """Where the slate is to be shown."""
     consent: bool = True
     """False: nothing is known of the user, and nothing may be learned from the slate."""

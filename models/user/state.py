@@ -7,6 +7,7 @@ from models.events import EventConfig
 from models.items import ItemTable
 from models.items.table import NO_ATTRIBUTES
 from models.messages import Event, Request
+from models.names import DEFAULT_PLACEMENT
 from models.numeric.ids import hash64
 from models.segments import EVERYBODY, hashes_of, segments_of
 from models.strategy import Strategy
@@ -135,6 +136,7 @@ class UserState:
         experiment: str | None = None,
         variant: str | None = None,
         rival: Strategy | None = None,
+        placement: str = DEFAULT_PLACEMENT,
     ) -> Query:
         """Say all that the slate of a message has to know, as of the message's time; changes nothing.
 
@@ -143,6 +145,7 @@ class UserState:
         Parameters
         ----------
         strategy, experiment, variant, rival : what the user's slates are made by, and the experiment that says so.
+        placement : where the slate is to be shown.
         """
         profile, at, context = self.profile, message.timestamp, message.context
         request = message if isinstance(message, Request) else None
@@ -171,6 +174,7 @@ class UserState:
             query=self._text(message),
             n_items=request.n_items if request else None,
             rival=rival,
+            placement=placement,
             consent=message.consent,
         )
 

@@ -97,6 +97,23 @@ def test_a_key_that_is_not_the_messages_user_is_refused_unless_the_settings_allo
     assert make(EventSettings(keys="any"))([record])[0].user_id == "u"
 
 
+@pytest.mark.parametrize(
+    ("placement", "declared", "reason"),
+    [
+        ("cart", {"cart"}, None), ("default", {"cart"}, None), (None, {"cart"}, None), ("default", set(), None),
+        ("crat", {"cart"}, "unknown_placement"), ("cart", set(), "unknown_placement"), ("cart", None, None),
+        ("", {"cart"}, "invalid_value"),
+    ],
+)  # fmt: skip
+def test_a_request_names_a_placement_that_is_declared(placement: str | None, declared: Any, reason: str | None):
+    request = {"request_id": "r", "user_id": "u", "timestamp": NOW, "placement": placement}
+    message = request_decoder(EventSettings(), placements=declared)([a_record(orjson.dumps(request))])[0]
+    assert getattr(message, "reason", None) == reason
+    if reason == "unknown_placement":
+        assert isinstance(message, DeadLetter)
+        assert "placement is none of default" in message.detail
+
+
 def test_an_item_that_is_still_to_come_out_has_no_date_or_it_would_be_the_newest_for_as_long():
     entries = catalog_decoder(EventSettings(), at(NOW))
     ahead, now, in_seconds = entries([

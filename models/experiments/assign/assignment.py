@@ -12,6 +12,7 @@ from struct import iter_unpack
 
 from models.experiments.assign.declaration import Experiment, Namespace, check_together
 from models.experiments.assign.traffic import Shares, Traffic
+from models.names import DEFAULT_PLACEMENT
 from models.strategy import Strategy
 
 INTERLEAVED = "interleaved"
@@ -43,6 +44,8 @@ class Assigned:
     """Of the second variant, where both are interleaved."""
     shares: Shares | None = None
     """By which the variant was chosen, where they were not the declared ones; None for one that was held before."""
+    placements: tuple[str, ...] = (DEFAULT_PLACEMENT,)
+    """Whose slates the experiment makes."""
 
 
 def fnv1a_32(text: str) -> int:
@@ -115,7 +118,7 @@ class Experiments:
 
     Parameters
     ----------
-    declared : the first whose namespace and coverage take a user decides, so nobody is in two.
+    declared : the first whose namespace and coverage take a user decides, whatever its placements, so nobody is in two.
 
     Raises
     ------
@@ -152,10 +155,16 @@ class Experiments:
             index = choose(bucket, ranges) if shares is None else choose_by(bucket, ranges, shares)
             if index is not None and experiment.kind == "interleaving":
                 first, second = experiment.variants
-                return Assigned(experiment.name, INTERLEAVED, bucket, digest, first.strategy, second.strategy)
+                return Assigned(
+                    experiment.name, INTERLEAVED, bucket, digest, first.strategy, second.strategy,
+                    placements=experiment.placements,
+                )  # fmt: skip
             if index is not None:
                 variant = experiment.variants[index]
                 if held[0] == digest:
                     variant = next((known for known in experiment.variants if known.name == held[1]), variant)
-                return Assigned(experiment.name, variant.name, bucket, digest, variant.strategy, shares=shares)
+                return Assigned(
+                    experiment.name, variant.name, bucket, digest, variant.strategy, shares=shares,
+                    placements=experiment.placements,
+                )  # fmt: skip
         return None

@@ -11,7 +11,7 @@ import xxhash
 from msgspec import Meta
 
 from models.messages import Id
-from models.names import MetricName
+from models.names import DEFAULT_PLACEMENT, MetricName
 from models.strategy import LATER_FIELDS, Share, Strategy
 
 Step = str | int
@@ -174,6 +174,8 @@ class Experiment:
     coverage: Share = 1.0
     """Share of the users (of the namespace) that take part."""
     namespace: Namespace | None = None
+    placements: Annotated[tuple[Id, ...], Meta(min_length=1)] = (DEFAULT_PLACEMENT,)
+    """Whose slates it makes; users who take part get all others as if they did not."""
     analysis: Analysis = Analysis()
 
     def __post_init__(self) -> None:
@@ -206,8 +208,8 @@ class Experiment:
     def digest(self) -> str:
         """Hash all that decides who gets what: the declaration with its strategies' defaults, without its analysis.
 
-        What strategies have learned to do since digests were first taken is left out where it is not asked for, or an
-        upgrade would end every running experiment and assign its users again.
+        What strategies and experiments have learned to do since digests were first taken is left out where it is not
+        asked for, or an upgrade would end every running experiment and assign its users again.
 
         Returns
         -------
@@ -221,6 +223,8 @@ class Experiment:
         canonical = msgspec.convert(msgspec.to_builtins(self), Experiment)
         assigning = msgspec.to_builtins(canonical)
         del assigning["analysis"]
+        if canonical.placements == (DEFAULT_PLACEMENT,):
+            del assigning["placements"]
         for variant in assigning["variants"]:
             for name, default in LATER_FIELDS.items():
                 if variant["strategy"][name] == default:

@@ -12,6 +12,7 @@ from dataflows.run.resources import declared_experiments
 from dataflows.run.setting_errors import SettingsError
 from dataflows.run.setting_schema import setting_schema
 from dataflows.run.settings import load
+from tests.places import ROOT
 
 EXPERIMENTS = """
 experiments:
@@ -141,3 +142,13 @@ def schema_faults(text: str) -> list[Any]:
 @pytest.mark.parametrize("text", [text for text, *_ in MISTAKES[:9]])
 def test_an_editor_sees_by_the_schema_what_is_wrong(text: str):
     assert schema_faults(text)
+
+
+def test_the_example_is_what_the_schema_and_the_settings_take(monkeypatch: pytest.MonkeyPatch):
+    example = ROOT / "deploy" / "eddy.yaml"
+    assert schema_faults(example.read_text()) == []
+    monkeypatch.setenv("EDDY_CONFIG", str(example))
+    loaded = load()
+    assert [experiment.name for experiment in declared_experiments(loaded).declared] == ["cart-diversity"]
+    assert {name: one.strategy.n_items for name, one in loaded.placements.items()} == {"home": 10, "cart": 4, "mail": 6}
+    assert [rule.name for rule in loaded.placements["mail"].strategy.rules] == ["no-samples", "clearance"]

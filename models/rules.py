@@ -10,6 +10,9 @@ A condition is written as plain values, one field and one comparison a term:
 | `price`, `margin`, `age_days` | the item | `lt`, `le`, `gt`, `ge`, and prices `eq` |
 | `context.NAME`, `user.id`, `user.n_events` | the query | all |
 
+Of an item's categories, tags and texts those count that a profile learns as well: eight at most, categories first,
+texts of up to 64 characters (`models.items.catalog.attributes_of`). An age goes by the full hour before the query.
+
 A value is a constant, for `in` a list, or what the query says: `{"context": "district"}`. What is not known compares as
 false, so `not` of it is true.
 """

@@ -9,7 +9,7 @@ import numpy as np
 from models.candidates.blend import Blended
 from models.candidates.selection import usable
 from models.items import ItemTable
-from models.numeric.arrays import Bools, Floats, Int32s
+from models.numeric.arrays import Bools, Doubles, Floats, Int32s
 from models.numeric.ids import hash_all
 from models.query.batch import QueryBatch
 from models.query.rules import Resolved, holds
@@ -140,7 +140,7 @@ def apply_rules(
     return moved, Ruled(acting, pins, _quotas(rows, pins, rules, table))
 
 
-def _spread(scores: Floats, present: Bools) -> Floats:
+def _spread(scores: Floats, present: Bools) -> Doubles:
     """(B,) standard deviations of the candidates' scores; 1 where they are all the same."""
     n = np.maximum(present.sum(axis=1), 1)
     mean = np.where(present, scores, 0.0).sum(axis=1, dtype=np.float64) / n

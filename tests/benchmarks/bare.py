@@ -45,6 +45,7 @@ class BareLoop:
     def __init__(self, world: World, settings: Settings, past: dict[str, PackedUser] | None = None) -> None:
         self._world = world
         self._decode = event_decoder(settings.events)
+        self._strategy = settings.strategy
         self._step = profile_step(settings, Experiments(), world.table, clock, Counter())
         self.past = past or self._live_through(world.past)
 
@@ -72,7 +73,7 @@ class BareLoop:
                 applied = perf_counter()
                 stages["profile"] += applied - start
                 if outcome is EventOutcome.APPLIED and user.is_due(event, 0):
-                    queries.append(user.due(event, self._step.strategy))
+                    queries.append(user.due(event, self._strategy))
                     stages["query"] += perf_counter() - applied
             start = perf_counter()
             slates = recommender.recommend(queries)
@@ -90,7 +91,7 @@ class BareLoop:
             user = users[event.user_id]
             user.apply(event, self._step.table)
             if user.is_due(event, 0):
-                queries.append(user.due(event, self._step.strategy))
+                queries.append(user.due(event, self._strategy))
         return queries
 
     def _live_through(self, records: list[Record]) -> dict[str, PackedUser]:

@@ -1,5 +1,6 @@
 """`eddy.yaml`: what it sets, what wins over it, how its mistakes are told, and its schema."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from typer.testing import CliRunner
 
+from dataflows.cli.main import app
 from dataflows.run.resources import declared_experiments
 from dataflows.run.setting_errors import SettingsError
 from dataflows.run.setting_schema import setting_schema
@@ -142,6 +145,13 @@ def schema_faults(text: str) -> list[Any]:
 @pytest.mark.parametrize("text", [text for text, *_ in MISTAKES[:9]])
 def test_an_editor_sees_by_the_schema_what_is_wrong(text: str):
     assert schema_faults(text)
+
+
+def test_the_schema_is_printed_by_a_command_that_writes_nothing(here: Path):
+    printed = CliRunner().invoke(app, ["schema", "--settings"])
+    assert json.loads(printed.stdout) == json.loads(json.dumps(setting_schema()))
+    refused = CliRunner().invoke(app, ["schema", "--settings", "folder"])
+    assert (refused.exit_code, list(here.iterdir())) == (2, [])
 
 
 def test_the_example_is_what_the_schema_and_the_settings_take(monkeypatch: pytest.MonkeyPatch):

@@ -124,7 +124,7 @@ def _compare(term: Term, table: ItemTable, rows: Int32s | slice) -> Bools:
             return np.isin(table.hashes[rows], hash_all(names))
         prefix = term.field if term.field in NAMED else term.field.removeprefix("attributes.")
         hashes = np.array([hash32(f"{prefix}={name}") for name in names], np.uint32)
-        carried: Bools = np.isin(table.attributes[rows], hashes).any(axis=-1)
+        carried: Bools = np.asarray(np.isin(table.attributes[rows], hashes).any(axis=-1))
         return carried
     column = getattr(table, term.field)[rows]
     found: Bools = _COMPARE[term.by](column, term.value)

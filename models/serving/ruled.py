@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.candidates.blend import Blended
 from models.candidates.selection import usable
@@ -106,7 +107,7 @@ def _pinned_rows(batch: QueryBatch, table: ItemTable) -> list[tuple[int, int, in
     return list(found.values())
 
 
-def _blank(part: Floats | Int32s, n: int) -> Floats | Int32s:
+def _blank(part: NDArray[Any], n: int) -> NDArray[Any]:
     """Make n columns without candidates."""
     empty = -1 if part.dtype.kind == "i" else 0
     return np.full((part.shape[0], n, *part.shape[2:]), empty, part.dtype)
@@ -156,7 +157,7 @@ def _quotas(rows: Int32s, pins: list[list[Pin]], rules: Sequence[Resolved], tabl
     limits = np.zeros((n_queries, len(quotas) + 1), np.int32)  # the last, of what is pinned, lets nothing else in
     for q, one in enumerate(quotas):
         members[:, q] = holds(one.condition, table, rows) & (rows >= 0)
-        limits[:, q] = one.rule.most
+        limits[:, q] = one.rule.most or 0
     for b, pinned in enumerate(pins):
         for pin in pinned:
             limits[b, :-1] -= members[b, :-1, pin.candidate]

@@ -14,6 +14,7 @@ from dataflows.serve.app import make_app
 from dataflows.serve.door import Door
 from dataflows.serve.openapi import document
 from dataflows.serve.read_model import ItemEntry, ReadModel
+from models.placements import Placement
 
 
 def a_slate(user_id: str = "u", trigger_id: str = "e-1", item_ids: tuple[str, ...] = ("i-1", "i-2")) -> dict[str, Any]:
@@ -48,11 +49,12 @@ def through_the_door(
     folder: Path,
     use: Callable[[httpx.AsyncClient, Door, Platform], Awaitable[None]],
     serve: ServeSettings | None = None,
+    placements: dict[str, Placement] | None = None,
 ) -> None:
     async def run() -> None:
         platform = Platform()
         model = ReadModel(folder / "newest.sqlite3")
-        settings = Settings(serve=serve or ServeSettings(wait_ms=50))
+        settings = Settings(serve=serve or ServeSettings(wait_ms=50), placements=placements or {})
         door = Door(settings, model, asyncio.get_running_loop(), platform)
         transport = httpx.ASGITransport(make_app(door))
         async with httpx.AsyncClient(transport=transport, base_url="http://door") as client:
@@ -121,6 +123,20 @@ def test_a_request_whose_slate_does_not_come_gets_the_newest_one_and_is_told(tmp
         assert (nobody.status_code, nobody.json()["error"]) == (504, "no_answer")
 
     through_the_door(tmp_path, use)
+
+
+def test_a_request_for_a_placement_gets_no_slate_of_another(tmp_path: Path) -> None:
+    async def use(client: httpx.AsyncClient, door: Door, _platform: Platform) -> None:
+        asked = {"user_id": "u", "placement": "cart"}
+        door.model.put_slates([("u", orjson.dumps(a_slate()))])
+        assert (await client.post("/requests", json=asked)).json()["error"] == "no_answer"
+        door.model.put_slates([("u", orjson.dumps(a_slate() | {"placement": "cart"}))])
+        answer = (await client.post("/requests", json=asked)).json()
+        assert (answer["fallback"], answer["slate"]["placement"]) == ("newest", "cart")
+        refused = await client.post("/requests", json=asked | {"placement": "crat"})
+        assert (refused.status_code, refused.json()["error"]) == (400, "unknown_placement")
+
+    through_the_door(tmp_path, use, placements={"cart": Placement()})
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.progress import TaskID
 
 from dataflows.cli.backtest_figures import plot_hit_rates, show
+from dataflows.cli.progress import walking
 from dataflows.cli.setting_list import PresetOption
-from dataflows.cli.train import FIT, chosen_kind, load_trained, walking
+from dataflows.cli.train import FIT, chosen_kind, load_trained
 from dataflows.errors import EddyError
 from dataflows.files.event_files import load_events, load_items
 from dataflows.run import settings as configuration

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dataflows.cli.personal_data import records_of
-from dataflows.cli.train import walking
+from dataflows.cli.progress import walking
 from dataflows.codecs import catalog_decoder, decoder_of_slates, event_decoder
 from dataflows.errors import EddyError
 from dataflows.records import Record

@@ -7,9 +7,10 @@ from typing import Annotated, TypeAlias
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 from rich.table import Table
 
+from dataflows.cli.progress import walking
 from dataflows.errors import EddyError
 from dataflows.files.event_files import load_events, load_items, load_requests
 from dataflows.run import settings as configuration
@@ -29,7 +30,9 @@ Write: TypeAlias = Callable[[str, float, int], None]
 FIT = TrainConfig()
 """What the options leave out is the same as in a backtest."""
 
-Events = Annotated[Path, typer.Argument(help="What happened: events, one a line, .jsonl or .jsonl.gz.")]
+Events = Annotated[
+    Path, typer.Argument(help="What happened: events, one a line, .jsonl or .jsonl.gz; or what `eddy import` reads.")
+]
 Catalog = Annotated[Path | None, typer.Option(help="The items: titles, categories, tags, prices. None: ids alone.")]
 Requests = Annotated[
     Path | None, typer.Option(help="Pages opened meanwhile: requests, one a line. None: events alone make slates.")
@@ -137,12 +140,6 @@ def walk_config(settings: Settings) -> WalkConfig:
     return WalkConfig(
         (settings.strategy,), settings.events, settings.profile, settings.learn, text_space(settings.learn)
     )
-
-
-def walking(console: Console) -> Progress:
-    """Draw a bar for what takes a while."""
-    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()
-    return Progress(*columns, console=console, transient=True)
 
 
 def load_trained(path: Path, option: str) -> Checkpoint:

@@ -10,7 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dataflows.cli.train import Catalog, Events, MinExamples, read_past, walk_config, walking
+from dataflows.cli.progress import walking
+from dataflows.cli.train import Catalog, Events, MinExamples, read_past, walk_config
 from dataflows.errors import EddyError
 from dataflows.run import settings as configuration
 from models.messages import Event, Item, Request

@@ -55,6 +55,10 @@ COMMANDS = {
         "replay:replay_messages",
         "Write a file's messages onto a topic; or, with --dead-letters, the originals of the dead letters.",
     ),
+    "import": (
+        "import_files:import_files",
+        "Make events and a catalog of MovieLens, RecBole, CSV, Parquet, GA4, Segment and Snowplow files.",
+    ),
     "train": ("train:train_ranker", "Train a ranker on a file of events, and say what it is worth beside the blend."),
     "tune": ("tune:tune_ranker", "Search for the blend's weights and for a network's settings within a budget."),
     "results": (

@@ -14,6 +14,8 @@ from dataflows.cli.letters import originals
 from dataflows.cli.topics import load_for_cluster
 from dataflows.files.lines import read_lines
 from dataflows.files.replay import Message, Pace, Sent, as_fast_as_possible, keyed_messages, replay, sped_up, steady
+from dataflows.imports.detection import detect
+from dataflows.imports.foreign import event_lines, item_lines
 from dataflows.kafka.reader import scan
 from dataflows.kafka.writer import KafkaWriter
 from dataflows.run.settings import Settings
@@ -24,7 +26,12 @@ KEYS = {topic.name: topic.key for topic in TOPICS}
 PlatformTopic: TypeAlias = Literal["events", "requests", "catalog", "erasures"]
 """The topics that a platform writes."""
 File = Annotated[
-    Path | None, typer.Argument(help="Messages, one a line: .jsonl or .jsonl.gz.", show_default=False, dir_okay=False)
+    Path | None,
+    typer.Argument(
+        help="Messages, one a line: .jsonl or .jsonl.gz; or what `eddy import` reads.",
+        show_default=False,
+        dir_okay=False,
+    ),
 ]
 Topic = Annotated[
     PlatformTopic | None,
@@ -62,8 +69,9 @@ def replay_messages(
     settings = load_for_cluster()
     if file is not None:
         name = topic or "events"
-        size = file.stat().st_size if file.suffix == ".jsonl" and file.is_file() else None
-        _send(settings, name, keyed_messages(read_lines(file), KEYS[name]), pace, size)
+        is_plain = file.suffix == ".jsonl" and file.is_file() and detect(file) is None
+        size = file.stat().st_size if is_plain else None
+        _send(settings, name, keyed_messages(_lines(file, name, settings), KEYS[name]), pace, size)
         return
     letters = scan(settings.kafka.client(), settings.topics.prefix + DEAD_LETTERS.name)
     found = originals(letters, topic, reason)
@@ -74,6 +82,13 @@ def replay_messages(
         console.print("no dead letter of that kind can be put back")
     for source, messages in found.messages.items():
         _send(settings, source, messages, pace, sum(len(message.value or b"") for message in messages))
+
+
+def _lines(file: Path, topic: PlatformTopic, settings: Settings) -> Iterator[bytes]:
+    """Give a file's messages; events and items may be in another form than Eddy's."""
+    if topic == "events":
+        return event_lines(file, settings.events)
+    return item_lines(file, settings.events) if topic == "catalog" else read_lines(file)
 
 
 def _check(

@@ -8,7 +8,7 @@ import binascii
 import gzip
 import io
 from base64 import b64decode, b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -18,6 +18,8 @@ from dataflows.errors import EddyError
 from dataflows.records import Outgoing
 
 ENDINGS = (".jsonl", ".jsonl.gz")
+LEVEL = 4
+"""Of compression: quick rather than small."""
 
 
 class FileError(EddyError):
@@ -40,7 +42,10 @@ def read_lines(path: Path) -> Iterator[bytes]:
     FileError : the file is missing, of another kind, or not a whole gzip file.
     """
     if not path.name.endswith(ENDINGS):
-        raise FileError(f"{path}: only {' and '.join(ENDINGS)} files can be read, a message a line")
+        raise FileError(
+            f"{path}: only {' and '.join(ENDINGS)} files can be read, a message a line; `eddy import` makes one of "
+            "CSV, Parquet, MovieLens, RecBole, GA4, Segment and Snowplow"
+        )
     try:
         with open_lines(path) as lines:
             for line in lines:
@@ -49,6 +54,34 @@ def read_lines(path: Path) -> Iterator[bytes]:
         raise FileError(f"{path} is not a whole gzip file: {error}") from error
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def write_lines(lines: Iterable[bytes], path: Path) -> None:
+    """Write lines, given without their ends, to a `.jsonl` or `.jsonl.gz` file, which is there once all are written.
+
+    The same lines give the same bytes.
+
+    Raises
+    ------
+    FileError : the file cannot be written. Nothing is left of it, nor after an error of whoever gives the lines.
+    """
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        with unfinished.open("wb") as plain, _packed(plain, path) as file:
+            for line in lines:
+                file.write(line + b"\n")
+        unfinished.replace(path)
+    except OSError as error:
+        raise FileError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _packed(plain: BinaryIO, path: Path) -> BinaryIO:
+    if path.suffix != ".gz":
+        return plain
+    zipped = gzip.GzipFile("", "wb", compresslevel=LEVEL, fileobj=plain, mtime=0)
+    return cast("BinaryIO", io.BufferedWriter(cast("io.RawIOBase", zipped), 1 << 16))
 
 
 def read_line(line: bytes) -> tuple[bytes | None, bytes | None]:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import TaskID
 
 from dataflows.cli.backtest_figures import plot_hit_rates, show
+from dataflows.cli.backtest_page import backtest_page
 from dataflows.cli.progress import walking
 from dataflows.cli.setting_list import PresetOption
 from dataflows.cli.train import FIT, chosen_kind, load_trained
@@ -56,6 +57,7 @@ ProtocolOption = Annotated[
 K = Annotated[int, typer.Option("-k", min=1, max=100, help="Length of a slate.")]
 Out = Annotated[File, typer.Option("--json", help="Where the figures go.", dir_okay=False)]
 Plot = Annotated[File, typer.Option("--plot", help="Where a picture of the hit rates over time goes, .svg.")]
+Page = Annotated[File, typer.Option("--report", help="Where a page for people goes, all in one file, .html.")]
 Warmup = Annotated[float, typer.Option(min=0, max=0.99, help="prequential: first share of the acts, not judged.")]
 ExcludeSeen = Annotated[bool, typer.Option("--exclude-seen", help="Never recommend what the user has acted on.")]
 RepeatsOption = Annotated[
@@ -100,6 +102,7 @@ def backtest(
     k: K = 20,
     out: Out = None,
     plot: Plot = None,
+    page: Page = None,
     warmup: Warmup = 0.1,
     exclude_seen: ExcludeSeen = False,
     repeats: RepeatsOption = "collapse",
@@ -176,6 +179,9 @@ def backtest(
         _write(json.dumps(figures, indent=1) + "\n", out)
     if plot is not None:
         _write(plot_hit_rates(f"HR@{k} over time", over_time(outcomes, k)), plot)
+    if page is not None:
+        examples = outcomes.records[DEFAULT].sample.by_user.values()
+        _write(backtest_page(figures, over_time(outcomes, k), list(examples)), page)
     show(figures)
 
 

@@ -16,6 +16,7 @@ from models.numeric.ids import hash_all
 from models.numeric.metrics import hits
 from models.offline.backtest.contender import Contender
 from models.offline.backtest.item_counts import ItemCounts
+from models.offline.backtest.sample import PredictionSample
 from models.user.query import Query
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -54,6 +55,7 @@ class PredictionLog:
     """Hashes of all items that were on a slate."""
     times_us: list[float] = field(default_factory=list)
     """How long one slate took, alone."""
+    sample: PredictionSample = field(default_factory=PredictionSample)
 
 
 @dataclass(slots=True)
@@ -91,6 +93,7 @@ class Outcomes:
             record.is_candidate.append(predictions.is_candidate)
             record.novelty.append(counts.novelty_of(predictions.rows, table))
             record.recommended.update(table.hashes[np.unique(predictions.rows[predictions.rows >= 0])].tolist())
+            record.sample.offer(queries, [target.item_id for target in targets], predictions.rows, table)
 
     def ranks(self, name: str) -> Int64s:
         """(n,) ranks from 1, 0 for an item that was not among what was ranked."""

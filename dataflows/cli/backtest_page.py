@@ -76,17 +76,19 @@ def _comparison(figures: Mapping[str, Any]) -> list[str]:
     """Tabulate all models, with the interval of the hit rate as a bar."""
     k, models = figures["k"], figures["models"]
     most = max((model["hr_95"][1] for model in models.values()), default=0.0) or 1.0
-    heads = ("", f"HR@{k}", "95%", f"MRR@{k}", f"NDCG@{k}", "coverage", "novelty", "µs p50", "µs p99")
+    heads = ("", f"HR@{k}", "95%", f"MRR@{k}", f"NDCG@{k}", "found", "coverage", "novelty", "µs p50", "µs p99")
     rows = []
     for name, model in models.items():
         cells = [
             f"{model['hr']:.4f}", _bar(model, most), _with_margin(model, "mrr"), _with_margin(model, "ndcg"),
-            f"{model['coverage']:.3f}", f"{model['novelty']:.1f}", f"{model['us_p50']:.0f}", f"{model['us_p99']:.0f}",
+            f"{model['candidate_recall']:.3f}", f"{model['coverage']:.3f}", f"{model['novelty']:.1f}",
+            f"{model['us_p50']:.0f}", f"{model['us_p99']:.0f}",
         ]  # fmt: skip
         rows.append(_row(name, cells, is_default=name == figures["default"]))
     notes = (
-        "Intervals are 95% bootstraps over users. Coverage: the share of all items that were recommended to anybody. "
-        "Novelty: bits of surprise, more for items that few act on. Times are those of one slate made alone."
+        "Intervals are 95% bootstraps over users. Found: the share of the next items that were among what was ranked; "
+        f"{figures['unwinnable']:.1%} nobody could have recommended. "
+        "Coverage: the share of all items that were recommended to anybody. Novelty: bits of surprise, more for items that few act on. Times are those of one slate made alone."
     )
     return [
         "<section><h2>Beside every simpler way</h2>",

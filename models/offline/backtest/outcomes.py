@@ -93,7 +93,7 @@ class Outcomes:
             record.is_candidate.append(predictions.is_candidate)
             record.novelty.append(counts.novelty_of(predictions.rows, table))
             record.recommended.update(table.hashes[np.unique(predictions.rows[predictions.rows >= 0])].tolist())
-            record.sample.offer(queries, [target.item_id for target in targets], predictions.rows, table)
+            record.sample.offer(queries, truth, predictions.rows, table)
 
     def ranks(self, name: str) -> Int64s:
         """(n,) ranks from 1, 0 for an item that was not among what was ranked."""

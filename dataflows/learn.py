@@ -121,7 +121,7 @@ def build(
         "transitions", op.merge("acts", acts, gone), settings.profile, config, clock, counts, erased
     )  # (user, Contribution | Withdrawal | ErasureReceipt)
     receipts = write_receipts("write_receipts", learned, signer or Signer())  # (receipt key, Outgoing)
-    batches = add_up("add_up", learned, config.shards, config.half_life_long_ms)  # (shard, ShardBatch)
+    batches = add_up("add_up", learned, config)  # (shard, ShardBatch)
     rows = learn_items("learn_items", batches, config, clock)  # (row key, Outgoing)
     sessions = learn_sessions("learn_sessions", learned, config, clock)  # (row key, Outgoing)
 

@@ -61,7 +61,8 @@ class HistoryConfig:
     """What is kept of what a user has taught, so that an erasure can take it back."""
 
     history: Annotated[int, Meta(ge=0, le=1_024)] = 128
-    """Newest contributions of a user that an erasure takes back, some 70 bytes each; older ones only decay."""
+    """Newest contributions of a user that an erasure takes back, some 70 bytes each, 190 where earlier sessions came
+    before; older ones only decay."""
     history_s: Seconds = 30 * DAY_S
     """Age at which a contribution is not kept for that any more."""
 
@@ -75,8 +76,8 @@ class ItemSideConfig(HistoryConfig):
     shards: Annotated[int, Meta(ge=1, le=1_024)] = 64
     """State keys of the item tables; fixed once a recovery store exists."""
     max_items: Annotated[int, Meta(ge=1, le=1 << 30)] = 2_000_000
-    """Items whose statistics are kept, some 1.4 KB each in `learn` and 1.1 KB in every recommend process. Of a shard
-    that has its part of them, the eighth that was acted on least is given up."""
+    """Items whose statistics are kept: up to 1.4 KB each on average in `learn`, and in every recommend process 0.5 KB
+    and 12 bytes a neighbour. Of a shard that has its part of them, the eighth that was acted on least is given up."""
     sessions: Annotated[int, Meta(ge=1, le=1 << 22)] = 1 << 18
     """Users whose newest session is kept for session kNN, some 170 bytes each in every recommend process. With a
     twentieth as many users, one in forty is lost to a shared place."""
@@ -84,11 +85,14 @@ class ItemSideConfig(HistoryConfig):
     """Half-life of trends."""
     half_life_long_s: Seconds = 14 * DAY_S
     """Half-life of an item's popularity and of what follows it."""
+    half_life_between_s: Seconds = 90 * DAY_S
+    """Half-life, by the time between them, of what an act says of one in a later session of the same user."""
     min_users: Count = 5
     """An item trends in a segment only once so many distinct users of the segment have acted on it (k-anonymity)."""
 
     half_life_short_ms = in_ms("half_life_short_s")
     half_life_long_ms = in_ms("half_life_long_s")
+    half_life_between_ms = in_ms("half_life_between_s")
 
     @cached_property
     def max_items_of_shard(self) -> int:

@@ -10,6 +10,7 @@ from models.items.wire import (
     EXTRA,
     HEAD,
     HEADER_WORDS,
+    N_HABITS,
     N_SHIFT,
     NEIGHBOURS,
     POPULARITY,
@@ -58,23 +59,27 @@ def _content(row: bytes) -> tuple[bytes, dict[str, tuple[float, float]]]:
     """Split a row into what has to be the same to the bit, and numbers by name, each with its tolerance."""
     words = np.frombuffer(row, np.int64)
     code, n = words[HEAD] & CODE_MASK, int(words[HEAD] >> N_SHIFT)
-    body = words[HEADER_WORDS : HEADER_WORDS + n].tolist()
     exact = words[[HEAD, REFERENCE_AT, EXTRA]].tobytes()
     if code == CONTENT:
         return exact + words[HEADER_WORDS:].tobytes(), {}
     if code == SESSIONS:
         return exact + words[[USER]].tobytes() + words[HEADER_WORDS:].tobytes(), {}
-    halves = words[HEADER_WORDS + n :].view(np.uint32)[:n]
     if code != NEIGHBOURS:
-        weights = halves.view(np.float32).tolist()
+        body = words[HEADER_WORDS : HEADER_WORDS + n].tolist()
+        weights = words[HEADER_WORDS + n :].view(np.float32)[:n].tolist()
         return exact, {f"{item}": (weight, TRENDS) for item, weight in zip(body, weights, strict=True)}
     numbers = {
         f"popularity {k}": (value, ROUNDING)
         for k, value in enumerate(words[POPULARITY : POPULARITY + 1].view(np.float32).tolist())
     }
-    for item, pair in zip(body, halves, strict=True):
-        rule, covisit = np.array([pair & 0xFFFF0000, pair << np.uint32(RULE_SHIFT)], np.uint32).view(np.float32)
-        numbers |= {f"rule {item}": (float(rule), PACKED), f"covisit {item}": (float(covisit), PACKED)}
+    n_habits, behind = int(words[N_HABITS]), HEADER_WORDS + n + (n + 1) // 2
+    lists = {"": (n, HEADER_WORDS), "habit ": (n_habits, behind)}
+    for kind, (n_entries, start) in lists.items():
+        pairs = words[start + n_entries :].view(np.uint32)[:n_entries]
+        for item, pair in zip(words[start : start + n_entries].tolist(), pairs, strict=True):
+            rule, covisit = np.array([pair & 0xFFFF0000, pair << np.uint32(RULE_SHIFT)], np.uint32).view(np.float32)
+            numbers[f"{kind}rule {item}"] = float(rule), PACKED
+            numbers[f"{kind}covisit {item}"] = float(covisit), PACKED
     return exact, numbers
 
 

@@ -9,7 +9,7 @@ from dataflows.codecs import KeyedDecoder
 from dataflows.plausible import Latest
 from dataflows.records import Record
 from models.items import ItemTable
-from models.items.wire import RowError
+from models.items.row_keys import RowError
 from models.messages import DeadLetter, Item
 from models.online.registry import PREFIX, VersionRegistry
 from models.rankers.checkpoint import Checkpoint, CheckpointError

@@ -26,7 +26,8 @@ from dataflows.serve.pulse import Pulse
 from dataflows.serve.read_model import ItemEntry, ReadModel
 from dataflows.serve.slates import head_of
 from dataflows.serve.watched import Rankers, Receipts
-from models.items.wire import TRENDING, RowKey, TrendingRow
+from models.items.row_keys import RowKey
+from models.items.wire import TRENDING, TrendingRow
 from models.messages import DeadLetter, Item
 from models.segments import EVERYBODY
 

@@ -9,6 +9,7 @@ from bytewax.operators import KeyedStream
 from dataflows.plausible import in_ms
 from dataflows.records import Outgoing
 from dataflows.steps.transitions import Taught
+from models.config import ItemSideConfig
 from models.counts.history import Withdrawal
 from models.counts.pairs import ShardBatch, take_back
 from models.counts.pairs import add_up as add_up_batch
@@ -21,18 +22,19 @@ def shard_key(shard: int) -> str:
     return f"{shard:04d}"
 
 
-def add_up(step_id: str, taught: KeyedStream[Taught], n_shards: int, half_life_ms: int) -> KeyedStream[ShardBatch]:
+def add_up(step_id: str, taught: KeyedStream[Taught], config: ItemSideConfig) -> KeyedStream[ShardBatch]:
     """Add up what a batch of events teaches by shard: one message a shard travels, and not twenty an event.
 
     What erasures take back comes after it: it may have been learned in the same batch.
     """
+    how = config.shards, config.half_life_long_ms, config.half_life_between_ms
 
     def mapper(keyed: list[tuple[str, Taught]]) -> list[tuple[str, ShardBatch]]:
         learned = [value for _, value in keyed if isinstance(value, Contribution)]
-        batches = add_up_batch(learned, n_shards, half_life_ms)
+        batches = add_up_batch(learned, *how)
         for _, value in keyed:
             if isinstance(value, Withdrawal):
-                batches += take_back(value, n_shards, half_life_ms)
+                batches += take_back(value, *how)
         return [(shard_key(batch.shard), batch) for batch in batches]
 
     return op.flat_map_batch(step_id, taught, mapper)

@@ -52,7 +52,7 @@ class TransitionsLogic(StatefulBatchLogic[ItemAct | Erased, Taught, bytes]):
 
     @property
     def _idle_time(self) -> timedelta:
-        return timedelta(milliseconds=self._user.forget_after_ms)
+        return timedelta(milliseconds=self._user.rests_after_ms)
 
     def on_batch(self, values: list[ItemAct | Erased]) -> tuple[Iterable[Taught], bool]:
         """Emit a contribution for each act that teaches something, and what an erasure takes back; count the rest."""
@@ -94,9 +94,12 @@ class TransitionsLogic(StatefulBatchLogic[ItemAct | Erased, Taught, bytes]):
         self._n_taken_back = self._n_lost = 0
 
     def on_notify(self) -> tuple[Iterable[Taught], bool]:
-        """Forget a user who has been idle since; the notification may be older than the last act."""
+        """Let go of what a user who has been idle since needs no more; the notification may be older than the act."""
+        idle_ms = (self._clock() - self._active_at) // timedelta(milliseconds=1)
+        if not self._user.rest(idle_ms):
+            return (), self.DISCARD
         self._notify_at = self._active_at + self._idle_time
-        return (), self.DISCARD if self._notify_at <= self._clock() else self.RETAIN
+        return (), self.RETAIN
 
     def notify_at(self) -> datetime:
         """Return when to check again whether the user is idle."""

@@ -61,12 +61,12 @@ def _accompany(
 ) -> None:
     """Add up the visits of both over each query's history, and divide by the visits of the candidate."""
     factors = np.empty(N_LAST, np.float32)
-    pool = np.empty(N_LAST * links.neighbours.shape[1], np.int32)
+    pool = np.empty(N_LAST * links.most, np.int32)
     scores = np.empty(len(pool), np.float32)
     for b in range(len(history.rows)):
         smoothing = np.float32(SMOOTHING * visit[b, LONG])
         _weigh(history, b, links.popularity, smoothing, factors)
-        n = sum_neighbours(history.rows[b], factors, links.neighbours, links.covisits, allowed, b, sums, pool)
+        n = sum_neighbours(history.rows[b], factors, links, links.covisits, allowed, b, sums, pool)
         take_sums(pool, n, sums, scores)
         for p in range(n):
             scores[p] /= np.sqrt(links.popularity[pool[p], LONG] + smoothing)
@@ -85,4 +85,4 @@ def _explain(
     factors = np.empty(N_LAST, np.float32)
     for b in range(len(rows)):
         _weigh(history, b, links.popularity, np.float32(SMOOTHING * visit[b, LONG]), factors)
-        find_strongest(history.rows[b], factors, links.neighbours, links.covisits, rows[b], causes[b])
+        find_strongest(history.rows[b], factors, links, links.covisits, rows[b], causes[b])

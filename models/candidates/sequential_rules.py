@@ -50,11 +50,11 @@ def _weigh(history: Histories, b: int, totals: Doubles, factors: Floats) -> None
 def _follow(history: Histories, links: Links, allowed: Allowed, sums: Floats, found: Candidates) -> None:
     """Add up the rules of each query's newest items; `sums` are (N,) cells."""
     factors = np.empty(N_LAST, np.float32)
-    pool = np.empty(N_LAST * links.neighbours.shape[1], np.int32)
+    pool = np.empty(N_LAST * links.most, np.int32)
     scores = np.empty(len(pool), np.float32)
     for b in range(len(history.rows)):
         _weigh(history, b, links.rule_totals, factors)
-        n = sum_neighbours(history.rows[b], factors, links.neighbours, links.rules, allowed, b, sums, pool)
+        n = sum_neighbours(history.rows[b], factors, links, links.rules, allowed, b, sums, pool)
         take_sums(pool, n, sums, scores)
         propose(pool, scores, n, allowed.hashes, found, b)
 
@@ -65,4 +65,4 @@ def _explain(history: Histories, links: Links, rows: Int32s, causes: Int64s) -> 
     factors = np.empty(N_LAST, np.float32)
     for b in range(len(rows)):
         _weigh(history, b, links.rule_totals, factors)
-        find_strongest(history.rows[b], factors, links.neighbours, links.rules, rows[b], causes[b])
+        find_strongest(history.rows[b], factors, links, links.rules, rows[b], causes[b])

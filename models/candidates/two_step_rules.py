@@ -2,18 +2,20 @@
 
 import numpy as np
 
-from models.candidates.neighbours import Links, add_neighbours, links_of
+from models.candidates.neighbours import Links, add_neighbours, links_of, prefetch_links
 from models.candidates.protocol import CandidateSource
 from models.candidates.scratch import scratch
 from models.candidates.selection import Allowed, Candidates, mark, propose, take_sums, unmark
 from models.items import ItemTable
 from models.numeric.arrays import Doubles, Floats, Int32s, Int64s
 from models.numeric.kernels import inline, kernel
-from models.numeric.prefetch import AHEAD, prefetch_row
+from models.numeric.prefetch import AHEAD
 from models.query.batch import QueryBatch
 from models.query.users import Histories, liked_item, n_newest
 
 N_LAST = 3
+BREADTH = 50
+"""Heaviest neighbours that a step may lead to: two steps lead to the square of it."""
 EITHER_WAY = 0.3
 """What a visit to both counts in the first step beside a rule: it may also lead to what came before."""
 
@@ -42,10 +44,8 @@ class TwoStepRules(CandidateSource):
 @kernel
 def _walk(history: Histories, links: Links, allowed: Allowed, sums: Floats, found: Candidates) -> None:
     """Take both steps from each query's newest items; `sums` are (N,) cells."""
-    neighbours, rules = links.neighbours, links.rules
-    width = neighbours.shape[1]
-    middles, shares = np.empty(N_LAST * width, np.int32), np.empty(N_LAST * width)
-    pool = np.empty(len(middles) * width, np.int32)
+    middles, shares = np.empty(N_LAST * BREADTH, np.int32), np.empty(N_LAST * BREADTH)
+    pool = np.empty(len(middles) * BREADTH, np.int32)
     scores = np.empty(len(pool), np.float32)
     for b in range(len(history.rows)):
         mark(allowed, b)
@@ -53,23 +53,34 @@ def _walk(history: Histories, links: Links, allowed: Allowed, sums: Floats, foun
         n = 0
         for m in range(n_middles):
             if m + AHEAD < n_middles:
-                prefetch_row(neighbours, middles[m + AHEAD])
-                prefetch_row(rules, middles[m + AHEAD])
-            i = middles[m]
-            n = add_neighbours(shares[m], neighbours[i], rules[i], allowed, sums, pool, n)
+                prefetch_links(middles[m + AHEAD], links.rules, links)
+            n = add_neighbours(shares[m], middles[m], links, links.rules, BREADTH, allowed, sums, pool, n)
         unmark(allowed, b)
         take_sums(pool, n, sums, scores)
         propose(pool, scores, n, allowed.hashes, found, b)
 
 
 @inline
+def _n_links(i: np.int32, links: Links) -> int:
+    """Count the links of an item that a step may go along."""
+    n: int = min(links.sizes[i], BREADTH)
+    return n
+
+
+@inline
+def _drawn(p: int, links: Links) -> float:
+    """Say how much the first step is drawn along a link."""
+    drawn: float = links.rules[p] + EITHER_WAY * links.covisits[p]
+    return drawn
+
+
+@inline
 def _strength(links: Links, i: np.int32) -> float:
     """Sum what draws the first step from item i to its neighbours."""
     total = 0.0
-    for k in range(links.neighbours.shape[1]):
-        if links.neighbours[i, k] < 0:
-            break
-        total += links.rules[i, k] + EITHER_WAY * links.covisits[i, k]
+    start = links.starts[i]
+    for p in range(start, start + _n_links(i, links)):
+        total += _drawn(p, links)
     return total
 
 
@@ -78,8 +89,8 @@ def _first_steps(
     history: Histories,
     b: int,
     links: Links,
-    middles: Int32s,  # (3 * K,) written
-    shares: Doubles,  # (3 * K,) written
+    middles: Int32s,  # (3 * BREADTH,) written
+    shares: Doubles,  # (3 * BREADTH,) written
 ) -> int:
     """List where the first steps of query b lead, and what a rule from there is worth; say how many there are."""
     m = 0
@@ -88,11 +99,9 @@ def _first_steps(
         if i < 0:
             continue
         strength = _strength(links, i)
-        for k in range(links.neighbours.shape[1]):
-            middle = links.neighbours[i, k]
-            if middle < 0:
-                break
-            drawn = links.rules[i, k] + EITHER_WAY * links.covisits[i, k]
+        start = links.starts[i]
+        for p in range(start, start + _n_links(i, links)):
+            middle, drawn = links.others[p], _drawn(p, links)
             if links.rule_totals[middle] > 0 and drawn > 0:
                 middles[m], shares[m] = middle, drawn / ((r + 1) * strength * links.rule_totals[middle])
                 m += 1
@@ -102,21 +111,19 @@ def _first_steps(
 @inline
 def _share_of(i: np.int32, j: np.int32, links: Links) -> float:
     """Say what share of the walks from item i end at item j."""
-    neighbours = links.neighbours
     share = 0.0
     strength = _strength(links, i)
-    width = neighbours.shape[1]
-    for k in range(width):
-        middle = neighbours[i, k]
-        if middle < 0:
-            break
-        if k + AHEAD < width and neighbours[i, k + AHEAD] >= 0:
-            prefetch_row(neighbours, neighbours[i, k + AHEAD])
-        drawn = links.rules[i, k] + EITHER_WAY * links.covisits[i, k]
-        for p in range(width):
-            if neighbours[middle, p] == j:
+    start = links.starts[i]
+    end = start + _n_links(i, links)
+    for p in range(start, end):
+        if p + AHEAD < end:
+            prefetch_links(links.others[p + AHEAD], links.rules, links)
+        middle = links.others[p]
+        begin = links.starts[middle]
+        for q in range(begin, begin + _n_links(middle, links)):
+            if links.others[q] == j:
                 if links.rule_totals[middle] > 0 and strength > 0:
-                    share += drawn * links.rules[middle, p] / (strength * links.rule_totals[middle])
+                    share += _drawn(p, links) * links.rules[q] / (strength * links.rule_totals[middle])
                 break
     return share
 

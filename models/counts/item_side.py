@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from models.config import ItemSideConfig, ProfileConfig
 from models.counts.item_statistics import ItemStatistics
-from models.counts.pairs import add_up
+from models.counts.pairs import ShardBatch, add_up
 from models.counts.sessions import NewestSessions
 from models.counts.transitions import Contribution, UserTransitions, act_of
 from models.counts.trending import TrendCounts
@@ -63,13 +63,17 @@ class ItemSide:
         newest_at = max(contribution.at for contribution in contributions)
         if newest_at - self.table.landmark_at > MAX_HALF_LIVES * self._config.half_life_short_ms:
             self.table = self._load(newest_at)
-        for batch in add_up(contributions, self._config.shards, self._config.half_life_long_ms):
+        for batch in self._added_up(contributions):
             statistics, trending = self._shards[batch.shard]
             gone = [neighbours_key(item_id) for item_id in statistics.learn(batch)]
             gone += [trending_key(segment, batch.shard) for segment in trending.learn(batch)]
             self._publish(gone, [*statistics.take_changed(statistics.n), *trending.take_changed(batch.shard)])
         self._sessions.learn(contributions)
         self._publish([], self._sessions.take_changed())
+
+    def _added_up(self, contributions: Sequence[Contribution]) -> list[ShardBatch]:
+        config = self._config
+        return add_up(contributions, config.shards, config.half_life_long_ms, config.half_life_between_ms)
 
     def _contributions(self, events: Sequence[Event]) -> Iterator[Contribution]:
         for event in events:

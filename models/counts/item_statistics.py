@@ -4,18 +4,13 @@ import struct
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from models.counts.neighbours import (
-    ITEM,
-    NEIGHBOUR,
-    BestNeighbours,
-    ShardArrays,
-    choose_best,
-    learn_batch,
-    rescale,
-)
+from models.counts.cells import NEIGHBOUR, Cells
+from models.counts.neighbours import ITEM, ShardArrays, add_pairs, learn_batch
 from models.counts.pairs import EVENT, PAIR, ShardBatch
-from models.counts.withdrawing import withdraw_batch
+from models.counts.publishing import publish
+from models.counts.withdrawing import withdraw_events, withdraw_pairs
 from models.items.wire import NeighboursRow
 from models.numeric.arrays import Bools, Int64s
 from models.numeric.decay import Landmark
@@ -24,10 +19,8 @@ from models.numeric.ids import hash_all
 
 MAX_AHEAD = 60
 """Short half-lives that events may run ahead of the landmark before it moves on; float32 overflows at 127."""
-N_COUNTED = 64
-"""Neighbours that are counted for an item."""
-N_PUBLISHED = 50
-"""Neighbours that are published: the best of those."""
+CELLS_AN_ITEM = 32
+"""Cells of either kind on average, where items are as many as may be: who needs few leaves them to who needs many."""
 FORGET_BELOW = 2.0**-10
 """An item whose popularity at the long half-life has come to this is forgotten: a view ten half-lives ago."""
 
@@ -36,17 +29,19 @@ KEPT_OF_FULL = 7 / 8
 
 MIN_CAPACITY = 16
 
-FORMAT = 1
+FORMAT = 2
+"""Snapshots of format 1 hold what came in one session alone, at most 64 neighbours an item."""
+_ITEM_1 = np.dtype([*((name, ITEM[name]) for name in ITEM.names or ()), ("n_neighbours", "i4")])
 _HEADER = struct.Struct("<BxxxIQQqqqqq")
 
 
 class ItemStatistics:
     """One shard of the item tables, as arrays that grow by doubling.
 
-    The order of events does not matter, up to rounding, as long as no item has more than `N_COUNTED`
-    neighbours. A row's version is how often something was added to it, on top of `first_version`: so it does
-    not depend on how events fall into batches, and two histories of the same events end with the same version
-    and the same row.
+    Neighbours of a session and habits, which came in different sessions, are counted apart. The order of events does
+    not matter, up to rounding, as long as no item has to give a neighbour's cell to another. A row's version is how
+    often something was added to it, on top of `first_version`: so it does not depend on how events fall into batches,
+    and two histories of the same events end with the same version and the same row.
 
     Parameters
     ----------
@@ -68,6 +63,7 @@ class ItemStatistics:
         self._cursor = 0
         self.ids: list[str] = []
         self._shard = _empty(MIN_CAPACITY)
+        self._neighbours, self._habits = (Cells(MIN_CAPACITY, max_items * CELLS_AN_ITEM) for _ in range(2))
 
     @property
     def n(self) -> int:
@@ -90,13 +86,22 @@ class ItemStatistics:
         self._reserve(self.n + len(batch.events))
         new = np.empty(len(batch.events), np.int32)
         scale = 2.0 ** ((batch.reference_at - self.landmark_at) / self._half_life_long_ms)
-        n, shard = self.n, self._shard
-        n_now = learn_batch(
-            batch.events, batch.pairs, scale, self.first_version, n, new, *self._landmark,
-            shard.slots, shard.hashes, shard.items, shard.neighbours, shard.dirty,
+        n, shard, neighbours = self.n, self._shard, self._neighbours
+        n_now, done = learn_batch(
+            batch.events, batch.pairs, scale, neighbours.most_room, self.first_version, n, new, self._landmark, shard,
+            neighbours.arrays,
         )  # fmt: skip
         self.ids += [batch.item_ids[event] for event in new[: n_now - n].tolist()]
+        self._add_pairs(neighbours, batch.pairs, done, scale)
+        self._add_pairs(self._habits, batch.habits, 0, scale)
         return forgotten + self._give_up_beyond(self._max_items)
+
+    def _add_pairs(self, cells: Cells, pairs: NDArray[np.void], done: int, scale: float) -> None:
+        """Add the pairs from `done` on, laying out the cells again as often as their array is full."""
+        while done < len(pairs):
+            done = add_pairs(pairs, done, scale, cells.most_room, self._shard, cells.arrays)
+            if done < len(pairs):
+                cells.keep(np.arange(self.n), len(self._shard.items))
 
     def withdraw(self, batch: ShardBatch) -> list[str]:
         """Take back what a batch taught.
@@ -106,12 +111,12 @@ class ItemStatistics:
         The ids of items that are forgotten: nobody but the batch's user had touched them.
         """
         shard = self._shard
-        if len(batch.events) or len(batch.pairs):
-            scale = 2.0 ** ((batch.reference_at - self.landmark_at) / self._half_life_long_ms)
-            withdraw_batch(
-                batch.events, batch.pairs, scale, self.n, *self._landmark,
-                shard.slots, shard.hashes, shard.items, shard.neighbours, shard.dirty,
-            )  # fmt: skip
+        if len(batch.events):
+            withdraw_events(batch.events, self.n, self._landmark, shard)
+        scale = 2.0 ** ((batch.reference_at - self.landmark_at) / self._half_life_long_ms)
+        for pairs, cells in ((batch.pairs, self._neighbours), (batch.habits, self._habits)):
+            if len(pairs):
+                withdraw_pairs(pairs, scale, self.n, shard, cells.arrays)
         return self._drop_unless(shard.items[: self.n]["long"] > 0)
 
     @property
@@ -127,33 +132,8 @@ class ItemStatistics:
             return []
         self._cursor = int(rows[-1]) + 1
         self._shard.dirty[rows] = False
-        return self._published(rows)
-
-    def _published(self, rows: Int64s) -> list[NeighboursRow]:
-        best = BestNeighbours.empty(len(rows), N_PUBLISHED)
-        choose_best(rows, self._landmark, self._shard, best)
-        items = self._shard.items[rows]
-        age = (self.landmark_at - items["last_at"]).astype(np.float64)
-        # The bound keeps what has decayed to nothing from becoming nothing times infinity.
-        short = items["short"] * np.exp2(np.minimum(age / self._half_life_short_ms, 1_000))
-        long = items["long"] * np.exp2(np.minimum(age / self._half_life_long_ms, 1_000))
-        return [
-            NeighboursRow(
-                self.ids[row], version, last_at, first_seen_at, popularity,
-                best.items[r, :n], best.rules[r, :n], best.covisits[r, :n],
-            )
-            for r, (row, version, last_at, first_seen_at, popularity, n) in enumerate(
-                zip(
-                    rows.tolist(),
-                    items["version"].tolist(),
-                    items["last_at"].tolist(),
-                    items["first_seen_at"].tolist(),
-                    zip(short.tolist(), long.tolist(), strict=True),
-                    best.n.tolist(),
-                    strict=True,
-                )
-            )
-        ]  # fmt: skip
+        neighbours, habits = self._neighbours.arrays, self._habits.arrays
+        return publish(rows, self.ids, self._landmark, self._shard.items, neighbours, habits)
 
     def _move_on(self, at: int) -> list[str]:
         """Move the landmark before a weight can overflow; from time to time look for items to forget."""
@@ -169,13 +149,14 @@ class ItemStatistics:
     def move_landmark(self, at: int) -> None:
         """Let all weights refer to `at`; nothing else changes."""
         age = self.landmark_at - at
-        n = self.n
-        rescale(
-            self._shard.items[:n],
-            self._shard.neighbours[:n],
-            2.0 ** (age / self._half_life_short_ms),
-            2.0 ** (age / self._half_life_long_ms),
-        )
+        short = np.float32(2.0 ** (age / self._half_life_short_ms))
+        long = np.float32(2.0 ** (age / self._half_life_long_ms))
+        items = self._shard.items[: self.n]
+        items["short"] *= short
+        items["long"] *= long
+        for cells in (self._neighbours.arrays.cells, self._habits.arrays.cells):
+            for weight in ("rule", "covisit", "inherited"):
+                cells[weight] *= long
         self.landmark_at = at
 
     def _forget(self, at: int) -> list[str]:
@@ -213,27 +194,30 @@ class ItemStatistics:
     def _keep(self, rows: Int64s, capacity: int) -> None:
         """Move some rows to new arrays, in their order, and let go of the others."""
         n, old, new = len(rows), self._shard, _empty(max(capacity, len(rows)))
-        for name in ("hashes", "items", "neighbours", "dirty"):
+        for name in ("hashes", "items", "dirty"):
             getattr(new, name)[:n] = getattr(old, name)[rows]
         self._shard = new._replace(slots=slots_for(new.hashes[:n], len(new.items)))
+        for cells in (self._neighbours, self._habits):
+            cells.keep(rows, len(new.items))
 
     def pack(self) -> bytes:
-        """Pack into bytes: about 50 an item and 20 a neighbour."""
+        """Pack into bytes: about 60 an item and 20 a neighbour."""
         n = self.n
-        items = self._shard.items[:n]
-        used = np.arange(N_COUNTED) < items["n_neighbours"][:, None]
+        kinds = self._neighbours, self._habits
+        neighbours = [cells.neighbours(n) for cells in kinds]
         ids = [item_id.encode() for item_id in self.ids]
         return b"".join(
             (
                 _HEADER.pack(
-                    FORMAT, n, int(used.sum()), self._half_life_short_ms, self._half_life_long_ms,
+                    FORMAT, n, sum(map(len, neighbours)), self._half_life_short_ms, self._half_life_long_ms,
                     self.first_version, self.landmark_at, self._swept_at, self._cursor,
                 ),
                 np.fromiter(map(len, ids), np.uint16, n).tobytes(),
                 b"".join(ids),
-                items.tobytes(),
+                self._shard.items[:n].tobytes(),
                 self._shard.dirty[:n].tobytes(),
-                self._shard.neighbours[:n][used].tobytes(),
+                *(cells.arrays.sizes[:n].tobytes() for cells in kinds),
+                *(held.tobytes() for held in neighbours),
             )
         )  # fmt: skip
 
@@ -245,11 +229,9 @@ class ItemStatistics:
         ------
         ValueError : the bytes are of a newer format.
         """
-        version, n, n_used, short_ms, long_ms, first_version, landmark_at, swept_at, cursor = _HEADER.unpack_from(
-            packed
-        )
-        if version != FORMAT:
-            raise ValueError(f"item statistics of format {version}: this release reads format {FORMAT}")
+        version, n, _, short_ms, long_ms, first_version, landmark_at, swept_at, cursor = _HEADER.unpack_from(packed)
+        if version not in {1, FORMAT}:
+            raise ValueError(f"item statistics of format {version}: this release reads formats 1 and {FORMAT}")
         statistics = cls(short_ms, long_ms, first_version, max_items)
         statistics.landmark_at, statistics._swept_at, statistics._cursor = landmark_at, swept_at, cursor
         offset = _HEADER.size + 2 * n
@@ -258,16 +240,29 @@ class ItemStatistics:
             offset += length
         shard = _empty(max(n, MIN_CAPACITY))
         items = shard.items[:n]
-        items[:] = np.frombuffer(packed, ITEM, n, offset)
-        offset += n * ITEM.itemsize
+        dtype = _ITEM_1 if version == 1 else ITEM
+        packed_items = np.frombuffer(packed, dtype, n, offset)
+        for name in ITEM.names or ():
+            items[name] = packed_items[name]
+        offset += n * dtype.itemsize
         shard.dirty[:n] = np.frombuffer(packed, np.bool_, n, offset)
-        used = np.arange(N_COUNTED) < items["n_neighbours"][:, None]
-        shard.neighbours[:n][used] = np.frombuffer(packed, NEIGHBOUR, n_used, offset + n)
+        offset += n
+        if version == 1:
+            sizes = [packed_items["n_neighbours"]]
+        else:
+            sizes = list(np.frombuffer(packed, np.int32, 2 * n, offset).reshape(2, n))
+            offset += 8 * n
         shard.hashes[:n] = hash_all(statistics.ids)
         if n > max_items * KEPT_OF_FULL:
             # After this snapshot some may have been given up, whose rows are gone: all are published again.
             shard.dirty[:n] = True
         statistics._shard = shard._replace(slots=slots_for(shard.hashes[:n], len(shard.items)))
+        for cells in (statistics._neighbours, statistics._habits):
+            cells.keep(np.empty(0, np.int64), len(shard.items))
+        for cells, of_items in zip((statistics._neighbours, statistics._habits), sizes, strict=False):
+            neighbours = np.frombuffer(packed, NEIGHBOUR, int(of_items.sum()), offset)
+            offset += neighbours.nbytes
+            cells.restore(neighbours, of_items)
         if (half_life_short_ms, half_life_long_ms) != (short_ms, long_ms):
             statistics.move_landmark(int(items["last_at"].max(initial=landmark_at)))
             statistics._half_life_short_ms, statistics._half_life_long_ms = half_life_short_ms, half_life_long_ms
@@ -281,7 +276,6 @@ def _empty(capacity: int) -> ShardArrays:
         slots_for(hashes[:0], capacity),
         hashes,
         np.zeros(capacity, ITEM),
-        np.zeros((capacity, N_COUNTED), NEIGHBOUR),
         np.zeros(capacity, np.bool_),
     )
 
@@ -290,7 +284,8 @@ def warm_up() -> None:
     """Compile the kernels, so that no batch waits for it."""
     events, pairs = np.ones(1, EVENT), np.ones(1, PAIR)
     statistics = ItemStatistics(1, 1)
-    statistics.learn(ShardBatch(0, 1, events, ("",), (), np.empty((1, 0), np.int32), pairs))
+    batch = ShardBatch(0, 1, events, ("",), (), np.empty((1, 0), np.int32), pairs, pairs)
+    statistics.learn(batch)
     statistics.take_changed(1)
-    statistics.move_landmark(2)
-    statistics.withdraw(ShardBatch(0, 1, events, ("",), (), np.empty((1, 0), np.int32), pairs, (1,)))
+    ItemStatistics.unpack(statistics.pack(), 1, 1)
+    statistics.withdraw(batch._replace(withdrawn=(1,)))

@@ -7,8 +7,6 @@ References
 ----------
 G. Cormode, V. Shkapenyuk, D. Srivastava, B. Xu. Forward decay: a practical time decay model for streaming
 systems. ICDE 2009.
-A. Metwally, D. Agrawal, A. El Abbadi. Efficient computation of frequent and top-k elements in data streams.
-ICDT 2005.
 """
 
 from typing import NamedTuple
@@ -16,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.numeric.arrays import Bools, Floats, Int32s, Int64s
+from models.counts.cells import CellArrays, take_cell
+from models.numeric.arrays import Bools, Int32s, Int64s
 from models.numeric.decay import Landmark
 from models.numeric.hashmap import find_slot
 from models.numeric.kernels import inline, kernel
@@ -28,10 +27,8 @@ ITEM = np.dtype(
         ("last_at", "i8"),  # of the newest event that changed the row
         ("short", "f4"),  # decayed popularity at the short half-life
         ("long", "f4"),
-        ("n_neighbours", "i4"),
     ]
 )
-NEIGHBOUR = np.dtype([("item", "i8"), ("rule", "f4"), ("covisit", "f4"), ("inherited", "f4")])
 
 
 class ShardArrays(NamedTuple):
@@ -43,30 +40,8 @@ class ShardArrays(NamedTuple):
     """(C,) of the items' ids."""
     items: NDArray[np.void]
     """(C,) `ITEM`"""
-    neighbours: NDArray[np.void]
-    """(C, K) `NEIGHBOUR`, each item's in its first `n_neighbours` cells."""
     dirty: Bools
     """(C,) changed since the row was published."""
-
-
-class BestNeighbours(NamedTuple):
-    """The heaviest neighbours of R items, heaviest first, of each as many as `n` says."""
-
-    items: Int64s
-    """(R, B) hashes."""
-    rules: Floats
-    """(R, B)"""
-    covisits: Floats
-    """(R, B)"""
-    n: Int32s
-    """(R,)"""
-
-    @classmethod
-    def empty(cls, n_rows: int, n_best: int) -> "BestNeighbours":
-        """Make room."""
-        shape = (n_rows, n_best)
-        weights = np.empty((2, *shape), np.float32)
-        return cls(np.empty(shape, np.int64), weights[0], weights[1], np.empty(n_rows, np.int32))
 
 
 @kernel
@@ -74,28 +49,30 @@ def learn_batch(
     events: NDArray[np.void],  # (E,) pairs.EVENT
     pairs: NDArray[np.void],  # (P,) pairs.PAIR
     pair_scale: float,  # turns the pairs' weights into landmark units
+    most_room: int,
     first_version: int,  # of a new row
     n: int,
     new: Int32s,  # (E,) written: which events brought a new item
-    landmark_at: int,  # `Landmark`
-    half_life_short_ms: int,
-    half_life_long_ms: int,
-    slots: Int32s,  # `ShardArrays`, written; there is room for all new items
-    hashes: Int64s,
-    items: NDArray[np.void],
-    neighbours: NDArray[np.void],
-    dirty: Bools,
-) -> int:
-    """Add a batch to a shard that knows n items; say how many it knows now.
-
-    The named tuples travel unpacked: a batch holds a few events of a shard, and numba takes about as long to unbox one
-    tuple of arrays as to learn them.
-    """
-    landmark = Landmark(landmark_at, half_life_short_ms, half_life_long_ms)
-    shard = ShardArrays(slots, hashes, items, neighbours, dirty)
+    landmark: Landmark,
+    shard: ShardArrays,  # written; there is room for all new items
+    held: CellArrays,  # written
+) -> tuple[int, int]:
+    """Add a batch to a shard that knows n items; say how many it knows now, and how many pairs there was room for."""
     n = _add_events(events, landmark, first_version, shard, n, new)
-    _add_pairs(pairs, pair_scale, shard)
-    return n
+    return n, _add_pairs(pairs, 0, pair_scale, most_room, shard, held)
+
+
+@kernel
+def add_pairs(
+    pairs: NDArray[np.void],  # (P,) pairs.PAIR
+    first: int,
+    scale: float,  # turns their weights into landmark units
+    most_room: int,
+    shard: ShardArrays,  # written
+    held: CellArrays,  # written
+) -> int:
+    """Add pairs from `first` on; say how many there was room for."""
+    return _add_pairs(pairs, first, scale, most_room, shard, held)
 
 
 @inline
@@ -136,101 +113,25 @@ def _add_events(
 @inline
 def _add_pairs(
     pairs: NDArray[np.void],  # (P,) pairs.PAIR
+    first: int,
     scale: float,
+    most_room: int,
     shard: ShardArrays,  # written
-) -> None:
+    held: CellArrays,  # written
+) -> int:
     """Add pairs, their weights times `scale`; those of an item that was forgotten meanwhile are void."""
-    for p in range(len(pairs)):
+    for p in range(first, len(pairs)):
         pair = pairs[p]
         row = shard.slots[find_slot(shard.slots, shard.hashes, pair["item"])]
         if row < 0:
             continue
+        k = take_cell(row, pair["neighbour"], most_room, held)
+        if k < 0:
+            return p
         item = shard.items[row]
         item["version"] += pair["n"]
         item["last_at"] = max(item["last_at"], pair["at"])
         shard.dirty[row] = True
-        k = _cell(item, shard.neighbours[row], pair["neighbour"])
-        shard.neighbours[row, k]["rule"] += np.float32(pair["rule"] * scale)
-        shard.neighbours[row, k]["covisit"] += np.float32(pair["covisit"] * scale)
-
-
-@inline
-def _cell(item: np.void, cells: NDArray[np.void], neighbour: int) -> int:
-    """Find a neighbour among an item's (K,) cells, or give it one: a free one, else the lightest's (Space-Saving).
-
-    A newcomer inherits the weight of the one that it replaces, or it would be replaced itself before it could
-    show that it comes again; but the inherited weight stands apart, so only what was seen is ever published.
-    """
-    n: int = item["n_neighbours"]
-    for k in range(n):
-        if cells[k]["item"] == neighbour:
-            return k
-    if n < len(cells):
-        item["n_neighbours"] = n + 1
-        cells[n]["item"] = neighbour
-        return n
-    lightest = 0
-    least = np.float32(np.inf)
-    for k in range(n):
-        weight = cells[k]["covisit"] + cells[k]["inherited"]
-        if weight < least:
-            lightest = k
-            least = weight
-    cells[lightest]["item"] = neighbour
-    cells[lightest]["rule"] = 0
-    cells[lightest]["covisit"] = 0
-    cells[lightest]["inherited"] = least
-    return lightest
-
-
-@kernel
-def rescale(items: NDArray[np.void], neighbours: NDArray[np.void], short: float, long: float) -> None:
-    """Multiply (n,) `ITEM` and (n, K) `NEIGHBOUR` weights: the short popularity by `short`, the rest by `long`."""
-    for row in range(len(items)):
-        item = items[row]
-        item["short"] *= short
-        item["long"] *= long
-        for k in range(item["n_neighbours"]):
-            neighbours[row, k]["rule"] *= long
-            neighbours[row, k]["covisit"] *= long
-            neighbours[row, k]["inherited"] *= long
-
-
-@kernel
-def choose_best(
-    rows: Int64s,  # (R,)
-    landmark: Landmark,
-    shard: ShardArrays,
-    best: BestNeighbours,  # written
-) -> None:
-    """Choose each row's heaviest neighbours by rule + co-visitation, ties by hash, decayed to its `last_at`."""
-    n_best = best.items.shape[1]
-    weights = np.empty(n_best, np.float32)
-    chosen = np.empty(n_best, np.int64)
-    for r in range(len(rows)):
-        item, cells = shard.items[rows[r]], shard.neighbours[rows[r]]
-        n = 0
-        for k in range(item["n_neighbours"]):
-            weight = cells[k]["rule"] + cells[k]["covisit"]
-            if weight <= 0:
-                continue
-            p = n
-            while p > 0 and (
-                weights[p - 1] < weight
-                or (weights[p - 1] == weight and cells[chosen[p - 1]]["item"] > cells[k]["item"])
-            ):
-                if p < n_best:
-                    weights[p] = weights[p - 1]
-                    chosen[p] = chosen[p - 1]
-                p -= 1
-            if p < n_best:
-                weights[p] = weight
-                chosen[p] = k
-                n = min(n + 1, n_best)
-        scale = np.exp2((landmark.at - item["last_at"]) / landmark.half_life_long_ms)
-        for p in range(n):
-            cell = cells[chosen[p]]
-            best.items[r, p] = cell["item"]
-            best.rules[r, p] = cell["rule"] * scale
-            best.covisits[r, p] = cell["covisit"] * scale
-        best.n[r] = n
+        held.cells[k]["rule"] += np.float32(pair["rule"] * scale)
+        held.cells[k]["covisit"] += np.float32(pair["covisit"] * scale)
+    return len(pairs)

@@ -1,6 +1,6 @@
-"""What one user's event teaches about items: the items of the same session that came before it.
+"""What one user's event teaches about items: those of the same session that came before it, and of earlier sessions.
 
-Everything is bounded: ten items back, the event ids within the lateness, one sliding window against bots.
+Everything is bounded: ten items back in either, the event ids within the lateness, one sliding window against bots.
 """
 
 import struct
@@ -14,7 +14,11 @@ from models.numeric.windows import BOT_WINDOW_MS, PLATFORM_SILENCE_MS, SlidingWi
 from models.segments import segments_of
 
 STEPS = 10
-"""How many items back a pair may reach."""
+"""How many items back a pair of one session may reach."""
+N_EARLIER = 10
+"""How many acts of other sessions an event is paired with, the newest."""
+MAX_RECENT = STEPS + N_EARLIER
+"""Acts that are kept of a user."""
 MAX_SEEN = 1024
 """Event ids that one user keeps against repeats, should more fall within the lateness."""
 PANE_MS = 30_000
@@ -42,6 +46,14 @@ class ItemAct(NamedTuple):
     segments: tuple[str, ...]
 
 
+class Earlier(NamedTuple):
+    """An act of an earlier session."""
+
+    item: int
+    gap_s: int
+    """Whole seconds from it to the event that it is paired with."""
+
+
 class Contribution(NamedTuple):
     """What one event adds to the item tables."""
 
@@ -53,6 +65,8 @@ class Contribution(NamedTuple):
     segments: tuple[str, ...]
     previous: tuple[int, ...]
     """The session's items before it, newest first: the r-th is r steps back, from 1; at most `STEPS`."""
+    earlier: tuple[Earlier, ...] = ()
+    """What the user did in other sessions before it, newest first; at most `N_EARLIER`."""
 
 
 def act_of(event: Event, events: EventConfig) -> ItemAct | None:
@@ -76,7 +90,7 @@ def act_of(event: Event, events: EventConfig) -> ItemAct | None:
 
 
 class UserTransitions:
-    """The running sessions of one user, as far back as a pair reaches.
+    """The newest acts of one user, as far back as a pair reaches.
 
     Transitions follow event time: an event that comes out of order, but not late, goes on from the items
     before it; those already seen after it are not counted again.
@@ -87,7 +101,7 @@ class UserTransitions:
     def __init__(self, config: ProfileConfig) -> None:
         self._config = config
         self.newest_at = 0
-        # (at, item, session), oldest first; the last STEPS of all the user's sessions.
+        # (at, item, session), oldest first; the last MAX_RECENT of all the user's sessions.
         self._recent: list[tuple[int, int, int]] = []
         self._seen: dict[int, int] = {}
         self._prune_at = 32
@@ -95,12 +109,13 @@ class UserTransitions:
 
     @property
     def forget_after_ms(self) -> int:
-        """How long the user must rest until nothing of the state can matter any more."""
-        return max(self._config.session_gap_ms, PLATFORM_SILENCE_MS) + self._config.lateness_ms
+        """How long the user must rest until nothing of the state can matter any more: as long as a profile is kept."""
+        open_ms = max(self._config.session_gap_ms, PLATFORM_SILENCE_MS) + self._config.lateness_ms
+        return max(open_ms, self._config.expire_after_ms if self._recent else 0)
 
     @property
     def n_recent(self) -> int:
-        """How many items the running sessions hold."""
+        """How many acts are kept."""
         return len(self._recent)
 
     def apply(self, act: ItemAct) -> Contribution | Refusal:
@@ -115,24 +130,28 @@ class UserTransitions:
         self.newest_at = max(self.newest_at, at)
         if is_bot(self._window, at, self._config.max_events_per_5_min):
             return "bot"
-        previous = self._previous(at, act.session)
+        previous, earlier = self._before(at, act.session)
         self._insert(at, act.item, act.session)
-        return Contribution(act.item, act.item_id, at, act.weight, act.user, act.segments, previous)
+        return Contribution(act.item, act.item_id, at, act.weight, act.user, act.segments, previous, earlier)
 
-    def _previous(self, at: int, session: int) -> tuple[int, ...]:
-        """Items of the session before `at`, newest first."""
-        items = []
+    def _before(self, at: int, session: int) -> tuple[tuple[int, ...], tuple[Earlier, ...]]:
+        """Find the items of the session before `at`, and the acts of other sessions before it, newest first."""
+        previous: list[int] = []
+        earlier: list[Earlier] = []
         # What the platform names stays open for the lateness longer (`SessionWindows`); a gap decides exactly.
         longest_ms = silence_ms(session, self._config.session_gap_ms) + (self._config.lateness_ms if session else 0)
-        later_at = at
+        later_at, is_open = at, True
         for before_at, item, of_session in reversed(self._recent):
-            if before_at > at or of_session != session:
+            if before_at > at:
                 continue
-            if later_at - before_at > longest_ms:
-                break
-            items.append(item)
-            later_at = before_at
-        return tuple(items)
+            if of_session == session:
+                is_open = is_open and later_at - before_at <= longest_ms
+            if of_session == session and is_open:
+                previous.append(item)
+                later_at = before_at
+            else:
+                earlier.append(Earlier(item, (at - before_at) // 1_000))
+        return tuple(previous[:STEPS]), tuple(earlier[:N_EARLIER])
 
     def _insert(self, at: int, item: int, session: int) -> None:
         recent = self._recent
@@ -140,7 +159,7 @@ class UserTransitions:
         while p and recent[p - 1][0] > at:
             p -= 1
         recent.insert(p, (at, item, session))
-        if len(recent) > STEPS:
+        if len(recent) > MAX_RECENT:
             del recent[0]
 
     def _remember(self, event: int, at: int) -> None:

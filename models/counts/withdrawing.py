@@ -8,8 +8,9 @@ alone made must not stay in a row as a trace of 1e-8.
 import numpy as np
 from numpy.typing import NDArray
 
+from models.counts.cells import CellArrays, find_cell, free_cell
 from models.counts.neighbours import ShardArrays
-from models.numeric.arrays import Bools, Floats, Int32s, Int64s
+from models.numeric.arrays import Floats, Int64s
 from models.numeric.decay import Landmark
 from models.numeric.hashmap import find_slot
 from models.numeric.kernels import inline, kernel
@@ -26,27 +27,17 @@ def _less(value: float, taken: float) -> float:
 
 
 @kernel
-def withdraw_batch(
+def withdraw_events(
     events: NDArray[np.void],  # (E,) pairs.EVENT
-    pairs: NDArray[np.void],  # (P,) pairs.PAIR
-    pair_scale: float,  # turns the pairs' weights into landmark units
     n: int,
-    landmark_at: int,  # `Landmark`
-    half_life_short_ms: int,
-    half_life_long_ms: int,
-    slots: Int32s,  # `ShardArrays`, written
-    hashes: Int64s,
-    items: NDArray[np.void],
-    neighbours: NDArray[np.void],
-    dirty: Bools,
+    landmark: Landmark,
+    shard: ShardArrays,  # written
 ) -> None:
-    """Subtract a batch from a shard that knows n items.
+    """Subtract what a user did from a shard that knows n items.
 
     What it does not know any more is void, and so is what an item was given before it was given up: its row has begun
     again since.
     """
-    landmark = Landmark(landmark_at, half_life_short_ms, half_life_long_ms)
-    shard = ShardArrays(slots, hashes, items, neighbours, dirty)
     for e in range(len(events)):
         event = events[e]
         row = shard.slots[find_slot(shard.slots, shard.hashes[:n], event["item"])]
@@ -57,44 +48,32 @@ def withdraw_batch(
         item["short"] = _less(item["short"], event["weight"] * np.exp2(age / landmark.half_life_short_ms))
         item["long"] = _less(item["long"], event["weight"] * np.exp2(age / landmark.half_life_long_ms))
         shard.dirty[row] = True
+
+
+@kernel
+def withdraw_pairs(
+    pairs: NDArray[np.void],  # (P,) pairs.PAIR
+    scale: float,  # turns their weights into landmark units
+    n: int,
+    shard: ShardArrays,  # written
+    held: CellArrays,  # written
+) -> None:
+    """Subtract pairs as `withdraw_events` does events, and give a cell up where nothing is left."""
     for p in range(len(pairs)):
         pair = pairs[p]
         row = shard.slots[find_slot(shard.slots, shard.hashes[:n], pair["item"])]
-        if row >= 0 and pair["at"] >= shard.items[row]["first_seen_at"]:
-            shard.items[row]["version"] += pair["n"]
-            shard.dirty[row] = True
-            _withdraw_pair(
-                shard.items[row], shard.neighbours[row], pair["neighbour"], pair["rule"] * pair_scale,
-                pair["covisit"] * pair_scale,
-            )  # fmt: skip
-
-
-@inline
-def _withdraw_pair(
-    item: np.void,  # written
-    cells: NDArray[np.void],  # (K,) neighbours.NEIGHBOUR, written
-    neighbour: int,
-    rule: float,
-    covisit: float,
-) -> None:
-    """Subtract from a neighbour's cell, and give the cell up where nothing is left."""
-    n: int = item["n_neighbours"]
-    for k in range(n):
-        if cells[k]["item"] == neighbour:
-            cells[k]["rule"] = _less(cells[k]["rule"], rule)
-            cells[k]["covisit"] = _less(cells[k]["covisit"], covisit)
-            if cells[k]["covisit"] == 0:
-                last = cells[n - 1]
-                cells[k]["item"] = last["item"]
-                cells[k]["rule"] = last["rule"]
-                cells[k]["covisit"] = last["covisit"]
-                cells[k]["inherited"] = last["inherited"]
-                item["n_neighbours"] = n - 1
-                last["item"] = 0
-                last["rule"] = 0
-                last["covisit"] = 0
-                last["inherited"] = 0
-            return
+        if row < 0 or pair["at"] < shard.items[row]["first_seen_at"]:
+            continue
+        shard.items[row]["version"] += pair["n"]
+        shard.dirty[row] = True
+        k = find_cell(row, pair["neighbour"], held)
+        if k < 0:
+            continue
+        cell = held.cells[k]
+        cell["rule"] = _less(cell["rule"], pair["rule"] * scale)
+        cell["covisit"] = _less(cell["covisit"], pair["covisit"] * scale)
+        if cell["covisit"] == 0:
+            free_cell(row, k, held)
 
 
 @kernel

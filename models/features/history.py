@@ -99,36 +99,34 @@ def compare_pairs(
             if i < 0:
                 continue
             total = links.rule_totals[i]
-            _spread(links.neighbours[i], links.rules[i], sums)
+            first, end = links.starts[i], links.starts[i] + links.sizes[i]
+            others = links.others[first:end]
+            _spread(others, links.rules[first:end], sums)
             for c in range(n):
                 features[b, c, _RULE_FROM_LAST + r] = sums[rows[b, c]] / total if total > 0 else 0.0
-            _clear(links.neighbours[i], sums)
-            _spread(links.neighbours[i], links.covisits[i], sums)
+            _clear(others, sums)
+            _spread(others, links.covisits[first:end], sums)
             own = popularity[i, LONG] + smoothing
             for c in range(n):
                 both = sums[rows[b, c]]
                 if both > 0:
                     shared = both / np.sqrt(own * (popularity[rows[b, c], LONG] + smoothing))
                     features[b, c, _COVISIT_WITH_LAST + r] = clip(shared)
-            _clear(links.neighbours[i], sums)
+            _clear(others, sums)
 
 
 @inline
-def _spread(neighbours: Int32s, weights: Floats, sums: Floats) -> None:
-    """Write an item's (K,) weights to its neighbours' cells."""
-    for k in range(len(neighbours)):
-        if neighbours[k] < 0:
-            break
-        sums[neighbours[k]] = weights[k]
+def _spread(others: Int32s, weights: Floats, sums: Floats) -> None:
+    """Write an item's (M,) weights to its neighbours' cells."""
+    for p in range(len(others)):
+        sums[others[p]] = weights[p]
 
 
 @inline
-def _clear(neighbours: Int32s, sums: Floats) -> None:
-    """Clear the cells of an item's (K,) neighbours."""
-    for k in range(len(neighbours)):
-        if neighbours[k] < 0:
-            break
-        sums[neighbours[k]] = 0
+def _clear(others: Int32s, sums: Floats) -> None:
+    """Clear the cells of an item's (M,) neighbours."""
+    for other in others:
+        sums[other] = 0
 
 
 @inline

@@ -17,10 +17,6 @@ NEIGHBOURS_VERSION, CONTENT_VERSION = 0, 1
 """Columns of `versions`, by the table of the row."""
 
 
-K = -1
-"""Stands for the number of neighbours that are kept of an item."""
-
-
 class _Column(NamedTuple):
     """How an array is made."""
 
@@ -42,7 +38,6 @@ class Columns:
     Parameters
     ----------
     capacity : rows to begin with; doubled when they are used up.
-    n_neighbours : K, neighbours kept of an item.
     """
 
     n: int
@@ -71,14 +66,16 @@ class Columns:
     """(N,) whether the catalog holds the item."""
     vectors: Int8s = _column(np.int8, N_DIMENSIONS)
     """(N, 64) content vectors of length 127."""
-    neighbours: Int32s = _column(np.int32, K, fill=-1)
-    """(N, K) rows, -1 where there are fewer."""
-    rule_weights: Floats = _column(np.float32, K)
-    """(N, K) weights of the rule item -> neighbour, at the long half-life."""
-    covisit_weights: Floats = _column(np.float32, K)
-    """(N, K) weights of both seen in a session, at the long half-life."""
-    rule_totals: Doubles = _column(np.float64)
-    """(N,) each item's rule weights added up."""
+    neighbour_starts: Int64s = _column(np.int64)
+    """(N,) and below: what came with the item in one session (`models.items.links`)."""
+    neighbour_sizes: Int32s = _column(np.int32)
+    neighbour_rooms: Int32s = _column(np.int32)
+    neighbour_rule_totals: Doubles = _column(np.float64)
+    habit_starts: Int64s = _column(np.int64)
+    """(N,) and below: what came in other sessions of those who acted on the item."""
+    habit_sizes: Int32s = _column(np.int32)
+    habit_rooms: Int32s = _column(np.int32)
+    habit_rule_totals: Doubles = _column(np.float64)
     popularity: Floats = _column(np.float32, 2)
     """(N, 2) decayed events at the short and the long half-life."""
     versions: Int64s = _column(np.int64, 2)
@@ -90,11 +87,10 @@ class Columns:
     posted: Int32s = _column(np.int32, N_ATTRIBUTES, fill=-1)
     """(N, 8) the posting lists that offer the item, by number; -1 where there are fewer."""
 
-    def __init__(self, capacity: int, n_neighbours: int) -> None:
+    def __init__(self, capacity: int) -> None:
         self.n = 0
         self.capacity = max(1, capacity)
         """N."""
-        self._n_neighbours = n_neighbours
         for name, column in _layout().items():
             setattr(self, name, self._empty(column))
         self._slots = slots_for(self.hashes[:0], self.capacity)
@@ -108,8 +104,7 @@ class Columns:
         return self.n - len(self._free)
 
     def _empty(self, column: _Column) -> Any:
-        shape = (self._n_neighbours if size == K else size for size in column.shape)
-        return np.full((self.capacity, *shape), column.fill, column.dtype)
+        return np.full((self.capacity, *column.shape), column.fill, column.dtype)
 
     def rows_of(self, hashes: Int64s) -> Int32s:
         """Look up (M,) item hashes: (M,) rows, -1 where an item is unknown."""
@@ -165,12 +160,8 @@ class Columns:
         return slots_for(hashes, self.capacity, np.flatnonzero(hashes).astype(np.int32))
 
     def rescale(self, short: float, long: float) -> None:
-        """Multiply all weights: those of the short half-life by `short`, the others by `long`."""
-        n = self.n
-        self.popularity[:n] *= np.array([short, long], np.float32)
-        self.rule_weights[:n] *= np.float32(long)
-        self.rule_totals[:n] *= long
-        self.covisit_weights[:n] *= np.float32(long)
+        """Multiply the popularity of the short half-life by `short`, the other one by `long`."""
+        self.popularity[: self.n] *= np.array([short, long], np.float32)
 
 
 def _layout() -> dict[str, _Column]:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.items.columns import Columns
+from models.items.row_keys import CheckedRow, tombstone
 from models.items.runs import LEAST_ROOM, RunArrays, Runs, put_in, room_for_one_more, take_out
-from models.items.wire import HEADER_WORDS, REFERENCE_AT, TOMBSTONE, USER, VERSION, CheckedRow, tombstone
+from models.items.wire import HEADER_WORDS, REFERENCE_AT, TOMBSTONE, USER, VERSION
 from models.numeric.arrays import Int32s, Int64s
 from models.numeric.kernels import inline, kernel
 

@@ -14,12 +14,13 @@ import numpy as np
 from models.items.catalog import Entries
 from models.items.columns import Columns
 from models.items.eligibility import Eligibility
+from models.items.links import Links, mark_mentioned
 from models.items.postings import Postings
+from models.items.row_keys import END_OF_TIME, RowError
 from models.items.sessions import SessionIndex, SessionRows
 from models.items.trends import TrendingUpdate, Trends
-from models.items.updates import ItemRows, Updates, mark_mentioned
+from models.items.updates import ItemRows, Updates
 from models.items.vectors import HASHED, TextSpace
-from models.items.wire import END_OF_TIME, RowError
 from models.messages import Item
 from models.numeric.arrays import Floats, Hash32s, Int32s, Int64s
 from models.numeric.decay import MAX_HALF_LIVES, Landmark
@@ -40,7 +41,7 @@ class ItemTable(Columns):
     ----------
     landmark_at : the moment that stored weights refer to, Unix ms: about now.
     capacity : rows to begin with; a table that is given its size never copies itself.
-    n_neighbours : K, neighbours kept of an item.
+    n_neighbours : neighbours kept of an item at most, and habits.
     half_life_short_ms, half_life_long_ms : of the published popularities, as `learn` uses them.
     texts : the space of the published content vectors, as `learn` uses it.
     """
@@ -50,12 +51,13 @@ class ItemTable(Columns):
         landmark_at: int,
         *,
         capacity: int = 1 << 14,
-        n_neighbours: int = 50,
+        n_neighbours: int = 200,
         half_life_short_ms: int = DAY_MS,
         half_life_long_ms: int = 14 * DAY_MS,
         texts: TextSpace = HASHED,
     ) -> None:
-        super().__init__(capacity, n_neighbours)
+        super().__init__(capacity)
+        self.n_neighbours = n_neighbours
         self.landmark_at = landmark_at
         """It moves when weights come from another time, so a reader takes it again for each batch."""
         self.half_life_short_ms = half_life_short_ms
@@ -71,6 +73,10 @@ class ItemTable(Columns):
         self.has_catalog = False
         """Whether a catalog entry was ever applied. From then on only items in the catalog are recommended: what it no
         longer holds was removed, even where nobody remembers the removal. Without a catalog, every named item is."""
+        self.links = Links(self, "neighbour")
+        """What came with each item in one session."""
+        self.habits = Links(self, "habit")
+        """What came in different sessions of a user."""
         self.sessions = SessionIndex(self)
         """The most recent sessions, by their items."""
         self.eligibility = Eligibility()
@@ -143,7 +149,7 @@ class ItemTable(Columns):
         ------
         RowError : a row is malformed, or of an item whose hash another one has. Then none is applied.
         """
-        updates = Updates.read(keys, values, self.neighbours.shape[1], latest_at)
+        updates = Updates.read(keys, values, self.n_neighbours, latest_at)
         self._check_names(updates.items)
         self._forget_derived()
         self._release_unused()
@@ -161,7 +167,9 @@ class ItemTable(Columns):
         self._name(rows, items)
         self._follow(items.newest_at)
         landmark = Landmark(self.landmark_at, self.half_life_short_ms, self.half_life_long_ms)
-        applied = items.write(self, rows, mentioned, landmark)
+        self.links.reserve(items.n_neighbours, len(rows))
+        self.habits.reserve(items.n_habits, len(rows))
+        applied = items.write(self, self.links.arrays, self.habits.arrays, rows, mentioned, landmark)
         undated = applied.learned[self.created_at[applied.learned] == 0]
         self.created_at[undated] = self.first_seen_at[undated]
         self.postings.lower(applied.fallen)
@@ -212,7 +220,10 @@ class ItemTable(Columns):
             return
         # Where the landmark lies ahead, a past is replayed and nothing is stored yet, since no weights were newer.
         if ahead > 0:
-            self.rescale(2.0 ** (-ahead / self.half_life_short_ms), 2.0 ** (-ahead / self.half_life_long_ms))
+            long = 2.0 ** (-ahead / self.half_life_long_ms)
+            self.rescale(2.0 ** (-ahead / self.half_life_short_ms), long)
+            self.links.rescale(long)
+            self.habits.rescale(long)
             self.postings.reorder()
         self.landmark_at = self._newest_at
 
@@ -272,7 +283,9 @@ class ItemTable(Columns):
         if not self.has_catalog:
             used |= ~self.available[:n]
         used[self.rows_of(self._trends.items())] = True
-        mark_mentioned(self.neighbours[:n], used.copy(), used)
+        counting = used.copy()
+        for links in (self.links, self.habits):
+            mark_mentioned(links.arrays, counting, used)
         rows = np.flatnonzero(~used & (self.hashes[:n] != 0)).astype(np.int32)
         if len(rows):
             self._forget_facts(self.hashes[rows])

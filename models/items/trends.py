@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from models.items.columns import Columns
-from models.items.wire import HEAD, HEADER_WORDS, LEARNED_UNTIL, N_SHIFT, REFERENCE_AT, VERSION, RowKey
+from models.items.row_keys import RowKey
+from models.items.wire import HEAD, HEADER_WORDS, LEARNED_UNTIL, N_SHIFT, REFERENCE_AT, VERSION
 from models.numeric.arrays import Floats, Int32s, Int64s
 from models.numeric.ids import hash64
 

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from models.items.columns import CONTENT_VERSION, LONG, NEIGHBOURS_VERSION, SHORT, Columns
+from models.items.links import LinkArrays, begin_run
+from models.items.row_keys import CheckedRow, RowKey, tombstone
 from models.items.sessions import SessionRows
 from models.items.trends import TrendingUpdate
 from models.items.wire import (
@@ -16,6 +18,7 @@ from models.items.wire import (
     HEAD,
     HEADER_WORDS,
     LEARNED_UNTIL,
+    N_HABITS,
     N_SHIFT,
     NEIGHBOURS,
     POPULARITY,
@@ -25,11 +28,8 @@ from models.items.wire import (
     TOMBSTONE,
     TRENDING,
     VERSION,
-    CheckedRow,
-    RowKey,
-    tombstone,
 )
-from models.numeric.arrays import Bools, Doubles, Floats, Hash32s, Int8s, Int32s, Int64s
+from models.numeric.arrays import Bools, Floats, Hash32s, Int8s, Int32s, Int64s
 from models.numeric.decay import Landmark
 from models.numeric.kernels import inline, kernel
 
@@ -73,10 +73,6 @@ class _Written(NamedTuple):
     """The columns that rows are written to; shapes as in `Columns`."""
 
     versions: Int64s
-    neighbours: Int32s
-    rule_weights: Floats
-    covisit_weights: Floats
-    rule_totals: Doubles
     popularity: Floats
     first_seen_at: Int64s
     vectors: Int8s
@@ -87,7 +83,7 @@ class ItemRows:
 
     Parameters
     ----------
-    n_neighbours : K, how many are kept of an item.
+    n_neighbours : how many are kept of an item, and how many habits.
 
     Raises
     ------
@@ -95,6 +91,7 @@ class ItemRows:
     """
 
     def __init__(self, rows: list[CheckedRow], n_neighbours: int) -> None:
+        self._n_kept = n_neighbours
         self.item_ids = [key.name for key, _ in rows]
         parts = [tombstone(key) if value is None else value for key, value in rows]
         words = np.frombuffer(b"".join(parts), np.int64)
@@ -108,27 +105,34 @@ class ItemRows:
         self.newest_at = int(words[starts + REFERENCE_AT].max(initial=0))
         """The newest moment that weights refer to, Unix ms."""
         mentioned = np.empty(len(words), np.int64)
-        n = _mention(self._packed, n_neighbours, mentioned)
+        n, self.n_habits = _mention(self._packed, n_neighbours, mentioned)
         if n < 0:
             raise rows[-1 - n][0].error("a weight that is no finite number, or a neighbour without a hash")
+        self.n_neighbours = n - self.n_habits
         self.mentioned = mentioned[:n]
-        """Hashes of all neighbours that are kept, row by row."""
+        """Hashes of all neighbours and habits that are kept, row by row."""
 
-    def write(self, columns: Columns, rows: Int32s, mentioned: Int32s, landmark: Landmark) -> Applied:
+    def write(
+        self,
+        columns: Columns,
+        links: LinkArrays,
+        habits: LinkArrays,
+        rows: Int32s,
+        mentioned: Int32s,
+        landmark: Landmark,
+    ) -> Applied:
         """Write the rows in their order; an older or repeated version changes nothing, a tombstone empties a row.
 
         Parameters
         ----------
+        links, habits : with room for all neighbours and habits that are kept.
         rows : (M,) of the table, -1 where an item is unknown.
         mentioned : rows of the table for `self.mentioned`.
         """
         changed = np.zeros(len(rows), np.bool_)
         fallen = np.zeros(len(rows), np.bool_)
-        written = _Written(
-            columns.versions, columns.neighbours, columns.rule_weights, columns.covisit_weights, columns.rule_totals,
-            columns.popularity, columns.first_seen_at, columns.vectors,
-        )  # fmt: skip
-        _write(self._packed, rows, mentioned, landmark, written, changed, fallen)
+        written = _Written(columns.versions, columns.popularity, columns.first_seen_at, columns.vectors)
+        _write(self._packed, self._n_kept, rows, mentioned, landmark, written, links, habits, changed, fallen)
         words, starts = self._packed.words, self._packed.starts
         learned = changed & (words[starts + HEAD] & CODE_MASK == NEIGHBOURS)
         learned_until = int(words[starts[changed] + LEARNED_UNTIL].max(initial=0))
@@ -178,34 +182,58 @@ def _is_no_number(bits: int) -> bool:
 
 
 @kernel
-def _mention(packed: _RowArrays, n_kept: int, mentioned: Int64s) -> int:
-    """Write the hashes of the neighbours that are kept; return how many, or -1 - m where row m is malformed."""
+def _mention(packed: _RowArrays, n_kept: int, mentioned: Int64s) -> tuple[int, int]:
+    """Write the hashes of the neighbours and habits that are kept; return how many, and how many are habits.
+
+    Where row m is malformed, the first is -1 - m.
+    """
     words, halves, starts = packed.words, packed.halves, packed.starts
-    total = 0
+    total = total_habits = 0
     for m in range(len(starts)):
         start = starts[m]
         if words[start + HEAD] & CODE_MASK != NEIGHBOURS:
             continue
         if _is_no_number(halves[2 * start + _SHORT_HALF]) or _is_no_number(halves[2 * start + _LONG_HALF]):
-            return -1 - m
-        n = words[start + HEAD] >> N_SHIFT
+            return -1 - m, 0
+        n, n_habits = words[start + HEAD] >> N_SHIFT, words[start + N_HABITS]
         body = start + HEADER_WORDS
-        for p in range(min(n, n_kept)):
-            pair = halves[2 * (body + n) + p]
-            if words[body + p] <= 0 or _is_no_number(pair) or _is_no_number(pair << np.uint32(RULE_SHIFT)):
-                return -1 - m
-            mentioned[total] = words[body + p]
-            total += 1
-    return total
+        if not _mention_list(packed, body, n, min(n, n_kept), mentioned, total):
+            return -1 - m, 0
+        total += min(n, n_kept)
+        if not _mention_list(packed, _behind(body, n), n_habits, min(n_habits, n_kept), mentioned, total):
+            return -1 - m, 0
+        total += min(n_habits, n_kept)
+        total_habits += min(n_habits, n_kept)
+    return total, total_habits
+
+
+@inline
+def _behind(body: int, n: int) -> int:
+    """Say at which word a list of n ends that begins at `body`."""
+    return body + n + (n + 1) // 2
+
+
+@inline
+def _mention_list(packed: _RowArrays, body: int, n: int, n_kept: int, mentioned: Int64s, total: int) -> bool:
+    """Write the first hashes of a list of n that begins at the word `body`; say whether it is well formed."""
+    for p in range(n_kept):
+        item, pair = packed.words[body + p], packed.halves[2 * (body + n) + p]
+        if item <= 0 or _is_no_number(pair) or _is_no_number(pair << np.uint32(RULE_SHIFT)):
+            return False
+        mentioned[total + p] = item
+    return True
 
 
 @kernel
 def _write(
     packed: _RowArrays,
+    most: int,  # neighbours, and habits, that are kept of an item
     rows: Int32s,  # (M,) of the table, -1 unknown
-    mentioned: Int32s,  # rows of the neighbours that are kept, row by row
+    mentioned: Int32s,  # rows of the neighbours and habits that are kept, row by row
     landmark: Landmark,
     columns: _Written,
+    links: LinkArrays,  # written
+    habits: LinkArrays,  # written
     changed: Bools,  # (M,) written: rows that were applied
     fallen: Bools,  # (M,) written: rows whose item has become less popular
 ) -> None:
@@ -217,11 +245,12 @@ def _write(
     for m in range(len(rows)):
         start, row = packed.starts[m], rows[m]
         is_content = words[start + HEAD] & CODE_MASK == CONTENT
-        n = words[start + HEAD] >> N_SHIFT
+        n, n_habits = words[start + HEAD] >> N_SHIFT, words[start + N_HABITS]
         body = start + HEADER_WORDS
-        n_kept = 0 if is_content else min(n, columns.neighbours.shape[1])
+        n_kept = 0 if is_content else min(n, most)
+        n_kept_habits = min(n_habits, most)
         first = next_mentioned
-        next_mentioned += n_kept
+        next_mentioned += n_kept + n_kept_habits
         version, table = words[start + VERSION], CONTENT_VERSION if is_content else NEIGHBOURS_VERSION
         if row < 0 or (version != TOMBSTONE and version <= columns.versions[row, table]):
             continue
@@ -239,28 +268,27 @@ def _write(
         columns.popularity[row, LONG] = weights[1] * long
         if version != TOMBSTONE:
             columns.first_seen_at[row] = words[start + FIRST_SEEN_AT]
-        columns.rule_totals[row] = 0.0
-        for p in range(n_kept):
-            pair = halves[2 * (body + n) + p]
-            bits[0], bits[1] = pair & _RULE_BITS, pair << np.uint32(RULE_SHIFT)
-            columns.neighbours[row, p] = mentioned[first + p]
-            columns.rule_weights[row, p] = weights[0] * long
-            columns.rule_totals[row] += columns.rule_weights[row, p]
-            columns.covisit_weights[row, p] = weights[1] * long
-        for p in range(n_kept, columns.neighbours.shape[1]):
-            columns.neighbours[row, p] = -1
-            columns.rule_weights[row, p] = columns.covisit_weights[row, p] = 0.0
+        known, known_habits = mentioned[first : first + n_kept], mentioned[first + n_kept : next_mentioned]
+        _write_links(row, packed.halves[2 * (body + n) :], known, long, links, bits, weights)
+        pairs = packed.halves[2 * (_behind(body, n) + n_habits) :]
+        _write_links(row, pairs, known_habits, long, habits, bits, weights)
 
 
-@kernel
-def mark_mentioned(
-    neighbours: Int32s,  # (N, K)
-    counting: Bools,  # (N,) the rows whose neighbours count
-    mentioned: Bools,  # (N,) set where one of those has the row as a neighbour
+@inline
+def _write_links(
+    row: int,
+    pairs: Hash32s,  # (n or more,) of weights
+    others: Int32s,  # (n,) rows
+    scale: float,  # turns the weights into landmark units
+    links: LinkArrays,  # written
+    bits: Hash32s,  # (2,) of `weights`
+    weights: Floats,  # (2,)
 ) -> None:
-    """Mark the rows that others have as neighbours."""
-    for row in range(len(neighbours)):
-        if counting[row]:
-            for other in neighbours[row]:
-                if other >= 0:
-                    mentioned[other] = True
+    """Write an item's links in place of those it had."""
+    start = begin_run(row, len(others), links)
+    for p in range(len(others)):
+        bits[0], bits[1] = pairs[p] & _RULE_BITS, pairs[p] << np.uint32(RULE_SHIFT)
+        links.others[start + p] = others[p]
+        links.rules[start + p] = weights[0] * scale
+        links.rule_totals[row] += links.rules[start + p]
+        links.covisits[start + p] = weights[1] * scale

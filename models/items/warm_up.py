@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from models.items.columns import N_DIMENSIONS
+from models.items.links import mark_mentioned
 from models.items.postings import N_POSTED
 from models.items.table import ItemTable
-from models.items.updates import mark_mentioned
-from models.items.wire import ContentRow, NeighboursRow, SessionRow, TrendingRow
+from models.items.wire import ContentRow, NeighboursRow, SessionRow, TrendingRow, WeighedItems
 from models.messages import Item
 from models.numeric.ids import hash64
 
@@ -28,14 +28,15 @@ def warm_up() -> None:
     table.apply_items([], ids[:1])
     table.trending(hash64("warm-up"))
     table.facts(hash64(ids[1]))
-    mark_mentioned(table.neighbours[: table.n], table.named[: table.n], table.named[: table.n].copy())
+    mark_mentioned(table.links.arrays, table.named[: table.n], table.named[: table.n].copy())
 
 
 def _rows(ids: list[str], at: int) -> Iterator[NeighboursRow | ContentRow | TrendingRow | SessionRow]:
     """Make a row of each table, all of the moment `at`."""
     weights = np.ones(len(ids), np.float32)
     items = np.array([hash64(item_id) for item_id in ids])
-    yield NeighboursRow(ids[0], at, at, at, (1.0, 1.0), items, weights, weights)
+    others = WeighedItems(items, weights, weights)
+    yield NeighboursRow(ids[0], at, at, at, (1.0, 1.0), others, others)
     yield ContentRow(ids[0], at, np.ones(N_DIMENSIONS, np.int8))
     yield TrendingRow("warm-up", 0, at, at, items, weights)
     yield SessionRow(0, at, at, 1, (hash64(ids[0]), hash64(ids[1])))

@@ -12,29 +12,27 @@ word  content
 4     the moment to which decayed weights refer, Unix ms
 5     event time at which the item was first seen; the shard of a trending row; the number of a session
 6     two float32: popularity at the short and at the long half-life; the hash of a session's user
-7     0
+7     m, of the neighbours' habits; 0 in all other rows
 ====  =======================================================================================
 
-Then the body: n hashes and n packed pairs of weights (neighbours), n signed bytes (content), n hashes and n float32
-weights (trending), padded to a whole word, or n hashes (sessions). A pair of weights is two bfloat16: the rule's in the
-upper 16 bits, the co-visitation's in the lower ones.
+Then the body: n hashes and n packed pairs of weights, then m and m of habits (neighbours), n signed bytes (content),
+n hashes and n float32 weights (trending), each list padded to a whole word, or n hashes (sessions). A pair of weights
+is two bfloat16: the rule's in the upper 16 bits, the co-visitation's in the lower ones. A row with habits is of format
+2, which releases that know none refuse; all others are of format 1.
 """
 
-import struct
 from typing import NamedTuple
 
 import numpy as np
 
-from models.items.columns import N_DIMENSIONS
 from models.numeric.arrays import Floats, Hash32s, Int8s, Int64s
 from models.numeric.ids import hash64
 
-FORMAT = 1
+FORMAT, HABITS_FORMAT = 1, 2
 NEIGHBOURS, CONTENT, TRENDING, SESSIONS = 1, 2, 3, 4
 """Table codes."""
-_TABLES = {"neighbours": NEIGHBOURS, "content": CONTENT, "trending": TRENDING, "sessions": SESSIONS}
 
-HEAD, HASH, VERSION, LEARNED_UNTIL, REFERENCE_AT, EXTRA, POPULARITY = range(7)
+HEAD, HASH, VERSION, LEARNED_UNTIL, REFERENCE_AT, EXTRA, POPULARITY, N_HABITS = range(8)
 """Words of the header."""
 FIRST_SEEN_AT, USER = EXTRA, POPULARITY
 HEADER_WORDS = 8
@@ -49,10 +47,25 @@ MAX_SESSIONS = 1 << 22
 VERSIONS_A_MS = 20
 """Versions begin at the time when their state was made, in milliseconds, shifted by so many bits; a session's is
 sixteen times its own time, and its length."""
-END_OF_TIME = 1 << 53
-"""Unix ms beyond which no message has a time."""
 
-_HEAD = struct.Struct("<6q")
+
+class WeighedItems(NamedTuple):
+    """Other items, and how much leads to each."""
+
+    items: Int64s
+    """(n,) hashes, the heaviest first."""
+    rule_weights: Floats
+    """(n,) of the rule item -> other."""
+    covisit_weights: Floats
+    """(n,) of both, in either order."""
+
+    def pack(self) -> bytes:
+        """Pack into 12 bytes each."""
+        pairs = to_bf16(self.rule_weights) << np.uint32(RULE_SHIFT) | to_bf16(self.covisit_weights)
+        return np.asarray(self.items, np.int64).tobytes() + _padded(pairs.tobytes())
+
+
+NO_ITEMS = WeighedItems(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.float32))
 
 
 class NeighboursRow(NamedTuple):
@@ -65,12 +78,10 @@ class NeighboursRow(NamedTuple):
     first_seen_at: int
     popularity: tuple[float, float]
     """At the short and at the long half-life."""
-    neighbours: Int64s
-    """(n,) hashes, the heaviest first."""
-    rule_weights: Floats
-    """(n,) of the rule item -> neighbour."""
-    covisit_weights: Floats
-    """(n,)"""
+    neighbours: WeighedItems
+    """What came in one session with it."""
+    habits: WeighedItems = NO_ITEMS
+    """What came in different sessions of a user."""
 
     @property
     def key(self) -> str:
@@ -79,12 +90,13 @@ class NeighboursRow(NamedTuple):
 
     def pack(self) -> bytes:
         """Pack into 64 bytes and 12 a neighbour."""
-        header = _header(
-            NEIGHBOURS, len(self.neighbours), hash64(self.item_id), self.version, self.reference_at, self.first_seen_at
-        )
+        n, n_habits = len(self.neighbours.items), len(self.habits.items)
+        header = header_of(NEIGHBOURS, n, hash64(self.item_id), self.version, self.reference_at, self.first_seen_at)
         header[POPULARITY : POPULARITY + 1].view(np.float32)[:] = self.popularity
-        pairs = to_bf16(self.rule_weights) << np.uint32(RULE_SHIFT) | to_bf16(self.covisit_weights)
-        return header.tobytes() + np.asarray(self.neighbours, np.int64).tobytes() + _padded(pairs.tobytes())
+        if n_habits:
+            header[HEAD] += HABITS_FORMAT - FORMAT << FORMAT_SHIFT
+            header[N_HABITS] = n_habits
+        return header.tobytes() + self.neighbours.pack() + (self.habits.pack() if n_habits else b"")
 
 
 class ContentRow(NamedTuple):
@@ -102,7 +114,7 @@ class ContentRow(NamedTuple):
 
     def pack(self) -> bytes:
         """Pack into 64 bytes and one a dimension."""
-        header = _header(CONTENT, len(self.vector), hash64(self.item_id), self.version, 0, 0)
+        header = header_of(CONTENT, len(self.vector), hash64(self.item_id), self.version, 0, 0)
         return header.tobytes() + _padded(self.vector.tobytes())
 
 
@@ -125,7 +137,7 @@ class TrendingRow(NamedTuple):
 
     def pack(self) -> bytes:
         """Pack into 64 bytes and 12 an item."""
-        header = _header(TRENDING, len(self.items), hash64(self.segment), self.version, self.reference_at, self.shard)
+        header = header_of(TRENDING, len(self.items), hash64(self.segment), self.version, self.reference_at, self.shard)
         weights = np.asarray(self.weights, np.float32)
         return header.tobytes() + np.asarray(self.items, np.int64).tobytes() + _padded(weights.tobytes())
 
@@ -159,7 +171,7 @@ class SessionRow(NamedTuple):
 
     def pack(self) -> bytes:
         """Pack into 64 bytes and 8 an item."""
-        header = _header(SESSIONS, len(self.items), hash64(str(self.number)), self.version, self.last_at, self.number)
+        header = header_of(SESSIONS, len(self.items), hash64(str(self.number)), self.version, self.last_at, self.number)
         header[USER] = self.user
         return header.tobytes() + np.array(self.items, np.int64).tobytes()
 
@@ -193,7 +205,7 @@ def to_bf16(weights: Floats) -> Hash32s:
     return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint32)
 
 
-def _header(code: int, n: int, name_hash: int, version: int, at: int, extra: int) -> Int64s:
+def header_of(code: int, n: int, name_hash: int, version: int, at: int, extra: int) -> Int64s:
     """Make a header; `at` is the time both of the newest event learned and to which weights refer."""
     words = np.zeros(HEADER_WORDS, np.int64)
     words[:POPULARITY] = (code | FORMAT << FORMAT_SHIFT | n << N_SHIFT, name_hash, version, at, at, extra)
@@ -204,104 +216,10 @@ def _padded(body: bytes) -> bytes:
     return body + bytes(-len(body) % 8)
 
 
-def _n_words(code: int, n: int) -> int:
-    """Count the words of a row with n entries."""
+def n_words(code: int, n: int, n_habits: int) -> int:
+    """Count the words of a row with n entries, and so many habits."""
     if code == CONTENT:
         return HEADER_WORDS + (n + 7) // 8
     if code == SESSIONS:
         return HEADER_WORDS + n
-    return HEADER_WORDS + n + (n + 1) // 2
-
-
-class RowError(ValueError):
-    """A row is malformed; the text names its key, which may hold what users sent, and `reason` does not."""
-
-    def __init__(self, key: bytes, reason: str) -> None:
-        super().__init__(f"{key.decode(errors='replace')}: {reason}")
-        self.reason = reason
-
-
-class RowKey(NamedTuple):
-    """Which row of which table."""
-
-    raw: bytes
-    code: int
-    """Of the table."""
-    name: str
-    """The item's id, the trending segment, or the session's number."""
-    number: int
-    """The shard of a trending row, the number of a session; 0 for the others."""
-
-    @classmethod
-    def parse(cls, raw: bytes) -> "RowKey":
-        """Read a key.
-
-        Raises
-        ------
-        ValueError : no row has such a key.
-        """
-        try:
-            table, _, name = raw.decode().partition("/")
-        except UnicodeDecodeError as error:
-            raise RowError(raw, "a key that is no UTF-8") from error
-        code = _TABLES.get(table, 0)
-        number = "0"
-        if code == TRENDING:
-            name, _, number = name.rpartition("/")
-        elif code == SESSIONS:
-            number = name
-        if not code or not name or not (number.isascii() and number.isdecimal()):
-            raise RowError(
-                raw,
-                "no key of a row (neighbours/<item>, content/<item>, trending/<segment>/<shard>, sessions/<number>)",
-            )
-        if code == SESSIONS and int(number) >= MAX_SESSIONS:
-            raise RowError(raw, f"sessions are numbered below {MAX_SESSIONS}")
-        return cls(raw, code, name, int(number))
-
-    def check(self, value: bytes, latest_at: int = END_OF_TIME) -> None:
-        """Check that the bytes are a row of this format, and this key's.
-
-        Parameters
-        ----------
-        latest_at : no row may be of a later time, Unix ms.
-
-        Raises
-        ------
-        ValueError : they are not; the text names the key.
-        """
-        if len(value) < 8 * HEADER_WORDS:
-            raise self.error(f"{len(value)} bytes are no packed row")
-        head, name_hash, version, learned_until, reference_at, extra = _HEAD.unpack_from(value)
-        n, form = head >> N_SHIFT, head >> FORMAT_SHIFT & 0xFF
-        if form != FORMAT:
-            raise self.error(f"a row of format {form}, this release reads format {FORMAT}: upgrade it first")
-        if (
-            head & CODE_MASK != self.code
-            or name_hash != hash64(self.name)
-            or (self.code in {TRENDING, SESSIONS} and extra != self.number)
-        ):
-            raise self.error("a row of another key")
-        if n < 0 or _n_words(self.code, n) * 8 != len(value) or (self.code == CONTENT and n != N_DIMENSIONS):
-            raise self.error(f"{len(value)} bytes are no row of {n} entries")
-        in_time = 0 <= learned_until < END_OF_TIME and 0 <= reference_at < END_OF_TIME and 0 <= extra < END_OF_TIME
-        if version < 0 or not in_time:
-            raise self.error("a version or a time that no row has")
-        newest_at = max(learned_until, reference_at, extra if self.code == NEIGHBOURS else 0)
-        if newest_at > latest_at:
-            raise self.error(f"a row of a time {newest_at - latest_at} ms further ahead of the clock than it may be")
-        if version > (16 * latest_at + 15 if self.code == SESSIONS else latest_at << VERSIONS_A_MS):
-            raise self.error(f"version {version}, which no row can have by now: it would outlive all that come")
-
-    def error(self, reason: str) -> RowError:
-        """Make the error that names the key."""
-        return RowError(self.raw, reason)
-
-
-CheckedRow = tuple[RowKey, bytes | None]
-"""A row that was checked, or a tombstone."""
-
-
-def tombstone(key: RowKey) -> bytes:
-    """Make a row without entries in place of a tombstone."""
-    return _header(key.code, 0, hash64(key.name), TOMBSTONE, 0, 0).tobytes()
+    return HEADER_WORDS + n + (n + 1) // 2 + n_habits + (n_habits + 1) // 2

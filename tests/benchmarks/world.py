@@ -9,7 +9,7 @@ import orjson
 from dataflows.records import Record
 from models.items import ItemTable
 from models.items.sessions import LENGTH
-from models.items.wire import ContentRow, NeighboursRow, SessionRow, TrendingRow
+from models.items.wire import ContentRow, NeighboursRow, SessionRow, TrendingRow, WeighedItems
 from models.messages import Item
 from models.numeric.arrays import Doubles, Int64s
 from models.numeric.ids import hash64, hash_all
@@ -75,9 +75,7 @@ def _table(rng: np.random.Generator, shelf: Int64s, popularity: Doubles) -> Item
                 reference_at=NOW,
                 first_seen_at=NOW - 30 * DAY_MS,
                 popularity=(1e3 * popularity[n], 1e4 * popularity[n]),
-                neighbours=hashes[neighbours],
-                rule_weights=weights[0, ::-1],
-                covisit_weights=weights[1, ::-1],
+                neighbours=WeighedItems(hashes[neighbours], weights[0, ::-1], weights[1, ::-1]),
             ).pack()
         )
         vector = centres[shelf[n]] + rng.normal(size=_DIMENSIONS)

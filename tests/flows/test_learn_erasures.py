@@ -29,16 +29,20 @@ def rows_without(user: str, events: list[Record]) -> dict[str, bytes | None]:
     return Run(others, settings=SETTINGS).run().rows
 
 
-def read(value: bytes) -> tuple[dict[int, tuple[float, float]], tuple[float, ...]]:
-    """Read the neighbours of a row and its popularity, decayed to one moment: a row refers to its own newest event."""
+def read(value: bytes) -> tuple[dict[tuple[str, int], tuple[float, float]], tuple[float, ...]]:
+    """Read a row's neighbours and habits, and its popularity, decayed to one moment: it refers to its newest event."""
     words = np.frombuffer(value, np.int64)
-    n = int(words[0]) >> 16
     age = (LATER - int(words[4])) / (14 * DAY)
-    pairs = np.frombuffer(value, np.uint32)[2 * (8 + n) : 2 * (8 + n) + n]
-    rules = (pairs & np.uint32(0xFFFF0000)).view(np.float32) * 2.0**-age
-    covisits = (pairs << np.uint32(16)).view(np.float32) * 2.0**-age
     short, long = np.frombuffer(value, np.float32, 2, 48)
-    found = dict(zip(words[8 : 8 + n].tolist(), zip(rules.tolist(), covisits.tolist(), strict=True), strict=True))
+    found: dict[tuple[str, int], tuple[float, float]] = {}
+    start = 8
+    for kind, n in (("neighbour", int(words[0]) >> 16), ("habit", int(words[7]))):
+        pairs = np.frombuffer(value, np.uint32)[2 * (start + n) : 2 * (start + n) + n]
+        rules = (pairs & np.uint32(0xFFFF0000)).view(np.float32) * 2.0**-age
+        covisits = (pairs << np.uint32(16)).view(np.float32) * 2.0**-age
+        for item, rule, covisit in zip(words[start : start + n].tolist(), rules, covisits, strict=True):
+            found[kind, item] = float(rule), float(covisit)
+        start += n + (n + 1) // 2
     return found, (short * 2.0 ** (-(LATER - int(words[4])) / DAY), long * 2.0**-age)
 
 

@@ -25,7 +25,7 @@ class Clock:
 
 
 def a_batch(*items: str, shard: int = 0) -> ShardBatch:
-    [batch] = add_up([a_contribution(item) for item in items], 1, DAY)
+    [batch] = add_up([a_contribution(item) for item in items], 1, DAY, DAY)
     return batch._replace(shard=shard)
 
 
@@ -105,7 +105,7 @@ def test_a_shard_that_lost_its_state_publishes_above_its_old_versions():
 def test_an_item_that_is_forgotten_gets_a_tombstone_at_once():
     shard = LearnItemsLogic(None, CONFIG, Clock())
     shard.on_batch([a_batch("a")])
-    [late] = add_up([a_contribution("b", at=NOW + 300 * DAY)], 1, DAY)
+    [late] = add_up([a_contribution("b", at=NOW + 300 * DAY)], 1, DAY, DAY)
     rows, _ = shard.on_batch([late])
     assert [(row.key, row.value) for row in rows] == [("neighbours/a", None)]
 
@@ -117,8 +117,9 @@ def test_an_idle_user_is_forgotten_but_not_one_who_came_back():
     first = user.notify_at()
     clock.now += timedelta(hours=3)
     user.on_batch([an_act("a")])
+    last = clock.now + timedelta(milliseconds=config.expire_after_ms)
     clock.move_to(first)
     assert user.on_notify() == ((), user.RETAIN)
-    assert user.notify_at() == first + timedelta(hours=3)
+    assert user.notify_at() == last
     clock.move_to(user.notify_at())
     assert user.on_notify() == ((), user.DISCARD)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from models.items import ItemTable
+from models.items.links import LinkArrays
 from models.items.sessions import LENGTH
 
 
@@ -18,11 +19,24 @@ def check(table: ItemTable) -> None:
     hashes = table.hashes[:n]
     assert len(np.unique(hashes)) == n, "two rows have one hash"
     assert (table.rows_of(hashes) == np.arange(n)).all(), "a hash leads to another row"
-    for weights in (table.popularity, table.rule_weights, table.covisit_weights, table.rule_totals):
-        assert np.isfinite(weights[:n]).all(), "a weight is no number"
-    assert (table.neighbours[:n] < n).all(), "a neighbour has no row"
+    assert np.isfinite(table.popularity[:n]).all(), "a popularity is no number"
+    for kind in (table.links, table.habits):
+        _check_links(kind.arrays, n)
     _check_postings(table)
     _check_sessions(table)
+
+
+def _check_links(links: LinkArrays, n: int) -> None:
+    used = int(links.used[0])
+    for weights in (links.rules[:used], links.covisits[:used], links.rule_totals[:n]):
+        assert np.isfinite(weights).all(), "a weight is no number"
+    taken = np.zeros(used, np.int64)
+    for row in range(n):
+        run = links.of(row)
+        assert (links.others[run] < n).all(), "a link leads to no row"
+        assert links.sizes[row] <= links.rooms[row], "a run is longer than its block"
+        taken[run] += 1
+    assert taken.max(initial=0) <= 1, "two runs overlap"
 
 
 def _check_postings(table: ItemTable) -> None:

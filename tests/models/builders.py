@@ -16,6 +16,7 @@ from models.candidates.selection import Allowed, Candidates
 from models.items import ItemTable
 from models.items.columns import NEVER
 from models.items.eligibility import Eligibility
+from models.items.links import LinkArrays
 from models.items.sessions import NewSessions, SessionIndex
 from models.items.vectors import HASHED, TextSpace
 from models.numeric.ids import hash32, hash64
@@ -44,6 +45,7 @@ class AnItem:
     rules: dict[str, float] = field(default_factory=dict)
     covisits: dict[str, float] = field(default_factory=dict)
     """Of the same items as the rules, or of none."""
+    habits: dict[str, float] = field(default_factory=dict)
     requires: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
     popularity: tuple[float, float] = (1.0, 1.0)
@@ -90,9 +92,8 @@ class ArrayTable:
     available: Any
     named: Any
     vectors: Any
-    neighbours: Any
-    rule_weights: Any
-    covisit_weights: Any
+    links: "ArrayLinks"
+    habits: "ArrayLinks"
     popularity: Any
     postings: "ArrayPostings"
     sessions: SessionIndex
@@ -106,6 +107,7 @@ class ArrayTable:
     learned_until: int = NOW
     texts: TextSpace = HASHED
     n_released: int = 0
+    n_neighbours: int = 50
 
     def __post_init__(self) -> None:
         self.rows = {int(item_hash): row for row, item_hash in enumerate(self.hashes)}
@@ -113,10 +115,6 @@ class ArrayTable:
     @property
     def n(self) -> int:
         return len(self.ids)
-
-    @property
-    def rule_totals(self) -> Any:
-        return self.rule_weights.sum(axis=1, dtype=np.float64)
 
     def rows_of(self, hashes: Any) -> Any:
         return np.array([self.rows.get(int(item_hash), -1) for item_hash in hashes], np.int32)
@@ -157,17 +155,10 @@ def a_table(
         random.Random(shuffle).shuffle(laid)  # noqa: S311 - no secret is made of it
     n = len(laid)
     rows = {item.item_id: row for row, item in enumerate(laid)}
-    k = max([1, *(len(item.rules or item.covisits) for item in items)])
-    neighbours = np.full((n, k), -1, np.int32)
-    rules, covisits = np.zeros((2, n, k), np.float32)
     attributes = np.zeros((n, 8), np.uint32)
     names: dict[int, str] = {}
     carriers: dict[int, list[int]] = {}
     for row, item in enumerate(laid):
-        for p, other in enumerate(item.rules or item.covisits):
-            neighbours[row, p] = rows[other]
-            rules[row, p] = item.rules.get(other, 0)
-            covisits[row, p] = item.covisits.get(other, 0)
         for p, name in enumerate(item.attributes):
             attributes[row, p] = hash32(name)
             names[hash32(name)] = name.partition("=")[2]
@@ -202,9 +193,8 @@ def a_table(
         available=np.array([item.available for item in laid], np.bool_),
         named=np.array([item.named for item in laid], np.bool_),
         vectors=np.array([unit(*item.vector) for item in laid], np.int8).reshape(n, 64),
-        neighbours=neighbours,
-        rule_weights=rules,
-        covisit_weights=covisits,
+        links=some_links([(item.rules, item.covisits) for item in laid], rows),
+        habits=some_links([(item.habits, item.habits) for item in laid], rows),
         popularity=np.array([item.popularity for item in laid], np.float32).reshape(n, 2),
         postings=ArrayPostings(
             newest,
@@ -218,6 +208,31 @@ def a_table(
         names=names,
     )
     return cast("ItemTable", table)
+
+
+@dataclass
+class ArrayLinks:
+    """Links of one kind, one item's behind the other's."""
+
+    arrays: LinkArrays
+
+
+def some_links(weights: list[tuple[dict[str, float], dict[str, float]]], rows: dict[str, int]) -> ArrayLinks:
+    """Lay out rules and co-visits of each item; its others are those of its rules, else of its co-visits."""
+    others = [list(rules or covisits) for rules, covisits in weights]
+    sizes = np.array([len(names) for names in others], np.int32)
+    named = [(*both, name) for both, names in zip(weights, others, strict=True) for name in names]
+    held = LinkArrays(
+        np.array([rows[name] for *_, name in named], np.int32),
+        np.array([rules.get(name, 0) for rules, _, name in named], np.float32),
+        np.array([covisits.get(name, 0) for _, covisits, name in named], np.float32),
+        np.array([len(named)]),
+        np.cumsum(sizes, dtype=np.int64) - sizes,
+        sizes,
+        sizes,
+        np.array([sum(rules.values()) for rules, _ in weights], np.float64),
+    )
+    return ArrayLinks(held)
 
 
 def an_index(rows: dict[str, int], sessions: list[ASession]) -> SessionIndex:
@@ -337,6 +352,9 @@ def a_random_world(seed: int, n_items: int = 60) -> tuple[list[AnItem], dict[int
         ALL: {item: rng.choice([1.0, 2.0, 3.0]) for item in rng.sample(ids, 40)},
         hash64("device=mobile"): {item: rng.choice([1.0, 2.0]) for item in rng.sample(ids, 10)},
     }
+    for item in items:
+        others = rng.sample([other for other in ids if other != item.item_id], rng.randint(0, 12))
+        item.habits = {other: rng.choice([0.5, 1.0, 2.0]) for other in others}
     return items, trending
 
 

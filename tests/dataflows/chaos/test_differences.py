@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dataflows.chaos.differences import results_differ, rows_differ
-from models.items.wire import ContentRow, NeighboursRow, PackedRow, SessionRow, TrendingRow
+from models.items.wire import ContentRow, NeighboursRow, PackedRow, SessionRow, TrendingRow, WeighedItems
 from models.messages import ExperimentResult, MetricResult, VariantResult
 from models.numeric.ids import hash64
 
@@ -12,10 +12,17 @@ A, B = hash64("i-1"), hash64("i-2")
 
 
 def neighbours(
-    popularity: float = 40_000.0, rule: float = 3.0, neighbour: int = A, version: int = 7, at: int = 5
+    popularity: float = 40_000.0,
+    rule: float = 3.0,
+    neighbour: int = A,
+    version: int = 7,
+    at: int = 5,
+    habit: int = A,
 ) -> NeighboursRow:
     weights = np.array([rule, 2.0], np.float32)
-    return NeighboursRow("i-0", version, at, 1, (popularity, 9.0), np.array([neighbour, B]), weights, weights)
+    others = WeighedItems(np.array([neighbour, B]), weights, weights)
+    habits = WeighedItems(np.array([B, habit]), weights, weights)
+    return NeighboursRow("i-0", version, at, 1, (popularity, 9.0), others, habits)
 
 
 def trending(weight: float = 5.0, item: int = A) -> TrendingRow:
@@ -55,6 +62,7 @@ def test_sums_may_be_added_up_in_another_order() -> None:
         neighbours(popularity=40_001.0),
         neighbours(rule=3.1),
         neighbours(neighbour=hash64("i-3")),
+        neighbours(habit=hash64("i-3")),
         neighbours(at=6),
         trending(weight=5.5),
         trending(item=hash64("i-3")),

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from models.counts.transitions import Contribution, ItemAct
+from models.counts.transitions import Contribution, Earlier, ItemAct
 from models.numeric.ids import hash64
 
 NOW = 1_700_000_000_000
@@ -40,9 +40,11 @@ def a_contribution(
     weight: float = 1.0,
     user: str = "u-1",
     segments: tuple[str, ...] = ("all",),
+    earlier: Iterable[tuple[str, int]] = (),
 ) -> Contribution:
-    """`previous`: newest first."""
-    return Contribution(hash64(item), item, at, weight, hash64(user), segments, tuple(map(hash64, previous)))
+    """`previous` and `earlier`, items with seconds, newest first."""
+    acts = tuple(Earlier(hash64(name), gap_s) for name, gap_s in earlier)
+    return Contribution(hash64(item), item, at, weight, hash64(user), segments, tuple(map(hash64, previous)), acts)
 
 
 @dataclass

@@ -3,21 +3,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.counts.item_statistics import N_COUNTED, N_PUBLISHED, ItemStatistics
+from models.counts import cells
+from models.counts.item_statistics import ItemStatistics
 from models.counts.pairs import add_up
+from models.counts.publishing import N_PUBLISHED
 from models.counts.transitions import Contribution
-from models.items.wire import NeighboursRow
+from models.items.wire import NeighboursRow, WeighedItems
 from models.numeric.ids import hash64
 from tests import places
-from tests.models.counts.builders import DAY, NOW, a_contribution, decayed, read_literally
+from tests.models.counts.builders import DAY, NOW, SECOND, a_contribution, decayed, read_literally
 
 HALF_LIVES = DAY, 14 * DAY
+NARROW = 64
 ITEMS = [f"i-{number}" for number in range(12)]
-GOLDEN = places.GOLDEN / "item_statistics_v1.bin"
 
 
 def learn(statistics: ItemStatistics, *contributions: Contribution) -> list[str]:
-    [batch] = add_up(contributions, 1, HALF_LIVES[1])
+    [batch] = add_up(contributions, 1, HALF_LIVES[1], DAY)
     return statistics.learn(batch)
 
 
@@ -31,14 +33,18 @@ def rows_of(statistics: ItemStatistics) -> dict[str, NeighboursRow]:
     return {row.item_id: row for row in statistics.take_changed(10**6)}
 
 
+def by_item(weighed: WeighedItems) -> dict[int, tuple[float, float]]:
+    weights = zip(weighed.rule_weights.tolist(), weighed.covisit_weights.tolist(), strict=True)
+    return dict(zip(weighed.items.tolist(), weights, strict=True))
+
+
 def neighbours_of(row: NeighboursRow) -> dict[int, tuple[float, float]]:
-    weights = zip(row.rule_weights.tolist(), row.covisit_weights.tolist(), strict=True)
-    return dict(zip(row.neighbours.tolist(), weights, strict=True))
+    return by_item(row.neighbours)
 
 
 def comparable(statistics: ItemStatistics) -> dict[str, tuple[object, ...]]:
     return {
-        row.item_id: (*row[1:5], row.neighbours.tolist(), row.rule_weights.tolist(), row.covisit_weights.tolist())
+        row.item_id: (*row[1:5], *(part.tolist() for weighed in row[5:] for part in weighed))
         for row in statistics.take_changed(10**6)
     }
 
@@ -56,7 +62,7 @@ def test_a_row_holds_what_comes_after_and_what_goes_along():
     rows = rows_of(statistics)
     a, b, c = map(hash64, "abc")
     assert neighbours_of(rows["a"]) == {b: (1.0, 1.0), c: (0.5, 1.0)}
-    assert rows["a"].neighbours.tolist() == [b, c]
+    assert rows["a"].neighbours.items.tolist() == [b, c]
     assert neighbours_of(rows["c"]) == {a: (0.0, 1.0), b: (0.0, 1.0)}
 
 
@@ -134,32 +140,65 @@ def test_only_changed_rows_are_taken_and_each_has_its_turn():
     assert statistics.n_dirty == 0
 
 
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give no item more than NARROW cells."""
+    monkeypatch.setattr(cells, "MOST_ROOM", NARROW)
+
+
+def test_thousands_of_neighbours_are_counted_each_by_itself():
+    statistics = learned(a_contribution("hub"))
+    times = {f"i-{number}": 1 + number % 9 for number in range(2_000)}
+    for round_of in range(9):
+        learn(statistics, *(a_contribution(item, "hub") for item, n in times.items() if n > round_of))
+    best = rows_of(statistics)["hub"].neighbours
+    assert len(best.items) == N_PUBLISHED
+    assert best.covisit_weights.tolist() == sorted(times.values(), reverse=True)[:N_PUBLISHED]
+    by_hash = {hash64(item): n for item, n in times.items()}
+    assert [by_hash[item] for item in best.items.tolist()] == best.covisit_weights.tolist()
+
+
+def test_what_comes_in_another_session_is_counted_apart():
+    statistics = learned(a_contribution("a"), a_contribution("b", earlier=[("a", 0)]))
+    learn(statistics, a_contribution("c", "b", earlier=[("a", DAY // SECOND)]))
+    rows = rows_of(statistics)
+    a, b, c = map(hash64, "abc")
+    assert by_item(rows["a"].habits) == {b: (1.0, 1.0), c: (0.5, 0.5)}
+    assert by_item(rows["b"].habits) == {a: (0.5, 1.0)}
+    assert by_item(rows["c"].habits) == {a: (0.25, 0.5)}
+    assert by_item(rows["b"].neighbours) == {c: (1.0, 1.0)}
+    assert by_item(rows["a"].neighbours) == {}
+
+
+@pytest.mark.usefixtures("narrow")
 def test_a_full_item_keeps_the_neighbours_that_come_again():
     statistics = learned(a_contribution("hub"))
-    for number in range(40 * N_COUNTED):
+    for number in range(40 * NARROW):
         learn(statistics, a_contribution(f"once-{number}", "hub"), a_contribution("steady", "hub"))
     row = rows_of(statistics)["hub"]
-    assert len(row.neighbours) == N_PUBLISHED
-    assert row.neighbours[0] == hash64("steady")
-    assert row.covisit_weights[0] == 40 * N_COUNTED
+    assert len(row.neighbours.items) == NARROW
+    assert row.neighbours.items[0] == hash64("steady")
+    assert row.neighbours.covisit_weights[0] == 40 * NARROW
 
 
+@pytest.mark.usefixtures("narrow")
 def test_a_newcomer_to_a_full_item_can_rise_to_the_top():
     statistics = learned(a_contribution("hub"))
-    for number in range(N_COUNTED):
+    for number in range(NARROW):
         learn(statistics, *[a_contribution(f"old-{number}", "hub")] * 5)
     for number in range(200):
         learn(statistics, a_contribution(f"once-{number}", "hub"), a_contribution("new", "hub"))
     row = rows_of(statistics)["hub"]
-    assert row.neighbours[0] == hash64("new")
+    assert row.neighbours.items[0] == hash64("new")
 
 
+@pytest.mark.usefixtures("narrow")
 def test_no_neighbour_is_published_heavier_than_it_was_seen():
     statistics = learned(a_contribution("hub"))
-    for number in range(3 * N_COUNTED):
+    for number in range(3 * NARROW):
         learn(statistics, *[a_contribution(f"i-{number}", "hub")] * 2)
     row = rows_of(statistics)["hub"]
-    assert row.covisit_weights.max() == 2.0
+    assert row.neighbours.covisit_weights.max() == 2.0
 
 
 def test_an_item_that_nobody_touches_is_forgotten_and_comes_back_above_its_old_version():
@@ -183,7 +222,7 @@ def test_a_silence_of_years_neither_overflows_nor_leaves_anything_undefined():
     learn(statistics, a_contribution("c", at=NOW + 4_000 * DAY))
     learn(statistics, a_contribution("d", "c", at=NOW))
     for row in rows_of(statistics).values():
-        assert np.isfinite([*row.popularity, *row.rule_weights, *row.covisit_weights]).all()
+        assert np.isfinite([*row.popularity, *row.neighbours.rule_weights, *row.neighbours.covisit_weights]).all()
 
 
 def test_many_items_grow_the_table():
@@ -222,12 +261,15 @@ def test_a_changed_half_life_holds_for_what_comes():
 
 
 def test_a_newer_format_is_refused():
-    with pytest.raises(ValueError, match="format 2"):
-        ItemStatistics.unpack(b"\x02" + ItemStatistics(*HALF_LIVES).pack()[1:], *HALF_LIVES)
+    with pytest.raises(ValueError, match="format 3"):
+        ItemStatistics.unpack(b"\x03" + ItemStatistics(*HALF_LIVES).pack()[1:], *HALF_LIVES)
 
 
-def test_a_shard_packed_by_the_first_release_still_loads():
-    rows = rows_of(ItemStatistics.unpack(GOLDEN.read_bytes(), *HALF_LIVES))
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_shard_packed_by_every_release_still_loads(version: int):
+    packed = (places.GOLDEN / f"item_statistics_v{version}.bin").read_bytes()
+    statistics = ItemStatistics.unpack(packed, *HALF_LIVES)
+    rows = rows_of(statistics)
     assert {item_id: row.version for item_id, row in rows.items()} == {"a": 3, "b": 3, "ß-3": 3}
     assert neighbours_of(rows["a"]) == {hash64("b"): (1.0, 1.0), hash64("ß-3"): (0.5, 1.0)}
     assert rows["b"].popularity == pytest.approx((5.0, 5.0))
@@ -260,7 +302,7 @@ def test_what_an_item_was_given_before_it_was_given_up_is_not_taken_from_those_w
     learn(statistics, gone)
     assert learn(statistics, a_contribution("b", at=NOW + 1, weight=9.0)) == ["a"]
     assert learn(statistics, a_contribution("a", at=NOW + 2, weight=10.0, user="stays")) == ["b"]
-    [withdrawn] = add_up([gone], 1, HALF_LIVES[1])
+    [withdrawn] = add_up([gone], 1, HALF_LIVES[1], DAY)
     assert statistics.withdraw(withdrawn) == []
     assert rows_of(statistics)["a"].popularity == pytest.approx((10.0, 10.0), rel=1e-4)
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from models.config import ProfileConfig
 from models.counts.transitions import (
     MAX_SEEN,
+    N_EARLIER,
     STEPS,
     Contribution,
     UserTransitions,
@@ -65,6 +66,40 @@ def test_ten_items_back_is_the_end():
         found = previous(user, f"i-{number}", NOW + number)
     assert found == hashes(*(f"i-{number}" for number in range(13, 3, -1)))
     assert len(found) == STEPS
+
+
+def earlier(user: UserTransitions, item: str, at: int, session: str | None = None) -> list[tuple[int, int]]:
+    result = user.apply(an_act(item, at, session=session))
+    assert isinstance(result, Contribution)
+    return [tuple(act) for act in result.earlier]
+
+
+def test_what_was_done_in_earlier_sessions_comes_with_the_seconds_since_newest_first():
+    user, day_s = a_user(), DAY // SECOND
+    assert earlier(user, "a", NOW) == []
+    assert earlier(user, "b", NOW + SECOND) == []
+    assert earlier(user, "c", NOW + DAY) == [(hash64("b"), day_s - 1), (hash64("a"), day_s)]
+    assert earlier(user, "d", NOW + DAY + SECOND) == [(hash64("b"), day_s), (hash64("a"), day_s + 1)]
+
+
+def test_of_a_session_that_runs_longer_than_a_pair_reaches_nothing_counts_as_an_earlier_one():
+    user = a_user()
+    for number in range(2 * STEPS):
+        assert earlier(user, f"i-{number}", NOW + number) == []
+
+
+def test_ten_acts_of_earlier_sessions_are_the_end():
+    user = a_user()
+    for number in range(15):
+        found = earlier(user, f"i-{number}", NOW + number * DAY)
+    assert [item for item, _ in found] == hashes(*(f"i-{number}" for number in range(13, 3, -1)))
+    assert len(found) == N_EARLIER
+
+
+def test_an_act_on_another_device_is_one_of_an_earlier_session():
+    user = a_user()
+    assert earlier(user, "a", NOW, session="phone") == []
+    assert earlier(user, "x", NOW + SECOND, session="laptop") == [(hash64("a"), 1)]
 
 
 def test_a_pause_of_exactly_the_gap_does_not_end_the_session():
@@ -135,14 +170,14 @@ def test_state_is_bounded_however_long_and_fast_a_user_acts():
     user = a_user()
     for number in range(5_000):
         user.apply(an_act(f"i-{number}", NOW + number, event=f"e-{number}"))
-    assert len(user.pack()) < 300 + 12 * MAX_SEEN
+    assert len(user.pack()) < 900 + 12 * MAX_SEEN
 
 
 def test_a_user_at_rest_packs_small():
     user = a_user()
     for number in range(20):
         user.apply(an_act(f"i-{number}", NOW + number * MINUTE))
-    assert len(user.pack()) < 600
+    assert len(user.pack()) < 900
 
 
 @given(

@@ -21,7 +21,7 @@ TV = ("device=tv", "all")
 
 
 def learn(trending: TrendCounts, *contributions: Contribution) -> list[str]:
-    [batch] = add_up(contributions, 1, DAY)
+    [batch] = add_up(contributions, 1, DAY, DAY)
     return trending.learn(batch)
 
 
@@ -206,7 +206,7 @@ def test_a_shard_packed_by_the_first_release_still_loads():
 def test_what_was_acted_on_a_year_before_the_rest_of_its_batch_is_published_with_a_finite_weight():
     trending = TrendCounts(DAY, 1)
     old = a_contribution("a", at=NOW)
-    [batch] = add_up([old, a_contribution("b", at=NOW + 130 * DAY)], 1, DAY)
+    [batch] = add_up([old, a_contribution("b", at=NOW + 130 * DAY)], 1, DAY, DAY)
     trending.learn(batch._replace(events=batch.events[:1], segments=batch.segments[:1]))
     [row] = trending.take_changed()
     assert np.isfinite(row.weights).all()

@@ -3,7 +3,7 @@
 import numpy as np
 
 from models.items import ItemTable
-from models.items.wire import NeighboursRow, TrendingRow
+from models.items.wire import NeighboursRow, TrendingRow, WeighedItems
 from models.numeric.ids import hash32, hash64
 
 NOW = 1_700_000_000_000
@@ -25,9 +25,11 @@ def a_row(
         reference_at=at,
         first_seen_at=first_seen_at,
         popularity=(weight, 2 * weight),
-        neighbours=np.array([hash64(name) for name in neighbours], np.int64),
-        rule_weights=np.full(n, weight, np.float32),
-        covisit_weights=np.full(n, weight / 2, np.float32),
+        neighbours=WeighedItems(
+            np.array([hash64(name) for name in neighbours], np.int64),
+            np.full(n, weight, np.float32),
+            np.full(n, weight / 2, np.float32),
+        ),
     ).pack()
 
 

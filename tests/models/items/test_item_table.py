@@ -16,20 +16,18 @@ def facts_of(table: ItemTable, item: str) -> tuple[list[int], float]:
 
 
 def neighbours_of(table: ItemTable, item: str) -> dict[str, tuple[float, float]]:
-    row = row_of(table, item)
     names = {hash64(name): name for name in "abcdefgh"}
-    return {
-        names[int(table.hashes[other])]: (float(table.rule_weights[row, p]), float(table.covisit_weights[row, p]))
-        for p, other in enumerate(table.neighbours[row])
-        if other >= 0
-    }
+    links = table.links.arrays
+    run = links.of(row_of(table, item))
+    weights = zip(links.rules[run].tolist(), links.covisits[run].tolist(), strict=True)
+    return dict(zip((names[int(table.hashes[other])] for other in links.others[run]), weights, strict=True))
 
 
 def neighbours_of_any(table: ItemTable, item: str) -> list[str]:
     """By name, or by the hash where nobody has named one: of these tests' items alone."""
     names = {hash64(name): name for name in ("kept", "friend")}
-    rows = table.neighbours[row_of(table, item)]
-    return [names[int(table.hashes[row])] for row in rows if row >= 0]
+    links = table.links.arrays
+    return [names[int(table.hashes[row])] for row in links.others[links.of(row_of(table, item))]]
 
 
 def test_a_row_gives_an_item_its_neighbours_and_its_popularity():
@@ -82,7 +80,8 @@ def test_growing_keeps_every_row():
         [f"neighbours/{name}".encode() for name in names], [a_row(name, neighbours=("a",)) for name in names]
     )
     assert [table.ids[row_of(table, name)] for name in names] == names
-    assert all(table.neighbours[row_of(table, name), 0] == row_of(table, "a") for name in names)
+    links, a = table.links.arrays, row_of(table, "a")
+    assert [links.others[links.of(row_of(table, name))].tolist() for name in names] == [[a]] * len(names)
 
 
 @given(
@@ -217,7 +216,8 @@ def test_an_item_with_the_hash_of_another_is_refused_and_changes_nothing(monkeyp
 
 
 def test_rows_of_items_with_the_hash_of_another_are_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("models.items.wire.hash64", lambda _text: 7)
+    for module in ("wire", "row_keys"):
+        monkeypatch.setattr(f"models.items.{module}.hash64", lambda _text: 7)
     table = ItemTable(NOW)
     apply(table, "honest", a_row("honest"))
     for value in (a_row("twin", version=9), None):

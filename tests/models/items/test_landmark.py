@@ -22,8 +22,8 @@ def at_the_moment(table: ItemTable, item: str, now: int) -> tuple[float, float, 
     moment = np.array([now])
     short, long = (float(landmark_scale(moment, table.landmark_at, half)[0]) for half in (DAY_MS, LONG_MS))
     row = row_of(table, item)
-    popularity = table.popularity[row]
-    return popularity[0] / short, popularity[1] / long, table.rule_weights[row, 0] / long
+    popularity, links = table.popularity[row], table.links.arrays
+    return popularity[0] / short, popularity[1] / long, links.rules[links.starts[row]] / long
 
 
 def test_weights_of_years_of_short_half_lives_neither_overflow_nor_vanish():
@@ -41,7 +41,8 @@ def test_what_was_learned_before_the_landmark_moved_decays_as_if_it_had_stayed()
     assert table.landmark_at > NOW
     assert at_the_moment(table, "a", now) == pytest.approx((2.0**-40, 2.0 * 2.0**-10, 2.0**-10))
     row = row_of(table, "a")
-    assert table.rule_totals[row] == pytest.approx(table.rule_weights[row].sum())
+    links = table.links.arrays
+    assert links.rule_totals[row] == pytest.approx(links.rules[links.of(row)].sum())
 
 
 def test_what_has_decayed_beyond_single_precision_is_nothing():
@@ -50,7 +51,7 @@ def test_what_has_decayed_beyond_single_precision_is_nothing():
     apply(table, "c", a_row("c", at=NOW + 1_000 * DAY_MS))
     assert at_the_moment(table, "a", NOW + 1_000 * DAY_MS)[0] == 0.0
     assert np.isfinite(table.popularity).all()
-    assert np.isfinite(table.rule_weights).all()
+    assert np.isfinite(table.links.arrays.rules).all()
 
 
 def test_a_past_that_is_replayed_years_later_keeps_its_weights():

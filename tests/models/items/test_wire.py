@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from models.items import ItemTable
-from models.items.wire import ContentRow, NeighboursRow, to_bf16
+from models.items.links import LinkArrays
+from models.items.wire import ContentRow, NeighboursRow, WeighedItems, to_bf16
 from models.numeric.ids import hash64
 from tests.models.items.builders import NOW, apply, row_of
 
@@ -25,26 +26,36 @@ def test_a_weight_halfway_between_two_is_rounded_to_the_even_one():
     assert (to_bf16(halfway) << np.uint32(16)).view(np.float32).tolist() == [1.0, 1 + 4 / 256]
 
 
-@given(st.lists(st.tuples(weights, weights), max_size=7), st.tuples(weights, weights))
+def weighed(pairs: list[tuple[float, float]], kind: str) -> WeighedItems:
+    rules, covisits = np.array(pairs, np.float32).reshape(-1, 2).T
+    return WeighedItems(np.array([hash64(f"{kind}-{n}") for n in range(len(pairs))], np.int64), rules, covisits)
+
+
+def assert_held(table: ItemTable, links: LinkArrays, row: int, expected: WeighedItems) -> None:
+    run = links.of(row)
+    n = min(len(expected.items), table.n_neighbours)
+    assert table.hashes[links.others[run]].tolist() == expected.items[:n].tolist()
+    np.testing.assert_allclose(links.rules[run], expected.rule_weights[:n], rtol=BF16_ERROR)
+    np.testing.assert_allclose(links.rule_totals[row], links.rules[run].sum(dtype=np.float64))
+    np.testing.assert_allclose(links.covisits[run], expected.covisit_weights[:n], rtol=BF16_ERROR)
+
+
+some_pairs = st.lists(st.tuples(weights, weights), max_size=7)
+
+
+@given(st.lists(st.tuples(some_pairs, some_pairs), min_size=1, max_size=4), st.tuples(weights, weights))
 def test_what_is_packed_is_what_a_table_holds_of_as_many_neighbours_as_it_keeps(
-    pairs: list[tuple[float, float]], popularity: tuple[float, float]
+    versions: list[tuple[list[tuple[float, float]], list[tuple[float, float]]]], popularity: tuple[float, float]
 ):
     table = ItemTable(NOW, capacity=1, n_neighbours=5)
-    others = [f"other-{n}" for n in range(len(pairs))]
-    rules, covisits = np.array(pairs, np.float32).reshape(-1, 2).T
-    packed = NeighboursRow(
-        "a", version=1, reference_at=NOW, first_seen_at=NOW - 5, popularity=popularity,
-        neighbours=np.array([hash64(other) for other in others], np.int64),
-        rule_weights=rules, covisit_weights=covisits,
-    ).pack()  # fmt: skip
-    assert len(packed) % 8 == 0
-    apply(table, "a", packed)
-    row, n = row_of(table, "a"), min(len(pairs), 5)
-    assert table.hashes[table.neighbours[row, :n]].tolist() == [hash64(other) for other in others[:n]]
-    assert (table.neighbours[row, n:] == -1).all()
-    np.testing.assert_allclose(table.rule_weights[row, :n], rules[:n], rtol=BF16_ERROR)
-    np.testing.assert_allclose(table.rule_totals[row], table.rule_weights[row].sum(dtype=np.float64))
-    np.testing.assert_allclose(table.covisit_weights[row, :n], covisits[:n], rtol=BF16_ERROR)
+    for version, (pairs, others) in enumerate(versions, start=1):
+        neighbours, habits = weighed(pairs, "neighbour"), weighed(others, "habit")
+        packed = NeighboursRow("a", version, NOW, NOW - 5, popularity, neighbours, habits).pack()
+        assert len(packed) % 8 == 0
+        apply(table, "a", packed)
+        row = row_of(table, "a")
+        assert_held(table, table.links.arrays, row, neighbours)
+        assert_held(table, table.habits.arrays, row, habits)
     assert table.popularity[row].tolist() == list(popularity)
     assert table.created_at[row] == NOW - 5
 

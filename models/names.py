@@ -15,7 +15,7 @@ OWNING_TYPES = frozenset({"purchase"})
 """Event types after which the user has the item, by default."""
 
 SourceName: TypeAlias = Literal[
-    "sequential_rules", "covisitation", "trending", "content", "session_knn", "two_step_rules", "revisits"
+    "sequential_rules", "covisitation", "trending", "content", "session_knn", "two_step_rules", "revisits", "habits"
 ]
 SOURCES: tuple[SourceName, ...] = get_args(SourceName)
 """The order of the candidate sources in every array with one column a source."""
@@ -25,6 +25,7 @@ ReasonCode: TypeAlias = Literal[
     "often_next",
     "often_soon",
     "goes_with",
+    "often_later",
     "known",
     "taste",
     "search",
@@ -33,8 +34,8 @@ ReasonCode: TypeAlias = Literal[
     "given",
 ]
 """Why an item is on a slate: others went from an item on to it; it often comes next after one, or soon after; it goes
-with one; the user knows it; it has what the user likes; it matches the search; it trends; it was drawn; it is one of
-those that were to be ranked."""
+with one; people often come to it another time; the user knows it; it has what the user likes; it matches the search; it
+trends; it was drawn; it is one of those that were to be ranked."""
 REASON_CODES: tuple[ReasonCode, ...] = get_args(ReasonCode)
 LanguageName: TypeAlias = Literal["en", "de", "zh"]
 """Languages that this release has words for reasons in."""
@@ -63,7 +64,7 @@ FineTune: TypeAlias = Literal["all", "adapter"]
 DEFAULT_PLACEMENT = "default"
 """The placement of slates for which nobody names one."""
 
-FEATURE_SET = "v3"
+FEATURE_SET = "v4"
 """The name of the list FEATURES, as slates carry it; another list needs another name."""
 
 BLEND_FEATURES = (
@@ -122,7 +123,10 @@ FEATURES: tuple[str, ...] = (
     *BLEND_FEATURES, *ITEM_FEATURES, *HISTORY_FEATURES, *SESSION_FEATURES, *TASTE_FEATURES, *SIGNALS
 )  # fmt: skip
 """All that a ranker may look at of one candidate, in the order of the columns; logged on slates."""
-FEATURE_SETS: dict[str, tuple[str, ...]] = {FEATURE_SET: FEATURES}
+FEATURE_SETS: dict[str, tuple[str, ...]] = {
+    "v3": tuple(name for name in FEATURES if name not in {"habits", "habits_rank"}),
+    FEATURE_SET: FEATURES,
+}
 """The columns of each feature set. Those of earlier releases stay, so that a ranker which learned from them goes on.
 
 Who adds a feature gives FEATURE_SET another name, and keeps the one before it as a line here, without the new feature.

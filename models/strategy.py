@@ -20,6 +20,7 @@ def default_sources() -> dict[SourceName, float]:
         "covisitation": 0.3,
         "two_step_rules": 0.5,
         "revisits": 0.3,
+        "habits": 0.5,
         "content": 0.3,
         "trending": 0.1,
     }
@@ -102,3 +103,5 @@ class Strategy:
 LATER_FIELDS = {name: to_builtins(getattr(Strategy(), name)) for name in ("swapped", "sampled", "worth", "rules")}
 """Fields that were added since experiments were first told apart by their digests, with their defaults; every new one
 belongs here."""
+LATER_SOURCES: tuple[SourceName, ...] = ("habits",)
+"""Sources that are on by default since then: an experiment that goes by the default sources keeps its digest."""

@@ -58,13 +58,14 @@ PRESETS: dict[PresetName, Preset] = {
                 "session_gap_s": 3 * HOUR_S, "half_life_moment_s": 2 * HOUR_S, "half_life_habit_s": 30 * DAY_S,
                 "expire_after_s": 365 * DAY_S, "max_owned": 1_024,
             },
+            "learn": {"half_life_long_s": 180 * DAY_S},
             "attribution": {"window_s": 4 * HOUR_S, "seconds_to_count": 5.0},
             "evaluate": {"goal": "activity"},
             "strategy": {
                 "diversity": 0.25,
                 "sources": {
                     "session_knn": 0.7, "sequential_rules": 0.5, "covisitation": 0.5, "two_step_rules": 0.5,
-                    "content": 0.5, "trending": 0.2,
+                    "habits": 0.5, "content": 0.5, "trending": 0.2,
                 },
             },
         },
@@ -188,8 +189,8 @@ PRESETS: dict[PresetName, Preset] = {
                 "max_impressions": 1_000,
                 "exploration_slots": 0,
                 "sources": {
-                    "sequential_rules": 1.0, "two_step_rules": 0.5, "covisitation": 0.5, "content": 0.5,
-                    "trending": 0.1,
+                    "sequential_rules": 1.0, "two_step_rules": 0.5, "covisitation": 0.5, "habits": 0.5,
+                    "content": 0.5, "trending": 0.1,
                 },
             },
         },
@@ -216,7 +217,7 @@ PRESETS: dict[PresetName, Preset] = {
                 "max_impressions": 20,
                 "sources": {
                     "session_knn": 0.3, "sequential_rules": 1.0, "two_step_rules": 0.5, "covisitation": 0.5,
-                    "content": 0.5, "trending": 0.1,
+                    "habits": 0.5, "content": 0.5, "trending": 0.1,
                 },
             },
         },
@@ -245,7 +246,7 @@ PRESETS: dict[PresetName, Preset] = {
                 "max_per_category": 3,
                 "sources": {
                     "session_knn": 0.5, "sequential_rules": 0.5, "covisitation": 0.5, "two_step_rules": 0.3,
-                    "content": 1.0, "trending": 0.5,
+                    "habits": 0.5, "content": 1.0, "trending": 0.5,
                 },
             },
         },

@@ -7,6 +7,7 @@ import numpy as np
 
 from models.candidates.content import Content
 from models.candidates.covisitation import Covisitation
+from models.candidates.habits import Habits
 from models.candidates.protocol import CandidateSource
 from models.candidates.revisits import Revisits
 from models.candidates.scratch import scratch
@@ -22,7 +23,7 @@ from models.numeric.kernels import inline, kernel
 from models.query.batch import QueryBatch
 
 EVERY_SOURCE: tuple[CandidateSource, ...] = (
-    SequentialRules(), Covisitation(), Trending(), Content(), SessionKNN(), TwoStepRules(), Revisits(),
+    SequentialRules(), Covisitation(), Trending(), Content(), SessionKNN(), TwoStepRules(), Revisits(), Habits(),
 )  # fmt: skip
 """All candidate sources that a strategy can name, in the order of SOURCES."""
 _OWN = len(SOURCES)

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from models.messages import Id
 from models.names import DEFAULT_PLACEMENT, MetricName
-from models.strategy import LATER_FIELDS, Share, Strategy
+from models.strategy import LATER_FIELDS, LATER_SOURCES, Share, Strategy, default_sources
 
 Step = str | int
 """Of a path into a declaration: a field's name or an index of a list."""
@@ -226,9 +226,13 @@ class Experiment:
         if canonical.placements == (DEFAULT_PLACEMENT,):
             del assigning["placements"]
         for variant in assigning["variants"]:
+            strategy = variant["strategy"]
             for name, default in LATER_FIELDS.items():
-                if variant["strategy"][name] == default:
-                    del variant["strategy"][name]
+                if strategy[name] == default:
+                    del strategy[name]
+            if strategy["sources"] == default_sources():
+                for source in LATER_SOURCES:
+                    del strategy["sources"][source]
         return xxhash.xxh3_64_hexdigest(msgspec.json.encode(assigning, order="sorted"))
 
 

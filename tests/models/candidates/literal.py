@@ -137,6 +137,19 @@ def covisitation(query: Query, world: World, _: Trends) -> dict[str, float]:
     return scores
 
 
+def habits(query: Query, world: World, _: Trends) -> dict[str, float]:
+    by_hash = {hash64(item_id): item for item_id, item in world.items()}
+    scores: dict[str, float] = {}
+    for r, (item_hash, weight) in enumerate(history_of(query)[:15]):
+        item = by_hash.get(item_hash)
+        if item is None or weight < 0:
+            continue
+        for other, count in item.habits.items():
+            damped = count / math.sqrt(item.popularity[1] + 5) / (world[other].popularity[1] + 5) ** 0.25
+            scores[other] = scores.get(other, 0) + damped / (r + 1)
+    return scores
+
+
 def trending(query: Query, _: World, trends: Trends) -> dict[str, float]:
     scores: dict[str, float] = {}
     for s, segment in enumerate(query.segments):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from models.candidates.blend import EVERY_SOURCE
 from models.candidates.content import Content
 from models.candidates.covisitation import Covisitation
+from models.candidates.habits import Habits
 from models.candidates.protocol import CandidateSource
 from models.candidates.revisits import Revisits
 from models.candidates.scratch import scratch
@@ -45,6 +46,7 @@ FORMULAE: list[tuple[CandidateSource, Callable[..., dict[str, float]]]] = [
     (Content(), literal.content),
     (TwoStepRules(), literal.two_step_rules),
     (Revisits(), literal.revisits),
+    (Habits(), literal.habits),
 ]
 WITH_EVERY_SOURCE = pytest.mark.parametrize("source", EVERY_SOURCE, ids=lambda s: s.name)
 

@@ -7,6 +7,7 @@ import pytest
 
 from models.candidates.content import Content
 from models.candidates.covisitation import Covisitation
+from models.candidates.habits import Habits
 from models.candidates.protocol import CandidateSource
 from models.candidates.sequential_rules import SequentialRules
 from models.candidates.two_step_rules import TwoStepRules
@@ -88,10 +89,18 @@ def test_covisitation_is_the_same_whatever_moment_the_weights_refer_to():
     table = a_table(CHAIN)
     half_life = 30 * DAY_MS
     later = cast("ItemTable", replace(cast("ArrayTable", table), landmark_at=NOW - 2 * half_life))
-    later.covisit_weights *= 4
+    later.links.arrays.covisits[:] *= 4
     later.popularity *= 4
     expected = scores(Covisitation(), a_table(CHAIN), a_query(["a", "b"]))
     assert scores(Covisitation(), later, a_query(["a", "b"])) == pytest.approx(expected)
+
+
+def test_habits_are_damped_by_recency_and_more_by_where_they_begin_than_by_where_they_lead():
+    # sqrt(11 + 5) = 4, (76 + 5)^(1/4) = 3
+    table = a_table([AnItem("a", habits={"x": 6.0}, popularity=(0, 11)), AnItem("b"), AnItem("x", popularity=(0, 76))])
+    assert scores(Habits(), table, a_query(["a", "b"])) == pytest.approx({"x": 0.5})
+    assert scores(Habits(), table, a_query(["b", "a"])) == pytest.approx({"x": 0.25})
+    assert cause(Habits(), table, a_query(["b", "a"]), "x") == table.ids.index("a")
 
 
 def test_a_disliked_item_brings_nothing_but_keeps_its_place():

@@ -85,7 +85,8 @@ class Cells:
     def neighbours(self, n: int) -> NDArray[np.void]:
         """Return what the first n items hold, as many cells as their sizes say, item by item."""
         blocks = self.arrays.cells[self._blocks(np.arange(n))]
-        return blocks[blocks["item"] != 0]
+        held: NDArray[np.void] = blocks[blocks["item"] != 0]
+        return held
 
     def restore(self, neighbours: NDArray[np.void], sizes: Int32s) -> None:
         """Take what `neighbours` returned of n items, of which nothing is held yet, and their (n,) sizes."""
@@ -101,7 +102,8 @@ class Cells:
         rooms = self.arrays.rooms[rows]
         ends = np.cumsum(rooms, dtype=np.int64)
         total = int(ends[-1]) if len(ends) else 0
-        return np.arange(total) + np.repeat(self.arrays.starts[rows] - (ends - rooms), rooms)
+        numbers: Int64s = np.arange(total) + np.repeat(self.arrays.starts[rows] - (ends - rooms), rooms)
+        return numbers
 
 
 @inline

@@ -130,7 +130,8 @@ def _starts_of(lists: Sequence[Sequence[object]]) -> Int64s:
 
 def _steps(starts: Int64s) -> Int64s:
     """Count the entries of each list from 1 on."""
-    return np.arange(1, starts[-1] + 1) - np.repeat(starts[:-1], np.diff(starts))
+    steps: Int64s = np.arange(1, starts[-1] + 1) - np.repeat(starts[:-1], np.diff(starts))
+    return steps
 
 
 def _pairs_of(

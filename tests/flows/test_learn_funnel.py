@@ -10,7 +10,7 @@ import pytest
 from dataflows.records import Record
 from dataflows.run.settings import FunnelSettings, LearnSettings, Settings
 from models.config import AttributionConfig
-from models.names import FUNNEL
+from models.names import FEATURES, FUNNEL
 from models.numeric.ids import hash64
 from models.online.learner import OnlineRanker
 from models.rankers.checkpoint import Checkpoint
@@ -78,7 +78,7 @@ def the_funnel(run: Run) -> Checkpoint:
 def test_feedback_says_how_probable_a_click_and_a_purchase_are(steady: Run):
     ranker = served(the_funnel(steady).model)
     assert isinstance(ranker, FunnelRanker)
-    features = np.random.default_rng(1).random((1, 400, 47)).astype(np.float32)
+    features = np.random.default_rng(1).random((1, 400, len(FEATURES))).astype(np.float32)
     click, _, purchase = ranker.chances(features, np.zeros((1, 400), np.int64))[0].T
     liked = features[0, :, LIKED]
     assert click[liked > 0.7].mean() > 0.6

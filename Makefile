@@ -1,5 +1,5 @@
 # Each target makes .venv where it is missing or out of date, and reuses it otherwise.
-#   make demo | screenshots | chaos | fuzz | test | test-slow | test-up | test-kafka | test-faults | lint | bench | bench-learning | lock | audit | sbom | dist | clean
+#   make demo | screenshots | chaos | fuzz | test | test-slow | test-up | test-kafka | test-faults | lint | docs | bench | bench-learning | lock | audit | sbom | dist | clean
 # Variables:
 #   PYTHON=python3.12      the Python to make .venv with: 3.11 or 3.12
 #   TORCH_INDEX=https://...  the package index to take torch from, such as PyTorch's for CPUs
@@ -26,7 +26,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 AUDIT := .venv/audit
 AUDIT_READY := $(AUDIT)/.installed
 
-.PHONY: demo screenshots chaos fuzz test test-slow test-up test-kafka test-faults lint bench bench-learning lock audit sbom dist clean
+.PHONY: demo screenshots chaos fuzz test test-slow test-up test-kafka test-faults lint docs bench bench-learning lock audit sbom dist clean
 
 demo: $(READY)
 	$(BIN)/eddy demo
@@ -66,6 +66,12 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The documentation as a site; a link that leads nowhere, or a section that is gone, fails it. Signatures are laid out by ruff.
+docs: $(READY)
+	PATH="$(CURDIR)/$(BIN):$$PATH" NO_MKDOCS_2_WARNING=1 \
+		$(BIN)/mkdocs build --strict --quiet --config-file deploy/docs/mkdocs.yml
+	@echo "build/site/index.html"
 
 # Known weaknesses of what is installed, which a service on the network knows, and licences, which the packages say.
 audit: $(READY) $(AUDIT_READY)

@@ -99,7 +99,7 @@ def test_the_endpoint_is_reached_from_outside_on_the_exposed_port(monkeypatch: p
 
 
 def test_every_setting_that_the_deployment_names_exists() -> None:
-    files = [path for path in DEPLOY.rglob("*") if path.is_file() and path.suffix != ".png"]
+    files = [path for path in DEPLOY.rglob("*") if path.is_file() and path.suffix not in {".png", ".pyc"}]
     named = {name for path in files for name in re.findall(r"EDDY_[A-Z0-9_]+", path.read_text())}
 
     assert named

@@ -38,8 +38,9 @@ def click(client: httpx.Client, user: str, *items: str) -> None:
 
 
 def test_the_curl_lines_of_the_readme_give_what_it_says(up: Up, client: httpx.Client) -> None:
-    section = (ROOT / "README.md").read_text().split("## A slate over HTTP")[1].split("\n`eddy serve`")[0]
-    lines = section.replace("localhost:8000", up.wait_for_address().removeprefix("http://")).split("\n    curl ")[1:]
+    section = (ROOT / "README.md").read_text().split("## A slate over HTTP")[1]
+    block = section.split("```sh\n")[1].split("```")[0]
+    lines = block.replace("localhost:8000", up.wait_for_address().removeprefix("http://")).split("\ncurl ")[1:]
     said = []
     for line in lines:
         command = f"curl --silent --max-time 3 {line}"

@@ -49,6 +49,10 @@ ELSEWHERE = {
     "eddy run": ("tests/flows/test_offline.py", "test_two_commands_turn_a_folder_of_events_into_slates"),
     "eddy results": ("tests/dataflows/cli/test_results.py", "test_the_newest_result_is_shown_with_its_figures"),
     "eddy tail": ("tests/kafka/test_tail.py", "test_a_users_messages_are_told_and_no_others"),
+    "eddy import": (
+        "tests/dataflows/imports/test_tables.py",
+        "test_a_mapped_table_is_read_and_what_is_left_out_is_counted_with_reasons_and_places",
+    ),
     "eddy train": (_TRAINING, "test_training_prints_each_epoch_and_the_accuracy_of_the_ranker"),
     "eddy tune": (_TRAINING, "test_tuning_ends_with_the_setting_or_the_command_that_uses_the_best_trial"),
     "eddy backtest": (

@@ -15,7 +15,15 @@ OWNING_TYPES = frozenset({"purchase"})
 """Event types after which the user has the item, by default."""
 
 SourceName: TypeAlias = Literal[
-    "sequential_rules", "covisitation", "trending", "content", "session_knn", "two_step_rules", "revisits", "habits"
+    "sequential_rules",
+    "covisitation",
+    "trending",
+    "content",
+    "session_knn",
+    "two_step_rules",
+    "revisits",
+    "habits",
+    "sequence",
 ]
 SOURCES: tuple[SourceName, ...] = get_args(SourceName)
 """The order of the candidate sources in every array with one column a source."""
@@ -27,6 +35,7 @@ ReasonCode: TypeAlias = Literal[
     "goes_with",
     "often_later",
     "known",
+    "follows",
     "taste",
     "search",
     "trending",
@@ -34,8 +43,8 @@ ReasonCode: TypeAlias = Literal[
     "given",
 ]
 """Why an item is on a slate: others went from an item on to it; it often comes next after one, or soon after; it goes
-with one; people often come to it another time; the user knows it; it has what the user likes; it matches the search; it
-trends; it was drawn; it is one of those that were to be ranked."""
+with one; people often come to it another time; the user knows it; it goes on from what the user did last; it has what
+the user likes; it matches the search; it trends; it was drawn; it is one of those that were to be ranked."""
 REASON_CODES: tuple[ReasonCode, ...] = get_args(ReasonCode)
 LanguageName: TypeAlias = Literal["en", "de", "zh"]
 """Languages that this release has words for reasons in."""
@@ -124,7 +133,7 @@ FEATURES: tuple[str, ...] = (
 )  # fmt: skip
 """All that a ranker may look at of one candidate, in the order of the columns; logged on slates."""
 FEATURE_SETS: dict[str, tuple[str, ...]] = {
-    "v3": tuple(name for name in FEATURES if name not in {"habits", "habits_rank"}),
+    "v3": tuple(name for name in FEATURES if name not in {"habits", "habits_rank", "sequence", "sequence_rank"}),
     FEATURE_SET: FEATURES,
 }
 """The columns of each feature set. Those of earlier releases stay, so that a ranker which learned from them goes on.

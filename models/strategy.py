@@ -23,6 +23,7 @@ def default_sources() -> dict[SourceName, float]:
         "habits": 0.5,
         "content": 0.3,
         "trending": 0.1,
+        "sequence": 1.0,
     }
 
 
@@ -50,7 +51,8 @@ class Strategy:
     """
 
     sources: dict[SourceName, Weight] = field(default_factory=default_sources)
-    """Blend weight of each candidate source, at least one above 0; one that is not named is off."""
+    """Blend weight of each candidate source, at least one above 0; one that is not named is off, and so is `sequence`
+    where no sequence model serves (EDDY_SEQUENCE_MODEL)."""
     ranker: RankerName = "blend"
     """`blend` keeps the order of the weighted sources; the others are learned, from a checkpoint or by `learn`, and
     `funnel` orders by `worth`."""
@@ -103,5 +105,5 @@ class Strategy:
 LATER_FIELDS = {name: to_builtins(getattr(Strategy(), name)) for name in ("swapped", "sampled", "worth", "rules")}
 """Fields that were added since experiments were first told apart by their digests, with their defaults; every new one
 belongs here."""
-LATER_SOURCES: tuple[SourceName, ...] = ("habits",)
+LATER_SOURCES: tuple[SourceName, ...] = ("habits", "sequence")
 """Sources that are on by default since then: an experiment that goes by the default sources keeps its digest."""

@@ -48,6 +48,7 @@ BELOW = {
     "candidates": {"query", "items", "phrases", "names", "numeric", "strategy"},
     "features": {"candidates", "query", "items", "names", "numeric"},
     "rankers": {"names", "numeric"},
+    "sequence": {"rankers", "items", "messages", "numeric", "events"},
     "experiments/assign": {"messages", "names", "numeric", "strategy"},
     "experiments/judge": {"config", "credit", "experiments/assign", "messages", "names", "numeric"},
     "experiments/simulate": {"experiments/judge", "experiments/assign", "messages", "names", "numeric", "strategy"},
@@ -57,8 +58,8 @@ BELOW = {
     },
     "online": {"config", "credit", "rankers", "messages", "names", "numeric", "events", "strategy"},
     "offline": {
-        "serving", "candidates", "query", "rankers", "counts", "user", "items", "messages", "names", "numeric",
-        "segments", "strategy", "events", "config", "online", "experiments/judge",
+        "serving", "candidates", "query", "rankers", "sequence", "counts", "user", "items", "messages", "names",
+        "numeric", "segments", "strategy", "events", "config", "online", "experiments/judge",
     },
 }  # fmt: skip
 """What each room of the core may import; a room beneath all others imports nothing."""

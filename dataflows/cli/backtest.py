@@ -1,6 +1,7 @@
 """`eddy backtest`: what the flow would have recommended, judged by what people did next."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from models.offline.backtest.prequential import backtest_prequential
 from models.offline.backtest.report import report
 from models.offline.backtest.session_protocol import backtest_sessions
 from models.rankers.fit import TrainConfig
+from models.sequence.config import SequenceTraining
 
 Protocol: TypeAlias = Literal["session", "prequential", "leave-one-out"]
 """How the past is split into what is known and what is predicted."""
@@ -83,6 +85,9 @@ RankerOption = Annotated[
         "--ranker", help="The ranker that is trained on the way.", show_default="mlp, or the checkpoint's kind"
     ),
 ]
+SequenceOption = Annotated[
+    bool, typer.Option("--sequence/--no-sequence", help="Train a sequence model on the way, for the source `sequence`.")
+]
 FineTuneOption = Annotated[
     FineTune | None,
     typer.Option(
@@ -111,6 +116,7 @@ def backtest(
     checkpoint: CheckpointOption = None,
     ranker: RankerOption = None,
     fine_tune: FineTuneOption = None,
+    sequence: SequenceOption = True,
     preset: PresetOption = None,
 ) -> None:
     """Judge the recommender, and every simpler way, on what people really did.
@@ -128,6 +134,9 @@ def backtest(
     tables then hold acts of others that are later than the target, so its figures stand beside published ones, and
     prequential says what a stream would have earned. Each user's second last act chooses whether the ranker is taken,
     and whether sessions and half-lives hold as set or a user's whole past counts alike.
+
+    A sequence model is trained on the way as well, on users' acts alone, and proposes items beside the other sources
+    (`sequence` is its row); what a ranker learns from is asked with a model that has not seen the answers.
 
     `own_items` are the user's own, newest first; `mf` is matrix factorisation by alternating least squares and `ease` a
     linear model in closed form, where the test is frozen; `ease` learns at most the 15,000 items of most users.
@@ -168,6 +177,8 @@ def backtest(
         fit=fit,
         checkpoint=trained,
         fine_tunes=fine_tune is not None,
+        trains_sequence=sequence,
+        sequence=SequenceTraining(n_threads=os.cpu_count() or 1),
     )
     if protocol == "session":
         outcomes = _sessions(_asked(train, "--train"), _asked(test, "--test"), catalog, config, settings, console)

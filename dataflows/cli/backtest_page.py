@@ -88,7 +88,8 @@ def _comparison(figures: Mapping[str, Any]) -> list[str]:
     notes = (
         "Intervals are 95% bootstraps over users. Found: the share of the next items that were among what was ranked; "
         f"{figures['unwinnable']:.1%} nobody could have recommended. "
-        "Coverage: the share of all items that were recommended to anybody. Novelty: bits of surprise, more for items that few act on. Times are those of one slate made alone."
+        "Coverage: the share of all items that were recommended to anybody. Novelty: bits of surprise, more for items "
+        "that few act on. Times are those of one slate made alone."
     )
     return [
         "<section><h2>Beside every simpler way</h2>",

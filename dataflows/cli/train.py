@@ -1,20 +1,23 @@
 """`eddy train`: a ranker trained on past events."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from dataflows.cli import train_sequence
 from dataflows.cli.progress import walking
 from dataflows.errors import EddyError
 from dataflows.files.event_files import load_events, load_items, load_requests
 from dataflows.run import settings as configuration
-from dataflows.run.resources import text_space
+from dataflows.run.resources import sequence_encoder, text_space
 from dataflows.run.settings import Settings
 from models.messages import Event, Item, Request
 from models.names import FUNNEL, FineTune, Loss, NetworkName
@@ -23,12 +26,14 @@ from models.offline.train import Training, TrainingConfig, train
 from models.offline.walk import WalkConfig
 from models.rankers.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from models.rankers.fit import Report, TrainConfig
+from models.sequence.config import SequenceTraining
 
 Write: TypeAlias = Callable[[str, float, int], None]
 """Notes a figure by its name, its value and the epoch."""
 
 FIT = TrainConfig()
 """What the options leave out is the same as in a backtest."""
+SEQUENCE_FIT = SequenceTraining()
 
 Events = Annotated[
     Path, typer.Argument(help="What happened: events, one a line, .jsonl or .jsonl.gz; or what `eddy import` reads.")
@@ -38,11 +43,12 @@ Requests = Annotated[
     Path | None, typer.Option(help="Pages opened meanwhile: requests, one a line. None: events alone make slates.")
 ]
 Name = Annotated[str | None, typer.Option(help="What the data is called, in the version of the ranker.")]
-Out = Annotated[Path, typer.Option(help="The checkpoint, for EDDY_CHECKPOINT.")]
+Out = Annotated[Path, typer.Option(help="The checkpoint, for EDDY_CHECKPOINT or EDDY_SEQUENCE_MODEL.")]
 Kind = Annotated[
-    NetworkName | None,
+    NetworkName | Literal["sequence"] | None,
     typer.Option(
-        help="mlp: features alone; neumf: who, too; gru: what came before, too.",
+        help="mlp: features alone; neumf: who, too; gru: what came before, too. sequence: no ranker, but what finds "
+        "candidates by what came before.",
         show_default="mlp, or the kind of --from",
     ),
 ]
@@ -54,10 +60,38 @@ Start = Annotated[
     Path | None, typer.Option("--from", help="A checkpoint to go on from, instead of a new network.", dir_okay=False)
 ]
 Further = Annotated[FineTune, typer.Option(help="With --from: learn all weights, or a small correction beside them.")]
-Epochs = Annotated[int, typer.Option(min=1, help="At most so many; it stops once the newest slates get no better.")]
-Rate = Annotated[float, typer.Option(min=1e-6, help="Adam's learning rate.")]
-Decay = Annotated[float, typer.Option(min=0, help="Weight decay.")]
-Batch = Annotated[int, typer.Option(min=1, help="Slates a step.")]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="At most so many; it stops once the newest slates get no better.",
+        show_default=f"{FIT.max_epochs}; sequence: {SEQUENCE_FIT.max_epochs}",
+    ),
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(
+        min=1e-6,
+        help="Adam's learning rate.",
+        show_default=f"{FIT.learning_rate:g}; sequence: {SEQUENCE_FIT.learning_rate:g}",
+    ),
+]
+Decay = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Weight decay.",
+        show_default=f"{FIT.weight_decay:g}; sequence: {SEQUENCE_FIT.weight_decay:g}",
+    ),
+]
+Batch = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Slates a step; sequence: runs of acts.",
+        show_default=f"{FIT.batch_size}; sequence: {SEQUENCE_FIT.batch_size}",
+    ),
+]
 MaxExamples = Annotated[int, typer.Option(min=2, help="At most about so many are kept, drawn at random; 18 KB each.")]
 MinExamples = Annotated[int, typer.Option(min=2, help="With fewer, nothing is trained.")]
 Seed = Annotated[int, typer.Option(help="Of the first weights and of the order of examples.")]
@@ -75,17 +109,17 @@ def train_ranker(
     loss: LossOption = None,
     start: Start = None,
     fine_tune: Further = "all",
-    max_epochs: Epochs = FIT.max_epochs,
-    learning_rate: Rate = FIT.learning_rate,
-    weight_decay: Decay = FIT.weight_decay,
-    batch_size: Batch = FIT.batch_size,
+    max_epochs: Epochs = None,
+    learning_rate: Rate = None,
+    weight_decay: Decay = None,
+    batch_size: Batch = None,
     max_examples: MaxExamples = MAX_EXAMPLES,
     min_examples: MinExamples = LEAST_EXAMPLES,
     seed: Seed = 0,
     device: Device = "cpu",
     tensorboard: Board = None,
 ) -> None:
-    """Train a ranker on a file of events, and say what it is worth beside the blend.
+    """Train a ranker on a file of events, and say what it is worth beside the blend; or a sequence model.
 
     Walks once through the past in its order: at each event and request it makes the slate that the flow would have made
     (by EDDY_STRATEGY, EDDY_EVENTS and EDDY_PROFILE), notes what the user did next, and only then learns the event. The
@@ -94,27 +128,41 @@ def train_ranker(
 
     Set EDDY_CHECKPOINT to the file: `recommend` serves it to strategies that ask for its kind, and `learn` goes on
     from it where EDDY_RANKER__NAME says so.
+
+    A sequence model learns what comes after what, among all items; what users did in the newest tenth of the time says
+    when it is trained enough. Set EDDY_SEQUENCE_MODEL to its file: the source `sequence` proposes by it. A ranker that
+    is to know of it is trained with that setting, on events after those that the model has learned.
     """
     settings = configuration.load()
     console = Console(stderr=True)
     past, items = read_past(events, catalog, settings, console, requests)
+    given = {
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "batch_size": batch_size,
+        "max_epochs": max_epochs,
+    }
+    asked = {name: value for name, value in given.items() if value is not None} | {"seed": seed}
+    data_set = name or events.name.split(".")[0]
+    if model == "sequence":
+        with _board(tensorboard) as write:
+            fit = replace(SEQUENCE_FIT, n_threads=os.cpu_count() or 1, **asked)
+            train_sequence.train(past, items, data_set, out, start, fit, settings, console, write)
+        return
     trained = load_trained(start, "--from") if start else None
-    config = TrainConfig(
+    config = replace(
+        FIT,
         kind=chosen_kind(trained, model, "--from", "--model"),
-        loss=loss or (trained.loss if trained else "softmax"),
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        batch_size=batch_size,
-        max_epochs=max_epochs,
-        seed=seed,
+        loss=loss or (trained.loss if trained else FIT.loss),
         fine_tune=fine_tune,
         device=device,
+        **asked,
     )
     with _board(tensorboard) as write:
         training_config = TrainingConfig(
             walk_config(settings), config, max_examples=max_examples, least_examples=min_examples
         )
-        training = _train(past, items, name or events.name.split(".")[0], out, training_config, trained, console, write)
+        training = _train(past, items, data_set, out, training_config, trained, console, write)
         _show(training, config, console, write)
     console.print(f"{training.checkpoint.version}: {training.n_examples:,} examples, in {out}", highlight=False)
 
@@ -138,7 +186,12 @@ def read_past(
 def walk_config(settings: Settings) -> WalkConfig:
     """Say how the past is walked through: as the flows are set to go."""
     return WalkConfig(
-        (settings.strategy,), settings.events, settings.profile, settings.learn, text_space(settings.learn)
+        (settings.strategy,),
+        settings.events,
+        settings.profile,
+        settings.learn,
+        text_space(settings.learn),
+        sequence_encoder(settings),
     )
 
 

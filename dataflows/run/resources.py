@@ -14,6 +14,8 @@ from models.items.vectors import HASHED, Sentences, TextSpace
 from models.pseudonyms import StateKeys
 from models.rankers.checkpoint import SHIPPED, Checkpoint, CheckpointError, load_checkpoint
 from models.rankers.served import DeviceError, require_device
+from models.sequence.checkpoint import load_sequence_checkpoint
+from models.sequence.encoder import SequenceEncoder
 
 
 def checked_device(settings: Settings) -> str:
@@ -59,6 +61,21 @@ def loaded_checkpoint(settings: Settings) -> Checkpoint:
         return load_checkpoint(settings.checkpoint or SHIPPED)
     except (OSError, CheckpointError) as error:
         raise EddyError(f"EDDY_CHECKPOINT: {error}") from error
+
+
+def sequence_encoder(settings: Settings) -> SequenceEncoder | None:
+    """Load the sequence model that is named; none where none is.
+
+    Raises
+    ------
+    EddyError : it cannot be read, or is none for this release.
+    """
+    if settings.sequence_model is None:
+        return None
+    try:
+        return load_sequence_checkpoint(settings.sequence_model).encoder()
+    except (OSError, CheckpointError) as error:
+        raise EddyError(f"EDDY_SEQUENCE_MODEL: {error}") from error
 
 
 def starting_checkpoint(settings: Settings) -> Checkpoint | None:

@@ -171,6 +171,9 @@ class Settings(BaseSettings):
     """YAML or JSON file of experiments."""
     checkpoint: Path | None = None
     """Checkpoint of a trained ranker, to serve and to go on from; none: the `mlp` that comes with this release."""
+    sequence_model: Path | None = None
+    """Checkpoint of a sequence model (`eddy train --model sequence`), by which the source `sequence` proposes items;
+    none: that source proposes nothing."""
     language: LanguageName = "en"
     """Of the reasons on slates."""
     phrases: Path | None = None

@@ -21,6 +21,7 @@ from dataflows.run.resources import (
     declared_experiments,
     loaded_checkpoint,
     receipt_signer,
+    sequence_encoder,
     starting_checkpoint,
     state_keys,
     text_space,
@@ -73,6 +74,7 @@ def _recommend(edges: Edges, settings: Settings, health: Health, erased: Erasure
         half_life_long_ms=learning.half_life_long_ms,
         texts=text_space(learning),
     )
+    table.read_with(sequence_encoder(settings))
     tables = edges.tables(table, health.counts)
     try:
         recommender = Recommender(

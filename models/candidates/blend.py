@@ -8,6 +8,7 @@ import numpy as np
 from models.candidates.content import Content
 from models.candidates.covisitation import Covisitation
 from models.candidates.habits import Habits
+from models.candidates.next_in_sequence import NextInSequence
 from models.candidates.protocol import CandidateSource
 from models.candidates.revisits import Revisits
 from models.candidates.scratch import scratch
@@ -24,6 +25,7 @@ from models.query.batch import QueryBatch
 
 EVERY_SOURCE: tuple[CandidateSource, ...] = (
     SequentialRules(), Covisitation(), Trending(), Content(), SessionKNN(), TwoStepRules(), Revisits(), Habits(),
+    NextInSequence(),
 )  # fmt: skip
 """All candidate sources that a strategy can name, in the order of SOURCES."""
 _OWN = len(SOURCES)
@@ -61,8 +63,9 @@ def blend(batch: QueryBatch, table: ItemTable, n: int, sources: Sequence[Candida
     then is the search) weighs as much as all others together, so that the match leads.
     """
     allowed = Allowed.of(batch, table)
-    weights = _weights(batch)
-    columns = [s for s, name in enumerate(SOURCES) if batch.strategy.sources.get(name, 0.0) or _is_sought(name, batch)]
+    row = _row_of(batch, table)
+    weights = _weights(batch, row)
+    columns = [s for s, name in enumerate(SOURCES) if row[s] or _is_sought(name, batch)]
     found = Candidates(
         np.full((len(columns) + batch.own, batch.n, n), -1, np.int32),
         np.zeros((len(columns) + batch.own, batch.n, n), np.float32),
@@ -80,17 +83,24 @@ def _is_sought(name: str, batch: QueryBatch) -> bool:
     return name == Content.name and any(query.query for query in batch.queries)
 
 
-def _weights(batch: QueryBatch) -> Floats:
+def _row_of(batch: QueryBatch, table: ItemTable) -> list[float]:
+    """List the weights of a strategy's sources; where no sequence model serves, none of it."""
+    weights: dict[str, float] = {**batch.strategy.sources}
+    if table.learned is None:
+        weights.pop(NextInSequence.name, None)
+    return [weights.get(name, 0.0) for name in SOURCES]
+
+
+def _weights(batch: QueryBatch, row: Sequence[float]) -> Floats:
     """(B, S + 1) the blend's weights, each row adding up to 1; the last, of given candidates, is 0."""
-    row = [batch.strategy.sources.get(name, 0.0) for name in SOURCES]
-    total = sum(row)
+    total = sum(row) or 1.0
     weights = np.empty((batch.n, len(SOURCES) + 1), np.float32)
     weights[:] = [*(weight / total for weight in row), 0.0]
     content = SOURCES.index(Content.name)
     for b, query in enumerate(batch.queries):
         if query.query:
             searched = list(row)
-            searched[content] = max(total - row[content], row[content], 1e-6)
+            searched[content] = max(sum(row) - row[content], row[content], 1e-6)
             weights[b, :-1] = np.array(searched) / sum(searched)
     return weights
 

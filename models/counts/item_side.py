@@ -11,6 +11,7 @@ from models.counts.transitions import Contribution, UserTransitions, act_of
 from models.counts.trending import TrendCounts
 from models.events import EventConfig
 from models.items import ItemTable
+from models.items.learned import Encoder
 from models.items.vectors import HASHED, TextSpace
 from models.items.wire import ContentRow, PackedRow, neighbours_key, trending_key
 from models.messages import Event, Item
@@ -53,7 +54,13 @@ class ItemSide:
         self._sessions = NewestSessions(config.sessions)
         rows = [ContentRow(item.item_id, 1, vector) for item, vector in zip(items, texts.items(items), strict=True)]
         self._topic: dict[str, bytes] = {row.key: row.pack() for row in rows}
+        self._encoder: Encoder | None = None
         self.table = self._load(at)
+
+    def read_with(self, encoder: Encoder | None) -> None:
+        """Let the tables, this one and those that follow, have a sequence model's vectors; None: nobody's."""
+        self._encoder = encoder
+        self.table.read_with(encoder)
 
     def learn(self, events: Sequence[Event]) -> None:
         """Learn events, in their order, and publish what they changed; `table` may be another one afterwards."""
@@ -97,6 +104,7 @@ class ItemSide:
             half_life_long_ms=self._config.half_life_long_ms,
             texts=self._texts,
         )
+        table.read_with(self._encoder)
         table.apply_items(self._items, [])
         table.apply_rows([key.encode() for key in self._topic], list(self._topic.values()))
         return table

@@ -14,6 +14,7 @@ import numpy as np
 from models.items.catalog import Entries
 from models.items.columns import Columns
 from models.items.eligibility import Eligibility
+from models.items.learned import Encoder, LearnedVectors
 from models.items.links import Links, mark_mentioned
 from models.items.postings import Postings
 from models.items.row_keys import END_OF_TIME, RowError
@@ -83,6 +84,8 @@ class ItemTable(Columns):
         """What the catalog's items require of a user, and what excludes one."""
         self.postings = Postings(self)
         """The available items by attribute."""
+        self.learned: LearnedVectors | None = None
+        """The items' vectors by a sequence model, where one serves."""
         self._trends = Trends(half_life_short_ms)
         self._newest_at = 0
         self._look_at_n = self._next_look()
@@ -90,6 +93,10 @@ class ItemTable(Columns):
         self._facts: dict[int, tuple[Hash32s, float]] = {}
         self._popular: dict[int, list[int]] = {}
         self._derived: dict[Hashable, Any] = {}
+
+    def read_with(self, encoder: Encoder | None) -> None:
+        """Take a sequence model's vectors for the items; None: nobody's."""
+        self.learned = LearnedVectors(encoder) if encoder is not None else None
 
     def trending(self, segment: int) -> tuple[Int32s, Floats]:
         """Return what trends in a segment: (T,) rows and weights, best first, T at most 500."""
@@ -174,6 +181,7 @@ class ItemTable(Columns):
         self.created_at[undated] = self.first_seen_at[undated]
         self.postings.lower(applied.fallen)
         self.postings.offer(applied.learned)
+        self._describe_again(applied.described)
         self.learned_until = max(self.learned_until, applied.learned_until)
         return applied.n
 
@@ -262,6 +270,7 @@ class ItemTable(Columns):
         self.category[rows] = entries.category
         self.attributes[rows] = entries.attributes
         self._forget_facts(entries.hashes)
+        self._describe_again(rows)
         created_at = np.where(entries.created_at, entries.created_at, self.first_seen_at[rows])
         numbers = np.where(entries.available[:, None], self.postings.number(entries.attributes), -1)
         moved = (numbers != self.posted[rows]).any(axis=1) | (created_at != self.created_at[rows])
@@ -294,6 +303,7 @@ class ItemTable(Columns):
                 self.ids[row] = self.titles[row] = ""
                 self.eligibility.put(row, (), ())
             self.release(rows)
+            self._describe_again(rows)
         self._look_at_n = self._next_look()
 
     def _next_look(self) -> int:
@@ -308,7 +318,17 @@ class ItemTable(Columns):
         for row in rows.tolist():
             self.eligibility.put(row, (), ())
         self._forget_facts(hashes)
+        self._describe_again(rows)
         self.postings.withdraw(rows)
+
+    def _give(self, n: int) -> Int32s:
+        given = super()._give(n)
+        self._describe_again(given)
+        return given
+
+    def _describe_again(self, rows: Int32s) -> None:
+        if self.learned is not None:
+            self.learned.touch(rows)
 
     def _forget_facts(self, hashes: Int64s) -> None:
         for item in hashes.tolist():

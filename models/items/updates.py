@@ -50,6 +50,8 @@ class Applied(NamedTuple):
     """Those whose neighbours row was applied, each once."""
     fallen: Int32s
     """Those whose popularity is lower than before."""
+    described: Int32s
+    """Those whose content row was applied."""
     n: int
     """Packed rows applied."""
     learned_until: int
@@ -134,9 +136,11 @@ class ItemRows:
         written = _Written(columns.versions, columns.popularity, columns.first_seen_at, columns.vectors)
         _write(self._packed, self._n_kept, rows, mentioned, landmark, written, links, habits, changed, fallen)
         words, starts = self._packed.words, self._packed.starts
-        learned = changed & (words[starts + HEAD] & CODE_MASK == NEIGHBOURS)
+        is_neighbours = words[starts + HEAD] & CODE_MASK == NEIGHBOURS
+        learned = changed & is_neighbours
         learned_until = int(words[starts[changed] + LEARNED_UNTIL].max(initial=0))
-        return Applied(np.unique(rows[learned]), rows[fallen], int(changed.sum()), learned_until)
+        described = rows[changed & ~is_neighbours]
+        return Applied(np.unique(rows[learned]), rows[fallen], described, int(changed.sum()), learned_until)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,8 @@ def train(
 ) -> Training:
     """Train a ranker on the first part of a past, judge it on the rest, and save it with what it came from.
 
-    The newest of the examples validate it first; then it is trained once more, on all of them.
+    The newest of the examples validate it first; then it is trained once more, on all of them. Where a sequence model
+    proposes items, examples begin with the first slate after all that it has learned.
 
     Parameters
     ----------
@@ -101,7 +102,12 @@ def train(
         the configured one.
     """
     config = config or TrainingConfig()
-    until_at = until(messages, config.train_share)
+    until_at, from_at = until(messages, config.train_share), _first_example_at(config.walk)
+    if from_at > until_at:
+        raise ValueError(
+            f"the sequence model has learned what happened until {_day(from_at)}, and a ranker learns from slates "
+            f"after that and before {_day(until_at)}: train the sequence model on an older part, or leave it away"
+        )
     n_slates = len(config.walk.strategies) * sum(message.timestamp <= until_at for message in messages)
     gathered = Gathered(config.max_examples / max(n_slates, 1), config.fit.seed)
     verdicts = tuple(Verdict() for _ in config.walk.strategies)
@@ -111,7 +117,7 @@ def train(
     for examples in walk(messages, items, config.walk, progress):
         later = examples.made_at > until_at
         if model is None or ranker is None:
-            gathered.add(examples[examples.answered_at <= until_at])
+            gathered.add(examples[(examples.made_at > from_at) & (examples.answered_at <= until_at)])
             if not later.any():
                 continue
             examples_so_far = gathered.enough(config.least_examples)
@@ -169,6 +175,11 @@ def until(messages: Sequence[Event | Request], share: float) -> int:
     """Return the moment at which a share of the time from the first message to the last has gone by, Unix ms."""
     first_at, last_at = messages[0].timestamp, messages[-1].timestamp
     return first_at + round((last_at - first_at) * share)
+
+
+def _first_example_at(config: WalkConfig) -> int:
+    """Say after which moment slates are examples, Unix ms: a sequence model has seen the answers before."""
+    return config.encoder.learned_until if config.encoder is not None else -1
 
 
 def _judge(model: Network, ranker: NetworkRanker, examples: Examples, verdict: Verdict, loss: Loss) -> None:

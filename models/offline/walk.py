@@ -16,6 +16,7 @@ from models.messages import Event, Item, Request
 from models.numeric.arrays import Bools, Int64s
 from models.numeric.ids import hash_all
 from models.rankers.inputs import Inputs
+from models.sequence.encoder import SequenceEncoder
 from models.serving.ranked import Ranked
 from models.serving.recommender import MOST_AT_ONCE, Recommender
 from models.strategy import Strategy
@@ -37,6 +38,8 @@ class WalkConfig:
     item_side: ItemSideConfig = field(default_factory=ItemSideConfig)
     texts: TextSpace = HASHED
     """Where items and searches are compared."""
+    encoder: SequenceEncoder | None = None
+    """What the source `sequence` goes by. It has to be older than the slates that a ranker learns from."""
     publish_every: int = 256
     """Messages after which the item tables learn their events: so many may lie between an act and its effect on
     others."""
@@ -143,6 +146,8 @@ def walk(
         return
     config = config or WalkConfig()
     side = side or ItemSide(items, messages[0].timestamp, config.item_side, config.events, config.profile, config.texts)
+    if config.encoder is not None:
+        side.read_with(config.encoder)
     users = Users(config.profile, config.events)
     next_acts = _next_acts(messages, config.events)
     for start in range(0, len(messages), config.publish_every):

@@ -28,6 +28,8 @@ class Histories(NamedTuple):
     """(B, R) -1 unknown or none."""
     weights: Floats
     """(B, R) below 0 for a dislike, 0 where there is no item."""
+    at: Int64s
+    """(B, R) when that was, Unix ms; 0 where there is no item."""
     n_session: Int32s
     """(B,) how many belong to the running session."""
 
@@ -35,7 +37,7 @@ class Histories(NamedTuple):
     def empty(cls, n: int) -> "Histories":
         """Make room for n users."""
         rows, weights = np.full((n, N_RECENT), -1, np.int32), np.zeros((n, N_RECENT), np.float32)
-        return cls(rows, weights, np.zeros(n, np.int32))
+        return cls(rows, weights, np.zeros((n, N_RECENT), np.int64), np.zeros(n, np.int32))
 
 
 class Asked(NamedTuple):
@@ -95,17 +97,18 @@ def read_users(
 @inline
 def _read_history(user: Any, b: int, asked: Asked, history: Histories) -> None:
     """Lay out the history, and count what belongs to the session."""
-    rows, weights = history.rows[b], history.weights[b]
+    rows, weights, at = history.rows[b], history.weights[b], history.at[b]
     first = 0
     looks_at = asked.current_hashes[b]
     if looks_at != 0 and (user.n_recent == 0 or user.recent_items[0] != looks_at):
-        rows[0], weights[0] = asked.current[b], 1
+        rows[0], weights[0], at[0] = asked.current[b], 1, asked.at[b]
         first = 1
     n_session = first
     for p in range(min(user.n_recent, N_RECENT)):
         if p + first < N_RECENT:
             rows[p + first] = asked.recent[b * N_RECENT + p]
             weights[p + first] = user.recent_weights[p]
+            at[p + first] = user.recent_at[p]
         n_session += user.recent_at[p] >= asked.started_at[b]
     history.n_session[b] = n_session
 

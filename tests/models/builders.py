@@ -16,6 +16,7 @@ from models.candidates.selection import Allowed, Candidates
 from models.items import ItemTable
 from models.items.columns import NEVER
 from models.items.eligibility import Eligibility
+from models.items.learned import Encoder, LearnedVectors
 from models.items.links import LinkArrays
 from models.items.sessions import NewSessions, SessionIndex
 from models.items.vectors import HASHED, TextSpace
@@ -108,6 +109,7 @@ class ArrayTable:
     texts: TextSpace = HASHED
     n_released: int = 0
     n_neighbours: int = 50
+    learned: LearnedVectors | None = None
 
     def __post_init__(self) -> None:
         self.rows = {int(item_hash): row for row, item_hash in enumerate(self.hashes)}
@@ -148,6 +150,7 @@ def a_table(
     trending: dict[int, dict[str, float]] | None = None,
     shuffle: int | None = None,
     sessions: list[ASession] | None = None,
+    encoder: Encoder | None = None,
 ) -> ItemTable:
     """Lay out items as arrays; `shuffle` gives them other row numbers."""
     laid = list(items)
@@ -206,6 +209,7 @@ def a_table(
         eligibility=eligibility,
         segments=segments,
         names=names,
+        learned=LearnedVectors(encoder) if encoder else None,
     )
     return cast("ItemTable", table)
 
@@ -233,6 +237,26 @@ def some_links(weights: list[tuple[dict[str, float], dict[str, float]]], rows: d
         np.array([sum(rules.values()) for rules, _ in weights], np.float64),
     )
     return ArrayLinks(held)
+
+
+class AnEncoder:
+    """Gives items vectors by their ids' hashes, and users the sum of what they did, the newest thrice."""
+
+    version = "made-up"
+    n_dimensions = 4
+    n_recent = 5
+
+    def item_vectors(self, rows: Any, table: Any) -> Any:
+        return np.array([self.vector_of(int(item)) for item in table.hashes[rows]], np.float32).reshape(-1, 4)
+
+    def vector_of(self, item: int) -> list[float]:
+        """One item in four is unknown."""
+        return [0.0] * 4 if item % 4 == 0 else [(item >> 8 * d) % 7 - 3.0 for d in range(1, 5)]
+
+    def user_vectors(self, acts: Any, at: Any, lengths: Any) -> Any:
+        assert (np.diff(at, axis=1) >= 0)[np.arange(1, at.shape[1]) < lengths[:, None]].all()
+        newest = acts[np.arange(len(lengths)), lengths - 1]
+        return (acts * (np.arange(acts.shape[1])[:, None] < lengths[:, None, None])).sum(axis=1) + 2 * newest
 
 
 def an_index(rows: dict[str, int], sessions: list[ASession]) -> SessionIndex:

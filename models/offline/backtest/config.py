@@ -9,6 +9,7 @@ from models.events import EventConfig
 from models.items.vectors import HASHED, TextSpace
 from models.rankers.checkpoint import Checkpoint
 from models.rankers.fit import TrainConfig
+from models.sequence.config import SequenceTraining
 
 Repeats: TypeAlias = Literal["collapse", "keep"]
 Ties: TypeAlias = Literal["strict", "order"]
@@ -47,6 +48,10 @@ class BacktestConfig:
     """Where items and searches are compared."""
     fit: TrainConfig = field(default_factory=TrainConfig)
     """How a ranker is trained on the way, and of which kind it is."""
+    sequence: SequenceTraining = field(default_factory=SequenceTraining)
+    """How a sequence model is trained on the way."""
+    trains_sequence: bool = True
+    """Whether one is."""
     checkpoint: Checkpoint | None = None
     """A trained ranker of that kind, which is judged; None: one that is trained on the way."""
     fine_tunes: bool = False

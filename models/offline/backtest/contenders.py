@@ -21,7 +21,9 @@ SOURCE_ROWS: dict[str, SourceName] = {
     "sequential_rules": "sequential_rules",
     "covisitation": "covisitation",
     "session_knn": "session_knn",
+    "habits": "habits",
     "content": "content",
+    "sequence": "sequence",
 }
 """Each row that is one candidate source by itself."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from models.counts.item_side import ItemSide
 from models.messages import Event, Item
 from models.offline.backtest.config import BacktestConfig, Progress, Timer
 from models.offline.backtest.contenders import contenders, trained_baselines
@@ -12,6 +13,7 @@ from models.offline.backtest.memory import MEMORIES, Remembered
 from models.offline.backtest.outcomes import Outcomes
 from models.offline.backtest.pipeline import as_asked
 from models.offline.backtest.ranker import trained
+from models.offline.backtest.sequence_models import SequenceModels, train_sequence_models
 from models.offline.backtest.sessions import prepared
 from models.offline.backtest.training_set import TrainingSet
 from models.offline.seen import refuse_seen
@@ -49,7 +51,8 @@ def backtest_leave_one_out(
     training_set = TrainingSet.of([step.event for step in split.train], config.events)
     counts = ItemCounts()
     counts.add(training_set.item_ids())
-    past = _best_remembered(split, items, as_asked(strategy, config), config, counts, progress)
+    models = _sequence_models(split, items, config, progress) if config.trains_sequence else None
+    past = _best_remembered(split, items, as_asked(strategy, config), config, models, counts, progress)
     checkpoint = trained(past.examples.gathered, config, progress, past.held_out.gathered)
     compared = contenders(strategy, config, counts, trained_baselines(strategy, config, training_set, progress))
     for contender in compared:
@@ -61,11 +64,18 @@ def backtest_leave_one_out(
     return outcomes
 
 
+def _sequence_models(split: Split, items: Sequence[Item], config: BacktestConfig, progress: Progress) -> SequenceModels:
+    first_at = split.train[0].event.timestamp
+    side = ItemSide(items, first_at, config.item_side, config.events, config.profile, config.texts)
+    return train_sequence_models(split, side.table, config, progress)
+
+
 def _best_remembered(
     split: Split,
     items: Sequence[Item],
     strategy: Strategy,
     config: BacktestConfig,
+    models: SequenceModels | None,
     counts: ItemCounts,
     progress: Progress,
 ) -> Remembered:
@@ -74,7 +84,7 @@ def _best_remembered(
     def learned() -> Iterator[tuple[float, Remembered]]:
         for memory in MEMORIES:
             past = Remembered(memory, split, items, strategy, config)
-            past.learn(progress)
+            past.learn(models, progress)
             yield past.validity(counts, progress), past
 
     return max(learned(), key=lambda scored: scored[0])[1]

@@ -19,6 +19,7 @@ from models.offline.backtest.last_acts import Split, Step, without_session_ids
 from models.offline.backtest.outcomes import Target, target_of
 from models.offline.backtest.pipeline import Pipeline
 from models.offline.backtest.ranker import LEARNED_AT_ONCE, AskedExamples
+from models.offline.backtest.sequence_models import SequenceModels
 from models.strategy import Strategy
 from models.user.query import Query
 
@@ -56,14 +57,23 @@ class Remembered:
         self.validation: list[tuple[Query, Target]] = []
         """The second last acts, each with what was known before it."""
 
-    def learn(self, progress: Progress) -> None:
-        """Learn the training acts, and ask for the second last ones."""
+    def learn(self, models: SequenceModels | None, progress: Progress) -> None:
+        """Learn the training acts, and ask for the second last ones.
+
+        Parameters
+        ----------
+        models : where sequence models serve, each question goes to the one that has not seen its answer, and a ranker
+            learns from users' newest training acts alone.
+        """
+        self.side.read_with(models.earlier.encoder() if models else None)
         what, train = f"learning, {self.memory.replace('_', ' ')}", self.split.train
         for start in range(0, len(train), LEARNED_AT_ONCE):
             block = train[start : start + LEARNED_AT_ONCE]
-            self._observe(self.examples, self.ask(block))
+            asked = [(step.number, question) for step in block for question in self.ask([step])]
+            self._observe(self.examples, [q for number, q in asked if models is None or number in models.asked])
             self.side.learn([step.event for step in block])
             progress(what, start + len(block), len(train))
+        self.side.read_with(models.later.encoder() if models else None)
         self.validation = [asked for own in self.split.left_out for asked in self.ask(own.validation)]
         self._observe(self.held_out, self.validation)
 

@@ -110,9 +110,12 @@ class Prequential:
             self._predict([d for d in due if d.is_judged], compared)
             side.learn([events[index] for index in block])
             self._counts.add(events[index].item_id for index in block if is_act(events[index]))
-            if (checkpoint := trainer.train(progress)) is not None:
-                for contender in compared:
-                    contender.adopt(checkpoint)
+            if trainer.is_due():
+                if (checkpoint := trainer.train(progress)) is not None:
+                    for contender in compared:
+                        contender.adopt(checkpoint)
+                if (encoder := trainer.train_sequence(events[: block.stop], side.table, progress)) is not None:
+                    side.read_with(encoder)
             progress("predicting, then learning", block.stop, len(events))
         # The tables forget what nobody has acted on for many half-lives; it was known, and could be recommended.
         self.outcomes.n_items = max(side.table.n, self._counts.n_items)

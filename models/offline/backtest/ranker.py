@@ -11,11 +11,13 @@ from models.messages import Event, Item
 from models.numeric.metrics import Accuracy, ranks_of
 from models.offline.backtest.config import BacktestConfig, Progress
 from models.offline.backtest.pipeline import ordered_only
+from models.offline.backtest.sequence_models import train_sequence_until
 from models.offline.fitting import LEAST_EXAMPLES, MAX_EXAMPLES, Gathered, refitted, validated
 from models.offline.walk import Examples, WalkConfig, labelled, walk
 from models.rankers.checkpoint import Checkpoint, weights_digest
 from models.rankers.network import Network
 from models.rankers.served import BlendRanker, NetworkRanker
+from models.sequence.encoder import SequenceEncoder
 from models.serving.recommender import MOST_AT_ONCE, Recommender
 from models.strategy import Strategy
 from models.user.query import Query
@@ -24,6 +26,8 @@ LEARNED_AT_ONCE = WalkConfig().publish_every
 """Events that tables learn between two looks at them, as in a walk."""
 COLD_SHARE = 0.2
 """First share of the events, of which no example is made: the tables know too little yet."""
+SEQUENCE_SHARE = 0.8
+"""First share of the events, of which none is made where a sequence model serves, since that one has seen them."""
 
 
 def trained(
@@ -114,12 +118,24 @@ class PrequentialTrainer:
         if self._config.trains:
             self._examples.observe(queries, table, truth)
 
-    def train(self, progress: Progress) -> Checkpoint | None:
-        """Train a ranker if the past has doubled since the last; None where it is not time, or the blend is as good."""
-        if not self._config.trains or self._n < self._due_at:
-            return None
+    def is_due(self) -> bool:
+        """Say whether the past has doubled since this was last so."""
+        if self._n < self._due_at:
+            return False
         self._due_at = 2 * self._n
-        return trained(self._examples.gathered, self._config, progress)
+        return True
+
+    def train(self, progress: Progress) -> Checkpoint | None:
+        """Train a ranker on what was taken in; None where none is trained, or the blend is as good."""
+        return trained(self._examples.gathered, self._config, progress) if self._config.trains else None
+
+    def train_sequence(self, past: Sequence[Event], table: ItemTable, progress: Progress) -> SequenceEncoder | None:
+        """Train a sequence model on a past, in time order; None where none is trained, or too little is known."""
+        if not self._config.trains_sequence:
+            return None
+        until_at = past[int(SEQUENCE_SHARE * len(past))].timestamp
+        models = train_sequence_until(past, until_at, table, self._config, progress)
+        return models.later if models else None
 
 
 def learn_with_ranker(
@@ -131,17 +147,41 @@ def learn_with_ranker(
 ) -> tuple[ItemSide, Checkpoint | None]:
     """Learn prepared events in time order, and train a ranker, where one is, on the slates that they would have had.
 
+    Where a sequence model is trained as well, those slates are asked for with one that has not seen them.
+
     Each slate is made at its trigger, from tables that have learned nothing of it; what the user did next is its label.
     """
     side = ItemSide(items, train[0].timestamp, config.item_side, config.events, config.profile, config.texts)
+    warm_at = train[int(COLD_SHARE * len(train))].timestamp
+    later: SequenceEncoder | None = None
+    if config.trains_sequence:
+        until_at = train[int(SEQUENCE_SHARE * len(train))].timestamp
+        if (models := train_sequence_until(train, until_at, side.table, config, progress)) is not None:
+            side.read_with(models.earlier)
+            warm_at, later = until_at, models.later
+    checkpoint = _learn(train, items, side, warm_at, strategy, config, progress)
+    side.read_with(later)
+    return side, checkpoint
+
+
+def _learn(
+    train: Sequence[Event],
+    items: Sequence[Item],
+    side: ItemSide,
+    warm_at: int,
+    strategy: Strategy,
+    config: BacktestConfig,
+    progress: Progress,
+) -> Checkpoint | None:
+    """Let the tables learn, and train a ranker on the slates from a moment on."""
     if not config.trains:
         for start in range(0, len(train), LEARNED_AT_ONCE):
             side.learn(train[start : start + LEARNED_AT_ONCE])
             progress("learning", min(start + LEARNED_AT_ONCE, len(train)), len(train))
-        return side, config.checkpoint
-    warm_at = train[int(COLD_SHARE * len(train))].timestamp
-    gathered = Gathered(MAX_EXAMPLES / ((1 - COLD_SHARE) * len(train)), config.seed)
+        return config.checkpoint
+    n_warm = sum(event.timestamp >= warm_at for event in train)
+    gathered = Gathered(MAX_EXAMPLES / max(n_warm, 1), config.seed)
     walked = WalkConfig((strategy,), config.events, config.profile, config.item_side, config.texts)
     for examples in walk(train, items, walked, lambda n, of: progress("learning", n, of), side):
         gathered.add(examples[examples.made_at >= warm_at])
-    return side, trained(gathered, config, progress)
+    return trained(gathered, config, progress)

@@ -49,7 +49,7 @@ def test_the_session_protocol_writes_a_row_for_each_model_and_prints_a_table(tmp
     assert (report["protocol"], report["k"], report["n"], report["default"]) == ("session", 2, 4, "eddy")
     assert set(report["models"]) == {
         "popularity", "own_items", "mf", "ease", "recent_popularity", "sequential_rules", "covisitation", "session_knn",
-        "content", "blend", "mlp", "eddy",
+        "habits", "content", "sequence", "blend", "mlp", "eddy",
     }  # fmt: skip
     for figures in report["models"].values():
         assert {"hr", "mrr", "ndcg", "coverage", "novelty", "us_p50", "us_p99"} <= figures.keys()

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from dataflows.cli.main import app
 from models.offline.backtest.config import BacktestConfig
 from models.rankers.checkpoint import load_checkpoint
+from models.sequence.checkpoint import load_sequence_checkpoint
 from tests.models.offline.builders import NOW, SECOND, a_catalog, random_past
 
 
@@ -46,6 +47,32 @@ def test_training_prints_each_epoch_and_the_accuracy_of_the_ranker(past: Path, t
     loaded = load_checkpoint(out)
     assert (loaded.kind, loaded.loss) == ("gru", "softmax")
     assert loaded.version.startswith("shop events-")
+
+
+def rounds(path: Path) -> Path:
+    """Write a file of sixty people who go round the items."""
+    events = [
+        {
+            "event_id": f"e-{act}-{user}", "user_id": f"u-{user}", "item_id": f"i-{(user + act) % 20}",
+            "event_type": "click", "timestamp": NOW + (60 * act + user) * SECOND,
+        }
+        for act in range(12)
+        for user in range(60)
+    ]  # fmt: skip
+    path.write_bytes(b"\n".join(map(orjson.dumps, events)))
+    return path
+
+
+def test_a_sequence_model_is_trained_and_gone_on_from(tmp_path: Path):
+    past, first, second = rounds(tmp_path / "rounds.jsonl"), tmp_path / "first", tmp_path / "second"
+    told = eddy("train", past, "--out", first, "--model", "sequence", "--max-epochs", "2").output
+    assert "epoch 2: loss" in told
+    assert "NDCG@10" in told
+    assert load_sequence_checkpoint(first).version.startswith("rounds-")
+    told = eddy("train", past, "--out", second, "--model", "sequence", "--from", first, "--max-epochs", "1").output
+    assert load_sequence_checkpoint(second).provenance["started_from"] == load_sequence_checkpoint(first).version
+    refused = eddy("train", past, "--out", second, "--model", "sequence", "--from", past)
+    assert "--from" in str(refused.exception)
 
 
 def test_training_goes_on_from_a_checkpoint_by_its_own_loss(past: Path, tmp_path: Path):

@@ -14,6 +14,7 @@ from models.counts.item_side import ItemSide
 from models.events import EventConfig
 from models.items.vectors import HASHED
 from models.messages import Item
+from models.rankers.checkpoint import SHIPPED
 from models.serving.recommender import Recommender
 from models.strategy import Strategy
 from models.user.query import Query
@@ -35,6 +36,14 @@ def loaded_again() -> Iterator[None]:
     resources._sentence_space.cache_clear()
     yield
     resources._sentence_space.cache_clear()
+
+
+def test_a_sequence_model_that_is_none_is_named_by_its_setting(tmp_path: Path):
+    assert resources.sequence_encoder(Settings()) is None
+    with pytest.raises(EddyError, match=r"EDDY_SEQUENCE_MODEL: .*no sequence model"):
+        resources.sequence_encoder(Settings(sequence_model=SHIPPED))
+    with pytest.raises(EddyError, match=r"EDDY_SEQUENCE_MODEL: .*No such file"):
+        resources.sequence_encoder(Settings(sequence_model=tmp_path / "nowhere"))
 
 
 def test_words_are_hashed_unless_asked_otherwise():

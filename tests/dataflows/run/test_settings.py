@@ -122,7 +122,7 @@ DEFAULTS = {
     "EDDY_FUNNEL__PUBLISH_EVERY": "8",
     "EDDY_STRATEGY__SOURCES": (
         '{"session_knn":1.0,"sequential_rules":0.5,"covisitation":0.3,"two_step_rules":0.5,'
-        '"revisits":0.3,"habits":0.5,"content":0.3,"trending":0.1}'
+        '"revisits":0.3,"habits":0.5,"content":0.3,"trending":0.1,"sequence":1.0}'
     ),
     "EDDY_STRATEGY__RANKER": "blend",
     "EDDY_STRATEGY__WORTH": '{"click":{"weight":1.0,"per":"act"}}',
@@ -143,6 +143,7 @@ DEFAULTS = {
     "EDDY_EXPERIMENTS": "[]",
     "EDDY_EXPERIMENTS_FILE": "",
     "EDDY_CHECKPOINT": "",
+    "EDDY_SEQUENCE_MODEL": "",
     "EDDY_LANGUAGE": "en",
     "EDDY_PHRASES": "",
     "EDDY_LOG_FEATURES": "auto",

@@ -5,7 +5,7 @@ from typing import Any
 
 from models.numeric.ids import hash32, hash64
 from models.user.query import Query
-from tests.models.builders import AnItem, ASession
+from tests.models.builders import AnEncoder, AnItem, ASession
 from tests.states import evidence_of
 
 World = dict[str, AnItem]
@@ -178,3 +178,21 @@ def content(query: Query, world: World, _: Trends) -> dict[str, float]:
         item.item_id: sum(tastes[a] for a in strongest if a in map(hash32, item.attributes)) for item in world.values()
     }
     return {item: score for item, score in scores.items() if score > 0}
+
+
+def sequence(query: Query, world: World, _: Trends, encoder: AnEncoder) -> dict[str, float]:
+    """By how much the logit of each item falls short of the largest one's."""
+    vectors = {item_id: encoder.vector_of(hash64(item_id)) for item_id in world}
+    by_hash = {hash64(item_id): vector for item_id, vector in vectors.items()}
+    read = [by_hash[item] for item, weight in history_of(query) if weight > 0 and any(by_hash.get(item, ()))][
+        : encoder.n_recent
+    ]
+    if not read:
+        return {}
+    user = [sum(cells) + 2 * cells[0] for cells in zip(*read, strict=True)]
+    logits = {
+        item_id: sum(u * v for u, v in zip(user, vector, strict=True))
+        for item_id, vector in vectors.items()
+        if any(vector) and allowed(query, world[item_id])
+    }
+    return {item_id: 1 / (1 + max(logits.values()) - logit) for item_id, logit in logits.items()}

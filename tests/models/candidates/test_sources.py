@@ -12,6 +12,7 @@ from models.candidates.blend import EVERY_SOURCE
 from models.candidates.content import Content
 from models.candidates.covisitation import Covisitation
 from models.candidates.habits import Habits
+from models.candidates.next_in_sequence import NextInSequence
 from models.candidates.protocol import CandidateSource
 from models.candidates.revisits import Revisits
 from models.candidates.scratch import scratch
@@ -24,6 +25,7 @@ from models.items import ItemTable
 from models.numeric.ids import hash64
 from models.user.query import Query
 from tests.models.builders import (
+    AnEncoder,
     AnItem,
     a_batch,
     a_query,
@@ -53,7 +55,7 @@ WITH_EVERY_SOURCE = pytest.mark.parametrize("source", EVERY_SOURCE, ids=lambda s
 
 def a_random_table(seed: int, shuffle: int | None = None) -> ItemTable:
     items, trends = a_random_world(seed % 7)
-    return a_table(items, trends, shuffle, some_random_sessions(seed % 7))
+    return a_table(items, trends, shuffle, some_random_sessions(seed % 7), AnEncoder())
 
 
 def proposals(source: CandidateSource, table: ItemTable, *queries: Query, n: int = 100) -> list[dict[str, float]]:
@@ -98,6 +100,34 @@ def test_the_session_knn_kernel_scores_as_the_formula_reads(seed: int, own: bool
         expected = literal.session_knn(query, world, sessions)
         expected = {i: s for i, s in expected.items() if s > 0 and literal.allowed(query, world[i])}
         assert found == pytest.approx(expected, rel=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), own=st.booleans())
+def test_the_items_next_in_sequence_are_those_of_the_largest_products(seed: int, own: bool):
+    items, trends = a_random_world(seed % 7)
+    world = {item.item_id: item for item in items}
+    encoder = AnEncoder()
+    table = a_table(items, trends, encoder=encoder)
+    candidates = [f"i-{i}" for i in range(0, 60, 2)] if own else None
+    strategy = a_strategy(allow_seen=seed % 2 == 0, allow_current=seed % 4 == 0)
+    queries = [a_random_query(seed + i, candidates=candidates, strategy=strategy) for i in range(3)]
+    for query, found in zip(queries, proposals(NextInSequence(), table, *queries), strict=True):
+        assert found == pytest.approx(literal.sequence(query, world, trends, encoder), rel=1e-4)
+
+
+def test_where_no_sequence_model_serves_nothing_is_next():
+    table = a_table([AnItem("a"), AnItem("b")])
+    assert proposals(NextInSequence(), table, a_query(["a"])) == [{}]
+
+
+def test_what_comes_next_goes_on_from_the_item_that_is_most_like_it():
+    encoder = AnEncoder()
+    vectors = {"a": [1.0, 0, 0, 0], "b": [0, 1.0, 0, 0], "c": [0, 0.9, 0.1, 0]}
+    encoder.vector_of = lambda item: next(v for i, v in vectors.items() if hash64(i) == item)  # type: ignore[method-assign]
+    table = a_table([AnItem(item) for item in vectors], encoder=encoder)
+    causes = causes_of(NextInSequence(), table, a_batch(table, a_query(["a", "b"])), np.array([[2, -1]], np.int32))
+    assert causes.tolist() == [[1, -1]]
 
 
 @settings(max_examples=40, deadline=None)

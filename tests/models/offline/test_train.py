@@ -3,6 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from models.config import ItemSideConfig, ProfileConfig
+from models.counts.item_side import ItemSide
+from models.events import EventConfig
 from models.messages import Event, Item
 from models.names import FEATURES
 from models.offline.fitting import Gathered, refitted, validated
@@ -11,6 +14,10 @@ from models.offline.train import Training, TrainingConfig, judge, train, until
 from models.offline.walk import WalkConfig, walk
 from models.rankers.checkpoint import SHIPPED, load_checkpoint, weights_digest
 from models.rankers.fit import TrainConfig
+from models.sequence.acts import Acts
+from models.sequence.config import SequenceConfig, SequenceTraining
+from models.sequence.encoder import SequenceEncoder
+from models.sequence.fit import fit
 from models.strategy import Strategy
 from tests.models.offline.builders import NOW, a_catalog, an_event, random_past
 
@@ -46,6 +53,24 @@ def test_judging_a_ranker_later_on_the_same_slates_says_the_same(tmp_path: Path)
     again = judge(load_checkpoint(tmp_path / "r"), events, items, until(events, 0.8) + 1, config)
     [verdict] = training.verdicts
     assert (again.learned, again.blend) == (verdict.learned, verdict.blend)
+
+
+def test_a_ranker_learns_from_slates_after_what_the_sequence_model_has_learned(tmp_path: Path) -> None:
+    table = ItemSide(a_catalog(40, 2), NOW, ItemSideConfig(), EventConfig(), ProfileConfig()).table
+    events = people_with_tastes(900)
+    shape, fitting = SequenceConfig(n_dimensions=8), SequenceTraining(max_epochs=1)
+    found = fit(Acts.of_events(events[:450], EventConfig()), table, shape, fitting)
+    strategy = Strategy(sources={"sequence": 1.0}, allow_seen=True)
+
+    def n_examples(learned_until: int) -> int:
+        encoder = SequenceEncoder(found.network, found.vocabulary, "v", learned_until)
+        config = TrainingConfig(WalkConfig((strategy,), encoder=encoder), TrainConfig(max_epochs=1), least_examples=2)
+        return train(events, a_catalog(40, 2), "made-up", tmp_path / "r", config).n_examples
+
+    of_all, of_newer = n_examples(0), n_examples(events[449].timestamp)
+    assert 0 < of_newer < of_all / 2
+    with pytest.raises(ValueError, match="the sequence model has learned what happened until"):
+        n_examples(events[-1].timestamp)
 
 
 def test_what_lies_behind_the_training_part_changes_no_weight(tmp_path: Path) -> None:

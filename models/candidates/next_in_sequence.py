@@ -1,0 +1,153 @@
+"""Next in sequence: what a sequence model expects after the user's acts, among all items that it has learned of."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from models.candidates.protocol import CandidateSource
+from models.candidates.selection import Allowed, Candidates, mark, select_top, unmark
+from models.items import ItemTable
+from models.items.learned import LearnedVectors
+from models.numeric.arrays import Bools, Floats, Int32s, Int64s
+from models.numeric.kernels import inline, kernel
+from models.query.batch import QueryBatch
+from models.query.users import Histories
+
+MOST_LOGITS = 1 << 22
+"""Logits that are held at once, 16 MB: a large catalog is gone through for a few queries at a time."""
+
+
+class NextInSequence(CandidateSource):
+    """The items of the largest products h . v_j (`models.sequence.network`), by an exact search.
+
+    score(j) = 1 / (1 + max_k h . v_k - h . v_j): by how much its log-odds to be next fall short of the best one's.
+    """
+
+    name = "sequence"
+    reason = "follows"
+
+    def generate(self, batch: QueryBatch, table: ItemTable, allowed: Allowed, found: Candidates) -> None:
+        """Propose what comes next; nothing where no model serves, or of the user's acts none is known to it."""
+        if (learned := table.learned) is None:
+            return
+        vectors = learned.of(table)
+        known = table.derived("items with a learned vector", lambda: vectors.any(axis=1))
+        users = _users_of(batch, table, learned)
+        at_once = max(1, MOST_LOGITS // max(table.n, 1))
+        for first in range(0, batch.n, at_once):
+            logits = users.vectors[first : first + at_once] @ vectors.T
+            _propose(logits, first, users.lengths, known, allowed, found)
+
+    def explain(self, batch: QueryBatch, table: ItemTable, rows: Int32s, causes: Int64s) -> None:
+        """Name the act whose item is most like the candidate."""
+        if (learned := table.learned) is not None:
+            _name_likest(rows, _users_of(batch, table, learned), learned.of(table), causes)
+
+
+class _Users(NamedTuple):
+    """B users as the model has read them."""
+
+    vectors: Floats
+    """(B, D) zero where it could read nothing."""
+    acts: Int32s
+    """(B, T) rows of the items that were read, oldest first, padded behind."""
+    lengths: Int64s
+    """(B,)"""
+
+
+def _users_of(batch: QueryBatch, table: ItemTable, learned: LearnedVectors) -> _Users:
+    return batch.derived("users by sequence", lambda: _read(batch, table, learned))
+
+
+def _read(batch: QueryBatch, table: ItemTable, learned: LearnedVectors) -> _Users:
+    encoder, vectors = learned.encoder, learned.of(table)
+    shape = batch.n, encoder.n_recent
+    users = _Users(
+        np.zeros((batch.n, encoder.n_dimensions), np.float32), np.zeros(shape, np.int32), np.zeros(batch.n, np.int64)
+    )
+    at = np.zeros(shape, np.int64)
+    _lay_out(batch.history, vectors, users, at)
+    width, some = int(users.lengths.max(initial=0)), np.flatnonzero(users.lengths)
+    if width:
+        acts = vectors[users.acts[some, :width]]  # (B, T, D)
+        users.vectors[some] = encoder.user_vectors(acts, at[some, :width], users.lengths[some])
+    return users
+
+
+@kernel
+def _lay_out(history: Histories, vectors: Floats, users: _Users, at: Int64s) -> None:
+    """Write the newest acts that the model knows, oldest first; (N, D) vectors are zero where it knows nothing."""
+    most = users.acts.shape[1]
+    for b in range(len(history.rows)):
+        kept = np.empty(most, np.int32)
+        n = 0
+        for r in range(history.rows.shape[1]):
+            row = history.rows[b, r]
+            if n < most and row >= 0 and history.weights[b, r] > 0 and vectors[row].any():
+                kept[n] = r
+                n += 1
+        for p in range(n):
+            r = kept[n - 1 - p]
+            users.acts[b, p] = history.rows[b, r]
+            at[b, p] = history.at[b, r]
+        users.lengths[b] = n
+
+
+@kernel
+def _propose(
+    logits: Floats,  # (A, N) of the queries from `first` on
+    first: int,
+    lengths: Int64s,  # (B,)
+    known: Bools,  # (N,)
+    allowed: Allowed,
+    found: Candidates,
+) -> None:
+    """Write each query's largest logits."""
+    n_items = logits.shape[1]
+    rows, scores = np.empty(n_items, np.int32), np.empty(n_items, np.float32)
+    for a in range(len(logits)):
+        b = first + a
+        if lengths[b] == 0:
+            continue
+        mark(allowed, b)
+        n = 0
+        for j in range(n_items):
+            # Written for every item, counted for some: no branch to mispredict.
+            rows[n], scores[n] = j, logits[a, j]
+            n += known[j] and allowed.flags[j] == allowed.eligible
+        unmark(allowed, b)
+        kept = select_top(rows, scores, n, found.rows.shape[1], allowed.hashes)
+        for p in range(kept):
+            found.rows[b, p] = rows[p]
+            found.scores[b, p] = np.float32(1) / (np.float32(1) + scores[0] - scores[p])
+
+
+@kernel
+def _name_likest(
+    rows: Int32s,  # (B, L)
+    users: _Users,
+    vectors: Floats,  # (N, D)
+    causes: Int64s,  # (B, L) written
+) -> None:
+    """Write, of the acts that were read, the one whose item has the largest cosine with the candidate."""
+    for b in range(len(rows)):
+        for p in range(rows.shape[1]):
+            if rows[b, p] < 0:
+                continue
+            most = np.float32(-np.inf)
+            for act in users.acts[b, : users.lengths[b]]:
+                likeness = _cosine(vectors[act], vectors[rows[b, p]])
+                if likeness > most:
+                    causes[b, p] = act
+                    most = likeness
+
+
+@inline
+def _cosine(one: Floats, other: Floats) -> np.float32:
+    """Return the cosine of two (D,) vectors, neither of them zero."""
+    product = one_squared = other_squared = np.float32(0)
+    for d in range(len(one)):
+        product += one[d] * other[d]
+        one_squared += one[d] * one[d]
+        other_squared += other[d] * other[d]
+    return np.float32(product / np.sqrt(one_squared * other_squared))

@@ -1,0 +1,122 @@
+"""A trained sequence model as bytes: weights and vocabulary as safetensors, in the same file what they are."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.rankers.checkpoint import CheckpointError, read_tensors, write_tensors
+from models.sequence.config import SequenceConfig
+from models.sequence.encoder import SequenceEncoder
+from models.sequence.network import SequenceNetwork
+from models.sequence.vocabulary import Vocabulary
+
+_KIND = "sequence"
+_ITEMS, _ATTRIBUTES = "vocabulary.items", "vocabulary.attributes"
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceCheckpoint:
+    """A trained sequence model and its identity."""
+
+    network: SequenceNetwork
+    vocabulary: Vocabulary
+    version: str
+    """What slates name."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """What it was trained on, how, and what came of it, in values of JSON."""
+
+    def encoder(self) -> SequenceEncoder:
+        """Return the model as it serves."""
+        learned_until = self.provenance.get("learned_until", 0)
+        return SequenceEncoder(self.network, self.vocabulary, self.version, int(learned_until))
+
+    def to_bytes(self) -> bytes:
+        """Write as one safetensors file."""
+        tensors = _tensors(self.network, self.vocabulary)
+        metadata = {
+            "kind": _KIND,
+            "version": self.version,
+            "digest": _digest(tensors),
+            "config": json.dumps(asdict(self.network.config)),
+            "provenance": json.dumps(self.provenance),
+        }
+        return write_tensors(tensors, metadata)
+
+    def save(self, path: Path) -> None:
+        """Write to a file; an existing one is replaced in one step."""
+        partial = path.with_name(path.name + ".partial")
+        partial.write_bytes(self.to_bytes())
+        partial.replace(path)
+
+
+def named(
+    network: SequenceNetwork, vocabulary: Vocabulary, data_set: str, provenance: Mapping[str, Any]
+) -> SequenceCheckpoint:
+    """Name a model by what it was trained on and by its weights."""
+    version = f"{data_set}-{_digest(_tensors(network, vocabulary))[:8]}"
+    return SequenceCheckpoint(network, vocabulary, version, provenance)
+
+
+def read_sequence_checkpoint(data: bytes, where: str) -> SequenceCheckpoint:
+    """Read a sequence model.
+
+    Parameters
+    ----------
+    where : what the bytes are from, for what an error says.
+
+    Raises
+    ------
+    CheckpointError
+        Where the bytes are none, its weights are not those that were written, or are no finite numbers.
+    """
+    metadata, tensors = read_tensors(data, where)
+    if metadata.get("kind") != _KIND:
+        raise CheckpointError(f"{where} is no sequence model: eddy train --model sequence makes one")
+    try:
+        config = msgspec.convert(json.loads(metadata["config"]), SequenceConfig)
+        provenance = msgspec.json.decode(metadata["provenance"], type=dict[str, Any])
+        version, digest = metadata["version"], metadata["digest"]
+        written = _digest(tensors)
+        items, attributes = tensors.pop(_ITEMS).numpy(), tensors.pop(_ATTRIBUTES).numpy()
+        network = SequenceNetwork(config, len(items), len(attributes))
+        network.load_state_dict(tensors)
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{where} does not hold the weights of its own config: {error}") from error
+    if written != digest:
+        raise CheckpointError(f"{where} is damaged: its weights have another digest than when it was written")
+    if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
+        raise CheckpointError(f"{where} has weights that are no finite numbers")
+    vocabulary = Vocabulary(items, attributes.astype(np.uint32))
+    if not vocabulary.is_sorted:
+        raise CheckpointError(f"{where} has a vocabulary that is out of order")
+    return SequenceCheckpoint(network.eval(), vocabulary, version, provenance)
+
+
+def load_sequence_checkpoint(path: Path) -> SequenceCheckpoint:
+    """Read a sequence model from a file; see `read_sequence_checkpoint`."""
+    return read_sequence_checkpoint(path.read_bytes(), str(path))
+
+
+def _tensors(network: SequenceNetwork, vocabulary: Vocabulary) -> dict[str, Tensor]:
+    return {
+        **network.state_dict(),
+        _ITEMS: torch.from_numpy(vocabulary.items),
+        _ATTRIBUTES: torch.from_numpy(vocabulary.attributes.astype(np.int64)),
+    }
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names and bytes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,41 @@
+"""How a sequence model is shaped, and how it is trained."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
+
+Positive = Annotated[int, Meta(ge=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceConfig:
+    """The shape of the network; a checkpoint carries it."""
+
+    n_dimensions: Positive = 64
+    """D, of an item's vector and of a user's."""
+    n_blocks: Positive = 1
+    n_heads: Positive = 1
+    n_recent: Annotated[int, Meta(ge=1, le=32)] = 32
+    """Newest acts that are read; a profile keeps 32."""
+    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceTraining:
+    """How the network is trained."""
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    batch_size: Positive = 128
+    """Windows of acts a step."""
+    n_negatives: Positive = 1_024
+    """Items drawn a step, all users' alternatives to what they went on to."""
+    max_epochs: Positive = 60
+    patience: Positive = 4
+    """Epochs without a better validation before it stops."""
+    most_judged: Positive = 5_000
+    """Users whose next act validates after each epoch, at most, drawn at random."""
+    n_threads: Positive = 1
+    """Of PyTorch, while it trains."""
+    seed: int = 0

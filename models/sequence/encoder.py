@@ -1,0 +1,47 @@
+"""A trained sequence model as it serves: items and users to vectors, on the processor, without a gradient."""
+
+import numpy as np
+import torch
+
+from models.items.columns import Columns
+from models.numeric.arrays import Floats, Int32s, Int64s
+from models.sequence.network import SequenceNetwork
+from models.sequence.vocabulary import Vocabulary
+
+_AT_ONCE = 16_384
+"""Items whose vectors are made at once."""
+
+
+class SequenceEncoder:
+    """Implements `models.items.learned.Encoder`.
+
+    Parameters
+    ----------
+    version : which model it is.
+    learned_until : the newest act that it has learned, Unix ms; 0 where nobody has said.
+    """
+
+    def __init__(self, network: SequenceNetwork, vocabulary: Vocabulary, version: str, learned_until: int = 0) -> None:
+        self._network = network.eval()
+        self._vocabulary = vocabulary
+        self.version = version
+        self.learned_until = learned_until
+        self.n_dimensions: int = network.config.n_dimensions
+        self.n_recent: int = network.config.n_recent
+
+    def item_vectors(self, rows: Int32s, table: Columns) -> Floats:
+        """Make the vectors of (M,) rows: (M, D)."""
+        vectors = np.zeros((len(rows), self.n_dimensions), np.float32)
+        for first in range(0, len(rows), _AT_ONCE):
+            part = slice(first, first + _AT_ONCE)
+            facts = self._vocabulary.facts_of_rows(rows[part], table)
+            with torch.inference_mode():
+                vectors[part] = self._network.item_vectors(*map(torch.from_numpy, facts)).numpy()
+        return vectors
+
+    def user_vectors(self, acts: Floats, at: Int64s, lengths: Int64s) -> Floats:
+        """Read what each of B users did: (B, D)."""
+        with torch.inference_mode():
+            read = self._network(torch.from_numpy(acts), torch.from_numpy(at))  # (B, T, D)
+            newest: Floats = read[torch.arange(len(lengths)), torch.from_numpy(lengths) - 1].numpy()
+        return newest

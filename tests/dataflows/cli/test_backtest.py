@@ -114,7 +114,8 @@ def a_trained_ranker(path: Path, kind: NetworkName) -> Path:
 def test_a_checkpoint_is_judged_as_it_is_in_its_own_row_and_in_the_pipelines(tmp_path: Path, protocol: str):
     train = a_file(tmp_path / "train.jsonl", ["abc", "abd", "abc"])
     test = a_file(tmp_path / "test.jsonl", ["abc", "b", "cab"], start=9_000)
-    files = ("--train", train, "--test", test) if protocol == "session" else ("--events", train, "--warmup", 0)
+    one_file = ("--events", train, "--warmup", 0, "--learn-every", 1)
+    files = ("--train", train, "--test", test) if protocol == "session" else one_file
     reports = []
     for name, options in (
         ("with", ("--checkpoint", a_trained_ranker(tmp_path / "gru", "gru"))),

@@ -103,7 +103,8 @@ def test_what_share_of_a_frozen_test_could_not_be_won_is_reported_and_a_catalog_
     figures = report(sessions(TRAIN, test), "session", 3, "eddy")
     assert figures["unwinnable"] == 0.5
     assert figures["models"]["popularity"]["candidate_recall"] == 0.5
-    catalog = [Item(item_id, title="Blue lantern", categories=["lanterns"]) for item_id in ("a", "b", "c", "new")]
+    kinds = {"a": "lanterns", "b": "hats", "c": "hats", "new": "lanterns"}
+    catalog = [Item(item_id, categories=[kind]) for item_id, kind in kinds.items()]
     known = backtest_sessions(TRAIN, test, catalog, Strategy(), QUICK, iter(range(10_000)).__next__, lambda *_: None)
     assert report(known, "session", 3, "eddy")["unwinnable"] == 0
     assert known.ranks("content")[0] > 0

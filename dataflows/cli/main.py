@@ -59,7 +59,10 @@ COMMANDS = {
         "import_files:import_files",
         "Make events and a catalog of MovieLens, RecBole, CSV, Parquet, GA4, Segment and Snowplow files.",
     ),
-    "train": ("train:train_ranker", "Train a ranker on a file of events, and say what it is worth beside the blend."),
+    "train": (
+        "train:train_ranker",
+        "Train a ranker on a file of events, and say what it is worth beside the blend; or a sequence model.",
+    ),
     "tune": ("tune:tune_ranker", "Search for the blend's weights and for a network's settings within a budget."),
     "results": (
         "results:results",

@@ -22,7 +22,7 @@ def schema(
         bool, typer.Option("--settings", help="Print the schema of eddy.yaml, for editors, instead.")
     ] = False,
 ) -> None:
-    """Write a JSON Schema for each message and one AsyncAPI 3 document into a folder, or compare them.
+    """Write JSON Schemas of the messages and of eddy.yaml, and an AsyncAPI 3 document, or compare them.
 
     With --check the exit code is 1 where a reader or a writer that relies on the files in the folder would stumble over
     this release; what was only added is named, and is no fault.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
 from rich.console import Console
@@ -45,7 +45,7 @@ Requests = Annotated[
 Name = Annotated[str | None, typer.Option(help="What the data is called, in the version of the ranker.")]
 Out = Annotated[Path, typer.Option(help="The checkpoint, for EDDY_CHECKPOINT or EDDY_SEQUENCE_MODEL.")]
 Kind = Annotated[
-    NetworkName | Literal["sequence"] | None,
+    Literal[NetworkName, "sequence"] | None,
     typer.Option(
         help="mlp: features alone; neumf: who, too; gru: what came before, too. sequence: no ranker, but what finds "
         "candidates by what came before.",
@@ -136,7 +136,7 @@ def train_ranker(
     settings = configuration.load()
     console = Console(stderr=True)
     past, items = read_past(events, catalog, settings, console, requests)
-    given = {
+    given: dict[str, Any] = {
         "learning_rate": learning_rate,
         "weight_decay": weight_decay,
         "batch_size": batch_size,

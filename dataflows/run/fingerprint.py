@@ -32,7 +32,7 @@ OWN = {
     "EDDY_LOG_LEVEL",
 }
 """What may differ: where a process runs and how it connects. All else decides on what users are shown."""
-FILES = {"EDDY_EXPERIMENTS_FILE", "EDDY_CHECKPOINT"}
+FILES = {"EDDY_EXPERIMENTS_FILE", "EDDY_CHECKPOINT", "EDDY_SEQUENCE_MODEL"}
 """Settings that name a file: what is in it has to be the same, not where it lies."""
 
 

@@ -85,7 +85,7 @@ def _is_sought(name: str, batch: QueryBatch) -> bool:
 
 def _row_of(batch: QueryBatch, table: ItemTable) -> list[float]:
     """List the weights of a strategy's sources; where no sequence model serves, none of it."""
-    weights: dict[str, float] = {**batch.strategy.sources}
+    weights = {**batch.strategy.sources}
     if table.learned is None:
         weights.pop(NextInSequence.name, None)
     return [weights.get(name, 0.0) for name in SOURCES]

@@ -31,7 +31,7 @@ class NextInSequence(CandidateSource):
         if (learned := table.learned) is None:
             return
         vectors = learned.of(table)
-        known = table.derived("items with a learned vector", lambda: vectors.any(axis=1))
+        known: Bools = table.derived("items with a learned vector", lambda: np.asarray(vectors.any(axis=1)))
         users = _users_of(batch, table, learned)
         at_once = max(1, MOST_LOGITS // max(table.n, 1))
         for first in range(0, batch.n, at_once):

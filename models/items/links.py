@@ -12,7 +12,7 @@ from models.items.columns import Columns
 from models.numeric.arrays import Bools, Doubles, Floats, Int32s, Int64s
 from models.numeric.kernels import inline, kernel
 
-Kind: TypeAlias = Literal["neighbour", "habit"]
+LinkKind: TypeAlias = Literal["neighbour", "habit"]
 """What came with the item in one session, or in different sessions of a user."""
 LEAST_ROOM = 4
 
@@ -42,7 +42,7 @@ class LinkArrays(NamedTuple):
         return slice(int(self.starts[row]), int(self.starts[row] + self.sizes[row]))
 
 
-class Links:
+class LinkRuns:
     """The links of one kind.
 
     Parameters
@@ -50,7 +50,7 @@ class Links:
     columns : the items' arrays; where each run lies is kept there, under the name of the kind.
     """
 
-    def __init__(self, columns: Columns, kind: Kind) -> None:
+    def __init__(self, columns: Columns, kind: LinkKind) -> None:
         self._columns = columns
         self._kind = kind
         self._others, self._rules, self._covisits = _room_for(0)

@@ -15,7 +15,7 @@ from models.items.catalog import Entries
 from models.items.columns import Columns
 from models.items.eligibility import Eligibility
 from models.items.learned import Encoder, LearnedVectors
-from models.items.links import Links, mark_mentioned
+from models.items.links import LinkRuns, mark_mentioned
 from models.items.postings import Postings
 from models.items.row_keys import END_OF_TIME, RowError
 from models.items.sessions import SessionIndex, SessionRows
@@ -74,9 +74,9 @@ class ItemTable(Columns):
         self.has_catalog = False
         """Whether a catalog entry was ever applied. From then on only items in the catalog are recommended: what it no
         longer holds was removed, even where nobody remembers the removal. Without a catalog, every named item is."""
-        self.links = Links(self, "neighbour")
+        self.links = LinkRuns(self, "neighbour")
         """What came with each item in one session."""
-        self.habits = Links(self, "habit")
+        self.habits = LinkRuns(self, "habit")
         """What came in different sessions of a user."""
         self.sessions = SessionIndex(self)
         """The most recent sessions, by their items."""

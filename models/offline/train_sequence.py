@@ -18,7 +18,7 @@ from models.sequence.config import SequenceConfig, SequenceTraining
 from models.sequence.fit import Fitted, Report, Validation, fit
 
 LEAST_JUDGED = 50
-"""Acts that judge, at least: nothing is known of a model by fewer."""
+"""Users who judge a model, at least: nothing is known of it by fewer."""
 
 
 @dataclass(frozen=True, slots=True)

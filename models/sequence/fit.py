@@ -30,7 +30,7 @@ from models.sequence.acts import Acts, Windows
 from models.sequence.checkpoint import SequenceCheckpoint
 from models.sequence.config import SequenceConfig, SequenceTraining
 from models.sequence.network import SequenceNetwork
-from models.sequence.vocabulary import Facts, Vocabulary
+from models.sequence.vocabulary import Vocabulary
 
 Report = Callable[[int, float, float], object]
 """Called after each epoch with its number (from 1), the training loss and the validation's NDCG@10."""
@@ -49,6 +49,23 @@ class Fitted(NamedTuple):
     """After which it was best."""
     ndcg: float
     """Of the validation then, at 10; 0 where nothing validated."""
+
+
+class Known(NamedTuple):
+    """What a network looks at of all V items of a vocabulary, behind a row for none."""
+
+    numbers: Tensor
+    """(V + 1,)"""
+    attributes: Tensor
+    """(V + 1, 8)"""
+    contents: Tensor
+    """(V + 1, 64) int8."""
+
+    @classmethod
+    def of(cls, vocabulary: Vocabulary, table: Columns) -> "Known":
+        """Describe the items by what a table says of them."""
+        facts = vocabulary.facts(np.concatenate([np.zeros(1, np.int64), vocabulary.items]), table)
+        return cls(*(torch.from_numpy(array) for array in facts))
 
 
 class Validation(NamedTuple):
@@ -97,7 +114,7 @@ def fit(
     vocabulary = Vocabulary.of(acts.items, table)
     if start is not None:
         config, vocabulary = start.network.config, vocabulary.joined(start.vocabulary)
-    facts = Facts(*(torch.from_numpy(array) for array in _all_facts(vocabulary, table)))
+    known = Known.of(vocabulary, table)
     numbers = vocabulary.numbers(acts.items)
     windows = Windows.cut(acts, numbers, config.n_recent + 1)
     if not windows.n:
@@ -112,8 +129,8 @@ def fit(
         draws = _Draws(numbers, len(vocabulary.items), training)
         best, best_ndcg, best_epoch = copy.deepcopy(network), -1.0, 0
         for epoch in range(1, training.max_epochs + 1):
-            loss = _train_epoch(network, optimizer, windows, facts, draws, training)
-            ndcg = judge(network, vocabulary, facts, validation) if validation else 0.0
+            loss = _train_epoch(network, optimizer, windows, known, draws, training)
+            ndcg = judge(network, vocabulary, known, validation) if validation else 0.0
             if report is not None:
                 report(epoch, loss, ndcg)
             if not validation or ndcg > best_ndcg:
@@ -132,11 +149,6 @@ def _threads(n: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _all_facts(vocabulary: Vocabulary, table: Columns) -> Facts:
-    """Describe all items by their numbers: V + 1, the first of which is none."""
-    return vocabulary.facts(np.concatenate([np.zeros(1, np.int64), vocabulary.items]), table)
 
 
 class _Draws:
@@ -168,7 +180,7 @@ def _train_epoch(
     network: SequenceNetwork,
     optimizer: torch.optim.Optimizer,
     windows: Windows,
-    facts: Facts,
+    known: Known,
     draws: _Draws,
     training: SequenceTraining,
 ) -> float:
@@ -180,8 +192,9 @@ def _train_epoch(
         before, after = items[:, :-1], items[:, 1:]
         drawn = draws.items()
         # Only vectors of items that play a part are made; `places` says where each stands among them.
-        used, places = torch.cat([before.flatten(), after.flatten(), drawn]).unique(return_inverse=True)
-        vectors = network.item_vectors(*(tensor[used] for tensor in facts))
+        playing = torch.cat([before.flatten(), after.flatten(), drawn])
+        used, places = torch.unique(playing, return_inverse=True)
+        vectors = network.item_vectors(*(tensor[used] for tensor in known))
         n_places = before.numel()
         read = network(vectors[places[:n_places]].view(*before.shape, -1), at[:, :-1])[after > 0]  # (P, D)
         wanted = after[after > 0]
@@ -196,7 +209,7 @@ def _train_epoch(
     return total / n
 
 
-def judge(network: SequenceNetwork, vocabulary: Vocabulary, facts: Facts, validation: Validation) -> float:
+def judge(network: SequenceNetwork, vocabulary: Vocabulary, known: Known, validation: Validation) -> float:
     """Return the NDCG@10 of what users went on to, among all items; what was never met before counts as missed."""
     acts, targets = validation.acts, vocabulary.numbers(validation.targets)
     length = network.config.n_recent
@@ -206,7 +219,7 @@ def judge(network: SequenceNetwork, vocabulary: Vocabulary, facts: Facts, valida
     network.eval()
     gained: list[Floats] = []
     with torch.inference_mode():
-        vectors = network.item_vectors(*facts)
+        vectors = network.item_vectors(*known)
         for first in range(0, windows.n, _JUDGED_AT_ONCE):
             rows = np.arange(first, min(first + _JUDGED_AT_ONCE, windows.n))
             batch, wanted = windows.chosen(rows), torch.from_numpy(targets[rows])

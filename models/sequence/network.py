@@ -82,7 +82,8 @@ class SequenceNetwork(nn.Module):
         shares = here / here.sum(dim=1, keepdim=True).clamp(min=1).sqrt()  # (M, 8)
         described = functional.embedding_bag(attributes, self.attributes.weight, mode="sum", per_sample_weights=shares)
         text: Tensor = self.content(contents.to(own.dtype) / UNIT)
-        return own + described + text
+        vectors: Tensor = own + described + text
+        return vectors
 
     def forward(self, vectors: Tensor, at: Tensor) -> Tensor:
         """Read (W, T, D) vectors of acts at (W, T) Unix ms, oldest first: what is known after each, (W, T, D).

@@ -166,7 +166,11 @@ class Recommender:
     def _drafts(self, ranked: Ranked) -> list[Draft]:
         """Make the slates of what can be on them."""
         reranked = self.choose(ranked)
-        version = f"{ranked.version}@{self.table_version}" if self.table_version else ranked.version
+        version = ranked.version
+        if self.table.learned is not None:
+            version += f"+{self.table.learned.encoder.version}"
+        if self.table_version:
+            version += f"@{self.table_version}"
         chosen = ranked.at(reranked.positions, featurised=self._log_features or self._funnel is not None)
         return build_slates(ranked, chosen, reranked, version, self._phrases)
 

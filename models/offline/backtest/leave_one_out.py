@@ -64,7 +64,9 @@ def backtest_leave_one_out(
     return outcomes
 
 
-def _sequence_models(split: Split, items: Sequence[Item], config: BacktestConfig, progress: Progress) -> SequenceModels:
+def _sequence_models(
+    split: Split, items: Sequence[Item], config: BacktestConfig, progress: Progress
+) -> SequenceModels | None:
     first_at = split.train[0].event.timestamp
     side = ItemSide(items, first_at, config.item_side, config.events, config.profile, config.texts)
     return train_sequence_models(split, side.table, config, progress)

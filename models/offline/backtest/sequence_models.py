@@ -11,7 +11,7 @@ from models.messages import Event
 from models.numeric.ids import hash64
 from models.offline.backtest.config import BacktestConfig, Progress
 from models.offline.backtest.last_acts import Split
-from models.offline.train_sequence import SequenceTrainingConfig, fit_twice
+from models.offline.train_sequence import LEAST_JUDGED, SequenceTrainingConfig, fit_twice
 from models.sequence.acts import Acts
 from models.sequence.checkpoint import SequenceCheckpoint, named
 from models.sequence.encoder import SequenceEncoder
@@ -29,8 +29,10 @@ class SequenceModels(NamedTuple):
     """Numbers of the newest training acts (`Step.number`)."""
 
 
-def train_sequence_models(split: Split, table: ItemTable, config: BacktestConfig, progress: Progress) -> SequenceModels:
-    """Train both models of a past of which each user's last two acts are left out.
+def train_sequence_models(
+    split: Split, table: ItemTable, config: BacktestConfig, progress: Progress
+) -> SequenceModels | None:
+    """Train both models of a past of which each user's last two acts are left out; None where there is too little.
 
     Parameters
     ----------
@@ -43,6 +45,8 @@ def train_sequence_models(split: Split, table: ItemTable, config: BacktestConfig
     left_out = {own.test[-1].event.user_id: own.validation[-1].event for own in split.left_out}
     longer = {user_id: acts[-1] for user_id, acts in users.items() if user_id in left_out and len(acts) > 1}
     shorter = {user_id: acts[:-1] if user_id in longer else acts for user_id, acts in users.items()}
+    if sum(len(acts) > 1 for acts in shorter.values()) < LEAST_JUDGED:
+        return None
     earlier = _trained(shorter, {user_id: event for user_id, (_, event) in longer.items()}, table, config, progress)
     later = _trained(users, left_out, table, config, progress)
     return SequenceModels(earlier, later, frozenset(number for number, _ in longer.values()))

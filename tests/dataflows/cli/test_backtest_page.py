@@ -85,7 +85,20 @@ def test_an_example_shows_what_came_before_the_slate_and_where_the_next_item_sta
     ]  # fmt: skip
     path, page = tmp_path / "e.jsonl", tmp_path / "out.html"
     path.write_text("".join(json.dumps(event) + "\n" for event in events))
-    asked = ["--protocol", "prequential", "--events", path, "--warmup", 0, "-k", 2, "--report", page]
+    asked = [
+        "--protocol",
+        "prequential",
+        "--events",
+        path,
+        "--warmup",
+        0,
+        "-k",
+        2,
+        "--learn-every",
+        1,
+        "--report",
+        page,
+    ]
     told = CliRunner().invoke(app, ["backtest", *map(str, asked)])
     assert told.exit_code == 0, told.output
     articles = re.findall(r"<article>.*?</article>", page.read_text(), re.DOTALL)

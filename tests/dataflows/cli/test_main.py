@@ -58,6 +58,12 @@ def row(result: Result, subject: str) -> str:
     return next(line for line in result.output.splitlines() if line.split()[1:2] == [subject])
 
 
+def test_doctor_looks_at_the_sequence_model(tmp_path: Path) -> None:
+    assert "sequence" not in {line.split()[1:2][0] for line in eddy("doctor").output.splitlines() if line.split()[1:2]}
+    nowhere = eddy("doctor", EDDY_SEQUENCE_MODEL=str(tmp_path / "nowhere"))
+    assert "EDDY_SEQUENCE_MODEL" in row(nowhere, "sequence")
+
+
 @pytest.mark.parametrize(
     "command",
     [

@@ -265,12 +265,15 @@ def test_a_newer_format_is_refused():
         ItemStatistics.unpack(b"\x03" + ItemStatistics(*HALF_LIVES).pack()[1:], *HALF_LIVES)
 
 
-@pytest.mark.parametrize("version", [1, 2])
-def test_a_shard_packed_by_every_release_still_loads(version: int):
-    packed = (places.GOLDEN / f"item_statistics_v{version}.bin").read_bytes()
+@pytest.mark.parametrize(
+    ("format_", "versions", "habits"), [(1, {"a": 3, "b": 3, "ß-3": 3}, []), (2, {"a": 4, "b": 3, "ß-3": 4}, ["ß-3"])]
+)
+def test_a_shard_packed_by_every_release_still_loads(format_: int, versions: dict[str, int], habits: list[str]):
+    packed = (places.GOLDEN / f"item_statistics_v{format_}.bin").read_bytes()
     statistics = ItemStatistics.unpack(packed, *HALF_LIVES)
     rows = rows_of(statistics)
-    assert {item_id: row.version for item_id, row in rows.items()} == {"a": 3, "b": 3, "ß-3": 3}
+    assert {item_id: row.version for item_id, row in rows.items()} == versions
+    assert rows["a"].habits.items.tolist() == [hash64(item) for item in habits]
     assert neighbours_of(rows["a"]) == {hash64("b"): (1.0, 1.0), hash64("ß-3"): (0.5, 1.0)}
     assert rows["b"].popularity == pytest.approx((5.0, 5.0))
 

@@ -49,5 +49,5 @@ def test_segments_that_nobody_learned_are_answered_and_leave_nothing_behind():
         allowed = Allowed(flags, int(USABLE), batch.marks.starts, batch.marks.rows, table.hashes)
         Trending().generate(batch, table, allowed, found)
         assert found.rows[0, 0] == row_of(table, "a")
-    assert len(table._derived) == 1
+    assert len(table._derived) == 2  # what trends among all, and what expires
     assert len(table._trends._merged) == 1

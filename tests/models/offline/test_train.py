@@ -7,7 +7,7 @@ from models.config import ItemSideConfig, ProfileConfig
 from models.counts.item_side import ItemSide
 from models.events import EventConfig
 from models.messages import Event, Item
-from models.names import FEATURES
+from models.names import FEATURE_SETS
 from models.offline.fitting import Gathered, refitted, validated
 from models.offline.seen import n_seen
 from models.offline.train import Training, TrainingConfig, judge, train, until
@@ -116,9 +116,9 @@ def test_a_past_without_examples_or_without_a_later_part_is_refused(tmp_path: Pa
     assert not list(tmp_path.iterdir())
 
 
-def test_the_shipped_checkpoint_is_small_and_of_this_releases_features() -> None:
+def test_the_shipped_checkpoint_is_small_and_of_features_that_are_computed() -> None:
     shipped = load_checkpoint(SHIPPED)
-    assert shipped.model.config.n_features == len(FEATURES)
+    assert shipped.model.features == FEATURE_SETS["v3"]
     assert SHIPPED.stat().st_size < 65_536
     assert shipped.version == f"{shipped.provenance['data_set']}-{shipped.digest[:8]}"
 

@@ -170,7 +170,9 @@ def test_a_version_says_how_far_down_slates_are_looked_at():
 
 
 def test_the_slates_of_a_few_users_prove_nothing_of_the_others():
-    assert OnlineRanker("mlp", CONFIG).learn(slates_of_few_users(1_500, LIKED)) == []
+    strict = replace(CONFIG, alpha=0.05)
+    assert OnlineRanker("mlp", strict).learn(slates_of_few_users(1_500, LIKED)) == []
+    assert OnlineRanker("mlp", strict).learn(some_slates(1_500, LIKED))
 
 
 @pytest.mark.slow

@@ -12,9 +12,9 @@ from models.online.outcome import ALL_STAGES
 from models.rankers.inputs import N_HISTORY, Inputs, Labelled, SlateExample
 
 N_FEATURES = len(FEATURES)
-N_TOLD = 16
-"""Features that differ between items, whatever their number: what learners find must not hang on it."""
 BLEND = FEATURES.index("blend")
+TOLD = [*range(14), BLEND, 14]
+"""Columns that differ between items, however many there are: what learners find must not hang on that."""
 LENGTH = 8
 ITEMS = np.array([hash64(f"i-{k}") for k in range(20)])
 USERS = np.array([hash64(f"u-{k}") for k in range(10)])
@@ -53,7 +53,7 @@ def some_slates(n: int, rule: Rule, seed: int = 0, length: int = LENGTH) -> list
     slates = []
     for number in range(n):
         features = np.zeros((length, N_FEATURES), np.float16)
-        features[:, :N_TOLD] = rng.random((length, N_TOLD))
+        features[:, TOLD] = rng.random((length, len(TOLD)))
         items = rng.choice(ITEMS, length, replace=False)
         user, history = rng.choice(USERS), rng.choice(ITEMS, 3)
         chance = 1 / (1 + np.exp(-rule(Moment(features.astype(np.float64), items, int(user), history))))
@@ -110,7 +110,7 @@ def some_funnel_slates(
     slates = []
     for number in range(n):
         features = np.zeros((LENGTH, N_FEATURES), np.float16)
-        features[:, :N_TOLD] = rng.random((LENGTH, N_TOLD))
+        features[:, TOLD] = rng.random((LENGTH, len(TOLD)))
         chances = true_chances(features.astype(np.float64))
         chances[:, 0] += more_clicks
         reached = rng.random((LENGTH, 3)) < chances

@@ -26,6 +26,7 @@ from tests import places
 from tests.models.builders import (
     ALL,
     NOW,
+    AnEncoder,
     AnItem,
     ASession,
     a_query,
@@ -306,6 +307,16 @@ def test_a_variant_may_have_a_ranker_of_its_own_beside_that_of_the_others():
     queries = [a_query(strategy=strategy, variant=variant) for variant in ("left", "right", "left", None)]
     slates = recommender.recommend(queries)
     assert [slate.model_version for slate in slates] == ["backwards-1", "blend", "backwards-1", "blend"]
+
+
+def test_a_slate_names_the_sequence_model_that_proposed_for_it():
+    items, trends = a_random_world(1)
+    table = a_table(items, trends, encoder=AnEncoder())
+    [slate] = Recommender(table).recommend(
+        [a_query([f"i-{n}" for n in range(9)], strategy=a_strategy(sources={"sequence": 1.0}))]
+    )
+    assert slate.model_version == "blend+made-up"
+    assert {item.source for item in slate.items} == {"sequence"}
 
 
 def test_a_slate_carries_what_its_query_and_the_table_say():

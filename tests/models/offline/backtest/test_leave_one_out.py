@@ -16,10 +16,13 @@ from models.offline.backtest.report import report
 from models.offline.seen import LEARNED, sample_of
 from models.rankers.checkpoint import Checkpoint
 from models.rankers.networks import new_network
+from models.sequence.config import SequenceTraining
 from models.strategy import Strategy
 from tests.models.offline.builders import an_event
 
-QUICK = BacktestConfig(k=3, n_timed=2)
+QUICK = BacktestConfig(k=3, n_timed=2, trains_sequence=False)
+WITHIN = Strategy(sources={"sequential_rules": 1.0, "covisitation": 0.5})
+"""Goes by what happens within a session alone."""
 DAY = 86_400
 
 
@@ -35,8 +38,8 @@ def in_time_order(*pasts: list[Event]) -> list[Event]:
     return sorted((event for past in pasts for event in past), key=lambda event: event.timestamp)
 
 
-def judged(events: list[Event], config: BacktestConfig = QUICK) -> Outcomes:
-    return backtest_leave_one_out(events, [], Strategy(), config, iter(range(10_000)).__next__, lambda *_: None)
+def judged(events: list[Event], config: BacktestConfig = QUICK, strategy: Strategy = WITHIN) -> Outcomes:
+    return backtest_leave_one_out(events, [], strategy, config, iter(range(10_000)).__next__, lambda *_: None)
 
 
 def items_of(steps: list[Any]) -> list[str]:
@@ -142,6 +145,19 @@ def test_where_acts_are_days_apart_a_users_whole_past_is_remembered_as_one_sessi
     # The first users come a year before the tables end; every figure stays finite.
     for name, record in outcomes.records.items():
         assert np.isfinite(np.concatenate(record.novelty)).all(), name
+
+
+def test_what_people_come_to_days_later_needs_no_other_memory():
+    outcomes = judged(pairs_days_apart(80), replace(QUICK, k=1), Strategy(sources={"habits": 1.0}))
+    assert outcomes.chosen["memory"] == "as_set"
+    assert np.mean(outcomes.ranks("habits") == 1) > 0.8
+
+
+def test_a_sequence_model_is_trained_where_enough_can_judge_it():
+    config = replace(QUICK, k=1, trains_sequence=True, sequence=SequenceTraining(max_epochs=25, learning_rate=1e-2))
+    outcomes = judged(pairs_days_apart(160), config)
+    assert np.mean(outcomes.ranks("sequence") == 1) > 0.8
+    assert (judged(pairs_days_apart(20), config).ranks("sequence") == 0).all()
 
 
 def test_where_nothing_tells_them_apart_the_memory_stays_as_it_is_set():

@@ -35,7 +35,7 @@ class NextInSequence(CandidateSource):
         users = _users_of(batch, table, learned)
         at_once = max(1, MOST_LOGITS // max(table.n, 1))
         for first in range(0, batch.n, at_once):
-            logits = users.vectors[first : first + at_once] @ vectors.T
+            logits = learned.encoder.logits(users.vectors[first : first + at_once], vectors)
             _propose(logits, first, users.lengths, known, allowed, found)
 
     def explain(self, batch: QueryBatch, table: ItemTable, rows: Int32s, causes: Int64s) -> None:

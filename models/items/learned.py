@@ -37,6 +37,9 @@ class Encoder(Protocol):
         lengths : (B,) acts of each, 1 at least.
         """
 
+    def logits(self, users: Floats, vectors: Floats) -> Floats:
+        """Multiply (A, D) users by (N, D) items: (A, N)."""
+
 
 class LearnedVectors:
     """Vectors of one table's items by one encoder; only those of which something else is known are made again."""

@@ -39,6 +39,14 @@ class SequenceEncoder:
                 vectors[part] = self._network.item_vectors(*map(torch.from_numpy, facts)).numpy()
         return vectors
 
+    def logits(self, users: Floats, vectors: Floats) -> Floats:
+        """Multiply (A, D) users by (N, D) items: (A, N).
+
+        By PyTorch, which keeps to the threads that it is given: NumPy's would wait for each other on a busy machine.
+        """
+        products: Floats = torch.mm(torch.from_numpy(users), torch.from_numpy(vectors).T).numpy()
+        return products
+
     def user_vectors(self, acts: Floats, at: Int64s, lengths: Int64s) -> Floats:
         """Read what each of B users did: (B, D)."""
         with torch.inference_mode():

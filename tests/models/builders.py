@@ -253,6 +253,9 @@ class AnEncoder:
         """One item in four is unknown."""
         return [0.0] * 4 if item % 4 == 0 else [(item >> 8 * d) % 7 - 3.0 for d in range(1, 5)]
 
+    def logits(self, users: Any, vectors: Any) -> Any:
+        return users @ vectors.T
+
     def user_vectors(self, acts: Any, at: Any, lengths: Any) -> Any:
         assert (np.diff(at, axis=1) >= 0)[np.arange(1, at.shape[1]) < lengths[:, None]].all()
         newest = acts[np.arange(len(lengths)), lengths - 1]

@@ -30,6 +30,9 @@ class Noting:
         )
         return np.stack(columns, axis=1).astype(np.float32)
 
+    def logits(self, users: Floats, vectors: Floats) -> Floats:
+        raise NotImplementedError
+
     def user_vectors(self, acts: Floats, at: Int64s, lengths: Int64s) -> Floats:
         raise NotImplementedError
 

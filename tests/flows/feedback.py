@@ -10,12 +10,14 @@ import orjson
 from dataflows.records import Record
 from dataflows.run.settings import LearnSettings, RankerSettings, Settings
 from models.config import AttributionConfig
-from models.names import FEATURE_SET, FEATURES
-from models.numeric.arrays import Halves
+from models.names import FEATURE_SET, FEATURE_SETS, FEATURES
+from models.numeric.arrays import Doubles, Halves
 from models.numeric.halves import pack_halves, unpack_halves
 from tests.flows.learning import NOW, SECOND, Run, an_event
 
 LIKED = FEATURES.index("interest_short")
+TOLD = [FEATURES.index(name) for name in FEATURE_SETS["v3"]]
+"""Columns that differ between items, however many there are: what learners find must not hang on that."""
 EVERY_S = 10
 """Seconds between a user's slates."""
 
@@ -45,7 +47,7 @@ def a_slate(
     items_of: str = "",
     **changes: Any,
 ) -> Record:
-    features = np.random.default_rng(number).random((n_items, len(FEATURES))).round(3)
+    features = some_features(np.random.default_rng(number), n_items).round(3)
     slate = {
         "recommendation_id": f"r-{number}",
         "user_id": user,
@@ -73,6 +75,13 @@ def a_slate(
         "version": 1,
     }
     return Record(0, number, NOW, user.encode(), orjson.dumps(slate | changes))
+
+
+def some_features(rng: np.random.Generator, n_items: int) -> Doubles:
+    """Draw features of items: (L, F)."""
+    features = np.zeros((n_items, len(FEATURES)))
+    features[:, TOLD] = rng.random((n_items, len(TOLD)))
+    return features
 
 
 def features_of(slate: dict[str, Any]) -> Halves:

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 
 from models.items.columns import Columns
-from models.numeric.arrays import Floats, Int32s, Int64s
+from models.numeric.arrays import Bools, Floats, Int32s, Int64s
 
 
 class Encoder(Protocol):
@@ -48,18 +48,21 @@ class LearnedVectors:
         self.encoder = encoder
         self._vectors: Floats = np.zeros((0, encoder.n_dimensions), np.float32)
         self._n_made = 0
-        self._stale: list[Int32s] = []
+        self._stale: Bools = np.zeros(0, np.bool_)
         self._lock = Lock()
 
     def touch(self, rows: Int32s) -> None:
         """Note rows of which something else is known now."""
         if len(rows):
-            self._stale.append(rows)
+            missing = int(rows.max()) + 1 - len(self._stale)
+            if missing > 0:
+                self._stale = np.concatenate([self._stale, np.zeros(missing + len(self._stale), np.bool_)])
+            self._stale[rows] = True
 
     def of(self, table: Columns) -> Floats:
         """Return the (N, D) vectors of the table's rows; nobody may change them."""
         with self._lock:
-            if self._stale or self._n_made < table.n:
+            if self._n_made < table.n or self._stale.any():
                 self._make(table)
         return self._vectors[: table.n]
 
@@ -68,6 +71,8 @@ class LearnedVectors:
             grown = np.zeros((max(table.n, 2 * self._n_made), self._vectors.shape[1]), np.float32)
             grown[: self._n_made] = self._vectors[: self._n_made]
             self._vectors = grown
-        rows = np.unique(np.concatenate([*self._stale, np.arange(self._n_made, table.n, dtype=np.int32)]))
+        self.touch(np.arange(self._n_made, table.n, dtype=np.int32))
+        rows = np.flatnonzero(self._stale).astype(np.int32)
         self._vectors[rows] = self.encoder.item_vectors(rows, table)
-        self._n_made, self._stale = table.n, []
+        self._stale[rows] = False
+        self._n_made = table.n

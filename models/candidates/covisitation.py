@@ -2,21 +2,19 @@
 
 import numpy as np
 
-from models.candidates.neighbours import Links, find_strongest, links_of, sum_neighbours
+from models.candidates.damped import N_LAST, explain_damped, sum_damped
+from models.candidates.neighbours import links_of
 from models.candidates.protocol import CandidateSource
 from models.candidates.scratch import scratch
-from models.candidates.selection import Allowed, Candidates, propose, take_sums
+from models.candidates.selection import Allowed, Candidates
 from models.items import ItemTable
-from models.numeric.arrays import Doubles, Floats, Int32s, Int64s
-from models.numeric.kernels import inline, kernel
+from models.numeric.arrays import Floats, Int32s, Int64s
 from models.query.batch import QueryBatch
-from models.query.users import LONG, Histories, liked_item
 
-N_LAST = 15
 RECENCY = 5.0
 """Items back at which an item of the history counts 1 / e."""
-SMOOTHING = 5.0
-"""Visits added to both items, so that a pair seen once is no certainty."""
+_RECENCY: Floats = np.exp(-np.arange(N_LAST) / RECENCY).astype(np.float32)
+_N_ROOTS = 1
 
 
 class Covisitation(CandidateSource):
@@ -33,56 +31,10 @@ class Covisitation(CandidateSource):
 
     def generate(self, batch: QueryBatch, table: ItemTable, allowed: Allowed, found: Candidates) -> None:
         """Propose the items that go best with the history."""
-        _accompany(batch.history, batch.visit, links_of(table), allowed, scratch(table.n).sums, found)
+        links, sums = links_of(table), scratch(table.n).sums
+        sum_damped(batch.history, batch.visit, _RECENCY, links, links.covisits, _N_ROOTS, allowed, sums, found)
 
     def explain(self, batch: QueryBatch, table: ItemTable, rows: Int32s, causes: Int64s) -> None:
         """Name the item of the history that goes best with each."""
-        _explain(batch.history, batch.visit, links_of(table), rows, causes)
-
-
-@inline
-def _weigh(history: Histories, b: int, popularity: Floats, smoothing: np.float32, factors: Floats) -> None:
-    """Write (15,) e^(-r / 5) / sqrt(n_i + smoothing); 0 where the item does not count."""
-    factors[:] = 0
-    for r in range(len(factors)):
-        item = liked_item(history, b, r)
-        if item >= 0:
-            factors[r] = np.exp(-r / RECENCY) / np.sqrt(popularity[item, LONG] + smoothing)
-
-
-@kernel
-def _accompany(
-    history: Histories,
-    visit: Doubles,  # (B, 2) the weight of a visit at the query's moment
-    links: Links,
-    allowed: Allowed,
-    sums: Floats,  # (N,) cells
-    found: Candidates,
-) -> None:
-    """Add up the visits of both over each query's history, and divide by the visits of the candidate."""
-    factors = np.empty(N_LAST, np.float32)
-    pool = np.empty(N_LAST * links.most, np.int32)
-    scores = np.empty(len(pool), np.float32)
-    for b in range(len(history.rows)):
-        smoothing = np.float32(SMOOTHING * visit[b, LONG])
-        _weigh(history, b, links.popularity, smoothing, factors)
-        n = sum_neighbours(history.rows[b], factors, links, links.covisits, allowed, b, sums, pool)
-        take_sums(pool, n, sums, scores)
-        for p in range(n):
-            scores[p] /= np.sqrt(links.popularity[pool[p], LONG] + smoothing)
-        propose(pool, scores, n, allowed.hashes, found, b)
-
-
-@kernel
-def _explain(
-    history: Histories,
-    visit: Doubles,  # (B, 2)
-    links: Links,
-    rows: Int32s,  # (B, L)
-    causes: Int64s,  # (B, L) written
-) -> None:
-    """Find the cause of each row."""
-    factors = np.empty(N_LAST, np.float32)
-    for b in range(len(rows)):
-        _weigh(history, b, links.popularity, np.float32(SMOOTHING * visit[b, LONG]), factors)
-        find_strongest(history.rows[b], factors, links, links.covisits, rows[b], causes[b])
+        links = links_of(table)
+        explain_damped(batch.history, batch.visit, _RECENCY, links, links.covisits, rows, causes)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from models.candidates.covisitation import SMOOTHING
+from models.candidates.damped import SMOOTHING
 from models.candidates.neighbours import Links
 from models.features.bounds import clip, count_candidates, damp
 from models.items.vectors import UNIT

@@ -15,7 +15,8 @@ from rich.progress import track
 from rich.table import Table
 
 from dataflows.demo.world import movielens
-from models.candidates.covisitation import N_LAST, RECENCY, SMOOTHING
+from models.candidates.covisitation import RECENCY
+from models.candidates.damped import N_LAST, SMOOTHING
 from models.config import ItemSideConfig, ProfileConfig
 from models.counts.item_statistics import ItemStatistics
 from models.counts.pairs import add_up

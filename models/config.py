@@ -45,6 +45,9 @@ class ProfileConfig:
     """A user idle for longer is forgotten."""
     max_owned: Annotated[int, Meta(ge=1, le=65_536)] = 256
     """Items kept that a user has, some 9 bytes each: the newest. What an item requires and excludes goes by them."""
+    habits_within: bool = False
+    """Whether acts of one session make habits as well, and not only those of different ones: for platforms on which a
+    session is as long as a user's past."""
     max_events_per_5_min: Count = 300
     """Whoever acts faster is a bot: counted, but without a slate and a say in the tables."""
 

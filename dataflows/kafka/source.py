@@ -16,13 +16,14 @@ from dataflows.kafka.consumers import bounds_of, new_consumer, raise_unless_harm
 from dataflows.records import Record
 
 BATCH = 1_000
-"""Records that a partition hands over at a time."""
+"""Records that partitions with a backlog hand over in a round, all together: how long a flow works until it asks
+again."""
 MAX_READ_AHEAD = 10 * BATCH
 """Records of all partitions that may wait here; the client's own queues hold the rest."""
 MAX_BYTES = 64 * 2**20
 """Bytes of the same."""
 MAX_BATCH_BYTES = 8 * 2**20
-"""Of what a partition hands over at a time, or one record."""
+"""Of what a partition hands over in a round, or one record."""
 IDLE = timedelta(milliseconds=2)
 """How long an empty partition rests before it is polled again."""
 
@@ -90,12 +91,13 @@ class SharedConsumer:
         return self.open(topic, partition, offset)
 
     def take(self, inbox: "Inbox") -> list[Record]:
-        """Return what has arrived for a partition, at most `BATCH` records or `MAX_BATCH_BYTES`, without waiting."""
+        """Return what has arrived for a partition, at most its part of `BATCH`, or `MAX_BATCH_BYTES`, without waiting."""
         if not inbox.records and self._n_waiting < MAX_READ_AHEAD and self._n_bytes < MAX_BYTES:
             self._distribute()
         taken: list[Record] = []
         n_bytes = 0
-        while inbox.records and len(taken) < BATCH and n_bytes < MAX_BATCH_BYTES:
+        limit = BATCH // max(1, sum(bool(other.records) for other in self._inboxes.values())) or 1
+        while inbox.records and len(taken) < limit and n_bytes < MAX_BATCH_BYTES:
             taken.append(inbox.records.popleft())
             n_bytes += size_of(taken[-1])
         self._n_waiting -= len(taken)

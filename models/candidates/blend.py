@@ -58,7 +58,8 @@ class Blended(NamedTuple):
 def blend(batch: QueryBatch, table: ItemTable, n: int, sources: Sequence[CandidateSource] = EVERY_SOURCE) -> Blended:
     """Ask the strategy's sources for n candidates a query, and merge what they say.
 
-    score(j) = sum_s w_s * score_s(j) / max_k score_s(k) / sum_s w_s. Queries with their own candidates keep
+    score(j) = sum_s w_s * score_s(j) / max_k score_s(k) / sum_s w_s. The best of these are kept, and of each source
+    those that it puts first (`Strategy.n_from_each`). Queries with their own candidates keep
     all of those that are allowed, proposed by a source or not. With a search text, the content source (which
     then is the search) weighs as much as all others together, so that the match leads.
     """
@@ -75,7 +76,8 @@ def blend(batch: QueryBatch, table: ItemTable, n: int, sources: Sequence[Candida
     if batch.own:
         _list_own(batch, allowed, Candidates(found.rows[-1], found.scores[-1]))
     blended = Blended.empty(batch.n, n)
-    _fuse(found, np.array([*columns, _OWN]), weights, table.hashes, scratch(table.n).slots, blended)
+    n_heads = batch.strategy.n_from_each
+    _fuse(found, np.array([*columns, _OWN]), weights, n_heads, table.hashes, scratch(table.n).slots, blended)
     return blended
 
 
@@ -118,6 +120,7 @@ def _fuse(
     found: Candidates,  # (A, B, n) of the sources that were asked, and of the queries' own candidates if any
     columns: Int64s,  # (A,) where each stands in arrays with a column a source; the own candidates behind them all
     weights: Floats,  # (B, S + 1)
+    n_heads: int,  # of each source
     hashes: Int64s,  # (N,)
     slots: Int32s,  # (N,) cells
     blended: Blended,  # written
@@ -128,6 +131,7 @@ def _fuse(
     entered = np.empty(n_asked * width, np.int32)
     pool_rows = np.empty(n_asked * width, np.int32)
     pool_scores = np.empty(n_asked * width, np.float32)
+    scores = np.empty(n_asked * width, np.float32)
     shares = np.zeros((n_asked * width, n_sources + 1), np.float32)
     ranks = np.zeros((n_asked * width, n_sources + 1), np.float32)
     for b in range(n_queries):
@@ -148,7 +152,10 @@ def _fuse(
                 shares[entry, column] = share
                 ranks[entry, column] = np.float32(1) / np.float32(p + 1)
                 pool_scores[entry] += weights[b, column] * share
+        scores[:n] = pool_scores[:n]
         kept = select_top(pool_rows, pool_scores, n, blended.rows.shape[1], hashes)
+        if n > kept:
+            _keep_heads(pool_rows[:kept], pool_scores[:kept], entered[:n], scores, ranks, n_heads, hashes, slots)
         for c in range(kept):
             # The selection moved rows and scores; the slots still say where each row's entry is.
             entry = slots[pool_rows[c]] - 1
@@ -162,6 +169,50 @@ def _fuse(
             slots[entered[entry]] = 0
             for s in range(n_sources):
                 shares[entry, s] = ranks[entry, s] = 0
+
+
+@inline
+def _keep_heads(
+    rows: Int32s,  # (C,) what is kept, best first; written
+    kept_scores: Floats,  # (C,) written
+    entered: Int32s,  # (E,) the row of each entry
+    scores: Floats,  # (E or more,)
+    ranks: Floats,  # (E or more, S) 1 / rank in each source's list
+    n_heads: int,
+    hashes: Int64s,  # (N,)
+    slots: Int32s,  # (N,) each row's entry, from 1
+) -> None:
+    """Put the sources' best in the place of the last of what is kept, of which the first half stays."""
+    if n_heads == 0:
+        return
+    least = np.float32(1) / np.float32(n_heads)
+    is_kept = np.zeros(len(entered), np.bool_)
+    first = len(rows) // 2
+    n_others = 0
+    for c in range(len(rows)):
+        entry = slots[rows[c]] - 1
+        is_kept[entry] = True
+        n_others += c >= first and ranks[entry].max() < least
+    missing_rows, missing_scores = np.empty(len(entered), np.int32), np.empty(len(entered), np.float32)
+    n_missing = 0
+    for entry in range(len(entered)):
+        if not is_kept[entry] and ranks[entry].max() >= least:
+            missing_rows[n_missing] = entered[entry]
+            missing_scores[n_missing] = scores[entry]
+            n_missing += 1
+    taken = select_top(missing_rows, missing_scores, n_missing, n_others, hashes)
+    n_stay = len(rows) - taken
+    n_let_go = n_others - taken
+    stands = first
+    for c in range(first, len(rows)):
+        is_other = ranks[slots[rows[c]] - 1].max() < least
+        if is_other and n_let_go == 0:
+            continue
+        n_let_go -= is_other
+        rows[stands], kept_scores[stands] = rows[c], kept_scores[c]
+        stands += 1
+    rows[n_stay:] = missing_rows[:taken]
+    kept_scores[n_stay:] = missing_scores[:taken]
 
 
 @inline

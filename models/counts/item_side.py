@@ -62,6 +62,10 @@ class ItemSide:
         self._encoder = encoder
         self.table.read_with(encoder)
 
+    def rows(self) -> dict[str, bytes]:
+        """Return all that is on the topic, packed, by key."""
+        return dict(self._topic)
+
     def learn(self, events: Sequence[Event]) -> None:
         """Learn events, in their order, and publish what they changed; `table` may be another one afterwards."""
         contributions = list(self._contributions(events))

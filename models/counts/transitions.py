@@ -66,7 +66,8 @@ class Contribution(NamedTuple):
     previous: tuple[int, ...]
     """The session's items before it, newest first: the r-th is r steps back, from 1; at most `STEPS`."""
     earlier: tuple[Earlier, ...] = ()
-    """What the user did in other sessions before it, newest first; at most `N_EARLIER`."""
+    """What makes a habit with it: what the user did in other sessions before it (`ProfileConfig.habits_within`: in any),
+    newest first; at most `N_EARLIER`."""
 
 
 def act_of(event: Event, events: EventConfig) -> ItemAct | None:
@@ -135,7 +136,7 @@ class UserTransitions:
         return Contribution(act.item, act.item_id, at, act.weight, act.user, act.segments, previous, earlier)
 
     def _before(self, at: int, session: int) -> tuple[tuple[int, ...], tuple[Earlier, ...]]:
-        """Find the items of the session before `at`, and the acts of other sessions before it, newest first."""
+        """Find the items of the session before `at`, and the acts before it that make habits, newest first."""
         previous: list[int] = []
         earlier: list[Earlier] = []
         # What the platform names stays open for the lateness longer (`SessionWindows`); a gap decides exactly.
@@ -146,10 +147,11 @@ class UserTransitions:
                 continue
             if of_session == session:
                 is_open = is_open and later_at - before_at <= longest_ms
-            if of_session == session and is_open:
+            is_within = of_session == session and is_open
+            if is_within:
                 previous.append(item)
                 later_at = before_at
-            else:
+            if not is_within or self._config.habits_within:
                 earlier.append(Earlier(item, (at - before_at) // 1_000))
         return tuple(previous[:STEPS]), tuple(earlier[:N_EARLIER])
 

@@ -59,7 +59,7 @@ def backtest_leave_one_out(
         contender.adopt(checkpoint)
     asked = [last for own in past.split.left_out for last in past.ask(own.test)]
     outcomes = judge(asked, compared, past.side.table, counts, config, timer, progress)
-    outcomes.validation = predict_all(past.validation, compared, past.side.table, counts, progress, "validating")
+    outcomes.validation = predict_all(past.chosen_by(), compared, past.side.table, counts, progress, "validating")
     outcomes.chosen = {"memory": past.memory, "ranker": checkpoint.kind if checkpoint else "blend"}
     return outcomes
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dataflows.kafka.source import BATCH, MAX_BYTES, MAX_READ_AHEAD, SharedConsumer
+from dataflows.records import Record
 
 
 class AMessage:
@@ -84,3 +85,13 @@ def test_a_partition_that_is_read_anew_leaves_room_for_what_it_held():
         consumer.reopen("events", 1, 0)
     inbox = consumer.reopen("events", 1, 0)
     assert consumer.take(inbox)
+
+
+def test_partitions_with_a_backlog_share_a_round():
+    consumer, _ = a_consumer(10, partition=0)
+    first, second, _idle = (consumer.open("events", number, 0) for number in range(3))
+    for inbox in (first, second):
+        inbox.records.extend(Record(1, offset, 0, b"", b"") for offset in range(5 * BATCH))
+    assert [len(consumer.take(inbox)) for inbox in (first, second)] == [BATCH // 2, BATCH // 2]
+    second.records.clear()
+    assert len(consumer.take(first)) == BATCH

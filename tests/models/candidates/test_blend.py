@@ -88,6 +88,39 @@ def test_with_a_search_text_the_content_source_weighs_as_much_as_all_others_toge
     assert result.scores[0, :4] == pytest.approx([0.5, 0.375, 0.21875, 0.03125])
 
 
+def of_a_small_source(n: int, n_from_each: int) -> tuple[list[str], Blended]:
+    """Blend two sources of which the second weighs next to nothing, and puts `d` and `c` first."""
+    said: dict[SourceName, dict[str, float]] = {
+        "sequential_rules": {item: 10.0 - number for number, item in enumerate("efghij")},
+        "trending": {"d": 9.0, "c": 8.0, "e": 7.0},
+    }
+    table = a_table([AnItem(item) for item in "abcdefghij"])
+    weights: dict[SourceName, float] = {"sequential_rules": 1.0, "trending": 0.001}
+    asked = a_query(strategy=a_strategy(sources=weights, n_from_each=n_from_each))
+    result = blend(a_batch(table, asked), table, n, [Fixed(said.get(name, {})) for name in SOURCES])
+    return [table.ids[row] for row in result.rows[0] if row >= 0], result
+
+
+def test_each_sources_best_are_candidates_whatever_it_weighs():
+    assert of_a_small_source(4, n_from_each=0)[0] == list("efgh")
+    items, result = of_a_small_source(4, n_from_each=1)
+    assert items == list("efgd")
+    assert result.scores[0, 3] == pytest.approx(0.001 / 1.001)
+    trending = SOURCES.index("trending")
+    assert result.source_ranks[0, :, trending] == pytest.approx([1 / 3, 0, 0, 1])
+
+
+def test_the_best_half_of_the_blend_stays_and_so_do_heads_that_it_has():
+    assert of_a_small_source(6, n_from_each=2)[0] == list("efghdc")
+    # e and f stay as the better half, and g and h as heads of their own source.
+    assert of_a_small_source(4, n_from_each=4)[0] == list("efgh")
+    assert of_a_small_source(2, n_from_each=1)[0] == list("ed")
+
+
+def test_where_all_that_was_named_has_room_nothing_is_exchanged():
+    assert of_a_small_source(8, n_from_each=10)[0] == list("efghijdc")
+
+
 def test_blending_leaves_nothing_behind():
     blended({"sequential_rules": 1.0, "content": 1.0}, n=1)
     assert not scratch(TABLE.n).slots.any()

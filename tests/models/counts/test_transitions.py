@@ -88,6 +88,14 @@ def test_of_a_session_that_runs_longer_than_a_pair_reaches_nothing_counts_as_an_
         assert earlier(user, f"i-{number}", NOW + number) == []
 
 
+def test_where_habits_are_within_sessions_as_well_every_earlier_act_makes_one():
+    user, day_s = UserTransitions(ProfileConfig(habits_within=True)), DAY // SECOND
+    assert earlier(user, "a", NOW) == []
+    assert earlier(user, "b", NOW + SECOND) == [(hash64("a"), 1)]
+    assert earlier(user, "c", NOW + DAY) == [(hash64("b"), day_s - 1), (hash64("a"), day_s)]
+    assert previous(user, "d", NOW + DAY + SECOND) == hashes("c")
+
+
 def test_ten_acts_of_earlier_sessions_are_the_end():
     user = a_user()
     for number in range(15):

@@ -8,6 +8,7 @@ import pytest
 
 from models.messages import Event
 from models.names import FEATURES
+from models.offline.backtest import leave_one_out, memory
 from models.offline.backtest.config import BacktestConfig
 from models.offline.backtest.last_acts import leave_last_two_out
 from models.offline.backtest.leave_one_out import backtest_leave_one_out
@@ -147,9 +148,24 @@ def test_where_acts_are_days_apart_a_users_whole_past_is_remembered_as_one_sessi
         assert np.isfinite(np.concatenate(record.novelty)).all(), name
 
 
-def test_what_people_come_to_days_later_needs_no_other_memory():
+def test_what_people_come_to_days_later_needs_no_other_memory(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(leave_one_out, "MEMORIES", ("as_set",))
     outcomes = judged(pairs_days_apart(80), replace(QUICK, k=1), Strategy(sources={"habits": 1.0}))
     assert outcomes.chosen["memory"] == "as_set"
+    assert np.mean(outcomes.ranks("habits") == 1) > 0.8
+
+
+def test_of_many_second_last_acts_evenly_spread_ones_choose(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(memory, "MAX_CHOSEN_BY", 30)
+    outcomes = judged(pairs_days_apart(80))
+    assert outcomes.validation is not None
+    assert len(outcomes.validation.targets) == 27  # each third
+    assert len(outcomes.targets) == 80
+
+
+def test_a_lifelong_memory_has_habits_too():
+    outcomes = judged(pairs_days_apart(80), replace(QUICK, k=1))
+    assert outcomes.chosen["memory"] == "lifelong"
     assert np.mean(outcomes.ranks("habits") == 1) > 0.8
 
 

@@ -74,11 +74,14 @@ class Pipeline:
 def as_asked(strategy: Strategy, config: BacktestConfig) -> Strategy:
     """Put a strategy under the rules of a backtest: the slate's length, what may return, and no exploration.
 
+    Categories may have the same share of a slate that is longer or shorter.
+
     What is drawn by chance is shown to learn from the answer, and the past gives none on what it did not show.
     """
     return replace(
         strategy,
         n_items=config.k,
+        max_per_category=-(-strategy.max_per_category * config.k // strategy.n_items),
         n_candidates=max(strategy.n_candidates, config.k),
         exploration_slots=0,
         allow_seen=not config.exclude_seen,

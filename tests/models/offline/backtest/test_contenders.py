@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from models.offline.backtest.baselines.popularity import Popularity
+from models.offline.backtest.config import BacktestConfig
 from models.offline.backtest.item_counts import ItemCounts
-from models.offline.backtest.pipeline import Pipeline
+from models.offline.backtest.pipeline import Pipeline, as_asked
 from tests.models.builders import AnItem, a_query, a_strategy, a_table
 
 EVEN = [AnItem("from", rules={"a": 1.0, "b": 1.0, "c": 1.0, "d": 4.0}), *map(AnItem, "abcd")]
@@ -50,3 +51,9 @@ def test_novelty_is_the_information_of_an_average_recommended_item():
     # with one act more for each, a has 7 of 8 and b 1 of 8
     novelty = counts.novelty_of(np.array([[0, 1], [1, -1], [-1, -1]], np.int32), table)
     assert novelty == pytest.approx([(-np.log2(7 / 8) + 3) / 2, 3, 0])
+
+
+@pytest.mark.parametrize(("k", "cap"), [(10, 5), (20, 10), (5, 3), (1, 1)])
+def test_categories_may_have_the_same_share_of_a_slate_of_another_length(k: int, cap: int):
+    strategy = a_strategy(n_items=10, max_per_category=5)
+    assert as_asked(strategy, BacktestConfig(k=k)).max_per_category == cap

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dataflows.demo.broker_process import free_port
-from dataflows.demo.flow_process import FlowProcess
+from dataflows.demo.flow_process import DRAIN_S, FlowProcess
 
 
 class Copies:
@@ -88,11 +88,11 @@ class Copies:
         for process in self.processes:
             process.check()
 
-    def end(self, number: signal.Signals = signal.SIGTERM) -> list[int]:
-        """Send a signal to all processes; return their exit codes."""
+    def end(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = DRAIN_S) -> list[int]:
+        """Send a signal to all processes; return their exit codes, after so many seconds that of a SIGKILL."""
         for process in self.processes:
             process.send(number)
-        return [process.wait() for process in self.processes]
+        return [process.wait(timeout_s) for process in self.processes]
 
     def kill(self) -> None:
         """Leave nothing running, also of those that are frozen beside their successors."""

@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from dataflows.chaos.copies import Copies
 from dataflows.chaos.event_writer import Act, EventWriter, Written
 from dataflows.chaos.installation import WRITTEN, Installation
 from dataflows.chaos.recorder import Recorder
@@ -127,9 +128,7 @@ def flood(servers: str, folder: Path, config: FloodConfig, screen: Screen) -> di
             place.wait_until_caught_up(flows)
             recorder.wait_until_quiet(QUIET_S)
             watch.end()
-            for copies in flows:
-                if any(codes := copies.end()):
-                    raise EddyError(f"{copies.flow} did not drain: {codes}\n{copies.processes[0].last_words()}")
+            drained_s = {copies.flow: _drained(copies) for copies in flows}
             recorder.wait_until_quiet(3.0)
         finally:
             for copies in flows:
@@ -150,9 +149,18 @@ def flood(servers: str, folder: Path, config: FloodConfig, screen: Screen) -> di
         "sustained_a_second": sustained and round(sustained),
         "slates_a_second": round(size / (seconds + caught_up_s.get("recommend", 0.0))),
         "catch_up_s": caught_up_s,
+        "drained_s": drained_s,
         "memory_bounded": None if kind.grows else {flow: is_bounded(of["memory_mb"]) for flow, of in seen.items()},
         "flows": seen,
     }
+
+
+def _drained(copies: Copies) -> float:
+    """End a flow, which writes the state of all its users once more; return how many seconds that took."""
+    began = time.monotonic()
+    if any(codes := copies.end(timeout_s=DEADLINE_S)):
+        raise EddyError(f"{copies.flow} did not drain: {codes}\n{copies.processes[0].last_words()}")
+    return round(time.monotonic() - began, 1)
 
 
 def is_bounded(memory_mb: dict[str, int]) -> bool:

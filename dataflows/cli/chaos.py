@@ -152,5 +152,6 @@ def _add_flood(found: dict[str, Any], table: Table) -> None:
     for flow, seen in found["flows"].items():
         memory, pause = seen["memory_mb"], seen["longest_pause_s"]
         table.add_row(f"{flow}: caught up after, s", f"{found['catch_up_s'][flow]}")
+        table.add_row(f"{flow}: drained within, s", f"{found['drained_s'][flow]}")
         table.add_row(f"{flow}: memory, MB", f"{memory['start']}, {memory['half']} at half, at most {memory['peak']}")
         table.add_row(f"{flow}: longest pause, s", f"{pause['work']}, for a snapshot {pause['snapshot']}")

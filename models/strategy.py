@@ -60,7 +60,7 @@ class Strategy:
     """What the ranker `funnel` orders by: the sum over these stages of weight, probability and value, so for
     `{"click": {"weight": 0.1}, "purchase": {"per": "margin"}}` the expected margin and a tenth of a click."""
     n_candidates: Annotated[int, Meta(ge=1, le=500)] = 100
-    n_from_each: Annotated[int, Meta(ge=0, le=100)] = 10
+    n_from_each: Annotated[int, Meta(ge=0, le=100)] = 5
     """So many of each source's best are candidates whatever the others say, all together at most half of them: a ranker
     cannot learn to trust a source whose items it never sees."""
     n_items: Annotated[int, Meta(ge=1, le=100)] = 10
@@ -105,7 +105,9 @@ class Strategy:
             )
 
 
-LATER_FIELDS = {name: to_builtins(getattr(Strategy(), name)) for name in ("swapped", "sampled", "worth", "rules", "n_from_each")}
+LATER_FIELDS = {
+    name: to_builtins(getattr(Strategy(), name)) for name in ("swapped", "sampled", "worth", "rules", "n_from_each")
+}
 """Fields that were added since experiments were first told apart by their digests, with their defaults; every new one
 belongs here."""
 LATER_SOURCES: tuple[SourceName, ...] = ("habits", "sequence")

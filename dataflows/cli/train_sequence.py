@@ -56,9 +56,9 @@ def train(
 
         trained = _trained(events, side, name, out, config, report, _start(start))
     console.print(
-        f"{trained.checkpoint.version}: {trained.n_acts:,} acts; NDCG@10 {trained.ndcg:.4f} on the newest acts of "
-        f"{trained.n_judged:,} users, among {len(trained.checkpoint.vocabulary.items):,} items, before it was trained "
-        f"on all, in {out}",
+        f"{trained.checkpoint.version}: {trained.n_acts:,} acts; NDCG@10 {trained.ndcg:.4f} on "
+        f"{trained.n_judged:,} of the newest acts, among {len(trained.checkpoint.vocabulary.items):,} items, before it "
+        f"was trained on all, in {out}",
         highlight=False,
     )
     return trained

@@ -91,7 +91,7 @@ class SharedConsumer:
         return self.open(topic, partition, offset)
 
     def take(self, inbox: "Inbox") -> list[Record]:
-        """Return what has arrived for a partition, at most its part of `BATCH`, or `MAX_BATCH_BYTES`, without waiting."""
+        """Return what has arrived for a partition, at most its part of a round, without waiting."""
         if not inbox.records and self._n_waiting < MAX_READ_AHEAD and self._n_bytes < MAX_BYTES:
             self._distribute()
         taken: list[Record] = []

@@ -154,8 +154,7 @@ def _fuse(
                 pool_scores[entry] += weights[b, column] * share
         scores[:n] = pool_scores[:n]
         kept = select_top(pool_rows, pool_scores, n, blended.rows.shape[1], hashes)
-        if n > kept:
-            _keep_heads(pool_rows[:kept], pool_scores[:kept], entered[:n], scores, ranks, n_heads, hashes, slots)
+        _keep_heads(pool_rows[:kept], pool_scores[:kept], entered[:n], scores, ranks, n_heads, hashes, slots)
         for c in range(kept):
             # The selection moved rows and scores; the slots still say where each row's entry is.
             entry = slots[pool_rows[c]] - 1
@@ -183,7 +182,7 @@ def _keep_heads(
     slots: Int32s,  # (N,) each row's entry, from 1
 ) -> None:
     """Put the sources' best in the place of the last of what is kept, of which the first half stays."""
-    if n_heads == 0:
+    if n_heads == 0 or len(rows) == len(entered):
         return
     least = np.float32(1) / np.float32(n_heads)
     is_kept = np.zeros(len(entered), np.bool_)

@@ -66,8 +66,8 @@ class Contribution(NamedTuple):
     previous: tuple[int, ...]
     """The session's items before it, newest first: the r-th is r steps back, from 1; at most `STEPS`."""
     earlier: tuple[Earlier, ...] = ()
-    """What makes a habit with it: what the user did in other sessions before it (`ProfileConfig.habits_within`: in any),
-    newest first; at most `N_EARLIER`."""
+    """What the user did in other sessions before it (`ProfileConfig.habits_within`: in any), newest first; at most
+    `N_EARLIER`."""
 
 
 def act_of(event: Event, events: EventConfig) -> ItemAct | None:

@@ -18,7 +18,9 @@ from models.sequence.config import SequenceConfig, SequenceTraining
 from models.sequence.fit import Fitted, Report, Validation, fit
 
 LEAST_JUDGED = 50
-"""Users who judge a model, at least: nothing is known of it by fewer."""
+"""Acts by which a model is judged, at least: nothing is known of it by fewer."""
+MOST_OF_USER = 10
+"""Acts of one user that judge: of more, evenly spread ones, since those of a user are alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,9 @@ def train_sequence(
 ) -> TrainedSequence:
     """Train a sequence model and save it with what it came from.
 
-    First it is trained on what lies before the newest part, and users' newest acts in that part say after how many
-    epochs it is best: each is predicted from all that its user did before. Then it is trained once more, as long, on
-    everything.
+    First it is trained on what lies before the newest part, and acts in that part, at most `MOST_OF_USER` of a user,
+    say after how many epochs it is best: each is predicted from what its user did before. Then it is trained once more,
+    as long, on everything.
 
     Parameters
     ----------
@@ -76,7 +78,7 @@ def train_sequence(
     Raises
     ------
     ValueError
-        Where too few users went on to something in the newest part.
+        Where users went on to too little in the newest part.
     """
     config = config or SequenceTrainingConfig()
     acts = Acts.of_events(events, config.events)
@@ -87,7 +89,7 @@ def train_sequence(
     rounds = fit_twice(acts, until_at, table, config, on_epoch, start)
     if rounds is None:
         raise ValueError(
-            f"fewer than {LEAST_JUDGED} users went on to something in the newest {1 - config.train_share:.0%} of the "
+            f"fewer than {LEAST_JUDGED} acts followed another one in the newest {1 - config.train_share:.0%} of the "
             "time: nothing is known of a model by so few"
         )
     earlier, later, n_judged = rounds
@@ -119,7 +121,7 @@ class Rounds(NamedTuple):
     later: Fitted
     """Has seen all, as many times."""
     n_judged: int
-    """Users by whom the earlier one was stopped."""
+    """Acts by which the earlier one was stopped."""
 
 
 def fit_twice(
@@ -130,8 +132,8 @@ def fit_twice(
     on_epoch: Report | None = None,
     start: SequenceCheckpoint | None = None,
 ) -> Rounds | None:
-    """Fit a model to what lies before a moment, Unix ms, then one to everything; None where too few users judge."""
-    validation = _newest(acts, until_at)
+    """Fit a model to what lies before a moment, Unix ms, then one to everything; None where too little judges."""
+    validation = _validation(acts, until_at, config.shape.n_recent)
     before = acts.before(until_at)
     if len(validation.targets) < LEAST_JUDGED or not before.n_pairs:
         return None
@@ -140,16 +142,18 @@ def fit_twice(
     return Rounds(earlier, later, len(validation.targets))
 
 
-def _newest(acts: Acts, until_at: int) -> Validation:
-    """Take the newest act of users who did something before it, where it lies behind a moment."""
-    ends = acts.starts[1:] - 1
-    some = np.flatnonzero(ends > acts.starts[:-1])
-    some = some[acts.at[ends[some]] >= until_at]
-    own = [acts.of_user(user) for user in some.tolist()]
-    before = Acts.of_users(
-        [list(zip(acts.at[of][:-1].tolist(), acts.items[of][:-1].tolist(), strict=True)) for of in own]
-    )
-    return Validation(before, acts.items[ends[some]])
+def _validation(acts: Acts, until_at: int, n_recent: int) -> Validation:
+    """Take acts from a moment on of users who had done something before them, each with the `n_recent` before it."""
+    bounds: list[tuple[int, int]] = []
+    for first, end in zip(acts.starts[:-1].tolist(), acts.starts[1:].tolist(), strict=True):
+        newest = first + 1 + np.flatnonzero(acts.at[first + 1 : end] >= until_at)
+        if len(newest):
+            spread = np.linspace(len(newest) - 1, 0, min(MOST_OF_USER, len(newest))).round().astype(np.int64)
+            bounds += [(max(first, end - n_recent), end) for end in newest[spread].tolist()]
+    before = [
+        list(zip(acts.at[first:end].tolist(), acts.items[first:end].tolist(), strict=True)) for first, end in bounds
+    ]
+    return Validation(Acts.of_users(before), acts.items[[end for _, end in bounds]])
 
 
 def _day(at: int) -> str:

@@ -80,7 +80,7 @@ def main() -> None:
         turns = [way for turn in range(options.turns) for way in WAYS[turn % 3 :] + WAYS[: turn % 3]]
         for way in track(turns, "laps", console=console, transient=True):
             laps[way].append(place.lap(way))
-        wire = {"bytes_a_slate": place.bytes_a_slate()}
+        sizes = place.bytes_a_slate()
     show(broker.description, laps)
     plain = [lap.compute_per_s or 0.0 for lap in laps["plain loop"]]
     ratios = {way: [lap.slates_per_s / of for lap, of in zip(laps[way], plain, strict=True)] for way in WAYS}
@@ -90,7 +90,7 @@ def main() -> None:
         "calibration": calibration,
         "laps": {way: [asdict(lap) for lap in own] for way, own in laps.items()},
         "to_plain_compute": {way: round(float(np.median(own)), 3) for way, own in ratios.items()},
-        **wire,
+        **sizes,
     }
     sys.stdout.write(json.dumps(found) + "\n")
 
@@ -99,6 +99,7 @@ class Place:
     """A broker, and what is written to it before each lap."""
 
     def __init__(self, broker: BrokerProcess, folder: Path, n_slates: int) -> None:
+        self._broker = broker
         self._processes = [psutil.Process(process.pid) for process in broker._processes]
         self._servers = broker.broker.bootstrap_servers
         self._client: Client = {"bootstrap.servers": self._servers}
@@ -137,11 +138,14 @@ class Place:
         compute_per_s = round(self._n_slates / compute_s) if compute_s else None
         return Lap(round(n / seconds), flow_us, broker_us, round(memory_mb), compute_per_s)
 
-    def bytes_a_slate(self) -> int:
-        """Return the mean length of the last lap's slates, before they are compressed."""
-        return round(
-            float(np.mean([len(one.value or b"") for one in scan(self._client, f"{self._prefix}recommendations")]))
-        )
+    def bytes_a_slate(self) -> dict[str, int]:
+        """Return the mean length of the last lap's slates, and on the wire where the broker keeps files."""
+        topic = f"{self._prefix}recommendations"
+        lengths = [len(record.value or b"") for record in scan(self._client, topic)]
+        found = {"bytes_a_slate": round(float(np.mean(lengths)))}
+        if logs := [*self._broker.folder.glob(f"**/{topic}-*/*.log")]:
+            found["bytes_a_slate_on_the_wire"] = round(sum(log.stat().st_size for log in logs) / len(lengths))
+        return found
 
     @contextmanager
     def _working(self, way: str) -> Iterator[tuple[psutil.Process, subprocess.Popen[bytes]]]:

@@ -31,7 +31,8 @@ MAX_CHOSEN_BY = 5_000
 
 Memory: TypeAlias = Literal["as_set", "lifelong"]
 """`as_set`: sessions end and counts fade as the settings say, as of the end of the past. `lifelong`: all that a user
-did is one session, any two acts make a habit, and nothing fades: for acts that are days apart, and for queries that are older than the tables."""
+did is one session, any two acts make a habit, and nothing fades: for acts that are days apart, and for queries that are
+older than the tables."""
 MEMORIES: tuple[Memory, ...] = get_args(Memory)
 
 
@@ -92,7 +93,7 @@ class Remembered:
         return asked
 
     def chosen_by(self) -> list[tuple[Query, Target]]:
-        """Return the second last acts that choose: of many, evenly spread ones, whose standard error is .004 at most."""
+        """Return the second last acts that choose: of many, evenly spread ones."""
         return self.validation[:: -(-len(self.validation) // MAX_CHOSEN_BY) or 1]
 
     def validity(self, counts: ItemCounts, progress: Progress) -> float:

@@ -1,5 +1,6 @@
 """Training a sequence model on a file's past, and going on from one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from models.events import EventConfig
 from models.items import ItemTable
 from models.messages import Event
 from models.offline.seen import n_seen
-from models.offline.train_sequence import SequenceTrainingConfig, TrainedSequence, train_sequence
+from models.offline.train_sequence import MOST_OF_USER, SequenceTrainingConfig, TrainedSequence, train_sequence
 from models.sequence.acts import Acts
 from models.sequence.checkpoint import SequenceCheckpoint, load_sequence_checkpoint
 from models.sequence.config import SequenceConfig, SequenceTraining
@@ -60,9 +61,17 @@ def test_going_on_from_a_model_keeps_what_it_knows_of_other_items(tmp_path: Path
 
 
 def test_too_few_who_went_on_are_no_ground_to_judge_by(tmp_path: Path):
-    with pytest.raises(ValueError, match="fewer than 50 users"):
+    with pytest.raises(ValueError, match="fewer than 50 acts followed"):
         trained(rounds(n_users=20), tmp_path / "s")
     assert not (tmp_path / "s").exists()
+
+
+def test_few_users_who_do_much_judge_as_well(tmp_path: Path):
+    events = [an_event(k, f"u-{k // 100}", f"i-{k % 10}") for k in range(4_000)]  # one after the other
+    config = replace(CONFIG, train_share=0.5, fit=replace(CONFIG.fit, max_epochs=40))
+    training = train_sequence(events, a_table(), "long", tmp_path / "s", config)
+    assert training.n_judged == 20 * MOST_OF_USER
+    assert training.ndcg > 0.8
 
 
 def test_nothing_that_counts_is_nothing_to_learn(tmp_path: Path):

@@ -6,13 +6,18 @@ from typing import Annotated
 from msgspec import Meta
 
 from models.messages import Event
-from models.names import EVENT_WEIGHTS, OWNING_TYPES
+from models.names import EVENT_WEIGHTS, LOCATION_FIELDS, OWNING_TYPES
 from models.segments import DEFAULT_FIELDS
 
 
 @dataclass(frozen=True, slots=True)
 class EventConfig:
-    """What events mean, the same in every flow, in training and in backtests."""
+    """What events mean, the same in every flow, in training and in backtests.
+
+    Raises
+    ------
+    ValueError : segments would be made of where a user is, and published.
+    """
 
     weights: dict[str, float] = field(default_factory=EVENT_WEIGHTS.copy)
     """Weight of each known event type; an event of any other type is a dead letter."""
@@ -28,6 +33,13 @@ class EventConfig:
     text_field: str | None = None
     """Context field that holds what the user wrote: items are then sought by their likeness to it, as by a request's
     `query`; none: there is no such field."""
+
+    def __post_init__(self) -> None:
+        if named := [name for name in self.segment_fields if name in LOCATION_FIELDS]:
+            raise ValueError(
+                f"`segment_fields` names {named[0]!r}: what trends would keep where users are. Send the name of a "
+                "district in the context, and name that"
+            )
 
     def is_act(self, event: Event) -> bool:
         """Say whether an event is something that the user wanted: only that is learned from and predicted."""

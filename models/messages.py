@@ -66,6 +66,19 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Location:
+    """Where an item is, and how far it reaches from there."""
+
+    latitude: Annotated[float, Meta(ge=-90, le=90)]
+    """Degrees, north of the equator above 0."""
+    longitude: Annotated[float, Meta(ge=-180, le=180)]
+    """Degrees, east of Greenwich above 0."""
+    reach_km: Annotated[float, Meta(ge=0, le=20_038)] | None = None
+    """How far away it still serves, delivers or may be shown, where a rule asks (`{item: reach_km}`); none: not known.
+    Half-way round the Earth is 20,038 km at most."""
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """One entry of the catalog."""
 
@@ -82,6 +95,8 @@ class Item:
     created_at: Millis = 0
     expires_at: Millis | None = None
     """From then on it is not recommended; none: it does not expire."""
+    location: Location | None = None
+    """Where it is; none: nowhere in particular. Rules filter and boost by its distance from the query."""
     requires: Annotated[list[Id], Meta(max_length=64)] = field(default_factory=list)
     """Shown only to a user who has all of these: an item's id where the user owns it (see `owning_types`), `name=value`
     where the trigger's context says so."""

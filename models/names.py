@@ -73,6 +73,9 @@ FineTune: TypeAlias = Literal["all", "adapter"]
 DEFAULT_PLACEMENT = "default"
 """The placement of slates for which nobody names one."""
 
+LOCATION_FIELDS = ("latitude", "longitude")
+"""Fields of a context, in degrees, by which a query says where it is; `models.locations` takes them out of it."""
+
 FEATURE_SET = "v4"
 """The name of the list FEATURES, as slates carry it; another list needs another name."""
 

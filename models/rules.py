@@ -8,6 +8,7 @@ A condition is written as plain values, one field and one comparison a term:
 |---|---|---|
 | `id`, `category`, `tag`, `attributes.NAME` | the item: any of its categories and tags, its own texts | `eq`, `in` |
 | `price`, `margin`, `age_days` | the item | `lt`, `le`, `gt`, `ge`, and prices `eq` |
+| `distance_km` | the item, from the query | `lt`, `le`, `gt`, `ge` |
 | `context.NAME`, `user.id`, `user.n_events` | the query | all |
 
 Of an item's categories, tags and texts those count that a profile learns as well: eight at most, categories first,
@@ -15,6 +16,11 @@ texts of up to 64 characters (`models.items.catalog.attributes_of`). An age goes
 
 A value is a constant, for `in` a list, or what the query says: `{"context": "district"}`. What is not known compares as
 false, so `not` of it is true.
+
+A distance is that of the item's `location` from the one in the query's context (`latitude` and `longitude`, degrees,
+rounded to a thousandth), along a sphere. It is compared with a number, with what the query says, or with how far the
+item itself reaches, `{"distance_km": {"gt": {"item": "reach_km"}}}`. Of a query that does not say where it is, a rule
+that asks for a distance does nothing at all, also where it says `not`; an item without a location compares as false.
 """
 
 from dataclasses import dataclass, field
@@ -24,14 +30,19 @@ from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
 import msgspec
 from msgspec import Meta
 
+from models.names import LOCATION_FIELDS
+
 Kind: TypeAlias = Literal["filter", "boost", "bury", "pin", "quota"]
 Comparison: TypeAlias = Literal["eq", "in", "lt", "le", "gt", "ge"]
 Constant: TypeAlias = str | int | float | bool
 COMPARISONS: tuple[Comparison, ...] = get_args(Comparison)
 NAMED = ("id", "category", "tag")
 """Item fields that are texts; `attributes.NAME` are as well."""
-MEASURED = ("price", "margin", "age_days")
+DISTANCE = "distance_km"
+MEASURED = ("price", "margin", "age_days", DISTANCE)
 """Item fields that are numbers."""
+REACH = "reach_km"
+"""What an item says itself that a distance is compared with."""
 OF_USER = ("user.id", "user.n_events")
 FIELDS = frozenset((*NAMED, *MEASURED, *OF_USER))
 MAX_DEPTH = 8
@@ -60,14 +71,23 @@ class Stated:
 
 
 @dataclass(frozen=True, slots=True)
+class OfItem:
+    """What the item says of itself under a name, in place of a constant."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Term:
     """One comparison."""
 
     field: str
     by: Comparison
-    value: Constant | Stated | tuple[Constant, ...]
+    value: Constant | Stated | OfItem | tuple[Constant, ...]
     is_stated: bool = False
     """Whether the value came of a query, and is no constant."""
+    origin: tuple[float, float] | None = None
+    """Of a distance: from where, in degrees, once a query has said it."""
 
     @property
     def is_of_item(self) -> bool:
@@ -84,6 +104,13 @@ class Group:
 
 
 Condition: TypeAlias = Term | Group | bool
+
+
+def asks_distance(condition: Condition) -> bool:
+    """Say whether a condition looks at how far an item is away."""
+    if isinstance(condition, Group):
+        return any(asks_distance(part) for part in condition.parts)
+    return isinstance(condition, Term) and condition.field == DISTANCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +130,9 @@ class Rule:
     """Which items, and for which queries; empty: all."""
     by: Annotated[float, Meta(gt=0, le=100)] = 1.0
     """Of `boost` and `bury`: how far, in standard deviations of the scores of the query's candidates."""
+    half_km: Annotated[float, Meta(gt=0)] | None = None
+    """Of `boost`: nearness. It moves an item that is so many km away half as far as one that is here, and halves again
+    with every so many, in steps of an eighth; beyond four of them, or without a location, it does not act."""
     item: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     """Of `pin`: which item."""
     position: Annotated[int, Meta(ge=0, le=99)] = 0
@@ -116,11 +146,18 @@ class Rule:
             raise RuleError("`item` says what a pin places: give it with `kind: pin`, and with no other", ("item",))
         if (self.kind == "quota") != (self.most is not None):
             raise RuleError("`most` bounds a quota: give it with `kind: quota`, and with no other", ("most",))
+        if self.half_km is not None and self.kind != "boost":
+            raise RuleError("`half_km` lets a boost fade with the distance: give it with `kind: boost`", ("half_km",))
 
     @property
     def condition(self) -> Condition:
         """What `where` says."""
         return _parsed(msgspec.json.encode(self.where))
+
+    @property
+    def asks_distance(self) -> bool:
+        """Whether it acts only where it is known where the query is."""
+        return self.half_km is not None or asks_distance(self.condition)
 
 
 @lru_cache(maxsize=4_096)
@@ -158,11 +195,15 @@ def _term(name: object, held: object, path: tuple[str | int, ...]) -> Term:
     if name not in FIELDS and not str(name).startswith(("attributes.", "context.")):
         known = ", ".join((*NAMED, "attributes.NAME", *MEASURED, "context.NAME", *OF_USER))
         raise RuleError(f"no such field: known are {known}", path)
+    if name in [f"context.{one}" for one in LOCATION_FIELDS]:
+        raise RuleError(f"where a query is, is asked by its distance alone: compare `{DISTANCE}`", path)
     if not isinstance(held, dict) or len(held) != 1 or next(iter(held)) not in COMPARISONS:
         raise RuleError(f"give it one comparison of {', '.join(COMPARISONS)}, as in `price: {{lt: 20}}`", path)
     ((by, value),) = held.items()
-    term = Term(str(name), cast("Comparison", by), _value(value, by, (*path, by)))
-    if term.field in MEASURED:
+    term = Term(str(name), cast("Comparison", by), _value(name, value, by, (*path, by)))
+    if term.field == DISTANCE:
+        _check_distance(term, path)
+    elif term.field in MEASURED:
         _check_number(term, path)
     elif term.is_of_item:
         _check_text(term, path)
@@ -174,6 +215,14 @@ def _check_number(term: Term, path: tuple[str | int, ...]) -> None:
         raise RuleError("a number is compared with a number, by `lt`, `le`, `gt` or `ge`, and prices by `eq`", path)
 
 
+def _check_distance(term: Term, path: tuple[str | int, ...]) -> None:
+    is_number = isinstance(term.value, int | float) and not isinstance(term.value, bool) and term.value >= 0
+    if term.by in ("eq", "in") or not (is_number or isinstance(term.value, Stated | OfItem)):
+        raise RuleError(
+            f"a distance is compared by `lt`, `le`, `gt` or `ge`, with km from 0 on or with `{{item: {REACH}}}`", path
+        )
+
+
 def _check_text(term: Term, path: tuple[str | int, ...]) -> None:
     if term.by not in ("eq", "in"):
         raise RuleError("a text is compared by `eq` or `in`", path)
@@ -182,9 +231,15 @@ def _check_text(term: Term, path: tuple[str | int, ...]) -> None:
         raise RuleError("this field is a text: put what it is compared with in quotes", path)
 
 
-def _value(value: object, by: str, path: tuple[str | int, ...]) -> Constant | Stated | tuple[Constant, ...]:
+def _value(
+    name: object, value: object, by: str, path: tuple[str | int, ...]
+) -> Constant | Stated | OfItem | tuple[Constant, ...]:
     if isinstance(value, dict) and list(value) == ["context"] and isinstance(value["context"], str):
+        if value["context"] in LOCATION_FIELDS:
+            raise RuleError(f"where a query is, is asked by its distance alone: compare `{DISTANCE}`", path)
         return Stated(value["context"])
+    if name == DISTANCE and value == {"item": REACH}:
+        return OfItem(REACH)
     if by == "in" and isinstance(value, list) and all(isinstance(one, Constant) for one in value):
         return tuple(value)
     if by != "in" and isinstance(value, Constant):

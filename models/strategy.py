@@ -110,5 +110,7 @@ LATER_FIELDS = {
 }
 """Fields that were added since experiments were first told apart by their digests, with their defaults; every new one
 belongs here."""
+LATER_RULE_FIELDS = ("half_km",)
+"""Fields of a rule that were added since then, None by default."""
 LATER_SOURCES: tuple[SourceName, ...] = ("habits", "sequence")
 """Sources that are on by default since then: an experiment that goes by the default sources keeps its digest."""

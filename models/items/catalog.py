@@ -10,8 +10,9 @@ import numpy as np
 
 from models.items.columns import N_ATTRIBUTES, NEVER
 from models.messages import Item
-from models.numeric.arrays import Bools, Floats, Hash32s, Int64s
+from models.numeric.arrays import Bools, Doubles, Floats, Hash32s, Int64s
 from models.numeric.ids import hash32, hash_all
+from models.numeric.sphere import unit_vectors
 
 LARGEST_PRICE = float(np.finfo(np.float32).max)
 MIN_WORD_LENGTH = 4
@@ -84,6 +85,10 @@ class Entries:
     """(M,) 0 unknown; Unix ms."""
     expires_at: Int64s
     """(M,) NEVER where it does not; Unix ms."""
+    location: Floats
+    """(M, 3) unit vectors, nan unknown."""
+    reach_km: Floats
+    """(M,) nan unknown."""
     available: Bools
     """(M,)"""
 
@@ -108,8 +113,16 @@ class Entries:
             margin=_amounts(item.margin for item in entries),
             created_at=np.array([item.created_at for item in entries], np.int64),
             expires_at=np.array([NEVER if item.expires_at is None else item.expires_at for item in entries], np.int64),
+            location=unit_vectors(*_locations(entries, "latitude", "longitude")).astype(np.float32),
+            reach_km=_locations(entries, "reach_km")[0].astype(np.float32),
             available=np.array([item.available for item in entries], np.bool_),
         )
+
+
+def _locations(entries: list[Item], *names: str) -> list[Doubles]:
+    """Lay out numbers of the locations, each (M,), nan where there is none."""
+    found = [[item.location and getattr(item.location, name) for item in entries] for name in names]
+    return [np.array([np.nan if number is None else number for number in part], np.float64) for part in found]
 
 
 def _amounts(known: Iterable[float | None]) -> Floats:

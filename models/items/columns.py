@@ -56,6 +56,10 @@ class Columns:
     """(N,) the catalog's time, else when the item was first seen; Unix ms."""
     expires_at: Int64s = _column(np.int64, fill=NEVER)
     """(N,) from then on the item is not recommended, Unix ms; NEVER where the catalog names no time."""
+    location: Floats = _column(np.float32, 3, fill=np.nan)
+    """(N, 3) unit vectors (`models.numeric.sphere`), to half a metre; nan where the catalog names no location."""
+    reach_km: Floats = _column(np.float32, fill=np.nan)
+    """(N,) how far the item reaches from there, nan where unknown."""
     first_seen_at: Int64s = _column(np.int64)
     """(N,) event time of the item's first event, Unix ms; 0 unknown."""
     available: Bools = _column(np.bool_, fill=True)

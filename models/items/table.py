@@ -267,6 +267,7 @@ class ItemTable(Columns):
         self.available[rows] = entries.available
         self.price[rows], self.margin[rows] = entries.price, entries.margin
         self.expires_at[rows] = entries.expires_at
+        self.location[rows], self.reach_km[rows] = entries.location, entries.reach_km
         self.category[rows] = entries.category
         self.attributes[rows] = entries.attributes
         self._forget_facts(entries.hashes)

@@ -11,6 +11,7 @@ from models.items.table import ItemTable
 from models.items.wire import ContentRow, NeighboursRow, SessionRow, TrendingRow, WeighedItems
 from models.messages import Item
 from models.numeric.ids import hash64
+from models.numeric.sphere import haversines
 
 N_ITEMS = N_POSTED + 2
 """So many that a posting list has to be refilled when one is removed."""
@@ -28,6 +29,7 @@ def warm_up() -> None:
     table.apply_items([], ids[:1])
     table.trending(hash64("warm-up"))
     table.facts(hash64(ids[1]))
+    haversines(np.zeros(3), table.location[: table.n], np.zeros(table.n))
     mark_mentioned(table.links.arrays, table.named[: table.n], table.named[: table.n].copy())
 
 

@@ -13,6 +13,7 @@ from models.messages import Context, Value
 from models.names import SIGNALS
 from models.numeric.arrays import Bools, Doubles, Floats, Int32s, Int64s
 from models.numeric.ids import hash64
+from models.numeric.sphere import unit_vectors
 from models.query.eligible import Ineligible
 from models.query.ragged import Ragged, Tastes
 from models.query.rules import Resolved, hidden_by, rules_of
@@ -24,6 +25,7 @@ from models.user.record import N_INTERESTS, N_RECENT, STATE, States
 
 _MOBILE = frozenset({"mobile", "phone", "smartphone", "ios", "android", "app"})
 _NEVER = int(np.iinfo(np.int64).max)
+_NOWHERE = (np.nan, np.nan)
 _NO_NUMBERS: Int64s = np.empty(0, np.int64)
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -65,6 +67,8 @@ class QueryBatch:
     """(B,) 0 unknown."""
     signals: Floats
     """(B, 12) in the order of SIGNALS, bounded."""
+    locations: Doubles
+    """(B, 3) where each query is, unit vectors; nan where that is not known."""
     _derived: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def derived(self, name: str, make: Callable[[], T]) -> T:
@@ -137,6 +141,7 @@ class QueryBatch:
             preferences=preferences.cut(),
             mean_price=mean_price,
             signals=signals,
+            locations=unit_vectors(*np.array([query.location or _NOWHERE for query in queries], np.float64).T),
         )
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from models.items import ItemTable
-from models.numeric.arrays import Bools, Int32s
+from models.numeric.arrays import Bools, Doubles, Int32s
 from models.numeric.ids import hash32, hash_all
-from models.rules import MEASURED, NAMED, Comparison, Condition, Constant, Group, Rule, Stated, Term
+from models.numeric.sphere import haversine_of, haversines, unit_vectors
+from models.rules import DISTANCE, MEASURED, NAMED, Comparison, Condition, Constant, Group, OfItem, Rule, Stated, Term
 from models.user.query import Query
 
 DAY_MS = 86_400_000
@@ -36,11 +37,13 @@ class Resolved:
 def rules_of(query: Query) -> tuple[Resolved, ...]:
     """Return the rules of a query's strategy, without those of which its context already says that they do not hold.
 
-    An age goes by the full hour before the query, so that queries of one hour share what was found.
+    An age goes by the full hour before the query, so that queries of one hour share what was found. A rule that asks
+    for a distance holds for no query of which it is not known where it is.
     """
     if not query.strategy.rules:
         return ()
-    resolved = [Resolved(rule, _resolve(rule.condition, query)) for rule in query.strategy.rules]
+    known = [rule for rule in query.strategy.rules if query.location is not None or not rule.asks_distance]
+    resolved = [Resolved(rule, _resolve(rule.condition, query)) for rule in known]
     return tuple(one for one in resolved if one.condition is not False)
 
 
@@ -60,20 +63,30 @@ def _resolve(condition: Condition, query: Query) -> Condition:
 
 
 def _resolve_term(term: Term, query: Query) -> Condition:
+    if isinstance(term.value, OfItem):
+        return replace(term, is_stated=True, origin=query.location)
     value = _said(query, f"context.{term.value.name}") if isinstance(term.value, Stated) else term.value
     if value is None:
         return False
     if not term.is_of_item:
         return _holds(_said(query, term.field), term.by, value)
-    if term.field not in MEASURED:
-        values = value if isinstance(value, tuple) else (value,)
-        texts = tuple(one for one in values if isinstance(one, str))
-        return replace(term, by="in", value=texts, is_stated=isinstance(term.value, Stated)) if texts else False
+    return _resolve_number(term, value, query) if term.field in MEASURED else _resolve_text(term, value)
+
+
+def _resolve_text(term: Term, value: Constant | tuple[Constant, ...]) -> Condition:
+    values = value if isinstance(value, tuple) else (value,)
+    texts = tuple(one for one in values if isinstance(one, str))
+    return replace(term, by="in", value=texts, is_stated=isinstance(term.value, Stated)) if texts else False
+
+
+def _resolve_number(term: Term, value: Constant | tuple[Constant, ...], query: Query) -> Condition:
     if isinstance(value, str | bool | tuple):
         return False
     if term.field == "age_days":
         since = query.at // HOUR_MS * HOUR_MS - int(value * DAY_MS)
         return Term(CREATED_AT, _YOUNGER[term.by], since, is_stated=True)
+    if term.field == DISTANCE:
+        return replace(term, value=value, is_stated=True, origin=query.location)
     return replace(term, value=value, is_stated=isinstance(term.value, Stated))
 
 
@@ -126,9 +139,25 @@ def _compare(term: Term, table: ItemTable, rows: Int32s | slice) -> Bools:
         hashes = np.array([hash32(f"{prefix}={name}") for name in names], np.uint32)
         carried: Bools = np.asarray(np.isin(table.attributes[rows], hashes).any(axis=-1))
         return carried
+    if term.field == DISTANCE:
+        return _compare_distance(term, table, rows)
     column = getattr(table, term.field)[rows]
     found: Bools = _COMPARE[term.by](column, term.value)
     return found & (column > 0) if term.field == CREATED_AT else found
+
+
+def _compare_distance(term: Term, table: ItemTable, rows: Int32s | slice) -> Bools:
+    """Compare haversines, which grow as distances do; nan, for an item without a location, compares as false."""
+    origin = unit_vectors(*np.array(term.origin, np.float64))
+    places = table.location[rows]
+    found: Doubles = np.empty(places.shape[:-1])
+    haversines(origin, places.reshape(-1, 3), found.reshape(-1))
+    if isinstance(term.value, OfItem):
+        bound = table.derived(OfItem, lambda: haversine_of(table.reach_km.astype(np.float64)))[rows]
+    else:
+        bound = haversine_of(np.array(term.value, np.float64))
+    compared: Bools = _COMPARE[term.by](found, bound)
+    return compared
 
 
 def hidden_by(rules: tuple[Resolved, ...], table: ItemTable) -> Bools | None:

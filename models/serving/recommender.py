@@ -186,7 +186,7 @@ class Recommender:
             blended, pins = with_pinned(blended, batch, self.table, [_n_items(query) for query in queries])
         ranked = self._scored(Ranked(ids, batch, self.table, blended, blended.scores, BLEND), ranker_name)
         if batch.rules:
-            ranked.scores, ranked.ruled = apply_rules(ranked.scores, blended.rows, pins, batch.rules, self.table)
+            ranked.scores, ranked.ruled = apply_rules(ranked.scores, blended.rows, pins, batch, self.table)
         return ranked
 
     def _scored(self, ranked: Ranked, ranker_name: str) -> Ranked:

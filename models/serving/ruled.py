@@ -12,9 +12,13 @@ from models.candidates.selection import usable
 from models.items import ItemTable
 from models.numeric.arrays import Bools, Doubles, Floats, Int32s
 from models.numeric.ids import hash_all
+from models.numeric.sphere import distance_of, haversines
 from models.query.batch import QueryBatch
 from models.query.rules import Resolved, holds
 from models.serving.rerank import Quotas, Reranked
+
+STEPS = 8
+"""Of nearness, from nowhere near to here."""
 
 
 class Pin(NamedTuple):
@@ -114,31 +118,47 @@ def _blank(part: NDArray[Any], n: int) -> NDArray[Any]:
 
 
 def apply_rules(
-    scores: Floats, rows: Int32s, pins: list[list[Pin]], rules: Sequence[Resolved], table: ItemTable
+    scores: Floats, rows: Int32s, pins: list[list[Pin]], batch: QueryBatch, table: ItemTable
 ) -> tuple[Floats, Ruled]:
     """Move scores, and say which rules act.
 
     A boost adds `by` standard deviations of the scores of the query's candidates, a bury takes them away; where all
-    are the same, a deviation is 1. Several add up.
+    are the same, a deviation is 1. Several add up. One that goes by nearness adds as many eighths of `by` as there are.
 
     Parameters
     ----------
     scores, rows : (B, C) of the ranker, and of the table; -1 where there is no candidate.
     """
-    present = rows >= 0
+    rules, present = batch.rules, rows >= 0
     acting = np.full(rows.shape, -1, np.int32)
     shift, furthest = np.zeros(rows.shape), np.zeros(rows.shape)
     for index, one in enumerate(rules):
         if one.rule.kind in ("boost", "bury"):
-            hit = holds(one.condition, table, rows) & present
-            shift[hit] += one.rule.by if one.rule.kind == "boost" else -one.rule.by
-            further = hit & (one.rule.by > furthest)
-            acting[further], furthest[further] = index, one.rule.by
+            by = np.where(holds(one.condition, table, rows) & present, one.rule.by, 0.0)
+            if one.rule.half_km is not None:
+                by *= _nearness(batch.locations, table.location[rows], one.rule.half_km)
+            shift += by if one.rule.kind == "boost" else -by
+            further = by > furthest
+            acting[further], furthest[further] = index, by[further]
     for b, pinned in enumerate(pins):
         for pin in pinned:
             acting[b, pin.candidate] = pin.rule
     moved = (scores + shift * _spread(scores, present)[:, None]).astype(np.float32)
     return moved, Ruled(acting, pins, _quotas(rows, pins, rules, table))
+
+
+def _nearness(locations: Doubles, places: Floats, half_km: float) -> Doubles:
+    """(B, C) 2^(-distance / half_km) in whole eighths, so that no score tells to the metre where a user is.
+
+    Parameters
+    ----------
+    locations, places : (B, 3) of the queries, (B, C, 3) of their candidates; nan unknown, which is nowhere near.
+    """
+    found = np.empty(places.shape[:-1])
+    for b, origin in enumerate(locations):
+        haversines(origin, places[b], found[b])
+    eighths: Doubles = np.round(STEPS * np.exp2(-distance_of(found) / half_km)) / STEPS
+    return np.nan_to_num(eighths)
 
 
 def _spread(scores: Floats, present: Bools) -> Doubles:

@@ -38,6 +38,10 @@ class Query:
     segments: tuple[int, ...] = ()
     """Hashes of the trending segments that the user falls in, most specific first, ending with "all"."""
     context: Context | None = None
+    """What the trigger says besides, without where its user is."""
+    location: tuple[float, float] | None = None
+    """Where the user is, latitude and longitude in degrees, rounded (`models.locations`); None where it is not known.
+    It goes no further than the query."""
     candidates: list[str] | None = None
     """Rank only these item ids."""
     query: str | None = None

@@ -6,6 +6,7 @@ from models.config import ProfileConfig
 from models.events import EventConfig
 from models.items import ItemTable
 from models.items.table import NO_ATTRIBUTES
+from models.locations import location_of, without_location
 from models.messages import Event, Request
 from models.names import DEFAULT_PLACEMENT
 from models.numeric.ids import hash64
@@ -147,7 +148,7 @@ class UserState:
         strategy, experiment, variant, rival : what the user's slates are made by, and the experiment that says so.
         placement : where the slate is to be shown.
         """
-        profile, at, context = self.profile, message.timestamp, message.context
+        profile, at, context = self.profile, message.timestamp, without_location(message.context)
         request = message if isinstance(message, Request) else None
         session = profile.sessions.current
         is_running = session is not None and at - session.last_at <= profile.config.session_gap_ms
@@ -170,6 +171,7 @@ class UserState:
             n_last_hour=profile.hour.count(at),
             segments=hashes_of(segments_of(profile.events.segment_fields, context, at)),
             context=context,
+            location=location_of(message.context),
             candidates=request.candidates if request else None,
             query=self._text(message),
             n_items=request.n_items if request else None,

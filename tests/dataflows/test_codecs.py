@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dataflows.codecs import catalog_decoder, encode, erasure_decoder, event_decoder, request_decoder
 from dataflows.records import Record
 from dataflows.run.settings import EventSettings
-from models.messages import DeadLetter, Event, Item, SampledFrom
+from models.messages import DeadLetter, Event, Item, Location, SampledFrom
 
 NOW = 1_700_000_000_000
 EVENT = {"event_id": "e", "user_id": "u", "item_id": "i", "event_type": "view", "timestamp": NOW}
@@ -124,6 +124,30 @@ def test_an_item_that_is_still_to_come_out_has_no_date_or_it_would_be_the_newest
     assert now == ("a", Item("a", title="A", created_at=NOW))
     assert isinstance(in_seconds, DeadLetter)
     assert in_seconds.reason == "seconds"
+
+
+@pytest.mark.parametrize(
+    ("location", "detail"),
+    [
+        ({"latitude": 90.5, "longitude": 0}, "Expected `float` <= 90.0 - at `$.location.latitude`"),
+        ({"latitude": 0, "longitude": -180.5}, "Expected `float` >= -180.0 - at `$.location.longitude`"),
+        ({"latitude": 0, "longitude": 0, "reach_km": -1}, "Expected `float` >= 0.0 - at `$.location.reach_km`"),
+        ({"latitude": 52.5}, "Object missing required field `longitude` - at `$.location`"),
+        ({"latitude": "52.5", "longitude": 0}, "Expected `float`, got `str` - at `$.location.latitude`"),
+        ({"latitude": float("nan"), "longitude": 0}, "Expected `float`, got `null` - at `$.location.latitude`"),
+        ([52.5, 13.4], "Expected `object | null`, got `array` - at `$.location`"),
+    ],
+)
+def test_an_items_location_is_a_place_on_earth_or_the_letter_says_what_is_wrong(location: Any, detail: str):
+    read = catalog_decoder(EventSettings(), at(NOW))
+    [letter] = read([Record(0, 0, NOW, b"a", orjson.dumps({"item_id": "a", "location": location}))])
+    assert isinstance(letter, DeadLetter)
+    assert detail in letter.detail
+
+
+def test_an_items_location_comes_back_as_it_was_written():
+    item = Item("a", location=Location(-90, 180, 20_038))
+    assert catalog_decoder(EventSettings(), at(NOW))([Record(0, 0, NOW, b"a", encode(item))]) == [("a", item)]
 
 
 def test_a_time_at_the_edge_of_the_allowed_future_is_taken():

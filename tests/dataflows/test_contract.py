@@ -20,7 +20,18 @@ from dataflows.contract import asyncapi, breaking, described_topics, documents, 
 from dataflows.errors import EddyError
 from dataflows.records import Record
 from dataflows.topics import Topic
-from models.messages import Assignment, DeadLetter, Erasure, Event, Item, LikelyItem, Request, Slate, SlateItem
+from models.messages import (
+    Assignment,
+    DeadLetter,
+    Erasure,
+    Event,
+    Item,
+    LikelyItem,
+    Location,
+    Request,
+    Slate,
+    SlateItem,
+)
 from tests import places
 
 CHECKED_IN = places.ROOT / "deploy" / "contract"
@@ -41,6 +52,7 @@ MESSAGES: list[Any] = [
     Event("e", "u", "i", "click", 1, value=2.0, context={"hour": 3}),
     Request("r", "u", 1, candidates=["a"]),
     Item("i", price=3.0, margin=1.0),
+    Item("i", location=Location(52.5, 13.4, reach_km=5.0)),
     Erasure("x", "u", 1),
     Assignment("u", "test", "left", 0.5, 1, "d"),
     DeadLetter("events", 0, 1, "malformed", "no JSON", 1, None, ""),

@@ -38,6 +38,7 @@ from models.numeric.halves import pack_halves
 from models.online.published import Published
 from models.online.registry import rows_of
 from models.rankers.checkpoint import SHIPPED, load_checkpoint
+from models.rules import Rule
 from models.serving.recommender import Recommender
 from models.strategy import Strategy
 from tests.fuzz.invariants import check
@@ -52,9 +53,14 @@ EXPERIMENT = Experiment(
     (Variant("control", 1.0, Strategy()), Variant("treatment", 1.0, Strategy(diversity=0.5))),
     analysis=Analysis(goal="ctr", stop=True, bandit=TrafficBounds(0.1, 0.9)),
 )
+NEARBY = (
+    Rule("out-of-reach", "filter", {"distance_km": {"gt": {"item": "reach_km"}}}),
+    Rule("near", "boost", half_km=5),
+)
 SETTINGS = Settings(
     events=EventSettings(segment_fields=("device", "daypart"), text_field="wrote"),
     learn=LearnSettings(shards=4, min_users=2),
+    strategy=Strategy(rules=NEARBY),
     attribution=AttributionConfig(window_s=5, lateness_s=2),
     ranker=RankerSettings(name="ftrl", batch_size=4, publish_every=2, min_judged=4, guard_slates=16, reservoir=16),
 )
@@ -98,7 +104,8 @@ class Batch:
             "event_id": f"e-{number}", "user_id": user, "item_id": f"i-{rng.randrange(20)}",
             "event_type": rng.choice(kinds), "timestamp": NOW + 1_000 * number, "session_id": f"s-{user}",
             "value": 4.0, "recommendation_id": f"r-{rng.randrange(200)}", "position": 3,
-            "context": {"device": "tv", "hour": 9, "wrote": "a green lamp"}, "consent": True, "version": 1,
+            "consent": True, "version": 1,
+            "context": {"device": "tv", "hour": 9, "wrote": "a green lamp", "latitude": 52.5, "longitude": 13.4},
         }  # fmt: skip
 
     def _request(self, number: int) -> tuple[str, dict[str, Any]]:
@@ -106,7 +113,7 @@ class Batch:
         return user, {
             "request_id": f"q-{number}", "user_id": user, "timestamp": NOW + 1_000 * number, "item_id": "i-1",
             "n_items": 5, "query": "green lamp", "candidates": ["i-1", "i-2", "i-3"],
-            "context": {"device": "tv", "age": 17}, "consent": True, "version": 1,
+            "context": {"device": "tv", "age": 17, "latitude": 52.5, "longitude": 13.4}, "consent": True, "version": 1,
         }  # fmt: skip
 
     def _erasure(self, number: int) -> tuple[str, dict[str, Any]]:
@@ -120,6 +127,7 @@ class Batch:
             "categories": [f"c{number % 3}"], "tags": ["new"], "price": 10.0,
             "attributes": {"brand": "Lamy", "watts": 4}, "available": True,
             "created_at": NOW, "requires": ["age=17"] if number % 9 == 0 else [], "excludes": [], "version": 1,
+            "location": {"latitude": 52.5, "longitude": 13.0 + number % 9 / 10, "reach_km": 20.0},
         }  # fmt: skip
 
     def _slate(self, number: int) -> tuple[str, dict[str, Any]]:

@@ -21,6 +21,7 @@ from models.items.links import LinkArrays
 from models.items.sessions import NewSessions, SessionIndex
 from models.items.vectors import HASHED, TextSpace
 from models.numeric.ids import hash32, hash64
+from models.numeric.sphere import unit_vectors
 from models.query.batch import QueryBatch
 from models.strategy import Strategy
 from models.user.query import Query
@@ -53,6 +54,9 @@ class AnItem:
     vector: tuple[float, ...] = ()
     margin: float = float("nan")
     expires_at: int = NEVER
+    location: tuple[float, float] | None = None
+    """Latitude and longitude, degrees."""
+    reach_km: float = float("nan")
 
 
 @dataclass
@@ -90,6 +94,8 @@ class ArrayTable:
     margin: Any
     created_at: Any
     expires_at: Any
+    location: Any
+    reach_km: Any
     available: Any
     named: Any
     vectors: Any
@@ -193,6 +199,10 @@ def a_table(
         margin=np.array([item.margin for item in laid], np.float32),
         created_at=np.array([item.created_at for item in laid], np.int64),
         expires_at=np.array([item.expires_at for item in laid], np.int64),
+        location=unit_vectors(*np.array([item.location or (np.nan, np.nan) for item in laid]).reshape(-1, 2).T).astype(
+            np.float32
+        ),
+        reach_km=np.array([item.reach_km for item in laid], np.float32),
         available=np.array([item.available for item in laid], np.bool_),
         named=np.array([item.named for item in laid], np.bool_),
         vectors=np.array([unit(*item.vector) for item in laid], np.int8).reshape(n, 64),

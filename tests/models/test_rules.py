@@ -26,6 +26,13 @@ def test_a_condition_is_read_as_it_is_written():
         ({"price": {"below": 20}}, ("where", "price"), "give it one comparison of eq, in, lt"),
         ({"price": {"lt": "20"}}, ("where", "price"), "a number is compared with a number"),
         ({"age_days": {"eq": 7}}, ("where", "age_days"), "a number is compared with a number"),
+        ({"distance_km": {"eq": 5}}, ("where", "distance_km"), "with km from 0 on or with `{item: reach_km}`"),
+        ({"distance_km": {"lt": -5}}, ("where", "distance_km"), "with km from 0 on"),
+        ({"distance_km": {"lt": True}}, ("where", "distance_km"), "with km from 0 on"),
+        ({"distance_km": {"lt": {"item": "price"}}}, ("where", "distance_km", "lt"), "compare with a text, a number"),
+        ({"price": {"lt": {"item": "reach_km"}}}, ("where", "price", "lt"), "compare with a text, a number"),
+        ({"context.latitude": {"gt": 50}}, ("where", "context.latitude"), "compare `distance_km`"),
+        ({"price": {"lt": {"context": "longitude"}}}, ("where", "price", "lt"), "compare `distance_km`"),
         ({"category": {"lt": "shoes"}}, ("where", "category"), "a text is compared by `eq` or `in`"),
         ({"tag": {"eq": 1990}}, ("where", "tag"), "put what it is compared with in quotes"),
         ({"tag": {"in": ["new", 1990]}}, ("where", "tag"), "put what it is compared with in quotes"),
@@ -59,6 +66,7 @@ def test_conditions_are_nested_only_so_deep():
         ({"kind": "boost", "item": "i"}, "item"),
         ({"kind": "quota"}, "most"),
         ({"kind": "filter", "most": 2}, "most"),
+        ({"kind": "bury", "half_km": 2.0}, "half_km"),
     ],
 )
 def test_a_rule_has_what_its_kind_needs_and_nothing_of_another(rule: dict[str, Any], at: str):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, product
 from math import isfinite
 from typing import Annotated, Literal
 
@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from models.messages import Id
 from models.names import DEFAULT_PLACEMENT, MetricName
-from models.strategy import LATER_FIELDS, LATER_SOURCES, Share, Strategy, default_sources
+from models.strategy import LATER_FIELDS, LATER_RULE_FIELDS, LATER_SOURCES, Share, Strategy, default_sources
 
 Step = str | int
 """Of a path into a declaration: a field's name or an index of a list."""
@@ -227,6 +227,9 @@ class Experiment:
             del assigning["placements"]
         for variant in assigning["variants"]:
             strategy = variant["strategy"]
+            for rule, name in product(strategy["rules"], LATER_RULE_FIELDS):
+                if rule[name] is None:
+                    del rule[name]
             for name, default in LATER_FIELDS.items():
                 if strategy[name] == default:
                     del strategy[name]

@@ -16,12 +16,23 @@ from models.user.query import Query
 from tests.models.builders import DAY_MS, NOW, AnItem, a_query, a_strategy, a_table
 
 HOUR_MS = 3_600_000
+HERE = (52.5, 13.4)
+ONE_KM = 360 / 40_030.2
+"""Degrees of latitude that are a kilometre."""
+
+
+def north_of(here: tuple[float, float], km: float) -> tuple[float, float]:
+    return here[0] + km * ONE_KM, here[1]
+
+
 ITEMS = [
-    AnItem("i-1", attributes=("category=shoes", "tag=new", "brand=Lamy"), price=10.0, created_at=NOW - DAY_MS),
-    AnItem("i-2", attributes=("category=shoes", "category=boots"), price=30.0, margin=3.0, created_at=NOW - 9 * DAY_MS),
-    AnItem("i-3", attributes=("category=hats", "tag=sale"), created_at=0),
+    AnItem("i-1", attributes=("category=shoes", "tag=new", "brand=Lamy"), price=10.0, created_at=NOW - DAY_MS,
+           location=HERE, reach_km=1.0),
+    AnItem("i-2", attributes=("category=shoes", "category=boots"), price=30.0, margin=3.0, created_at=NOW - 9 * DAY_MS,
+           location=north_of(HERE, 4), reach_km=3.0),
+    AnItem("i-3", attributes=("category=hats", "tag=sale"), created_at=0, location=north_of(HERE, 20)),
     AnItem("i-4", price=20.0, created_at=NOW - 40 * DAY_MS),
-]
+]  # fmt: skip
 
 
 def found(where: dict[str, Any], **query: Any) -> set[str]:
@@ -81,6 +92,54 @@ def test_a_condition_is_about_the_items_that_it_describes(where: dict[str, Any],
 )
 def test_what_the_query_says_decides_for_that_query(where: dict[str, Any], context: Context | None, items: set[str]):
     assert found(where, context=context) == items
+
+
+@pytest.mark.parametrize(
+    ("where", "items"),
+    [
+        ({"distance_km": {"lt": 5}}, {"i-1", "i-2"}),
+        ({"distance_km": {"le": 0.1}}, {"i-1"}),
+        ({"distance_km": {"gt": 5}}, {"i-3"}),
+        ({"distance_km": {"ge": 0}}, {"i-1", "i-2", "i-3"}),
+        ({"distance_km": {"lt": 30_000}}, {"i-1", "i-2", "i-3"}),
+        ({"not": {"distance_km": {"lt": 5}}}, {"i-3", "i-4"}),
+        ({"distance_km": {"gt": {"item": "reach_km"}}}, {"i-2"}),
+        ({"distance_km": {"le": {"item": "reach_km"}}}, {"i-1"}),
+        ({"distance_km": {"lt": {"context": "radius"}}}, {"i-1", "i-2"}),
+        ({"distance_km": {"lt": {"context": "missing"}}}, set()),
+        ({"distance_km": {"gt": {"context": "below_0"}}}, {"i-1", "i-2", "i-3"}),
+        ({"distance_km": {"lt": {"context": "far"}}}, set()),
+        ({"all": [{"distance_km": {"lt": 50}}, {"category": {"eq": "hats"}}]}, {"i-3"}),
+        ({"any": [{"context.device": {"eq": "tv"}}, {"distance_km": {"lt": 1}}]}, {"i-1"}),
+    ],
+)
+def test_a_distance_is_that_from_the_query_and_an_item_without_a_location_is_at_none(
+    where: dict[str, Any], items: set[str]
+):
+    said: Context = {"radius": 5, "below_0": -1, "far": "far"}
+    assert found(where, location=HERE, context=said) == items
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"distance_km": {"gt": 5}},
+        {"not": {"distance_km": {"le": 5}}},
+        {"any": [{"category": {"eq": "hats"}}, {"distance_km": {"gt": 5}}]},
+        {"distance_km": {"gt": {"item": "reach_km"}}},
+    ],
+)
+def test_a_rule_that_asks_for_a_distance_does_nothing_where_it_is_not_known_where_the_query_is(where: dict[str, Any]):
+    assert found(where, location=None) == set()
+
+
+def test_queries_at_one_place_are_ranked_together():
+    near = a_strategy(rules=(Rule("near", "filter", {"distance_km": {"gt": 5}}),))
+    one, same, other = (rules_of(a_query(strategy=near, location=at)) for at in (HERE, HERE, north_of(HERE, 1)))
+    assert one == same != other
+    fading = a_strategy(rules=(Rule("near", "boost", half_km=5),))
+    one, other = (rules_of(a_query(strategy=fading, location=at)) for at in (HERE, north_of(HERE, 1)))
+    assert one == other
 
 
 def test_an_age_goes_by_the_full_hour_so_that_queries_of_one_hour_are_ranked_together():

@@ -15,10 +15,12 @@ from models.messages import Slate
 from models.rules import Rule
 from models.serving.recommender import Recommender
 from models.serving.rerank import Quotas, rerank
+from models.serving.ruled import apply_rules
 from models.user.query import Query
 from tests.models.builders import (
     ALL,
     AnItem,
+    a_batch,
     a_query,
     a_random_query,
     a_random_world,
@@ -77,6 +79,64 @@ def test_boosts_add_up_and_the_one_that_moves_furthest_is_named():
     small = Rule("small", "boost", {"id": {"eq": "d"}}, by=1)
     large = Rule("large", "boost", {"price": {"lt": 10}}, by=2)
     assert shown(small, large)[0] == ("d", "large")
+
+
+NEARBY = [
+    AnItem("a", location=(52.5, 13.4)),
+    AnItem("b", location=(52.5, 13.3)),  # 6.8 km west
+    AnItem("c"),
+    AnItem("d", location=(48.1, 11.6)),
+]
+
+
+def near(where: tuple[float, float] | None, *rules: Rule) -> list[tuple[str, str | None]]:
+    """Serve a query from a place."""
+    asked = a_query(strategy=a_strategy(rules=rules), location=where)
+    (slate,) = slates(asked, table=a_table(NEARBY, TRENDS))
+    return [(item.item_id, item.rule) for item in slate.items]
+
+
+def test_a_boost_that_fades_with_the_distance_moves_the_near_furthest_and_is_named_where_it_acted():
+    near_by = Rule("near", "boost", by=4, half_km=4)
+    assert near((52.5, 13.4), near_by) == [("a", "near"), ("b", "near"), ("c", None), ("d", None)]
+    assert near((52.5, 13.3), near_by) == [("b", "near"), ("a", "near"), ("c", None), ("d", None)]
+    assert near((48.1, 11.6), near_by) == [("d", "near"), ("a", None), ("b", None), ("c", None)]
+    assert near(None, near_by) == [("a", None), ("b", None), ("c", None), ("d", None)]
+
+
+def test_nearness_is_a_half_at_the_named_distance_and_goes_in_eighths():
+    scores, rows = np.array([[0.0, 0.0, 1.0, 1.0]], np.float32), np.arange(4, dtype=np.int32)[None]
+    table = a_table(NEARBY)
+    batch = a_batch(
+        table, a_query(strategy=a_strategy(rules=(Rule("near", "boost", half_km=6.77),)), location=(52.5, 13.4))
+    )
+    moved, _ = apply_rules(scores, rows, [[]], batch, table)
+    assert (moved - scores).tolist() == [[0.5, 0.25, 0.0, 0.0]]  # a standard deviation is a half
+
+
+def test_queries_from_many_places_have_the_slates_that_each_would_have_alone():
+    rules = (
+        Rule("near", "boost", by=2, half_km=3),
+        Rule("out-of-town", "filter", {"all": [{"distance_km": {"gt": 100}}, {"id": {"in": ["d", "c"]}}]}),
+    )
+    places = [(52.5, 13.4), None, (48.1, 11.6), (52.5, 13.4), (-90.0, 0.0)]
+    asked = [a_query(user_id=f"u-{n}", location=at, strategy=a_strategy(rules=rules)) for n, at in enumerate(places)]
+    table = a_table(NEARBY, TRENDS)
+    together = slates(*asked, table=table)
+    for query, slate in zip(asked, together, strict=True):
+        assert same_message(slate, slates(query, table=table)[0])
+    assert ["d" in {item.item_id for item in slate.items} for slate in together] == [False, True, True, False, False]
+
+
+def test_propensities_of_draws_stay_exact_under_nearness():
+    strategy = a_strategy(rules=(Rule("near", "boost", by=1.0, half_km=5),), exploration_slots=2, n_items=2)
+    asked = [a_query(user_id=f"u-{n}", location=(52.5, 13.4), strategy=strategy) for n in range(1_500)]
+    chances = {
+        tuple(item.item_id for item in slate.items): math.prod(item.propensity for item in slate.items)
+        for slate in slates(*asked, table=a_table(NEARBY, TRENDS))
+    }
+    assert len(chances) == 12
+    assert sum(chances.values()) == pytest.approx(1)
 
 
 def test_a_pin_places_an_item_that_nobody_proposed():

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
@@ -26,12 +27,16 @@ from dataflows.following.erasures import Erasures
 from dataflows.receipts import Signer
 from dataflows.records import Outgoing, Record
 from dataflows.run.settings import Settings
+from dataflows.run.tracing import read_or_refused, traced
 from dataflows.steps.decode import by_user, write_letters
 from dataflows.steps.observe import decode_assignments, observe_events, observe_slates
 from dataflows.steps.receipts import read_erasures, write_receipts
 from dataflows.steps.tally import TallyConfig, add_up_by_experiment, tally
 from dataflows.steps.user_metrics import measure_users
 from models.experiments.assign.assignment import Experiments
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ def build(
     counts: Counter[str],
     erased: Erasures | None = None,
     signer: Signer | None = None,
+    tracer: "Tracer | None" = None,
 ) -> Dataflow:
     """Lay out the flow.
 
@@ -72,6 +78,7 @@ def build(
     counts : what could not be used is added to it, by reason.
     erased : who is erased already; none: nobody, and users' ids are their state keys.
     signer : signs the receipts of erasures; none: nobody.
+    tracer : gives batches spans; none: nobody asks for traces.
     """
     erased = erased or Erasures()
     evaluation, attribution = settings.evaluate, settings.attribution
@@ -82,7 +89,8 @@ def build(
         timedelta(seconds=evaluation.publish_every_s),
     )
     rest = timedelta(seconds=settings.profile.expire_after_s)
-    decode, max_bytes = event_decoder(settings.events, clock), evaluation.max_slate_bytes
+    decode = traced("decode events", event_decoder(settings.events, clock), read_or_refused, tracer)
+    max_bytes = evaluation.max_slate_bytes
     of_time = plausible(settings.events, clock)
 
     flow = Dataflow("evaluate")

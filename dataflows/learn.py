@@ -31,6 +31,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
@@ -43,6 +44,7 @@ from dataflows.receipts import Signer
 from dataflows.records import Outgoing, Record
 from dataflows.run.resources import text_space
 from dataflows.run.settings import Settings
+from dataflows.run.tracing import read_or_refused, traced
 from dataflows.steps.attribute import AttributeStep, attribute, known_slates
 from dataflows.steps.decode import decode_known, readable, write_letters
 from dataflows.steps.learn_content import learn_content
@@ -53,6 +55,9 @@ from dataflows.steps.receipts import read_erasures, write_receipts
 from dataflows.steps.shards import add_up
 from dataflows.steps.transitions import read_acts, transitions
 from models.rankers.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,7 @@ def build(
     start: Checkpoint | None = None,
     erased: Erasures | None = None,
     signer: Signer | None = None,
+    tracer: "Tracer | None" = None,
 ) -> Dataflow:
     """Lay out the flow.
 
@@ -94,6 +100,7 @@ def build(
     start : the trained ranker that the one that learns starts from.
     erased : who is erased already; none: nobody, and users' ids are their state keys.
     signer : signs the receipts of erasures; none: nobody.
+    tracer : gives batches spans; none: nobody asks for traces.
     """
     config, messages = settings.learn, settings.events
     rest = timedelta(seconds=settings.profile.expire_after_s)
@@ -111,7 +118,8 @@ def build(
     flow = Dataflow("learn")
 
     events = op.input("events", flow, inputs.events)  # Record
-    known = decode_known("decode_events", events, event_decoder(messages, clock), counts, erased)  # Event
+    decode = traced("decode events", event_decoder(messages, clock), read_or_refused, tracer)
+    known = decode_known("decode_events", events, decode, counts, erased)  # Event
     acts = read_acts("read_acts", known, messages)  # (user, Act)
     erasures = op.input("erasures", flow, inputs.erasures)  # Record
     gone = read_erasures(

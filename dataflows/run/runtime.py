@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from socket import SHUT_RDWR, socket
 from socketserver import ThreadingMixIn
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from bytewax.dataflow import Dataflow
@@ -24,6 +24,9 @@ from dataflows.run.metrics import FlowMetrics
 from dataflows.run.recovery_store import recovery_config, store_folder
 from dataflows.run.settings import Settings
 from dataflows.run.stopping import Pauses
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 MAX_CONNECTIONS = 16
 """To the probes and metrics, at a time."""
@@ -41,6 +44,8 @@ class Health:
     pauses: Pauses = field(default_factory=Pauses)
     erased: Erasures | None = None
     """Who is erased, for what the flow's store still holds of them."""
+    tracer: "Tracer | None" = None
+    """Gives batches spans; None: nobody asks for traces."""
     metrics: FlowMetrics = field(init=False)
 
     def __post_init__(self) -> None:

@@ -29,6 +29,7 @@ from dataflows.run.resources import (
 from dataflows.run.runtime import Health
 from dataflows.run.settings import Settings
 from dataflows.run.stopping import Stop
+from dataflows.run.tracing import open_tracer
 from dataflows.run.wording import chosen_phrases
 from dataflows.steps.outputs import follow_rankers
 from models.counts import item_statistics, pairs, trending
@@ -53,7 +54,11 @@ def open_flow(flow: str, settings: Settings, stop: Stop, health: Health) -> Iter
     make = {"recommend": _recommend, "learn": _learn, "evaluate": _evaluate}[flow]
     try:
         erased = Erasures(state_keys(settings), health.counts, settings.privacy.max_erased)
-        with edges.follow(erased), make(edges, settings, health, erased) as dataflow:
+        with (
+            open_tracer(flow) as health.tracer,
+            edges.follow(erased),
+            make(edges, settings, health, erased) as dataflow,
+        ):
             health.erased = erased
             yield dataflow
     finally:
@@ -100,7 +105,7 @@ def _recommend(edges: Edges, settings: Settings, health: Health, erased: Erasure
         try:
             flow = recommend.build(
                 inputs, outputs, settings, experiments, recommender, tables, now, health.counts, erased, signer,
-                health.metrics,
+                health.metrics, health.tracer,
             )  # fmt: skip
         except ValueError as error:
             raise EddyError(str(error)) from error
@@ -137,8 +142,9 @@ def _learn(edges: Edges, settings: Settings, health: Health, erased: Erasures) -
     outputs = learn.LearnOutputs(*map(edges.sink, ("model-updates", "dead-letters", "erasure-receipts")))
     checked_device(settings)
     yield learn.build(
-        inputs, outputs, settings, now, health.counts, starting_checkpoint(settings), erased, receipt_signer(settings)
-    )
+        inputs, outputs, settings, now, health.counts, starting_checkpoint(settings), erased, receipt_signer(settings),
+        health.tracer,
+    )  # fmt: skip
 
 
 @contextmanager
@@ -157,4 +163,4 @@ def _evaluate(edges: Edges, settings: Settings, health: Health, erased: Erasures
     inputs = evaluate.EvaluateInputs(events, slates, assignments, edges.source("erasures"))
     outputs = evaluate.EvaluateOutputs(*map(edges.sink, ("experiment-results", "dead-letters", "erasure-receipts")))
     signer = receipt_signer(settings)
-    yield evaluate.build(inputs, outputs, settings, experiments, now, health.counts, erased, signer)
+    yield evaluate.build(inputs, outputs, settings, experiments, now, health.counts, erased, signer, health.tracer)

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 import uvicorn
@@ -24,6 +25,7 @@ from starlette.staticfiles import StaticFiles
 from dataflows.errors import EddyError
 from dataflows.run.metrics import BUILD
 from dataflows.run.settings import Settings
+from dataflows.run.tracing import open_tracer
 from dataflows.serve.access import Access, RefusedError
 from dataflows.serve.api import Api, refused
 from dataflows.serve.door import Door, open_door
@@ -31,14 +33,23 @@ from dataflows.serve.live import LivePage
 from dataflows.serve.openapi import document
 from dataflows.serve.operations import Operations
 from dataflows.serve.timing import Timing
+from dataflows.serve.tracing import Traced
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 log = logging.getLogger(__name__)
 
 PAGE = Path(str(files("dataflows.serve") / "page"))
 
 
-def make_app(door: Door) -> Starlette:
-    """Lay out the door's routes."""
+def make_app(door: Door, tracer: "Tracer | None" = None) -> Starlette:
+    """Lay out the door's routes.
+
+    Parameters
+    ----------
+    tracer : gives each call a span; none: nobody asks for traces.
+    """
     contract = orjson.dumps(document())
     registry = CollectorRegistry()
     registry.register(_DoorFigures(door))
@@ -61,6 +72,8 @@ def make_app(door: Door) -> Starlette:
 
     settings = door.settings.serve
     middleware = [Middleware(Timing, registry=registry), Middleware(Access, settings=settings)]
+    if tracer is not None:
+        middleware.insert(0, Middleware(Traced, tracer=tracer))
     if settings.cors:
         middleware.insert(0, Middleware(CORSMiddleware, allow_origins=settings.cors, allow_methods=["*"],
                                         allow_headers=["authorization", "content-type"]))  # fmt: skip
@@ -116,8 +129,9 @@ async def serve(settings: Settings, ready: Callable[[str], object]) -> None:
             file = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="eddy-serve-"))) / "newest.sqlite3"
         loop = asyncio.get_running_loop()
         door = await asyncio.to_thread(lambda: stack.enter_context(open_door(settings, file, loop)))
+        tracer = stack.enter_context(open_tracer("serve"))
         config = uvicorn.Config(
-            make_app(door),
+            make_app(door, tracer),
             host=settings.serve.host,
             port=settings.serve.port,
             log_level="warning",

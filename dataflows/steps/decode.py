@@ -9,12 +9,13 @@ import bytewax.operators as op
 from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream
 
-from dataflows.codecs import Decoder, encode
+from dataflows.codecs import encode
 from dataflows.following.erasures import Erasures
 from dataflows.records import Outgoing, Record
 from models.messages import DeadLetter, Erasure, Event, Request
 
 M = TypeVar("M")
+Message = TypeVar("Message", Event, Request, Erasure)
 
 
 class Received(NamedTuple):
@@ -29,7 +30,7 @@ class Received(NamedTuple):
 def decode(
     step_id: str,
     records: Stream[Record],
-    decoder: Decoder[Event] | Decoder[Request] | Decoder[Erasure],
+    decoder: Callable[[list[Record]], list[Message | DeadLetter]],
     erasures: Erasures,
 ) -> Stream[tuple[str, Received] | DeadLetter]:
     """Decode records into (state key, Received) or a dead letter."""

@@ -1,6 +1,7 @@
 """The steps that write what is due for users: slates, assignments, and tombstones after an erasure."""
 
 import time
+from typing import TYPE_CHECKING
 
 import bytewax.operators as op
 from bytewax.operators import KeyedStream
@@ -9,15 +10,24 @@ from dataflows.codecs import encode
 from dataflows.following.tables import Tables
 from dataflows.records import Outgoing
 from dataflows.run.metrics import FlowMetrics
+from dataflows.run.tracing import traced
 from dataflows.steps.profile import Output
 from models.messages import Assignment, Erasure
 from models.numeric.ids import hash64
 from models.serving.recommender import Recommender
 from models.user.query import Query
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
 
 def score(
-    step_id: str, due: KeyedStream[Output], recommender: Recommender, tables: Tables, metrics: FlowMetrics
+    step_id: str,
+    due: KeyedStream[Output],
+    recommender: Recommender,
+    tables: Tables,
+    metrics: FlowMetrics,
+    tracer: "Tracer | None" = None,
 ) -> KeyedStream[Outgoing]:
     """Answer a batch of queries, of many users at once, with one slate each: (user_id, Outgoing).
 
@@ -26,6 +36,7 @@ def score(
     Parameters
     ----------
     metrics : told how long a batch took, and how long ago each trigger was written.
+    tracer : gives each batch a span; none: nobody asks for traces.
     """
 
     def mapper(batch: list[tuple[str, Output]]) -> list[tuple[str, Outgoing]]:
@@ -51,7 +62,13 @@ def score(
             _observe(queries, time.perf_counter() - began_at, metrics)
         return outgoing
 
-    return op.flat_map_batch(step_id, due, mapper)
+    return op.flat_map_batch(step_id, due, traced("score", mapper, _slates_of, tracer))
+
+
+def _slates_of(outgoing: list[tuple[str, Outgoing]]) -> dict[str, int]:
+    """Count what came of a batch."""
+    slates = sum(message.value is not None for _, message in outgoing)
+    return {"slates": slates, "tombstones": len(outgoing) - slates}
 
 
 def _observe(queries: list[Query], seconds: float, metrics: FlowMetrics) -> None:

@@ -52,6 +52,7 @@ class Run:
         store: Path | None = None,
         erasures: list[Any] | None = None,
         settings: Settings | None = None,
+        tracer: Any = None,
     ) -> None:
         table = ItemTable(NOW)
         table.apply_items([Item(f"i-{n}", title=f"Lantern {n}", categories=[f"c{n % 3}"]) for n in range(30)], [])
@@ -73,6 +74,7 @@ class Run:
             FixedTables(table),
             lambda: datetime.now(UTC),
             self.counts,
+            tracer=tracer,
         )
         self._recovery: dict[str, Any] = {}
         if store is not None:

@@ -86,11 +86,10 @@ RankerOption = Annotated[
     ),
 ]
 SequenceOption = Annotated[
-    bool | None,
+    bool,
     typer.Option(
         "--sequence/--no-sequence",
         help="Train a sequence model on the way, for the source `sequence`.",
-        show_default="where it is leave-one-out",
     ),
 ]
 FineTuneOption = Annotated[
@@ -121,7 +120,7 @@ def backtest(
     checkpoint: CheckpointOption = None,
     ranker: RankerOption = None,
     fine_tune: FineTuneOption = None,
-    sequence: SequenceOption = None,
+    sequence: SequenceOption = True,
     preset: PresetOption = None,
 ) -> None:
     """Judge the recommender, and every simpler way, on what people really did.
@@ -140,9 +139,9 @@ def backtest(
     prequential says what a stream would have earned. Each user's second last act chooses whether the ranker is taken,
     and whether sessions and half-lives hold as set or a user's whole past counts alike.
 
-    With --sequence a sequence model is trained on the way as well, on users' acts alone, and proposes items beside
-    the other sources (`sequence` is its row); what a ranker learns from is asked with a model that has not seen the
-    answers.
+    A sequence model is trained on the way as well, on users' acts alone, and proposes items beside the other sources
+    (`sequence` is its row); what a ranker learns from is asked with a model that has not seen the answers.
+    --no-sequence leaves it out, and takes half the time.
 
     `own_items` are the user's own, newest first; `mf` is matrix factorisation by alternating least squares and `ease` a
     linear model in closed form, where the test is frozen; `ease` learns at most the 15,000 items of most users.
@@ -183,7 +182,7 @@ def backtest(
         fit=fit,
         checkpoint=trained,
         fine_tunes=fine_tune is not None,
-        trains_sequence=protocol == "leave-one-out" if sequence is None else sequence,
+        trains_sequence=sequence,
         sequence=SequenceTraining(n_threads=os.cpu_count() or 1),
     )
     if protocol == "session":

@@ -11,7 +11,7 @@ from models.messages import Event, Item
 from models.numeric.metrics import Accuracy, ranks_of
 from models.offline.backtest.config import BacktestConfig, Progress
 from models.offline.backtest.pipeline import ordered_only
-from models.offline.backtest.sequence_models import train_sequence_until
+from models.offline.backtest.sequence_models import train_encoders
 from models.offline.fitting import LEAST_EXAMPLES, MAX_EXAMPLES, Gathered, refitted, validated
 from models.offline.walk import Examples, WalkConfig, labelled, walk
 from models.rankers.checkpoint import Checkpoint, weights_digest
@@ -26,8 +26,6 @@ LEARNED_AT_ONCE = WalkConfig().publish_every
 """Events that tables learn between two looks at them, as in a walk."""
 COLD_SHARE = 0.2
 """First share of the events, of which no example is made: the tables know too little yet."""
-SEQUENCE_SHARE = 0.8
-"""First share of the events, of which none is made where a sequence model serves, since that one has seen them."""
 
 
 def trained(
@@ -133,8 +131,7 @@ class PrequentialTrainer:
         """Train a sequence model on a past, in time order; None where none is trained, or too little is known."""
         if not self._config.trains_sequence:
             return None
-        until_at = past[int(SEQUENCE_SHARE * len(past))].timestamp
-        models = train_sequence_until(past, until_at, table, self._config, progress)
+        models = train_encoders(past, table, self._config, progress)
         return models.later if models else None
 
 
@@ -154,11 +151,9 @@ def learn_with_ranker(
     side = ItemSide(items, train[0].timestamp, config.item_side, config.events, config.profile, config.texts)
     warm_at = train[int(COLD_SHARE * len(train))].timestamp
     later: SequenceEncoder | None = None
-    if config.trains_sequence:
-        until_at = train[int(SEQUENCE_SHARE * len(train))].timestamp
-        if (models := train_sequence_until(train, until_at, side.table, config, progress)) is not None:
-            side.read_with(models.earlier)
-            warm_at, later = until_at, models.later
+    if config.trains_sequence and (models := train_encoders(train, side.table, config, progress)) is not None:
+        side.read_with(models.earlier)
+        warm_at, later = models.until_at, models.later
     checkpoint = _learn(train, items, side, warm_at, strategy, config, progress)
     side.read_with(later)
     return side, checkpoint

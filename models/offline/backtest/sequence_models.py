@@ -17,6 +17,11 @@ from models.sequence.checkpoint import SequenceCheckpoint, named
 from models.sequence.encoder import SequenceEncoder
 from models.sequence.fit import Validation, fit
 
+MOST_EVENTS = 200_000
+"""Of a stream, the newest, that a model is trained on: more take long, and say little of what comes next."""
+EARLIER_SHARE = 0.8
+"""First share of these, of which the earlier model learns; no example is made of it, since that one has seen it."""
+
 
 class SequenceModels(NamedTuple):
     """Two models of one past, each for questions whose answers it has not seen."""
@@ -59,28 +64,33 @@ class Encoders(NamedTuple):
     """Has seen what lies before a moment: what a ranker learns from is asked with it."""
     later: SequenceEncoder
     """Has seen all."""
+    until_at: int
+    """The moment, Unix ms."""
 
 
-def train_sequence_until(
-    events: Sequence[Event], until_at: int, table: ItemTable, config: BacktestConfig, progress: Progress
+def train_encoders(
+    events: Sequence[Event], table: ItemTable, config: BacktestConfig, progress: Progress
 ) -> Encoders | None:
-    """Train a model on what lies before a moment, Unix ms, and one on all; None where there is too little to judge by.
+    """Train a model on most of a stream, and one on all of it; None where there is too little to judge by.
 
     Parameters
     ----------
+    events : in time order; the newest `MOST_EVENTS` count.
     table : what is known of the items.
     """
 
     def report(epoch: int, _loss: float, _ndcg: float) -> None:
         progress("training the sequence model", epoch, config.sequence.max_epochs)
 
-    acts = Acts.of_events(events, config.events)
+    newest = events[-MOST_EVENTS:]
+    acts, until_at = Acts.of_events(newest, config.events), newest[int(EARLIER_SHARE * len(newest))].timestamp
     found = fit_twice(acts, until_at, table, SequenceTrainingConfig(fit=config.sequence), report)
     if found is None:
         return None
-    return Encoders(
-        *(SequenceEncoder(part.network, part.vocabulary, "backtest") for part in (found.earlier, found.later))
+    earlier, later = (
+        SequenceEncoder(part.network, part.vocabulary, "backtest") for part in (found.earlier, found.later)
     )
+    return Encoders(earlier, later, until_at)
 
 
 def _trained(

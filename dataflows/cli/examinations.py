@@ -19,6 +19,8 @@ from dataflows.run.resources import (
     starting_checkpoint,
 )
 from dataflows.run.settings import Settings
+from dataflows.serve.read_models.addresses import StoreAddress
+from dataflows.serve.read_models.choice import served_model
 from dataflows.topics import ERASURES, EVENTS, REQUESTS, declare
 from models.rankers.checkpoint import SHIPPED, CheckpointError, load_checkpoint
 
@@ -46,6 +48,8 @@ def examine_all(settings: Settings) -> Iterator[Finding]:
     if settings.sequence_model is not None:
         yield _sequence(settings)
     yield _ranker(settings)
+    if (url := settings.serve.store_url) is not None:
+        yield _door_store(url.get_secret_value(), settings.topics.prefix)
 
 
 def _file_topics(folder: Path) -> Iterator[Finding]:
@@ -158,3 +162,15 @@ def _ranker(settings: Settings) -> Finding:
         text = f"{name} learns, but serves nobody: set EDDY_STRATEGY__RANKER={name}, or name it in an experiment"
         return Finding("ranker", "warning", text)
     return Finding("ranker", "ok", f"{name} learns, from {start.version if start else 'nothing'} on")
+
+
+def _door_store(url: str, prefix: str) -> Finding:
+    try:
+        model = served_model(url, prefix)
+        try:
+            model.ping()
+        finally:
+            model.close()
+    except EddyError as error:
+        return Finding("door", "error", str(error))
+    return Finding("door", "ok", f"{StoreAddress(url)} answers, for slates")

@@ -13,8 +13,9 @@ def serve() -> None:
     """Serve slates over HTTP until SIGTERM or Ctrl-C: newest slates, requests that wait, streams, events, a page.
 
     It follows the topics of EDDY_KAFKA__BOOTSTRAP_SERVERS, and keeps a copy of the newest slates and of the catalog
-    in EDDY_SERVE__STORE. Start as many as you like behind a balancer: each follows all of it. The contract is at
-    /openapi.json. It listens on this machine alone, unless EDDY_SERVE__HOST and EDDY_SERVE__TOKENS say otherwise.
+    in EDDY_SERVE__STORE, or on the server of EDDY_SERVE__STORE_URL. Start as many as you like behind a balancer: each
+    follows all of it. The contract is at /openapi.json. It listens on this machine alone, unless EDDY_SERVE__HOST and
+    EDDY_SERVE__TOKENS say otherwise.
     """
     settings = configuration.load()
     set_up_logs(settings.log_level, settings.log_format)

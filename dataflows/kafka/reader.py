@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from confluent_kafka import KafkaException, TopicPartition
 
@@ -29,6 +29,8 @@ TRANSACTION_S = 90.0
 """How long to wait for what an open transaction hides: longer than a broker lets one stay open."""
 POLL_S = 0.1
 """How long to wait for so many: briefly, since an end is reported only then."""
+Start: TypeAlias = Literal["earliest", "latest"] | Mapping[str, Mapping[int, int]]
+"""Where to begin; by topic and partition, offsets to go on from."""
 
 
 class ReadError(EddyError):
@@ -67,26 +69,43 @@ class KafkaReader:
         topics: list[str],
         group: str | None = None,
         *,
-        start: Literal["earliest", "latest"] | Mapping[str, Mapping[int, int]] = "earliest",
+        start: Start = "earliest",
         timeout_s: float = 30.0,
     ) -> None:
         self._where = ", ".join(topics)
-        group = group or f"{topics[0]}-reader"
+        self._client, self._group, self._topics = client, group or f"{topics[0]}-reader", topics
         self._timeout_s = timeout_s
-        self._silent_s = 0.0
-        self._patience_s = timeout_s
-        partitions = [(topic, p) for topic in topics for p in range(partitions_of(client, topic, timeout_s))]
-        self._consumer = new_consumer(client, group)
+        self._consumer = new_consumer(client, self._group)
         try:
-            firsts = {place: bounds_of(self._consumer, *place, timeout_s)[0] for place in partitions}
-            self.ends = written_ends(client, group, partitions, timeout_s)
+            self.begin(start)
+        except EddyError:
+            self._consumer.close()
+            raise
+
+    def begin(self, start: Start) -> None:
+        """Read on from `start`, wherever it is now; on the thread that reads.
+
+        Raises
+        ------
+        TopicError : there is no such topic.
+        ReadError : the topics cannot be read.
+        """
+        self._silent_s = 0.0
+        self._patience_s = self._timeout_s
+        places = [(topic, p) for topic in self._topics for p in range(self._partitions_of(topic))]
+        try:
+            firsts = {place: bounds_of(self._consumer, *place, self._timeout_s)[0] for place in places}
+            self.ends = written_ends(self._client, self._group, places, self._timeout_s)
             """By topic and partition: the offset after the last record that there was at the start."""
         except KafkaException as failure:
-            self._consumer.close()
             raise self._explained(failure) from failure
-        begin = firsts if start == "earliest" else self.ends if start == "latest" else self._begin(start, firsts)
-        self._unfinished = {place for place in partitions if begin[place] < self.ends[place]}
-        self._consumer.assign([TopicPartition(topic, p, begin[topic, p]) for topic, p in partitions])
+        self.begun = firsts if start == "earliest" else self.ends if start == "latest" else self._begin(start, firsts)
+        """By topic and partition: the offset that was begun at."""
+        self._unfinished = {place for place in places if self.begun[place] < self.ends[place]}
+        self._consumer.assign([TopicPartition(topic, p, self.begun[topic, p]) for topic, p in places])
+
+    def _partitions_of(self, topic: str) -> int:
+        return partitions_of(self._client, topic, self._timeout_s)
 
     def _begin(self, start: Mapping[str, Mapping[int, int]], firsts: dict[Place, int]) -> dict[Place, int]:
         begin = {}
@@ -176,6 +195,10 @@ def raised_by_check(_failure: EddyError) -> None:
     """Leave it at what `Follower.check` raises."""
 
 
+def rest() -> None:
+    """Do nothing where nothing has arrived."""
+
+
 class Follower:
     """Reads on a thread of its own until it is closed.
 
@@ -186,6 +209,7 @@ class Follower:
     name : the thread's.
     on_failure : given what ended the thread, on that thread, should anything do so; a flow ends with it.
     poll_s : how long it waits for a message before it looks whether it is to end.
+    idle : called on that thread where nothing has arrived.
     """
 
     def __init__(
@@ -195,8 +219,10 @@ class Follower:
         name: str,
         on_failure: Callable[[EddyError], None] = raised_by_check,
         poll_s: float = POLL_S,
+        idle: Callable[[], None] = rest,
     ) -> None:
         self._reader = reader
+        self._idle = idle
         self._poll_s = poll_s
         self._take = take
         self._on_failure = on_failure
@@ -232,6 +258,8 @@ class Follower:
             while not self._closing:
                 if batches := self._reader.poll(self._poll_s):
                     self._take(batches)
+                else:
+                    self._idle()
                 if self._reader.complete:
                     self._complete.set()
         except BaseException as failure:  # whatever it was, the flow may not go on without this thread

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 from typing import Literal, TypeAlias
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 Option: TypeAlias = str | int | float | bool
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -156,6 +157,21 @@ class HttpSettings(Section):
 
 
 Scope: TypeAlias = Literal["read", "write", "admin"]
+STORE_SCHEMES = ("redis", "rediss", "postgresql", "postgres")
+
+
+def _fault_of(url: str) -> str | None:
+    """Say what is wrong with a store's URL, without a word of it: it may hold a password."""
+    example = "redis://host:6379/0 or postgresql://user:password@host:5432/database"
+    try:
+        parts = urlsplit(url)
+        named = parts.scheme in STORE_SCHEMES and "://" in url
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return f"this is no URL, as {example}: in a user or a password write % as %25, / as %2F, : as %3A, @ as %40"
+    if not named:
+        return f"this names no store that is known: give it as {example}, or leave it away for a file"
+    return None if host else f"this names no host: give it as {example}"
 
 
 class ServeSettings(Section):
@@ -168,6 +184,9 @@ class ServeSettings(Section):
     store: Path | None = None
     """File of the newest slates and the catalog, made from the topics where it is missing; none: a temporary one, which
     is made anew at each start."""
+    store_url: SecretStr | None = None
+    """A server that keeps them in place of a file, and that several doors may share: `redis://...`, `rediss://...` (the
+    extra `redis`) or `postgresql://...` (the extra `postgres`); shown nowhere, since it may hold a password."""
     tokens: dict[Scope, list[SecretStr]] = Field(default_factory=dict)
     """Who may do what, by bearer token: `{"read": ["..."], "write": ["..."], "admin": ["..."]}`. `write` sends events
     and requests, `admin` changes items; each may do what those before it may. None: whoever reaches the door may do
@@ -182,6 +201,13 @@ class ServeSettings(Section):
     """Streams of slates that may be open at a time."""
     max_connections: int = Field(default=2_000, ge=1)
     """Connections that are served at a time; others get 503."""
+
+    @field_validator("store_url")
+    @classmethod
+    def _check_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and (fault := _fault_of(url.get_secret_value())):
+            raise ValueError(fault)
+        return url
 
     @model_validator(mode="after")
     def _check_tokens(self) -> "ServeSettings":

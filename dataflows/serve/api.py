@@ -60,28 +60,29 @@ class Api:
     async def slate(self, call: HttpRequest) -> Response:
         """Give a user's newest slate."""
         user = call.path_params["user"]
-        value = self._door.model.slate(user)
+        value = await self._door.store.read(self._door.model.slate, user)
         if value is None:
             raise RefusedError(
                 404, "no_slate", "this user has no slate yet: send an event of theirs to /events, or ask /requests"
             )
         if _is_set(call, "features"):
             return _json(value)
-        return _json(msgspec.json.encode(self._with_items(call, served(value))))
+        return _json(msgspec.json.encode(await self._with_items(call, served(value))))
 
     async def stream(self, call: HttpRequest) -> Response:
         """Push a user's slates, each as it is written; the newest one at once."""
         user = call.path_params["user"]
         if self._door.hub.n_streams >= self._door.settings.serve.max_streams:
             raise RefusedError(503, "too_many_streams", "as many streams are open as EDDY_SERVE__MAX_STREAMS says")
+        await self._door.store.read(self._door.model.ping)
 
         async def events() -> AsyncIterator[dict[str, str]]:
             try:
                 with self._door.hub.stream(user) as queue:
-                    newest: bytes | None = self._door.model.slate(user)
+                    newest: bytes | None = await self._door.store.read(self._door.model.slate, user)
                     while True:
                         if newest is not None:
-                            slate = self._with_items(call, served(newest))
+                            slate = await self._with_items(call, served(newest))
                             yield {
                                 "event": "slate",
                                 "id": slate.recommendation_id,
@@ -92,6 +93,8 @@ class Api:
                             yield {"event": "erased", "data": "{}"}
             except TooManyStreamsError:
                 yield {"event": "full", "data": "{}"}
+            except RefusedError:  # the store is lost: whoever listens connects again, and is told so
+                return
 
         return EventSourceResponse(events(), ping=15)
 
@@ -106,19 +109,20 @@ class Api:
             try:
                 made = await asyncio.wait_for(asyncio.shield(slate), self._wait_s)
             except TimeoutError:
-                answer = self._fallback(request)
+                answer = await self._fallback(request)
                 self._door.counts["request_fallback"] += 1
             else:
                 answer = Answer(served(made))
-        answer.slate = self._with_items(call, answer.slate)
+        answer.slate = await self._with_items(call, answer.slate)
         return _json(msgspec.json.encode(answer))
 
-    def _fallback(self, request: Request) -> Answer:
-        newest = self._door.model.slate(request.user_id)
+    async def _fallback(self, request: Request) -> Answer:
+        newest = await self._door.store.read(self._door.model.slate, request.user_id)
         placement = request.placement or DEFAULT_PLACEMENT
         if newest is not None and (slate := served(newest)).placement == placement:
             return Answer(slate, "newest")
-        ids = [item_id for item_id in self._door.trending(2 * MAX_FOUND) if item_id != request.item_id]
+        trending = await self._door.trending(2 * MAX_FOUND)
+        ids = [item_id for item_id in trending if item_id != request.item_id]
         if not ids:
             raise RefusedError(
                 504, "no_answer", "no slate came in time, the user has none, and nothing trends yet: is `recommend` up?"
@@ -157,15 +161,15 @@ class Api:
     async def items(self, call: HttpRequest) -> Response:
         """Look items up by `id` (as often as there are), or by the beginnings of words of their titles, `query`."""
         ids = call.query_params.getlist("id")
-        model = self._door.model
+        read, model = self._door.store.read, self._door.model
         words = call.query_params.get("query", "")
-        found = model.items(ids[:MAX_MESSAGES]) if ids else model.search(words, MAX_FOUND)
+        found = await (read(model.items, ids[:MAX_MESSAGES]) if ids else read(model.search, words, MAX_FOUND))
         return _json(b'{"items":[' + b",".join(found) + b"]}")
 
     async def trending(self, _call: HttpRequest) -> Response:
         """Give the items that trend among all users."""
-        ids = self._door.trending(20)
-        found = {item.item_id: item for item in map(_item, self._door.model.items(ids))}
+        ids = await self._door.trending(20)
+        found = {item.item_id: item for item in map(_item, await self._door.store.read(self._door.model.items, ids))}
         return _json(msgspec.json.encode({"items": [found[item_id] for item_id in ids if item_id in found]}))
 
     def _checked(self, decode: Decoder[M], given: dict[str, Any], key: str, at: int | None = None) -> M:
@@ -188,11 +192,11 @@ class Api:
             raise RefusedError(503, "not_written", f"{error}; nothing is lost if you send it again") from error
         self._door.counts[f"written_{topic}"] += len(messages)
 
-    def _with_items(self, call: HttpRequest, slate: ServedSlate) -> ServedSlate:
+    async def _with_items(self, call: HttpRequest, slate: ServedSlate) -> ServedSlate:
         """Add the catalog's entries where `?items=true` asks for them."""
         if _is_set(call, "items") and slate.items:
-            found = map(_item, self._door.model.items([row.item_id for row in slate.items]))
-            items = {item.item_id: item for item in found}
+            found = await self._door.store.read(self._door.model.items, [row.item_id for row in slate.items])
+            items = {item.item_id: item for item in map(_item, found)}
             for row in slate.items:
                 row.item = items.get(row.item_id)
         return slate

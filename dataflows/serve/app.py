@@ -32,6 +32,7 @@ from dataflows.serve.door import Door, open_door
 from dataflows.serve.live import LivePage
 from dataflows.serve.openapi import document
 from dataflows.serve.operations import Operations
+from dataflows.serve.read_models.choice import chosen_model
 from dataflows.serve.timing import Timing
 from dataflows.serve.tracing import Traced
 
@@ -65,9 +66,11 @@ def make_app(door: Door, tracer: "Tracer | None" = None) -> Starlette:
         return Response("OK" if door.failure is None else "FAILED", 200 if door.failure is None else 503)
 
     async def readiness(_call: HttpRequest) -> Response:
+        await door.store.read(door.model.ping)
         return Response("OK" if door.ready else "LOADING", 200 if door.ready else 503)
 
     async def metrics(_call: HttpRequest) -> Response:
+        await door.store.count()
         return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
 
     settings = door.settings.serve
@@ -108,7 +111,7 @@ class _DoorFigures:
         ready.add_metric(["serve"], float(self._door.ready))
         yield ready
         yield GaugeMetricFamily("eddy_door_streams", "Streams of slates that are open.", self._door.hub.n_streams)
-        for name, n in self._door.model.counts().items():
+        for name, n in self._door.store.kept.items():
             yield GaugeMetricFamily(f"eddy_door_{name}", f"How many {name} are kept.", n)
 
 
@@ -121,14 +124,15 @@ async def serve(settings: Settings, ready: Callable[[str], object]) -> None:
 
     Raises
     ------
-    EddyError : a topic is missing, no broker answers, the port is taken, or the topics became unreadable.
+    EddyError : a topic is missing, no broker or store answers, the port is taken, or the topics became unreadable.
     """
     with ExitStack() as stack:
         file = settings.serve.store
         if file is None:
             file = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="eddy-serve-"))) / "newest.sqlite3"
         loop = asyncio.get_running_loop()
-        door = await asyncio.to_thread(lambda: stack.enter_context(open_door(settings, file, loop)))
+        model = chosen_model(settings, file)
+        door = await asyncio.to_thread(lambda: stack.enter_context(open_door(settings, model, loop)))
         tracer = stack.enter_context(open_tracer("serve"))
         config = uvicorn.Config(
             make_app(door, tracer),

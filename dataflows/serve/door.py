@@ -6,29 +6,24 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Protocol
 
-import msgspec
 import numpy as np
 
-from dataflows.codecs import catalog_decoder, encode
 from dataflows.errors import EddyError
 from dataflows.kafka.acknowledged import AcknowledgedWriter
-from dataflows.kafka.admin import Client, topic_id
 from dataflows.kafka.lag import Lags
 from dataflows.kafka.reader import Batch, Follower, KafkaReader
 from dataflows.kafka.rights import helper_group
-from dataflows.records import Record
 from dataflows.run.settings import Settings
+from dataflows.serve.asking import Store
 from dataflows.serve.hub import Hub
+from dataflows.serve.keeper import Keeper, Slate
 from dataflows.serve.pulse import Pulse
-from dataflows.serve.read_model import ItemEntry, ReadModel
-from dataflows.serve.slates import head_of
+from dataflows.serve.read_models.contract import ReadModel
 from dataflows.serve.watched import Rankers, Receipts
 from models.items.row_keys import RowKey
 from models.items.wire import TRENDING, TrendingRow
-from models.messages import DeadLetter, Item
 from models.segments import EVERYBODY
 
 log = logging.getLogger(__name__)
@@ -60,18 +55,19 @@ class Door:
     ) -> None:
         self.settings = settings
         self.model = model
+        self.store = Store(model)
         self.hub = Hub(settings.serve.max_streams)
         self.counts: Counter[str] = Counter()
         self.pulse = Pulse()
         self.rankers = Rankers()
         self.receipts = Receipts()
-        self.client: Client = settings.kafka.client() | {"fetch.wait.max.ms": 10}
+        self.client = settings.kafka.client() | {"fetch.wait.max.ms": 10}
         flows = ("recommend", "learn", *(("evaluate",) if settings.has_experiments else ()))
         self.lags = Lags(settings.kafka.client(), flows, settings.topics.prefix)
         self.writer = writer
         self._loop = loop
-        self._decode_items = catalog_decoder(settings.events)
         self._trends: dict[int, TrendingRow] = {}
+        self._keeper: Keeper | None = None
         self._followers: list[Follower] = []
         self.failure: EddyError | None = None
 
@@ -82,78 +78,56 @@ class Door:
     @property
     def ready(self) -> bool:
         """Whether all that the topics held at the start has been read, and nothing has failed since."""
-        return self.failure is None and all(follower.wait_until_complete(0) for follower in self._followers)
+        return (
+            self.failure is None
+            and self.store.is_well
+            and all(follower.wait_until_complete(0) for follower in self._followers)
+            and (self._keeper is None or self._keeper.is_complete)
+        )
 
     def start(self) -> None:
         """Follow the topics.
 
         Raises
         ------
-        EddyError : a topic is missing, or no broker answers.
+        EddyError : a topic is missing, no broker or store answers.
         """
-        kept = [self.topic("recommendations"), self.topic("catalog")]
-        start = {name: self.model.resume(name, topic_id(self.client, name)) for name in kept}
         options = {**self.client, **self.settings.kafka.consumer_options}
         group = helper_group("serve", self.settings.topics.prefix, "door")
+        keeper = Keeper(self.settings, self.client, group, self.store, self._take_slates, self.counts)
+        self._keeper = keeper
         watched = [self.topic(name) for name in ("events", "dead-letters", "erasure-receipts")]
         readers = [
-            (KafkaReader(options, kept, group, start=start), self._keep, "newest-slates"),
             (KafkaReader(options, [self.topic("model-updates")], group), self._take_rows, "rows"),
             (KafkaReader(options, watched, group, start="latest"), self._watch, "pulse"),
             (KafkaReader(options, [self.topic("experiment-results")], group), self._take_results, "results"),
         ]
-        self._followers = [Follower(reader, take, name, self._fail, poll_s=WAIT_S) for reader, take, name in readers]
+        self._followers = [
+            Follower(keeper.reader, keeper.take, "newest-slates", self._fail, WAIT_S, keeper.idle),
+            *(Follower(reader, take, name, self._fail, WAIT_S) for reader, take, name in readers),
+        ]
         self.lags.start()
 
     def close(self) -> None:
         """Stop following."""
+        if self._keeper is not None:
+            self._keeper.close()
         self.lags.close()
         for follower in self._followers:
             follower.close()
+        self.store.close()
 
     def _fail(self, failure: EddyError) -> None:
         log.error("the door no longer follows its topics: %s", failure)
         self.failure = failure
 
-    def _keep(self, batches: list[Batch]) -> None:
-        slates: list[tuple[str, str, bytes | None]] = []
-        with self.model.changing():
-            for topic, partition, records in batches:
-                if topic.endswith("catalog"):
-                    self._keep_items(records)
-                else:
-                    new = [slate for record in records if (slate := self._slate(record)) is not None]
-                    self.model.put_slates((user_id, value) for user_id, _, value in new)
-                    slates += new
-                self.model.note(topic, partition, records[-1].offset + 1)
-        if slates:
-            self.pulse.note_slates(slates, time.time())
-            self._loop.call_soon_threadsafe(self._hand_over, slates)
+    def _take_slates(self, slates: list[Slate]) -> None:
+        self.pulse.note_slates(slates, time.time())
+        self._loop.call_soon_threadsafe(self._hand_over, slates)
 
-    def _hand_over(self, slates: list[tuple[str, str, bytes | None]]) -> None:
+    def _hand_over(self, slates: list[Slate]) -> None:
         for user_id, trigger_id, value in slates:
             self.hub.publish(user_id, trigger_id, value)
-
-    def _slate(self, record: Record) -> tuple[str, str, bytes | None] | None:
-        """Read whose slate a record is, and what triggered it; None where it is none."""
-        try:
-            user_id = (record.key or b"").decode()
-            trigger = "" if record.value is None else head_of(record.value).trigger_id
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            self.counts["malformed_slate"] += 1
-            return None
-        return user_id, trigger, record.value
-
-    def _keep_items(self, records: list[Record]) -> None:
-        for entry in self._decode_items(records):
-            if isinstance(entry, DeadLetter):
-                self.counts["malformed_item"] += 1
-            elif entry[1] is None:
-                self.model.remove_items([entry[0]])
-            else:
-                item: Item = entry[1]
-                words = " ".join((item.title, *item.categories, *item.tags))
-                self.model.put_items([ItemEntry(item.item_id, words, encode(item))])
 
     def _take_rows(self, batches: list[Batch]) -> None:
         """Keep what trends among all users, and the rankers' versions; the other rows are the flows'."""
@@ -176,8 +150,13 @@ class Door:
         if key.code == TRENDING:
             self._trends[key.number] = TrendingRow.unpack(key.name, value)
 
-    def trending(self, n: int = 10) -> list[str]:
-        """Return the ids of the catalog's items that trend among all users, the first first."""
+    async def trending(self, n: int = 10) -> list[str]:
+        """Return the ids of the catalog's items that trend among all users, the first first.
+
+        Raises
+        ------
+        RefusedError : the store does not answer.
+        """
         rows = list(self._trends.values())
         if not rows:
             return []
@@ -186,7 +165,7 @@ class Door:
         weights = np.concatenate([row.weights * 0.5 ** ((newest - row.reference_at) / half_life_ms) for row in rows])
         hashes = np.concatenate([row.items for row in rows])
         best = np.argsort(-weights, kind="stable")[:N_TRENDING]
-        return self.model.items_by_hash(hashes[best].tolist())[:n]
+        return (await self.store.read(self.model.items_by_hash, hashes[best].tolist()))[:n]
 
     def _watch(self, batches: list[Batch]) -> None:
         now = time.time()
@@ -204,15 +183,14 @@ class Door:
 
 
 @contextmanager
-def open_door(settings: Settings, file: Path, loop: asyncio.AbstractEventLoop) -> Iterator[Door]:
+def open_door(settings: Settings, model: ReadModel, loop: asyncio.AbstractEventLoop) -> Iterator[Door]:
     """Open the door over a read model; everything is closed with the context.
 
     Raises
     ------
-    EddyError : a topic is missing, or no broker answers.
+    EddyError : a topic is missing, no broker or store answers.
     """
     with ExitStack() as stack:
-        model = ReadModel(file)
         stack.callback(model.close)
         writer = AcknowledgedWriter(settings.kafka.client() | settings.kafka.producer_options)
         stack.callback(writer.close)

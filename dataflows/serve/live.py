@@ -11,6 +11,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
 
+from dataflows.serve.access import RefusedError
 from dataflows.serve.door import Door
 from models.messages import ExperimentResult, MetricResult
 
@@ -35,27 +36,31 @@ class LivePage:
 
     async def once(self, _call: HttpRequest) -> Response:
         """Give the picture as it is now."""
-        return Response(self._draw(), media_type="application/json")
+        return Response(await self._draw(), media_type="application/json")
 
     async def stream(self, _call: HttpRequest) -> Response:
         """Push the picture once a second."""
 
         async def pictures() -> AsyncIterator[dict[str, str]]:
             while True:
-                yield {"event": "picture", "data": self._draw().decode()}
+                yield {"event": "picture", "data": (await self._draw()).decode()}
                 await asyncio.sleep(PERIOD_S)
 
         return EventSourceResponse(pictures())
 
-    def _draw(self) -> bytes:
+    async def _draw(self) -> bytes:
         now = time.time()
         if now - self._drawn_at >= PERIOD_S / 2:
             self._drawn_at = now
             door = self._door
-            trending = door.trending(N_TRENDING)
+            await door.store.count()
+            try:
+                trending = await door.trending(N_TRENDING)
+            except RefusedError:
+                trending = []
             picture = door.pulse.read(now) | {
                 "ready": door.ready,
-                "kept": door.model.counts(),
+                "kept": door.store.kept,
                 "streams": door.hub.n_streams,
                 "trending": trending,
                 "rankers": door.rankers.read(),

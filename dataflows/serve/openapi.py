@@ -8,6 +8,7 @@ import msgspec
 from dataflows.serve.slates import Answer, ServedSlate
 from models.messages import Event, Item, Request
 
+_LOST = "the store of the slates does not answer"
 _TYPES: tuple[type, ...] = (Answer, ServedSlate, Event, Request, Item)
 
 
@@ -36,7 +37,10 @@ def document() -> dict[str, Any]:
         "security": [{}, {"token": []}],
         "paths": {
             "/users/{user}/slate": {
-                "get": _call("A user's newest slate", "ServedSlate", [user, items, features], {"404": "no slate yet"})
+                "get": _call(
+                    "A user's newest slate", "ServedSlate", [user, items, features],
+                    {"404": "no slate yet", "503": _LOST},
+                )
             },
             "/users/{user}/stream": {
                 "get": {
@@ -44,7 +48,7 @@ def document() -> dict[str, Any]:
                     "parameters": [user, items],
                     "responses": {
                         "200": {"description": "a stream", "content": {"text/event-stream": {}}},
-                        "503": _problem("too many streams are open"),
+                        "503": _problem(f"too many streams are open, or {_LOST}"),
                     },
                 }
             },
@@ -53,7 +57,10 @@ def document() -> dict[str, Any]:
                     "Ask for a slate and wait for it; `fallback` says where another came in its place",
                     "Answer",
                     [items],
-                    {"400": "wrong", "503": "the broker did not take it", "504": "there is nothing to give"},
+                    {
+                        "400": "wrong", "503": f"the broker did not take it, or {_LOST}",
+                        "504": "there is nothing to give",
+                    },
                     _one("Request"),
                 )
             },
@@ -77,9 +84,9 @@ def document() -> dict[str, Any]:
                 "get": _call("Entries of the catalog, by id or by words of the title", None, [
                     {"name": "id", "in": "query", "schema": {"type": "array", "items": {"type": "string"}}},
                     {"name": "query", "in": "query", "schema": {"type": "string"}},
-                ], {}),
+                ], {"503": _LOST}),
             },
-            "/trending": {"get": _call("What trends among all users", None, [], {})},
+            "/trending": {"get": _call("What trends among all users", None, [], {"503": _LOST})},
             "/users/{user}": {
                 "delete": _taken(
                     "Forget a user until now, in every flow; answers with the erasure's id", [user],

@@ -19,7 +19,7 @@ from dataflows.records import Record
 from dataflows.run.settings import Settings
 from dataflows.serve.app import make_app
 from dataflows.serve.door import Door
-from dataflows.serve.read_model import ReadModel
+from dataflows.serve.read_models.sqlite import SqliteModel
 from models.messages import ExperimentResult, MetricResult, ResultPoint, VariantResult
 from tests.browser.chromium import chromium, missing
 from tests.dataflows.serve.test_api import Platform
@@ -52,7 +52,7 @@ def served(folder: Path, platform: Platform) -> Iterator[tuple[str, Door]]:
     servers: list[uvicorn.Server] = []
 
     async def serve() -> None:
-        door = Door(Settings(), ReadModel(folder / "newest.sqlite3"), asyncio.get_running_loop(), platform)
+        door = Door(Settings(), SqliteModel(folder / "newest.sqlite3"), asyncio.get_running_loop(), platform)
         servers.append(uvicorn.Server(uvicorn.Config(make_app(door), port=port, log_level="error")))
         doors.append(door)
         ready.set()

@@ -47,6 +47,7 @@ DEFAULTS = {
     "EDDY_SERVE__HOST": "127.0.0.1",
     "EDDY_SERVE__PORT": "8000",
     "EDDY_SERVE__STORE": "",
+    "EDDY_SERVE__STORE_URL": "",
     "EDDY_SERVE__TOKENS": "{}",
     "EDDY_SERVE__CORS": "[]",
     "EDDY_SERVE__WAIT_MS": "500",
@@ -300,6 +301,33 @@ def test_durations_are_said_in_seconds_and_measured_in_milliseconds(monkeypatch:
     assert loaded.attribution.window_ms_of("purchase") == 3_600_000
     assert loaded.attribution.window_ms_of("click") == 1_800_000
     assert loaded.attribution.closes_after_ms == 4_200_000
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("rediss://u:hunter2@[::1]:6380/1", None),
+        ("postgresql://u:hunter2@host:5432/eddy?sslmode=require", None),
+        ("mysql://u:hunter2@host/eddy", "names no store that is known"),
+        ("host:6379", "names no store that is known"),
+        ("redis:hunter2@host", "names no store that is known"),
+        ("redis://", "names no host"),
+        ("postgresql:///eddy", "names no host"),
+        ("redis://u:hunter2/x@host:6379", "this is no URL.*write % as %25, / as %2F"),
+        ("redis://u:hunter2@[host/0", "this is no URL"),
+    ],
+)
+def test_a_wrong_url_of_a_store_is_told_without_a_word_of_it(
+    monkeypatch: pytest.MonkeyPatch, url: str, fault: str | None
+) -> None:
+    monkeypatch.setenv("EDDY_SERVE__STORE_URL", url)
+    if fault is None:
+        settings = load()
+        assert "hunter2" not in repr(settings) + str(settings.serve) + settings.model_dump_json()
+        return
+    with pytest.raises(SettingsError, match=f"^EDDY_SERVE__STORE_URL: .*{fault}") as caught:
+        load()
+    assert "hunter2" not in str(caught.value)
 
 
 def test_no_option_of_a_client_is_shown_since_some_are_secrets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,10 @@ from dataflows.run.settings import Settings
 from dataflows.serve.app import make_app
 from dataflows.serve.door import Door
 from dataflows.serve.openapi import document
-from dataflows.serve.read_model import ItemEntry, ReadModel
+from dataflows.serve.read_models.contract import ReadModel
+from dataflows.serve.read_models.sqlite import SqliteModel
 from models.placements import Placement
+from tests.dataflows.serve.kept import keep_items, keep_slates
 
 
 def a_slate(user_id: str = "u", trigger_id: str = "e-1", item_ids: tuple[str, ...] = ("i-1", "i-2")) -> dict[str, Any]:
@@ -50,12 +52,13 @@ def through_the_door(
     use: Callable[[httpx.AsyncClient, Door, Platform], Awaitable[None]],
     serve: ServeSettings | None = None,
     placements: dict[str, Placement] | None = None,
+    model: ReadModel | None = None,
 ) -> None:
     async def run() -> None:
         platform = Platform()
-        model = ReadModel(folder / "newest.sqlite3")
+        kept = model or SqliteModel(folder / "newest.sqlite3")
         settings = Settings(serve=serve or ServeSettings(wait_ms=50), placements=placements or {})
-        door = Door(settings, model, asyncio.get_running_loop(), platform)
+        door = Door(settings, kept, asyncio.get_running_loop(), platform)
         transport = httpx.ASGITransport(make_app(door))
         async with httpx.AsyncClient(transport=transport, base_url="http://door") as client:
             await use(client, door, platform)
@@ -65,7 +68,7 @@ def through_the_door(
 
 def test_a_user_gets_their_newest_slate_without_what_only_learning_needs(tmp_path: Path) -> None:
     async def use(client: httpx.AsyncClient, door: Door, _platform: Platform) -> None:
-        door.model.put_slates([("a/b ü", orjson.dumps(a_slate("a/b ü")))])
+        keep_slates(door.model, ("a/b ü", orjson.dumps(a_slate("a/b ü"))))
         answer = await client.get("/users/a%2Fb%20%C3%BC/slate")
         assert answer.status_code == 200
         assert [row["item_id"] for row in answer.json()["items"]] == ["i-1", "i-2"]
@@ -81,7 +84,7 @@ def test_chances_are_handed_on_where_the_slate_has_some(tmp_path: Path) -> None:
     async def use(client: httpx.AsyncClient, door: Door, _platform: Platform) -> None:
         slate = a_slate()
         slate["items"][0] |= {"p_click": 0.25, "p_cart": 0.0, "p_purchase": 0.01}
-        door.model.put_slates([("u", orjson.dumps(slate))])
+        keep_slates(door.model, ("u", orjson.dumps(slate)))
         first, second = (await client.get("/users/u/slate")).json()["items"]
         assert (first["p_click"], first["p_cart"], first["p_purchase"]) == (0.25, 0.0, 0.01)
         assert "p_click" not in second
@@ -116,7 +119,7 @@ def test_a_request_waits_for_the_slate_made_for_it(tmp_path: Path) -> None:
 
 def test_a_request_whose_slate_does_not_come_gets_the_newest_one_and_is_told(tmp_path: Path) -> None:
     async def use(client: httpx.AsyncClient, door: Door, _platform: Platform) -> None:
-        door.model.put_slates([("u", orjson.dumps(a_slate()))])
+        keep_slates(door.model, ("u", orjson.dumps(a_slate())))
         answer = await client.post("/requests", json={"user_id": "u"})
         assert (answer.status_code, answer.json()["fallback"]) == (200, "newest")
         nobody = await client.post("/requests", json={"user_id": "nobody"})
@@ -128,9 +131,9 @@ def test_a_request_whose_slate_does_not_come_gets_the_newest_one_and_is_told(tmp
 def test_a_request_for_a_placement_gets_no_slate_of_another(tmp_path: Path) -> None:
     async def use(client: httpx.AsyncClient, door: Door, _platform: Platform) -> None:
         asked = {"user_id": "u", "placement": "cart"}
-        door.model.put_slates([("u", orjson.dumps(a_slate()))])
+        keep_slates(door.model, ("u", orjson.dumps(a_slate())))
         assert (await client.post("/requests", json=asked)).json()["error"] == "no_answer"
-        door.model.put_slates([("u", orjson.dumps(a_slate() | {"placement": "cart"}))])
+        keep_slates(door.model, ("u", orjson.dumps(a_slate() | {"placement": "cart"})))
         answer = (await client.post("/requests", json=asked)).json()
         assert (answer["fallback"], answer["slate"]["placement"]) == ("newest", "cart")
         refused = await client.post("/requests", json=asked | {"placement": "crat"})
@@ -195,8 +198,8 @@ def test_items_are_written_to_the_catalog_and_added_to_slates_that_ask_for_them(
         assert platform.written[0][:2] == ("catalog", "i-1")
         wrong = await client.put("/items", json={"item_id": "i-2", "price": -1})
         assert wrong.status_code == 400
-        door.model.put_items([ItemEntry("i-1", "One", orjson.dumps(platform.written[0][2]))])
-        door.model.put_slates([("u", orjson.dumps(a_slate()))])
+        keep_items(door.model, ("i-1", "One"))
+        keep_slates(door.model, ("u", orjson.dumps(a_slate())))
         slate = (await client.get("/users/u/slate?items=true")).json()
         assert [row["item"] and row["item"]["title"] for row in slate["items"]] == ["One", None]
 
@@ -277,7 +280,7 @@ def test_the_page_is_there_with_all_that_it_loads(tmp_path: Path) -> None:
 
 def test_answers_are_timed_by_route_and_by_no_name_that_a_caller_invents(tmp_path: Path) -> None:
     async def use(client: httpx.AsyncClient, door: Door, _platform: Platform) -> None:
-        door.model.put_slates([("u", orjson.dumps(a_slate()))])
+        keep_slates(door.model, ("u", orjson.dumps(a_slate())))
         await client.get("/users/u/slate")
         await client.get("/users/nobody/slate")
         for path in ("/a-path", "/another"):

@@ -1,16 +1,13 @@
-"""What the door answers from: each user's newest slate, and the catalog with its titles, in one SQLite file."""
+"""The read model in one SQLite file, of one door alone."""
 
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
 
+from dataflows.serve.read_models.contract import Kind, Offsets, Place, Progress, TopicPart, TopicRow, split
 from models.numeric.ids import hash64
-
-Offsets: TypeAlias = dict[int, int]
-"""By partition: the next offset to read."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS slates (user_id TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -27,27 +24,19 @@ CREATE TABLE IF NOT EXISTS topics (topic TEXT PRIMARY KEY, topic_id TEXT) WITHOU
 _WORD = re.compile(r"\w+")
 
 
-class ItemEntry(NamedTuple):
-    """One entry of the catalog, as it is stored."""
-
-    item_id: str
-    title: str
-    value: bytes
-    """The item as JSON."""
-
-
-class ReadModel:
-    """A copy of the newest slates and of the catalog, which goes on where it stopped.
-
-    One thread writes; the event loop reads, on a connection of its own.
+class SqliteModel:
+    """Keeps slates and items in a file; the event loop reads it on a connection of its own.
 
     Parameters
     ----------
     file : where the copy is kept; made where it is missing.
     """
 
+    is_local = True
+
     def __init__(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
+        self._progress = Progress()
         self._writing = self._connect(file)
         self._writing.execute("PRAGMA journal_mode = WAL")
         # All of it is on the topics as well: losing the last writes in a power cut costs reading them again.
@@ -59,15 +48,21 @@ class ReadModel:
     def _connect(file: Path) -> sqlite3.Connection:
         return sqlite3.connect(file, isolation_level=None, check_same_thread=False)
 
+    def prepare(self) -> None:
+        """Do nothing: a file is made when it is opened."""
+
+    def ping(self) -> None:
+        """Do nothing: a file always answers."""
+
     def close(self) -> None:
         """Close the file."""
         self._reading.close()
         self._writing.close()
 
     @contextmanager
-    def changing(self) -> Iterator[None]:
-        """Put what is written inside into one transaction: rows and the offsets that they came from."""
-        self._writing.execute("BEGIN")
+    def _changing(self) -> Iterator[None]:
+        # At once for writing, so that nobody writes between what is looked at and what is done.
+        self._writing.execute("BEGIN IMMEDIATE")
         try:
             yield
         except BaseException:
@@ -75,49 +70,65 @@ class ReadModel:
             raise
         self._writing.execute("COMMIT")
 
-    def resume(self, topic: str, topic_id: str | None) -> Offsets:
-        """Return where to go on in a topic; all of it is read anew where it is another topic of its name."""
-        with self.changing():
-            known = self._writing.execute("SELECT topic_id FROM topics WHERE topic = ?", (topic,)).fetchone()
-            if known is not None and known[0] != topic_id:
+    def resume(self, kind: Kind, topic: str, topic_id: str | None) -> Offsets:
+        """Return where to go on in a topic."""
+        with self._changing():
+            row = self._writing.execute("SELECT topic_id FROM topics WHERE topic = ?", (topic,)).fetchone()
+            known = None if row is None else row[0]
+            if known is not None and topic_id is not None and known != topic_id:
                 self._writing.execute("DELETE FROM offsets WHERE topic = ?", (topic,))
-            self._writing.execute("INSERT OR REPLACE INTO topics VALUES (?, ?)", (topic, topic_id))
-        rows = self._writing.execute("SELECT partition, next FROM offsets WHERE topic = ?", (topic,))
-        return {int(partition): int(at) for partition, at in rows}
+                self._empty(kind)
+            self._writing.execute("INSERT OR REPLACE INTO topics VALUES (?, ?)", (topic, topic_id or known))
+        offsets = {partition: at for (name, partition), at in self._stored().items() if name == topic}
+        self._progress.resumed(topic, offsets)
+        return offsets
 
-    def note(self, topic: str, partition: int, at: int) -> None:
-        """Note how far a partition has been read."""
+    def rewind(self, topic: str, partition: int, at: int) -> None:
+        """Take records of a partition from an offset on again."""
         self._writing.execute("INSERT OR REPLACE INTO offsets VALUES (?, ?, ?)", (topic, partition, at))
+        self._progress.rewound(topic, partition, at)
 
-    def put_slates(self, slates: Iterable[tuple[str, bytes | None]]) -> None:
-        """Keep each user's slate in place of the one before; None forgets the user."""
-        for user_id, value in slates:
-            if value is None:
-                self._writing.execute("DELETE FROM slates WHERE user_id = ?", (user_id,))
-            else:
-                self._writing.execute("INSERT OR REPLACE INTO slates VALUES (?, ?)", (user_id, value))
+    def keep(self, parts: list[TopicPart]) -> None:
+        """Put rows and offsets into the file at once."""
+        with self._changing():
+            stored = self._stored()
+            for part, rows in self._progress.new_rows(parts, stored):
+                (self._keep_slates if part.kind == "slates" else self._keep_items)([*rows.values()])
+                position = (part.topic, part.partition, part.next)
+                self._writing.execute("INSERT OR REPLACE INTO offsets VALUES (?, ?, ?)", position)
+        self._progress.kept(parts, stored)
+
+    def _stored(self) -> dict[Place, int]:
+        rows = self._writing.execute("SELECT topic, partition, next FROM offsets")
+        return {(topic, int(partition)): int(at) for topic, partition, at in rows}
+
+    def _empty(self, kind: Kind) -> None:
+        for table in ("slates",) if kind == "slates" else ("items", "titles"):
+            self._writing.execute(f"DELETE FROM {table}")  # noqa: S608
+
+    def _keep_slates(self, rows: list[TopicRow]) -> None:
+        kept, gone = split(rows)
+        self._writing.executemany("DELETE FROM slates WHERE user_id = ?", [(user_id,) for user_id in gone])
+        self._writing.executemany(
+            "INSERT OR REPLACE INTO slates VALUES (?, ?)", [(row.key, value) for row, value in kept]
+        )
+
+    def _keep_items(self, rows: list[TopicRow]) -> None:
+        for item in rows:
+            old = self._writing.execute("DELETE FROM items WHERE item_id = ? RETURNING id", (item.key,)).fetchone()
+            if old is not None:
+                self._writing.execute("DELETE FROM titles WHERE rowid = ?", old)
+            if item.value is not None:
+                row = self._writing.execute(
+                    "INSERT INTO items (item_id, hash, value) VALUES (?, ?, ?)",
+                    (item.key, hash64(item.key), item.value),
+                )
+                self._writing.execute("INSERT INTO titles (rowid, title) VALUES (?, ?)", (row.lastrowid, item.title))
 
     def slate(self, user_id: str) -> bytes | None:
         """Return a user's newest slate as it stands on the topic."""
         row = self._reading.execute("SELECT value FROM slates WHERE user_id = ?", (user_id,)).fetchone()
         return None if row is None else bytes(row[0])
-
-    def put_items(self, entries: Iterable[ItemEntry]) -> None:
-        """Keep entries of the catalog in place of those before."""
-        for entry in entries:
-            self.remove_items([entry.item_id])
-            row = self._writing.execute(
-                "INSERT INTO items (item_id, hash, value) VALUES (?, ?, ?)",
-                (entry.item_id, hash64(entry.item_id), entry.value),
-            )
-            self._writing.execute("INSERT INTO titles (rowid, title) VALUES (?, ?)", (row.lastrowid, entry.title))
-
-    def remove_items(self, item_ids: Iterable[str]) -> None:
-        """Forget entries of the catalog."""
-        for item_id in item_ids:
-            row = self._writing.execute("DELETE FROM items WHERE item_id = ? RETURNING id", (item_id,)).fetchone()
-            if row is not None:
-                self._writing.execute("DELETE FROM titles WHERE rowid = ?", row)
 
     def items(self, item_ids: list[str]) -> list[bytes]:
         """Return the entries that are known of these items."""

@@ -23,7 +23,7 @@ def default_sources() -> dict[SourceName, float]:
         "habits": 0.5,
         "content": 0.3,
         "trending": 0.1,
-        "sequence": 1.0,
+        "sequence": 0.5,
     }
 
 

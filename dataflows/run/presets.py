@@ -65,7 +65,7 @@ PRESETS: dict[PresetName, Preset] = {
                 "diversity": 0.25,
                 "sources": {
                     "session_knn": 0.7, "sequential_rules": 0.5, "covisitation": 0.5, "two_step_rules": 0.5,
-                    "habits": 0.5, "content": 0.5, "trending": 0.2, "sequence": 1.0,
+                    "habits": 0.5, "content": 0.5, "trending": 0.2, "sequence": 0.5,
                 },
             },
         },
@@ -88,7 +88,7 @@ PRESETS: dict[PresetName, Preset] = {
                 "max_impressions": 3,
                 "sources": {
                     "session_knn": 0.7, "sequential_rules": 0.5, "covisitation": 0.3, "two_step_rules": 0.3,
-                    "content": 0.7, "trending": 0.5, "sequence": 1.0,
+                    "content": 0.7, "trending": 0.5, "sequence": 0.5,
                 },
             },
         },
@@ -116,7 +116,7 @@ PRESETS: dict[PresetName, Preset] = {
                 "exploration_slots": 2,
                 "sources": {
                     "session_knn": 0.5, "sequential_rules": 0.3, "covisitation": 0.5, "two_step_rules": 0.3,
-                    "content": 1.0, "trending": 0.5, "sequence": 1.0,
+                    "content": 1.0, "trending": 0.5, "sequence": 0.5,
                 },
             },
         },
@@ -136,7 +136,7 @@ PRESETS: dict[PresetName, Preset] = {
                 "exploration_slots": 1,
                 "sources": {
                     "session_knn": 0.3, "sequential_rules": 0.3, "covisitation": 0.5, "content": 1.0, "trending": 0.5,
-                    "sequence": 1.0,
+                    "sequence": 0.5,
                 },
             },
         },
@@ -164,7 +164,7 @@ PRESETS: dict[PresetName, Preset] = {
                 "max_impressions": 1_000,
                 "exploration_slots": 0,
                 "sources": {
-                    "content": 1.0, "sequential_rules": 0.5, "covisitation": 0.3, "trending": 0.1, "sequence": 1.0,
+                    "content": 1.0, "sequential_rules": 0.5, "covisitation": 0.3, "trending": 0.1, "sequence": 0.5,
                 },
             },
         },
@@ -193,7 +193,7 @@ PRESETS: dict[PresetName, Preset] = {
                 "exploration_slots": 0,
                 "sources": {
                     "sequential_rules": 1.0, "two_step_rules": 0.5, "covisitation": 0.5, "habits": 0.5,
-                    "content": 0.5, "trending": 0.1, "sequence": 1.0,
+                    "content": 0.5, "trending": 0.1, "sequence": 0.5,
                 },
             },
         },
@@ -220,7 +220,7 @@ PRESETS: dict[PresetName, Preset] = {
                 "max_impressions": 20,
                 "sources": {
                     "session_knn": 0.3, "sequential_rules": 1.0, "two_step_rules": 0.5, "covisitation": 0.5,
-                    "habits": 0.5, "content": 0.5, "trending": 0.1, "sequence": 1.0,
+                    "habits": 0.5, "content": 0.5, "trending": 0.1, "sequence": 0.5,
                 },
             },
         },
@@ -249,7 +249,7 @@ PRESETS: dict[PresetName, Preset] = {
                 "max_per_category": 3,
                 "sources": {
                     "session_knn": 0.5, "sequential_rules": 0.5, "covisitation": 0.5, "two_step_rules": 0.3,
-                    "habits": 0.5, "content": 1.0, "trending": 0.5, "sequence": 1.0,
+                    "habits": 0.5, "content": 1.0, "trending": 0.5, "sequence": 0.5,
                 },
             },
         },

@@ -12,7 +12,7 @@ from dataflows.run.infrastructure import ServeSettings
 from dataflows.run.settings import Settings
 from dataflows.serve.app import make_app
 from dataflows.serve.door import Door
-from dataflows.serve.read_model import ReadModel
+from dataflows.serve.read_models.sqlite import SqliteModel
 from tests.dataflows.run.test_tracing import spans_of
 from tests.dataflows.serve.test_api import Platform
 
@@ -29,7 +29,7 @@ def called(folder: Path, *calls: tuple[str, str], headers: Any = None, is_down: 
         platform.is_down = is_down
         door = Door(
             Settings(serve=ServeSettings(wait_ms=1)),
-            ReadModel(folder / "n.sqlite3"),
+            SqliteModel(folder / "n.sqlite3"),
             asyncio.get_running_loop(),
             platform,
         )

@@ -28,11 +28,12 @@ SETTINGS = {
     "EDDY_RANKER__NAME": "linear",
     "EDDY_RANKER__LEARNING_RATE": "0.01",
     "EDDY_RANKER__BATCH_SIZE": "8",
-    "EDDY_RANKER__PUBLISH_EVERY": "2",
+    "EDDY_RANKER__PUBLISH_EVERY": "1",
     "EDDY_RANKER__MIN_JUDGED": "16",
     "EDDY_RANKER__GUARD_SLATES": "64",
-    "EDDY_RANKER__ALPHA": "0.5",
+    "EDDY_RANKER__ALPHA": "0.99",
 }
+"""The guard lets through what it can: with fewer versions than two, nothing would go on."""
 
 
 class Feedback:

@@ -127,11 +127,11 @@ class Place:
         self._write("events", self._events)
         with self._working(way) as (process, output):
             self._wait_until(FROM_SHARE, process)
-            began, cpu = time.perf_counter(), self._cpu(process)
+            began, cpu, memory = time.perf_counter(), self._cpu(process), process.memory_info().rss
             self._wait_until(1.0, process)
             seconds = time.perf_counter() - began
             spent = [now - before for now, before in zip(self._cpu(process), cpu, strict=True)]
-            memory_mb = process.memory_info().rss / 2**20
+            memory_mb = max(memory, process.memory_info().rss) / 2**20  # a plain loop that has ended has none
             compute_s = float(output.stdout.readline()) if way == "plain loop" and output.stdout else None
         n = (1 - FROM_SHARE) * self._n_slates
         flow_us, broker_us = (round(1e6 * cpu_s / n, 1) for cpu_s in spent)

@@ -4,7 +4,9 @@ import sys
 import time
 import uuid
 from collections.abc import Iterable
+from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -17,6 +19,7 @@ from dataflows.cli.personal_data import (
     Place,
     fields_of,
     find_person,
+    is_older,
     letters_of,
     receipts_of,
     records_of,
@@ -30,6 +33,7 @@ from dataflows.receipts import is_signed_by
 from dataflows.run.recovery_store import store_folder
 from dataflows.run.resources import expected_receipts, receipt_signer, state_keys
 from dataflows.run.settings import Settings, load
+from dataflows.serve.read_models.choice import chosen_model
 from dataflows.store.contents import describe_user
 from dataflows.store.files import partition_files, reading
 from dataflows.topics import FLOWS
@@ -115,8 +119,9 @@ def _print_receipts(receipts: dict[str, ErasureReceipt]) -> None:
 def verify_erasure(user: User) -> None:
     """Look for a user everywhere, and check the receipts' signatures; exit code 1 where anything is found.
 
-    Every topic is read, and every recovery store where EDDY_RECOVERY__FOLDER says where they are. What only waits for
-    compaction, and what the platform itself keeps on `events` and `requests`, is listed and is no finding.
+    Every topic is read, every recovery store where EDDY_RECOVERY__FOLDER says where they are, and the door's store
+    where EDDY_SERVE__STORE or EDDY_SERVE__STORE_URL does. What only waits for compaction, and what the platform itself
+    keeps on `events` and `requests`, is listed and is no finding.
     """
     settings = load()
     person = find_person(settings, state_keys(settings), user)
@@ -128,6 +133,7 @@ def verify_erasure(user: User) -> None:
         places.append(Place("stores", note="not looked at: EDDY_RECOVERY__FOLDER says where they are"))
     else:
         places += search_stores(folder, person)
+    places.append(_search_door(settings, person))
     _print_places(places)
     receipts = receipts_of(settings, person)
     _print_receipts(receipts)
@@ -137,6 +143,20 @@ def verify_erasure(user: User) -> None:
     if wrong:
         raise ErasureError(f"the signature of {', '.join(wrong)} is not of this installation's key")
     typer.echo("nothing from before the erasure is left")
+
+
+def _search_door(settings: Settings, person: Person) -> Place:
+    """Look whether the door would still give away a slate from before the erasure."""
+    place, file = Place("the door's store"), settings.serve.store
+    if settings.serve.store_url is None and (file is None or not file.exists()):
+        place.note = "not looked at: EDDY_SERVE__STORE or EDDY_SERVE__STORE_URL says where it is"
+        return place
+    with closing(chosen_model(settings, file or Path())) as model:
+        model.prepare()
+        slate = model.slate(person.user_id)
+        place.n_looked_at = model.counts()["slates"]
+    place.n_found = int(slate is not None and is_older(fields_of(slate), person))
+    return place
 
 
 def _print_places(places: Iterable[Place]) -> None:

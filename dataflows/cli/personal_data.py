@@ -113,7 +113,7 @@ def search_topics(settings: Settings, person: Person) -> Iterator[Place]:
         for record in records_of(settings, topic):
             fields = fields_of(record.value)
             place.n_looked_at += 1
-            place.n_waiting += fields.get("user_id") == person.user_id and _is_older(fields, person)
+            place.n_waiting += fields.get("user_id") == person.user_id and is_older(fields, person)
         yield place
     for topic in ("recommendations", "assignments"):
         yield _keyed_by_user(settings, topic, person)
@@ -126,7 +126,8 @@ def search_topics(settings: Settings, person: Person) -> Iterator[Place]:
     yield place
 
 
-def _is_older(fields: dict[str, Any], person: Person) -> bool:
+def is_older(fields: dict[str, Any], person: Person) -> bool:
+    """Say whether a message is from before a person's erasure; one without a time is."""
     at = next((fields[name] for name in ("timestamp", "created_at", "assigned_at") if name in fields), 0)
     return not isinstance(at, int) or at <= person.requested_at
 
@@ -139,7 +140,7 @@ def _keyed_by_user(settings: Settings, topic: str, person: Person) -> Place:
         fields = fields_of(record.value)
         if person.user_id not in (fields.get("user_id"), (record.key or b"").decode(errors="replace")):
             continue
-        newest_is_old = record.value is not None and _is_older(fields, person)
+        newest_is_old = record.value is not None and is_older(fields, person)
         place.n_waiting += newest_is_old
     place.n_found, place.n_waiting = int(newest_is_old), place.n_waiting - newest_is_old
     place.note = COMPACTION if place.n_waiting else ""

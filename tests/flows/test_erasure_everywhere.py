@@ -3,6 +3,7 @@
 import json
 import shutil
 from base64 import b64encode
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 
 from dataflows.cli.erasure import ErasureError, erase, export, verify_erasure
 from dataflows.run.settings import load
+from dataflows.serve.read_models.sqlite import SqliteModel
+from tests.dataflows.serve.kept import keep_slates
 from tests.flows.test_offline import run, same_collector  # noqa: F401  # the collector is left as it is here too
 
 PERSON = "person-with-a-long-id"
@@ -107,6 +110,22 @@ def test_an_erased_person_is_found_nowhere_and_comes_back_from_no_store(
         verify_erasure(PERSON)
         assert "nothing from before the erasure is left" in capsys.readouterr().out
     assert not [path for path in installed.store.rglob("part-*") if PERSON.encode() in path.read_bytes()]
+
+
+def test_a_slate_that_the_door_still_keeps_is_found(
+    installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    installed.run()
+    erase(PERSON)
+    installed.run()
+    monkeypatch.setenv("EDDY_SERVE__STORE", str(tmp_path / "newest.sqlite3"))
+    with closing(SqliteModel(tmp_path / "newest.sqlite3")) as model:
+        keep_slates(model, (PERSON, b'{"created_at": 1}'), ("u-other", b'{"created_at": 1}'))
+        with pytest.raises(ErasureError, match="1 traces from before"):
+            verify_erasure(PERSON)
+        keep_slates(model, (PERSON, None))
+        verify_erasure(PERSON)
+    assert "the door's store" in capsys.readouterr().out
 
 
 def test_the_receipts_say_what_went(installed: Installed, capsys: pytest.CaptureFixture[str]):

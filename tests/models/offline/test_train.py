@@ -118,7 +118,7 @@ def test_a_past_without_examples_or_without_a_later_part_is_refused(tmp_path: Pa
 
 def test_the_shipped_checkpoint_is_small_and_of_features_that_are_computed() -> None:
     shipped = load_checkpoint(SHIPPED)
-    assert shipped.model.features == FEATURE_SETS["v3"]
+    assert shipped.model.features == FEATURE_SETS["v4"]
     assert SHIPPED.stat().st_size < 65_536
     assert shipped.version == f"{shipped.provenance['data_set']}-{shipped.digest[:8]}"
 

@@ -94,6 +94,8 @@ class SharedConsumer:
         """Return what has arrived for a partition, at most its part of a round, without waiting."""
         if not inbox.records and self._n_waiting < MAX_READ_AHEAD and self._n_bytes < MAX_BYTES:
             self._distribute()
+        if not inbox.records:
+            return []
         taken: list[Record] = []
         n_bytes = 0
         limit = BATCH // max(1, sum(bool(other.records) for other in self._inboxes.values())) or 1
@@ -102,8 +104,7 @@ class SharedConsumer:
             n_bytes += size_of(taken[-1])
         self._n_waiting -= len(taken)
         self._n_bytes -= n_bytes
-        if taken:
-            inbox.next = taken[-1].offset + 1
+        inbox.next = taken[-1].offset + 1
         return taken
 
     def _distribute(self) -> None:

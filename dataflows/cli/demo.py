@@ -17,6 +17,9 @@ def demo(
     events: Annotated[int, typer.Option(min=100, help="Ratings to stream.")] = 5_000,
     rate: Annotated[float, typer.Option(min=1, help="Events a second.")] = 100.0,
     headless: Annotated[bool, typer.Option("--headless", help="Draw no live view.")] = False,
+    sampled: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of slates to draw whole; they say what another order would earn.")
+    ] = 0.0,
     json: Annotated[Path | None, typer.Option(help="Write the report to this file.")] = None,
     browser: Annotated[bool, typer.Option(help="Open the live page in a browser, where there is one.")] = True,
 ) -> None:
@@ -35,7 +38,17 @@ def demo(
         console.print(f"live page: [bold]{address}[/bold] (be a user yourself, and watch the stream)", highlight=False)
         return live and browser and webbrowser.open(address)
 
-    report = run_demo(events, rate, settings, os.environ.get("KAFKA_HOME"), real, console, live=live, on_page=open_page)
+    report = run_demo(
+        events,
+        rate,
+        settings,
+        os.environ.get("KAFKA_HOME"),
+        real,
+        console,
+        live=live,
+        sampled=sampled,
+        on_page=open_page,
+    )
     latency = report["latency_ms"]
     console.print(
         f"{report['events']} events in, {report['slates']} slates out at {report['events_per_s']} events/s; "

@@ -1,18 +1,20 @@
 """`eddy evaluate-policy`: what another strategy would have earned, from logged slates."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
+import numpy as np
 import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from dataflows.cli.models import registry_of
 from dataflows.cli.personal_data import records_of
 from dataflows.cli.progress import walking
 from dataflows.codecs import catalog_decoder, decoder_of_slates, event_decoder
@@ -22,13 +24,14 @@ from dataflows.run import settings as configuration
 from dataflows.run.conversion import check, name_of
 from dataflows.run.resources import text_space
 from dataflows.run.settings import Settings
-from dataflows.topics import CATALOG, EVENTS, RECOMMENDATIONS
+from dataflows.topics import CATALOG, EVENTS, MODEL_UPDATES, RECOMMENDATIONS
 from models.counts.item_side import ItemSide
 from models.experiments.assign.declaration import DeclarationError
 from models.experiments.judge.off_policy import Value
 from models.items import ItemTable
 from models.messages import DeadLetter, Event, Item
 from models.names import FEATURE_SET, FUNNEL
+from models.numeric.arrays import Doubles
 from models.offline.policy.evaluate import Assumption, PolicyFigures, evaluate_policy
 from models.offline.policy.rounds import LoggedSlate, Round, rounds_of
 from models.offline.policy.target import Order, TargetPolicy
@@ -63,8 +66,17 @@ AssumptionOption = Annotated[
     Assumption,
     typer.Option(
         "--assume",
-        help="What users do with an item depends on its place alone (position), on what stands above it as well "
-        "(cascade), or on the whole slate: each needs many more slates than the one before it.",
+        help="What users do with an item depends on whether they look at its place, which is known (examination), "
+        "on its place in any way (position), on what stands above it as well (cascade), or on the whole slate: each "
+        "needs many more slates than the one before it.",
+    ),
+]
+ExaminationOption = Annotated[
+    str | None,
+    typer.Option(
+        help="With --assume examination: how probable it is that each position is looked at, relative to the first: "
+        "`1,0.8,0.7`.",
+        show_default="as `learn` has published it",
     ),
 ]
 EventType = Annotated[
@@ -85,6 +97,7 @@ def evaluate(
     checkpoint: CheckpointOption = None,
     order: OrderOption = "strategy",
     assume: AssumptionOption = "position",
+    examination: ExaminationOption = None,
     event_type: EventType = None,
     alpha: Alpha = 0.05,
     seed: Seed = 0,
@@ -106,27 +119,49 @@ def evaluate(
     settings = configuration.load()
     console = Console(stderr=True)
     judged, by = _strategy(strategy, settings), _order(checkpoint, order)
+    looked_at = _examination(examination, settings) if assume == "examination" else None
+    figures = estimate(
+        settings, judged, by, console, assume=assume, examination=looked_at, event_types=event_type or (), seed=seed
+    )
+    if out is not None:
+        _write(_record(figures, assume, alpha), out)
+    show(figures, assume, alpha, Console())
+
+
+def estimate(
+    settings: Settings,
+    judged: Strategy,
+    order: Order,
+    console: Console,
+    *,
+    assume: Assumption = "position",
+    examination: Doubles | None = None,
+    event_types: Sequence[str] = (),
+    seed: int = 0,
+) -> PolicyFigures:
+    """Estimate from the topics what a strategy would have earned.
+
+    Raises
+    ------
+    EddyError : no slate was drawn, or none that says something of this strategy.
+    """
     with console.status("reading slates, events and the catalog"):
         slates = [slate for slate in _slates(settings) if slate.feature_set == FEATURE_SET and slate.consent]
-        rounds = list(
-            rounds_of(slates, _events(settings), settings.attribution, settings.events.weights, event_type or ())
-        )
+        rounds = list(rounds_of(slates, _events(settings), settings.attribution, settings.events.weights, event_types))
         table = _table_of(rounds, settings)
     with walking(console) as bar:
         task = bar.add_task("making the strategy's slates")
         try:
-            figures = evaluate_policy(
+            return evaluate_policy(
                 rounds,
-                TargetPolicy(judged, by, table),
+                TargetPolicy(judged, order, table),
                 assume,
                 seed,
                 lambda n, of: bar.update(task, completed=n, total=of),
+                examination,
             )
         except ValueError as error:
             raise EddyError(str(error)) from error
-    if out is not None:
-        _write(_record(figures, assume, alpha), out)
-    _show(figures, assume, alpha, Console())
 
 
 def _strategy(changes: str | None, settings: Settings) -> Strategy:
@@ -145,6 +180,23 @@ def _strategy(changes: str | None, settings: Settings) -> Strategy:
             """--strategy '{"rules": []}' to judge it without them"""
         )
     return judged
+
+
+def _examination(given: str | None, settings: Settings) -> Doubles:
+    """Read how far users look down a slate: as it is given, else as the newest version of a ranker says."""
+    if given is not None:
+        try:
+            return np.array([float(part) for part in given.split(",")])
+        except ValueError as error:
+            raise EddyError(f"--examination {given!r} is no list of numbers like 1,0.8,0.7") from error
+    registry = registry_of(records_of(settings, MODEL_UPDATES.name))
+    versions = [one for name in registry.names for one in registry.versions(name) if one.examination]
+    if not versions:
+        raise EddyError(
+            "no version of a ranker says yet how far users look: let `learn` publish one (EDDY_RANKER__NAME), or give "
+            "--examination 1,0.8,0.7"
+        )
+    return np.array(max(versions, key=lambda one: one.learned_until).examination)
 
 
 def _order(checkpoint: Path | None, order: By) -> Order:
@@ -214,6 +266,7 @@ def _record(figures: PolicyFigures, assume: Assumption, alpha: float) -> dict[st
         "assumption": assume,
         "alpha": alpha,
         "users": figures.n_users,
+        "left_out": figures.n_left_out,
         "places": figures.n_places,
         "mean_weight": figures.mean_weight,
         "values": {
@@ -230,7 +283,8 @@ def _record(figures: PolicyFigures, assume: Assumption, alpha: float) -> dict[st
     }
 
 
-def _show(figures: PolicyFigures, assume: Assumption, alpha: float, console: Console) -> None:
+def show(figures: PolicyFigures, assume: Assumption, alpha: float, console: Console) -> None:
+    """Print the estimates, and how far they can be believed."""
     names = {
         "served": "as served",
         "drawn": "drawn as a whole",
@@ -252,6 +306,12 @@ def _show(figures: PolicyFigures, assume: Assumption, alpha: float, console: Con
         f"{figures.mean_weight:.3f}: it is 1 within chance, where the log could have shown all that the strategy would",
         highlight=False,
     )
+    if figures.n_left_out:
+        console.print(
+            f"{figures.n_left_out:,} slates were left out: their variant or placement had not looked for candidates "
+            "where this strategy does",
+            highlight=False,
+        )
     if (warning := figures.estimates["dr"].warning) is not None:
         console.print(warning, style="yellow", highlight=False)
 

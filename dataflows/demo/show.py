@@ -6,7 +6,6 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from dataflows.cli.result_figures import show as show_result
 from dataflows.cli.results import newest_results
 from dataflows.codecs import encode
 from dataflows.demo.broker import choose_broker
+from dataflows.demo.drawn import experiments_file, show_learned_order
 from dataflows.demo.flow_process import FlowProcess, running_flows
 from dataflows.demo.judge import Judge, decode_slate
 from dataflows.demo.screen import live_view, variants
@@ -51,6 +51,7 @@ def run_demo(
     console: Console,
     *,
     live: bool,
+    sampled: float,
     on_page: Callable[[str], bool],
 ) -> dict[str, Any]:
     """Run the demo to its end; returns its report.
@@ -60,6 +61,7 @@ def run_demo(
     rate : events a second.
     real : whether the settings name a cluster to use, instead of a broker of the demo's own.
     live : draw the live view; otherwise only what happens is said.
+    sampled : share of the slates that are drawn as a whole; above 0 the end says what they tell of the learned order.
     on_page : given the address of the live page once that answers; says whether somebody looks at it. Then the flows go
         on after the last event, until Ctrl-C.
     """
@@ -76,7 +78,7 @@ def run_demo(
             "EDDY_TOPICS__PREFIX": demo.prefix,
             "EDDY_CHECKPOINT": str(checkpoint.absolute()),
             "EDDY_LEARN__MIN_USERS": str(MIN_USERS),
-            "EDDY_EXPERIMENTS_FILE": str(files("dataflows.demo") / "experiments.yaml"),
+            "EDDY_EXPERIMENTS_FILE": str(experiments_file(Path(folder), sampled)),
         }
         console.print(
             f"trends: a film trends here from {MIN_USERS} people on; by default from 5 (EDDY_LEARN__MIN_USERS)",
@@ -99,6 +101,8 @@ def run_demo(
                 if is_watched:
                     _serve_on([*learning, *serving], console)
         demo.show_results(console)
+        if sampled:
+            show_learned_order(settings, kafka, demo.prefix, checkpoint, console)
         with console.status("ranking the stream once more, by both rankers on the same slates"):
             report["same_slates"] = compared = both_rankers(world, checkpoint)
         console.print(
@@ -106,6 +110,8 @@ def run_demo(
             f"{compared['learned']:.1%} of the next films by the learned one, {compared['blend']:.1%} by the blend",
             highlight=False,
         )
+        if real:
+            console.print(f"its topics are kept: EDDY_TOPICS__PREFIX={demo.prefix} names them", highlight=False)
         return report
 
 

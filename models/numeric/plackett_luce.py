@@ -8,7 +8,7 @@ independent, so the number of places taken is a sum of independent capped counts
 
 import numpy as np
 
-from models.numeric.arrays import Doubles, Floats, Hash32s, Int32s, Int64s
+from models.numeric.arrays import Doubles, Floats, Hash32s, Int64s
 from models.numeric.kernels import inline, kernel
 
 STEP = 0.2
@@ -24,47 +24,45 @@ def place_probabilities(
     logits: Floats,  # (C,)
     categories: Hash32s,  # (C,) 0: none, which no cap counts
     cap: int,
-    chosen: Int32s,  # (L,) the candidate at each place
+    item: int,  # the candidate
     probabilities: Doubles,  # (L,) written
 ) -> None:
-    """Write the probability of each place's item to stand there, whatever stands before it."""
+    """Write the probability of an item to stand at each place, whatever stands before it."""
     order = np.argsort(categories)  # those of one category lie side by side
-    top, total, least = -np.inf, 0.0, np.inf
+    top, total = -np.inf, 0.0
     for c in range(len(logits)):
         top = max(top, np.float64(logits[c]))
     for c in range(len(logits)):
         total += np.exp(logits[c] - top)
-    for place in range(len(chosen)):
-        least = min(least, np.float64(logits[chosen[place]]))
     rung = np.empty(len(logits))  # (C,) probability that an item's clock has rung
-    totals, counts = np.empty(len(chosen)), np.empty(len(chosen))
+    totals, counts = np.empty(len(probabilities)), np.empty(len(probabilities))
     probabilities[:] = 0.0
-    log_time, latest = EARLIEST - top - np.log(total), LATEST - least
+    log_time, latest = EARLIEST - top - np.log(total), LATEST - np.float64(logits[item])
     while log_time < latest:
-        for c in range(len(logits)):
-            rung[c] = -np.expm1(-np.exp(logits[c] + log_time))
-        for place in range(len(chosen)):
-            own = np.exp(logits[chosen[place]] + log_time)
-            density = own * np.exp(-own)  # of the item's ring, over the moment's logarithm
-            if density > 0:
-                taken = _taken_before(rung, categories, cap, order, chosen[place], place, totals, counts)
-                probabilities[place] += STEP * density * taken
+        own = np.exp(logits[item] + log_time)
+        density = own * np.exp(-own)  # of the item's ring, over the moment's logarithm
+        if density > 0:
+            for c in range(len(logits)):
+                rung[c] = -np.expm1(-np.exp(logits[c] + log_time))
+            _count_taken(rung, categories, cap, order, item, totals, counts)
+            for place in range(len(probabilities)):
+                probabilities[place] += STEP * density * totals[place]
         log_time += STEP
 
 
 @inline
-def _taken_before(
+def _count_taken(
     rung: Doubles,  # (C,)
     categories: Hash32s,  # (C,)
     cap: int,
     order: Int64s,  # (C,) candidates by category
     item: int,
-    n: int,
-    totals: Doubles,  # (L,) scratch: probabilities of so many places taken, at most n
-    counts: Doubles,  # (L,) scratch: the same of one category
-) -> float:
-    """Return the probability that n other items have been taken, and that the item's category has room."""
-    totals[: n + 1] = 0.0
+    totals: Doubles,  # (L,) written
+    counts: Doubles,  # (L,) scratch: probabilities of so many places taken by one category
+) -> None:
+    """Write how probable it is that so many other items have been taken and the item's category has room."""
+    n = len(totals) - 1
+    totals[:] = 0.0
     totals[0] = 1.0
     start = 0
     while start < len(order):
@@ -87,7 +85,6 @@ def _taken_before(
                 total += totals[k - j] * counts[j]
             totals[k] = total
         start = stop
-    return float(totals[n])
 
 
 @inline

@@ -6,7 +6,7 @@ slates of one user resemble each other, and say less than as many slates of diff
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -14,21 +14,36 @@ import numpy as np
 from models.config import OnlineConfig
 from models.numeric.anytime import reach
 from models.numeric.arrays import Doubles, Int64s
+from models.online.judging import Judgement
 
 MAX_DOUBLINGS = 4
 """A test lasts at most 2 ** this times as many slates as the first."""
 
 RankerRole: TypeAlias = Literal["learner", "service", "previous"]
+_WITHOUT_PREVIOUS: tuple[RankerRole, ...] = "learner", "service"
 
 
 class Judged(NamedTuple):
-    """The discounted gains on one slate of the learner, before it learned from the slate, and of the two versions."""
+    """The gains on one slate of the learner, before it learned from the slate, and of the two versions."""
 
     user: int
     learner: float
     service: float
     previous: float
     """NaN where there is none."""
+    learner_variance: float = 0.0
+    """What chance adds to its difference from the version in service, by their own chances; 0 where they state none."""
+    previous_variance: float = 0.0
+
+
+def judged(users: Sequence[int], found: Judgement) -> list[Judged]:
+    """Lay out, slate by slate, how good the learner and the versions are; the one before may be missing."""
+    gains, variances = found
+    if len(gains) == len(_WITHOUT_PREVIOUS):
+        gains = np.vstack([gains, np.full(len(users), np.nan)])
+        variances = np.vstack([variances, np.zeros(len(users))])
+    columns = [*gains.tolist(), variances[0].tolist(), variances[2].tolist()]
+    return list(map(Judged, users, *columns))
 
 
 class Guard:
@@ -40,6 +55,10 @@ class Guard:
 
     The sum S of the differences d, of which user u's add up to D_u, is compared with sqrt(sum D_u ** 2). How far it may
     stray depends on how much has been seen; in units of one slate's sum(d ** 2) / n, that is sum D_u ** 2.
+
+    Where a click or a purchase is rare, the slates until the first one agree: whoever said less has gained a little on
+    each. That is not how far the sum may stray, so its square counts for no less than the chances themselves say
+    (`judging.chance_variances`).
 
     Parameters
     ----------
@@ -58,14 +77,16 @@ class Guard:
 
     def is_better(self, one: RankerRole) -> bool:
         """Say whether a ranker is better than the one in service; it may be asked at any time."""
-        users, differences = self._differences(one)
+        users, differences, by_chance = self._differences(one)
         if np.count_nonzero(differences) < self._config.min_judged:
             return False
         _, codes = np.unique(users, return_inverse=True)
-        squares = float((np.bincount(codes, differences) ** 2).sum())
+        found = float((differences**2).sum())
+        least = max(float(by_chance.sum()) / found, 1.0)
+        squares = float((np.bincount(codes, differences) ** 2).sum()) * least
         # The two claims, that the learner is better and that the version before is, share the level.
         alpha = self._config.alpha / 2 / ((self.n_tests + 1) * (self.n_tests + 2))
-        seen = squares / float((differences**2).mean())
+        seen = squares / (found * least / len(differences))
         # A bound on one side at alpha is one of two sides at twice that.
         bound = float(reach(seen, 2 * alpha, self._config.guard_slates)) * np.sqrt(squares)
         return bool(differences.sum() > bound)
@@ -93,9 +114,10 @@ class Guard:
         self.judged.clear()
         self.n_tests = 0
 
-    def _differences(self, one: RankerRole) -> tuple[Int64s, Doubles]:
-        """Return the users of the running test's slates, and how much better a ranker was on each."""
-        users, *gains = zip(*self.judged, strict=True) if self.judged else ((), (), (), ())
-        by_role = dict(zip(Judged._fields[1:], gains, strict=True))
-        differences = np.array(by_role[one], np.float64) - np.array(by_role["service"], np.float64)
-        return np.array(users, np.int64), np.nan_to_num(differences)
+    def _differences(self, one: RankerRole) -> tuple[Int64s, Doubles, Doubles]:
+        """Return the users of the running test's slates, how much better a ranker was, and the variance by chance."""
+        columns = zip(*self.judged, strict=True) if self.judged else [()] * len(Judged._fields)
+        by_name = {name: np.array(column) for name, column in zip(Judged._fields, columns, strict=True)}
+        differences = by_name[one].astype(np.float64) - by_name["service"].astype(np.float64)
+        by_chance = by_name[f"{one}_variance"].astype(np.float64)
+        return by_name["user"].astype(np.int64), np.nan_to_num(differences), np.nan_to_num(by_chance)

@@ -1,43 +1,59 @@
 """How versions of a ranker are compared on slates: by how far up they place what was liked, or by their likelihood."""
 
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 
+import numpy as np
+
+from models.numeric.arrays import Doubles
 from models.numeric.metrics import discounted_gains
 from models.rankers.checkpoint import Checkpoint
 from models.rankers.funnel import Funnel
-from models.rankers.funnel_learner import FunnelLearner, funnel_losses, rates_losses
+from models.rankers.funnel_learner import (
+    FunnelLearner,
+    StageLogits,
+    calibrated_logits,
+    chance_variances,
+    log_losses,
+    rates_logits,
+)
 from models.rankers.inputs import Labelled
 from models.rankers.learners import Learner
 from models.rankers.served import BlendRanker, NetworkRanker
 
-Judge: TypeAlias = Callable[[Learner | Checkpoint | None], list[float]]
-"""Says how good a learner or a version is at each slate of a batch; None is what serves before there is a version."""
+Version: TypeAlias = Checkpoint | None
+"""None is what serves before there is a version."""
 
 
-def by_gain(labelled: Labelled) -> Judge:
+class Judgement(NamedTuple):
+    """How good rankers are on each of B slates, the learner first, then the version in service, then the one before."""
+
+    gains: Doubles
+    """(R, B) for R rankers."""
+    variances: Doubles
+    """(R, B) what chance adds to a ranker's difference from the version in service, by their own chances; 0 where they
+    state none."""
+
+
+def by_gain(labelled: Labelled, learner: Learner, versions: Sequence[Version]) -> Judgement:
     """Judge rankers by the discounted gain of each slate; a click counts the inverse of its examination."""
     gains = labelled.labels * labelled.inverse_examination
-
-    def judge(one: Learner | Checkpoint | None) -> list[float]:
-        ranker = BlendRanker() if one is None else NetworkRanker(one.model) if isinstance(one, Checkpoint) else one
-        found: list[float] = discounted_gains(ranker.score(labelled.inputs), gains, labelled.present).tolist()
-        return found
-
-    return judge
+    served = [BlendRanker() if one is None else NetworkRanker(one.model) for one in versions]
+    found = [discounted_gains(ranker.score(labelled.inputs), gains, labelled.present) for ranker in (learner, *served)]
+    return Judgement(np.array(found, np.float64), np.zeros((len(found), labelled.n)))
 
 
-def by_likelihood(learner: FunnelLearner, labelled: Labelled) -> Judge:
+def by_likelihood(labelled: Labelled, learner: FunnelLearner, versions: Sequence[Version]) -> Judgement:
     """Judge funnels by the log-likelihood of each slate; without a version, each item has the same chances."""
+    logits = [learner.logits(labelled), *(_logits_of(one, learner, labelled) for one in versions)]
+    gains = np.array([-log_losses(one, labelled) for one in logits], np.float64)
+    return Judgement(gains, np.array([chance_variances(one, logits[1], labelled) for one in logits], np.float64))
 
-    def judge(one: Learner | Checkpoint | None) -> list[float]:
-        if isinstance(one, Checkpoint):
-            assert isinstance(one.model, Funnel)  # noqa: S101 - versions are what the learner was
-            losses = funnel_losses(one.model, labelled)
-        elif one is None and learner.calibration.is_known:
-            losses = rates_losses(learner.calibration.rates, labelled)
-        else:
-            losses = learner.losses(labelled)
-        return [-loss for loss in losses.tolist()]
 
-    return judge
+def _logits_of(version: Version, learner: FunnelLearner, labelled: Labelled) -> StageLogits:
+    if version is not None:
+        assert isinstance(version.model, Funnel)  # noqa: S101 - versions are what the learner was
+        return calibrated_logits(version.model, labelled)
+    if learner.calibration.is_known:
+        return rates_logits(learner.calibration.rates, labelled)
+    return learner.logits(labelled)

@@ -17,7 +17,7 @@ from models.config import OnlineConfig
 from models.names import FEATURE_SET, FEATURE_SETS, FUNNEL, STAGES, FunnelName, LearnerName
 from models.numeric.arrays import Floats
 from models.online.examination import Examination, ExaminationState, rounded
-from models.online.guard import Guard, Judged, RankerRole
+from models.online.guard import Guard, Judged, RankerRole, judged
 from models.online.judging import by_gain, by_likelihood
 from models.online.kept_chances import KeptChances
 from models.online.loss_drift import DriftState, LossDrift
@@ -145,13 +145,12 @@ class OnlineRanker:
 
     def _test(self, batch: list[SlateExample]) -> None:
         labelled = collate(batch)
+        versions = [self.service, *([self.previous] if self.can_roll_back else [])]
         if isinstance(self.learner, FunnelLearner):
-            judge = by_likelihood(self.learner, labelled)
+            found = by_likelihood(labelled, self.learner, versions)
         else:
-            judge = by_gain(self._looked_at(labelled))
-        users = [example.user for example in batch]
-        previous = judge(self.previous) if self.can_roll_back else [float("nan")] * labelled.n
-        self.guard.add(map(Judged, users, judge(self.learner), judge(self.service), previous))
+            found = by_gain(self._looked_at(labelled), self.learner, versions)
+        self.guard.add(judged([example.user for example in batch], found))
         losses = [loss for loss in self._drifting(labelled).tolist() if not np.isnan(loss)]
         self.losses.extend(losses)
         n_changes = sum(self.drift.update(loss) for loss in losses)

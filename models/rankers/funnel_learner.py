@@ -1,6 +1,7 @@
 """The funnel as an online learner: a step of Adam a batch, and a calibration by what was predicted before it."""
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -15,6 +16,10 @@ from models.rankers.inputs import Labelled
 from models.rankers.network import Network
 from models.rankers.network_learner import NetworkLearner
 
+StageLogits: TypeAlias = Tensor
+"""(B, L, S) calibrated logits of each stage, of each item of a slate."""
+_ALIKE = 1e-3
+"""Logits so close have the slope of the one or the other, since a quotient of such small differences is inexact."""
 _GUESSED_ODDS = 0.05
 """Of a later stage given a click, where nothing was clicked yet."""
 
@@ -46,7 +51,11 @@ class FunnelLearner(NetworkLearner):
 
     def losses(self, labelled: Labelled) -> Floats:
         """Return the log-loss of the calibrated chances, one a slate: (B,); NaN where nothing is decided."""
-        return funnel_losses(self._funnel, labelled)
+        return log_losses(self.logits(labelled), labelled)
+
+    def logits(self, labelled: Labelled) -> StageLogits:
+        """Return what it says of slates, calibrated."""
+        return calibrated_logits(self._funnel, labelled)
 
     def calibrate(self, labelled: Labelled) -> None:
         """Take into account what became of slates that have taught nothing yet."""
@@ -87,18 +96,44 @@ def calibrate(network: Funnel, calibration: Calibration, labelled: Labelled) -> 
 
 
 @torch.inference_mode()
-def funnel_losses(network: Funnel, labelled: Labelled) -> Floats:
-    """Return the log-loss of a funnel's calibrated chances, one a slate: (B,); NaN where nothing is decided."""
-    losses: Floats = _sum_up(network.calibrated(_logits(network, labelled)), labelled).cpu().numpy()
+def calibrated_logits(network: Funnel, labelled: Labelled) -> StageLogits:
+    """Return what a funnel says of slates, calibrated."""
+    return network.calibrated(_logits(network, labelled)).cpu()
+
+
+def rates_logits(rates: Doubles, labelled: Labelled) -> StageLogits:
+    """Give every item the same (S,) chances."""
+    return torch.logit(torch.from_numpy(rates).float()).expand(*labelled.labels.shape, -1)
+
+
+@torch.inference_mode()
+def log_losses(logits: StageLogits, labelled: Labelled) -> Floats:
+    """Return the log-loss of chances, one a slate: (B,); NaN where nothing is decided."""
+    losses: Floats = _sum_up(logits, labelled).numpy()
     return losses
 
 
 @torch.inference_mode()
-def rates_losses(rates: Doubles, labelled: Labelled) -> Floats:
-    """Return the log-loss of giving every item the same (S,) chances, one a slate: (B,)."""
-    logits = torch.logit(torch.from_numpy(rates).float()).expand(*labelled.labels.shape, -1)
-    losses: Floats = _sum_up(logits, labelled).numpy()
-    return losses
+def chance_variances(logits: StageLogits, others: StageLogits, labelled: Labelled) -> Floats:
+    """Return the variance of the difference of two log-losses if neither is better: (B,).
+
+    Logits a and b of one outcome are as good as each other where its chance is the mean slope of log(1 + exp) between
+    them, p = (log(1 + exp a) - log(1 + exp b)) / (a - b). The outcome then adds a - b with that chance, so its variance
+    is p (1 - p) (a - b)^2. Stages of an item hang together, and their deviations add up at most; items count by
+    themselves.
+    """
+    _, decided = _outcomes(labelled)
+    apart = logits - others
+    are_alike = apart.abs() < _ALIKE
+    slope = (functional.softplus(logits) - functional.softplus(others)) / apart.masked_fill(are_alike, 1.0)
+    chances = torch.where(are_alike, torch.sigmoid(logits), slope).clamp(0.0, 1.0)
+    deviations = torch.sqrt(chances * (1 - chances)) * apart.abs()  # (B, L, S)
+    of_items = deviations.masked_fill(~torch.from_numpy(decided)[:, None], 0.0).sum(dim=2)
+    present = torch.from_numpy(labelled.present)
+    total: Floats = (
+        of_items.square().masked_fill(~present, 0.0).sum(dim=1) / present.sum(dim=1).clamp(min=1).square()
+    ).numpy()
+    return total
 
 
 def _outcomes(labelled: Labelled) -> tuple[Bools, Bools]:

@@ -1,16 +1,19 @@
 """Whether the funnel's chances can be believed: what was said of items when they were shown, and what came of them.
 
-`python -m tests.benchmarks.chances simulated`, or a file of events (`all.jsonl.gz --catalog catalog.jsonl.gz --events
-40000`). Every chance is one that a slate carried: of the version that was in service when it was made.
+`python -m tests.benchmarks.chances WHAT`: `simulated`; a file of events (`all.jsonl.gz --catalog catalog.jsonl.gz
+--events 40000`), whose chances are those that slates carried, of the version that was in service when they were made;
+or the folder `obp/dataset/obd` of the package obp 0.4.1, whose people really saw what they clicked or did not.
 """
 
 import argparse
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from rich.console import Console
 from rich.progress import Progress
@@ -24,6 +27,7 @@ from models.events import EventConfig
 from models.messages import Event, Item, LikelyItem, Slate
 from models.names import FEATURE_SET, FEATURES, FUNNEL, STAGES
 from models.numeric.arrays import Doubles
+from models.numeric.ids import hash64
 from models.numeric.reliability import N_BINS, calibration_error, reliability
 from models.offline.walk import Users
 from models.online.attribution import UserAttribution
@@ -36,6 +40,8 @@ from models.strategy import Strategy
 BLOCK = 256
 """Messages after which tables learn, and slates are decided."""
 ATTRIBUTION = AttributionConfig(windows_s={"purchase": 86_400})
+MATURE = 10_000
+"""Impressions of Open Bandit Data, before which nothing is judged."""
 HOUR_MS = 3_600_000
 NOW = 1_700_000_000_000
 
@@ -50,7 +56,8 @@ class Learning:
     said: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     """Chances of each item (S,), by slate."""
     tables: dict[str, Doubles] = field(default_factory=lambda: {stage: np.zeros((N_BINS, 3)) for stage in STAGES})
-    constant: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    losses: dict[str, Doubles] = field(default_factory=lambda: {stage: np.zeros(2) for stage in STAGES})
+    """Log-losses added up: of what was said, and of how often the stage had come about until then."""
     n_versions: int = 0
 
     def __post_init__(self) -> None:
@@ -87,8 +94,11 @@ class Learning:
         for outcome, reached in zip(slate.outcomes, example.stages, strict=True):
             for index, stage in enumerate(STAGES):
                 if slate.decided >> index & 1:
-                    said = chances[outcome.item_id][index]
-                    self.tables[stage] += reliability(np.array([said]), np.array([bool(reached >> index & 1)]))
+                    said, came_true = chances[outcome.item_id][index], bool(reached >> index & 1)
+                    n, _, n_true = self.tables[stage].sum(axis=0)
+                    rates = np.clip([said, (n_true + 0.5) / (n + 1)], 1e-9, 1 - 1e-9)
+                    self.losses[stage] -= np.log(rates if came_true else 1 - rates)
+                    self.tables[stage] += reliability(np.array([said]), np.array([came_true]))
 
 
 def replace_events(events: EventConfig) -> EventSettings:
@@ -96,7 +106,7 @@ def replace_events(events: EventConfig) -> EventSettings:
 
 
 def show_tables(learning: Learning, console: Console) -> None:
-    table = Table("stage", "items", "predicted", "came true", "ECE", "largest gap of a bin with 1,000 items")
+    table = Table("stage", "items", "predicted", "came true", "ECE", "largest gap, 1,000 items", "log-loss", "of rates")
     for stage, sums in learning.tables.items():
         n, predicted, came_true = sums.sum(axis=0)
         large = sums[sums[:, 0] >= 1_000]
@@ -104,6 +114,7 @@ def show_tables(learning: Learning, console: Console) -> None:
         table.add_row(
             stage, f"{n:,.0f}", f"{predicted / max(n, 1):.4f}", f"{came_true / max(n, 1):.4f}",
             f"{calibration_error(sums):.4f}", f"{gap.max():.4f}" if len(gap) else "",
+            *(f"{loss / max(n, 1):.5f}" for loss in learning.losses[stage]),
         )  # fmt: skip
     console.print(
         f"{learning.n_versions} versions, {learning.ranker.n_slates:,} learned, {learning.ranker.n_drifts} alarms"
@@ -195,13 +206,60 @@ def simulated(console: Console, n_slates: int = 24_000) -> Learning:
     return learning
 
 
+def open_bandit(folder: Path) -> Learning:
+    """Take the impressions of Open Bandit Data as slates of one item each, in the order of time, both policies and all
+    three campaigns; what they say of users and items is hashed to as many features as a slate logs. What is judged is
+    the learner before each batch, since with some 300 clicks no version has to prove better than their rate.
+
+    Reference: Y. Saito, S. Aihara, M. Matsutani, Y. Narita. Open Bandit Dataset and Pipeline. NeurIPS 2021, track on
+    datasets and benchmarks.
+    """
+    learning = Learning(EventConfig())
+    log = pl.concat([_impressions(file) for file in sorted(folder.glob("*/*/*.csv")) if file.stem == file.parent.name])
+    log = log.sort("timestamp", maintain_order=True)
+    named = [column for column in log.columns if column.startswith(("user_feature", "item_feature", "shop"))]
+    starts_at, learner = log["timestamp"][0], None
+    for k, row in enumerate(log.iter_rows(named=True)):
+        at = NOW + (row["timestamp"] - starts_at) // timedelta(milliseconds=1)
+        features = np.zeros(len(FEATURES), np.float32)
+        features[:2] = row["weight"], row["affinity"]
+        for name in named:
+            features[2 + hash64(f"{name} {row[name]}") % (len(FEATURES) - 2)] += 1
+        user, item, position = f"u{k}", f"{row['shop']}-{row['item_id']}", int(row["position"]) - 1
+        said: dict[str, list[float]] = {}
+        if k >= MATURE and learner is not None:
+            chances = learner.chances(features[None, None], np.array([[position]]))[0, 0]
+            said = {item: chances.astype(float).tolist()}
+        one = ShownItem(item, position, row["propensity_score"], features.tolist())
+        learning.show(ShownSlate(f"r{k}", user, at, None, None, "v", FEATURE_SET, [one]), said)
+        if row["click"]:
+            act(learning, user, item, "click", at + 1)
+        if k % BLOCK == 0:
+            learning.close(at)
+            learner = FunnelRanker(learning.ranker.learner.checkpoint().model)  # type: ignore[arg-type]
+    learning.close(at + 48 * HOUR_MS)
+    return learning
+
+
+def _impressions(file: Path) -> pl.DataFrame:
+    """Read what a campaign showed, with what is known of the items, and how much the user liked each before."""
+    log = pl.read_csv(file, try_parse_dates=True)
+    affinity = log.select("^user-item_affinity_.*$").to_numpy()[np.arange(len(log)), log["item_id"].to_numpy()]
+    items = pl.read_csv(file.with_name("item_context.csv")).rename({"item_feature_0": "weight"}).drop("")
+    return (
+        log.select("timestamp", "item_id", "position", "click", "propensity_score", "^user_feature_.$")
+        .with_columns(affinity=affinity, shop=pl.lit(file.stem))
+        .join(items, on="item_id", maintain_order="left")
+    )
+
+
 def act(learning: Learning, user: str, item: str, event_type: str, at: int) -> None:
     learning.user(user).take(Event(f"{item}-{event_type}", user, item, event_type, at))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", help="a file of events, or `simulated`")
+    parser.add_argument("what", help="`simulated`, a file of events, or the folder of Open Bandit Data")
     parser.add_argument("--catalog", type=Path)
     parser.add_argument("--events", type=int, default=40_000)
     options = parser.parse_args()
@@ -209,6 +267,8 @@ def main() -> None:
     console = Console(width=120, file=sys.stdout)
     if options.what == "simulated":
         learning = simulated(console)
+    elif Path(options.what).is_dir():
+        learning = open_bandit(Path(options.what))
     else:
         learning = replay(Path(options.what), options.catalog, options.events)
     show_tables(learning, console)

@@ -16,6 +16,7 @@ def main() -> None:
     n_logs = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     table = Table("users look", "strategy", "estimate", "logs", "held by 95%", "mean error", "its deviation")
     cases = {
+        "each place, as is known": missed_by("examination", BY_TASTE, ByTaste(), n=N_SLATES, n_logs=n_logs),
         "each place by itself": missed_by("position", BY_TASTE, ByTaste(), n=N_SLATES, n_logs=n_logs),
         "down to the first act": missed_by("cascade", AS_LOGGED, "logged", n=N_SLATES, n_logs=n_logs, cascade=True),
     }

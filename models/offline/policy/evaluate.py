@@ -1,8 +1,10 @@
-"""Off-policy evaluation of slates: weights under three assumptions about users, a reward model, and the estimates.
+"""Off-policy evaluation of slates: weights under four assumptions about users, a reward model, and the estimates.
 
 A round is a slate of L places. Its reward at a place counts as often as the other strategy does what the log did there,
 over how often the log does. So the weighted rewards have the other's mean, if what users do at a place depends on
 
+- `examination`: whether the user looks at the place, which is known, and then on the item alone (Li et al. 2018): by
+  how probable it is that the item is looked at, wherever it stands;
 - `position`: the item and the place alone (Li et al. 2018): by the item's probability there, whatever is above;
 - `cascade`: what stands there and above (McInerney et al. 2020): by that of the slate down to the place;
 - `slate`: anything on the slate: by that of the whole slate.
@@ -42,7 +44,7 @@ from models.offline.policy.target import Pools, TargetPolicy
 AT_ONCE = 128
 """Rounds that are ranked together."""
 
-Assumption: TypeAlias = Literal["position", "cascade", "slate"]
+Assumption: TypeAlias = Literal["examination", "position", "cascade", "slate"]
 """What a reward may depend on."""
 Progress = Callable[[int, int], object]
 """Called with the rounds that are done, and of all."""
@@ -68,7 +70,7 @@ class PolicyFigures:
     """What a strategy would have earned: acted-on items a slate."""
 
     served: Value | None
-    """Of the slates of the same users and moments that were not drawn; None where there is none."""
+    """Of the slates that were not drawn, of the same variants and placements; None where there is none."""
     drawn: Value
     """Of those that were."""
     estimates: dict[str, Value]
@@ -78,6 +80,8 @@ class PolicyFigures:
     n_users: int
     n_places: int
     """Longest slate."""
+    n_left_out: int
+    """Drawn slates of variants or placements that had not looked for candidates where this strategy does."""
 
 
 def evaluate_policy(
@@ -86,8 +90,14 @@ def evaluate_policy(
     assumption: Assumption = "position",
     seed: int = 0,
     progress: Progress | None = None,
+    examination: Doubles | None = None,
 ) -> PolicyFigures:
     """Estimate what a strategy would have earned a slate.
+
+    Parameters
+    ----------
+    examination : (L,) how probable it is that each position is looked at, relative to the first; needed for
+        `examination`, and of no use otherwise. Positions beyond it count as its last.
 
     Raises
     ------
@@ -95,23 +105,25 @@ def evaluate_policy(
         Where no slate was drawn as a whole, or the strategy asks for candidates that nobody looked for.
     """
     drawn = [one for one in rounds if one.slate.sampled_from is not None and one.slate.items]
-    served = [one for one in rounds if one.slate.sampled_from is None]
     if not drawn:
         raise ValueError(
             "no slate was drawn as a whole, with its windows closed: set EDDY_STRATEGY__SAMPLED to a small share, and "
-            "let `recommend` serve for a while"
+            "`sampled` in each variant of an experiment, and let `recommend` serve for a while"
         )
-    _require_sources(drawn, target)
+    n_drawn, drawn = len(drawn), _with_sources(drawn, target)
+    alike = {_made_for(one) for one in drawn}
+    served = [one for one in rounds if one.slate.sampled_from is None and _made_for(one) in alike]
     length = min(target.strategy.n_items, max(len(one.slate.items) for one in drawn))
+    looks = _Looks(assumption, length, examination)
     parts = []
     for first in range(0, len(drawn), AT_ONCE):
-        parts.append(_places_of(drawn[first : first + AT_ONCE], target, length, assumption, seed))
+        parts.append(_places_of(drawn[first : first + AT_ONCE], target, looks, seed))
         if progress is not None:
             progress(min(first + AT_ONCE, len(drawn)), len(drawn))
     places = _Places(*map(np.concatenate, zip(*parts, strict=True)))
     users = _users_of(drawn)
     rewards, weights = places.rewards, places.weights
-    predicted, expected = _model(places, users, seed)
+    predicted, expected = _model(places, users, looks, seed)
     return PolicyFigures(
         _mean_reward(served, length) if served else None,
         _mean_reward(drawn, length),
@@ -123,16 +135,28 @@ def evaluate_policy(
         float(weights[places.present].mean()),
         len(set(users.tolist())),
         length,
+        n_drawn - len(drawn),
     )
 
 
-def _require_sources(drawn: Sequence[Round], target: TargetPolicy) -> None:
-    known = set.intersection(*(set(_pool(one).sources) for one in drawn))
-    if missing := sorted(target.sources - known):
+def _with_sources(drawn: Sequence[Round], target: TargetPolicy) -> list[Round]:
+    """Keep the slates whose candidates come of all the sources that the strategy asks.
+
+    Who gets which variant is left to chance, and what a placement shows is not: the value is one of those that are
+    kept.
+    """
+    missing: list[set[str]] = [target.sources - set(_pool(one).sources) for one in drawn]
+    if all(missing):
+        _, fewest = min((len(names), sorted(names)) for names in missing)
         raise ValueError(
-            f"{', '.join(missing)} had no weight when these slates were made, so nothing says what would have come "
-            "of it: judge a strategy without it, or let a small weight collect candidates first"
+            f"{', '.join(fewest)} had no weight when these slates were made, so nothing says what would have come of "
+            "it: judge a strategy without it, or let a small weight collect candidates first"
         )
+    return [one for one, lacks in zip(drawn, missing, strict=True) if not lacks]
+
+
+def _made_for(one: Round) -> tuple[str | None, str | None, str | None]:
+    return one.slate.experiment, one.slate.variant, one.slate.placement
 
 
 def _pool(one: Round) -> LoggedCandidates:
@@ -150,7 +174,8 @@ def _mean_reward(rounds: Sequence[Round], length: int) -> Value:
     return ips(totals, np.ones(len(rounds)), _users_of(rounds))
 
 
-def _places_of(part: Sequence[Round], target: TargetPolicy, length: int, assumption: Assumption, seed: int) -> _Places:
+def _places_of(part: Sequence[Round], target: TargetPolicy, looks: "_Looks", seed: int) -> _Places:
+    length = looks.length
     pools = [_pool(one) for one in part]
     laid_out = Pools.of([one.slate.user_id for one in part], pools, target.table)
     seeds = np.array([hash64(one.slate.recommendation_id) ^ seed for one in part], np.int64)
@@ -161,35 +186,60 @@ def _places_of(part: Sequence[Round], target: TargetPolicy, length: int, assumpt
         number = {item_id: c for c, item_id in enumerate(pool.item_ids)}
         chosen[b, : len(items)] = [number[item.item_id] for item in items]
         rewards[b, : len(items)] = one.rewards[:length]
-        propensities[b, : len(items)] = _propensities(one, chosen[b, : len(items)], assumption)
+        propensities[b, : len(items)] = looks.logged(one, chosen[b, : len(items)])
     n_items = [min(len(one.slate.items), length) for one in part]
     wanted = target.choose(laid_out, n_items, seeds)  # (M, B, L) or shorter
     wanted = np.pad(wanted, ((0, 0), (0, 0), (0, length - wanted.shape[2])), constant_values=-1)
     present = chosen >= 0
-    agreed = _agreement(wanted == chosen, assumption).mean(axis=0)
+    agreed = looks.agreement(wanted, chosen)
     weights = np.where(present, importance_weights(agreed, propensities), 1.0)
     features = laid_out.inputs.features.astype(np.float16)
     return _Places(present, rewards, weights, _take(features, chosen), _take(features, wanted).swapaxes(0, 1))
 
 
-def _propensities(one: Round, chosen: Int32s, assumption: Assumption) -> Doubles:
-    """Return the (L,) probabilities that the log had for what the assumption looks at."""
-    if assumption == "position":
-        pool, found = _pool(one), np.empty(len(chosen))
+class _Looks:
+    """What a reward may depend on: how probable that was by the log, and how often the other strategy agrees."""
+
+    def __init__(self, assumption: Assumption, length: int, examination: Doubles | None) -> None:
+        self._assumption = assumption
+        self.length = length
+        self.examination: Doubles | None = None
+        """(L,) where a reward is that of the item times whether it is looked at."""
+        if assumption == "examination":
+            if examination is None or not len(examination):
+                raise ValueError("nothing says how far users look down a slate: `examination` needs that")
+            if not ((examination > 0) & (examination <= 1)).all():
+                raise ValueError("each position is looked at with a probability above 0 and at most 1")
+            self.examination = np.pad(examination[:length], (0, max(length - len(examination), 0)), mode="edge")
+
+    def logged(self, one: Round, chosen: Int32s) -> Doubles:
+        """Return the (L,) probabilities that the log had."""
+        if self._assumption in {"cascade", "slate"}:
+            given = [item.propensity for item in one.slate.items[: len(chosen)]]
+            down_to = np.asarray(np.cumprod(given), np.float64)
+            return down_to if self._assumption == "cascade" else np.full(len(chosen), down_to[-1])
+        pool = _pool(one)
         logits, categories = np.array(pool.logits, np.float32), np.array(pool.categories, np.uint32)
-        place_probabilities(logits, categories, pool.max_per_category, chosen, found)
+        found = np.empty(len(chosen))
+        for place, item in enumerate(chosen.tolist()):
+            at_places = np.empty(len(chosen) if self.examination is not None else place + 1)
+            place_probabilities(logits, categories, pool.max_per_category, item, at_places)
+            found[place] = at_places[place] if self.examination is None else at_places @ self.examination[: len(chosen)]
         return np.minimum(found, 1.0)
-    given = [item.propensity for item in one.slate.items[: len(chosen)]]
-    down_to = np.asarray(np.cumprod(given), np.float64)
-    return down_to if assumption == "cascade" else np.full(len(chosen), down_to[-1])
 
-
-def _agreement(same: Bools, assumption: Assumption) -> Doubles:
-    """Say where a draw of the other strategy is what the log did, of (M, B, L) places, by what may matter there."""
-    if assumption == "position":
-        return same.astype(float)
-    down_to = np.logical_and.accumulate(same, axis=2)
-    return (down_to if assumption == "cascade" else np.broadcast_to(down_to[..., -1:], same.shape)).astype(float)
+    def agreement(self, wanted: Int32s, chosen: Int32s) -> Doubles:
+        """Return how often the other strategy does what the log did, of (M, B, L) draws and (B, L) places: (B, L)."""
+        if self.examination is not None:
+            looked_at = [
+                (wanted[:, :, place, None] == chosen) * self.examination[place] for place in range(self.length)
+            ]  # (M, B, L) each
+            return np.asarray(np.sum(looked_at, axis=0).mean(axis=0))
+        same = wanted == chosen
+        if self._assumption != "position":
+            same = np.logical_and.accumulate(same, axis=2)
+        if self._assumption == "slate":
+            same = np.broadcast_to(same[..., -1:], same.shape)
+        return np.asarray(same.mean(axis=0, dtype=np.float64))
 
 
 def _take(features: Halves, positions: Int32s) -> Halves:
@@ -199,8 +249,11 @@ def _take(features: Halves, positions: Int32s) -> Halves:
     return taken
 
 
-def _model(places: _Places, users: Int64s, seed: int) -> tuple[Doubles, Doubles]:
+def _model(places: _Places, users: Int64s, looks: _Looks, seed: int) -> tuple[Doubles, Doubles]:
     """Predict rewards by a logistic regression on the features and the place, each user's by a model of the others.
+
+    Where examination is known, on the features alone, and times that of the place: so its errors have the mean 0 under
+    the weights, whatever it predicts.
 
     Returns
     -------
@@ -210,25 +263,24 @@ def _model(places: _Places, users: Int64s, seed: int) -> tuple[Doubles, Doubles]
     mean, scale = rows.mean(axis=0), rows.std(axis=0)
     scale[scale < 1e-6] = 1.0
     fold_of = folds(users, seed)
+    length = places.present.shape[1]
+    by_place = np.eye(length) if looks.examination is None else np.zeros((length, 0))
+    factor = np.ones(length) if looks.examination is None else looks.examination / looks.examination.mean()
     predicted, expected = np.zeros(places.present.shape), np.zeros(places.present.shape)
 
     def rate(fitted: Doubles, features: Halves) -> Doubles:
         """Rate (..., L, F) features: (..., L)."""
-        by_place = fitted[1 + features.shape[-1] :]
-        rates = expit(fitted[0] + ((features - mean) / scale) @ fitted[1 : 1 + features.shape[-1]] + by_place)
+        weights, of_places = np.split(fitted[1:], [features.shape[-1]])
+        rates = factor * expit(fitted[0] + ((features - mean) / scale) @ weights + by_place @ of_places)
         return np.where(np.isnan(rates), 0.0, rates)
 
     for fold in range(N_FOLDS):
         held_out = fold_of == fold
-        fitted = _fit(places, ~held_out, mean, scale)
+        present = places.present[~held_out]
+        chosen = (places.chosen[~held_out][present] - mean) / scale
+        inputs = np.hstack([chosen, by_place[np.nonzero(present)[1]]])
+        fitted = fit_logistic(inputs, places.rewards[~held_out][present])
         predicted[held_out] = rate(fitted, places.chosen[held_out])
         for n in np.flatnonzero(held_out):
             expected[n] = rate(fitted, places.wanted[n]).mean(axis=0)
     return predicted, expected
-
-
-def _fit(places: _Places, among: Bools, mean: Doubles, scale: Doubles) -> Doubles:
-    present = places.present[among]
-    by_place = np.eye(present.shape[1])[np.nonzero(present)[1]]
-    rows = (places.chosen[among][present] - mean) / scale
-    return fit_logistic(np.hstack([rows, by_place]), places.rewards[among][present])

@@ -141,3 +141,16 @@ def test_a_slate_with_an_item_that_cannot_have_been_drawn_is_left_out(topics: Pa
     found = figures(tmp_path, "--assume", "cascade")
     assert found["values"]["drawn"]["slates"] == n_drawn - 1
     assert np.isfinite(found["mean_weight"])
+
+
+@pytest.mark.usefixtures("topics")
+def test_how_far_users_look_is_said_or_has_been_published(tmp_path: Path):
+    told = eddy("evaluate-policy", "--assume", "examination")
+    assert "no version of a ranker says yet how far users look" in str(told.exception)
+    assert "no list of numbers" in str(
+        eddy("evaluate-policy", "--assume", "examination", "--examination", "x").exception
+    )
+    given = figures(tmp_path, "--assume", "examination", "--examination", "1,0.5,0.25")
+    assert given["assumption"] == "examination"
+    by_place = figures(tmp_path)["values"]["ips"]["effective"]
+    assert given["values"]["ips"]["effective"] > by_place

@@ -29,11 +29,9 @@ def enumerated(logits: np.ndarray, categories: np.ndarray, cap: int, n: int) -> 
     return found
 
 
-def computed(logits: np.ndarray, categories: np.ndarray, cap: int, chosen: list[int]) -> list[float]:
-    probabilities = np.empty(len(chosen))
-    place_probabilities(
-        logits.astype(np.float32), categories.astype(np.uint32), cap, np.array(chosen, np.int32), probabilities
-    )
+def computed(logits: np.ndarray, categories: np.ndarray, cap: int, item: int, n: int) -> list[float]:
+    probabilities = np.empty(n)
+    place_probabilities(logits.astype(np.float32), categories.astype(np.uint32), cap, item, probabilities)
     return probabilities.tolist()
 
 
@@ -45,17 +43,18 @@ def test_place_probabilities_are_those_of_all_ways_to_draw_under_caps(seed: int,
     categories = rng.integers(0, 4, 6)
     expected = enumerated(logits.astype(float), categories, cap, n)
     for item in range(6):
-        found = computed(logits, categories, cap, [item] * n)
+        found = computed(logits, categories, cap, item, n)
         assert found == pytest.approx([expected[item, place] for place in range(n)], abs=1e-7)
 
 
 def test_the_probabilities_of_a_place_add_up_to_one_among_a_hundred_candidates():
     rng = np.random.default_rng(3)
     logits, categories = rng.normal(size=100) * 1.5, rng.integers(0, 30, 100)
-    by_item = np.array([computed(logits, categories, 2, [item] * 10) for item in range(100)])
+    by_item = np.array([computed(logits, categories, 2, item, 10) for item in range(100)])
     assert by_item.sum(axis=0) == pytest.approx(np.ones(10), abs=1e-7)
     assert by_item[:, 0] == pytest.approx(np.exp(logits) / np.exp(logits).sum(), rel=1e-5)
 
 
 def test_logits_far_apart_are_no_trouble():
-    assert computed(np.array([900.0, 0.0, -900.0]), np.zeros(3), 1, [0, 1, 2]) == pytest.approx([1, 1, 1], abs=1e-7)
+    found = [computed(np.array([900.0, 0.0, -900.0]), np.zeros(3), 1, item, 3) for item in range(3)]
+    assert np.array(found) == pytest.approx(np.eye(3), abs=1e-7)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.special import logit
 
 from models.config import OnlineConfig
 from models.online.guard import Guard, Judged
@@ -46,6 +47,44 @@ def test_slates_that_were_taken_for_independent_would_tell_equal_rankers_apart()
 
 def test_a_better_ranker_is_found():
     assert all(found_better(seed, 1_000, better_by=0.5) for seed in range(10))
+
+
+def where_both_are_as_good(one: float, other: float) -> float:
+    """Return the chance of an act at which two chances have the same expected logarithm."""
+    return np.log((1 - one) / (1 - other)) / (logit(other) - logit(one))
+
+
+def rare_found_better(seed: int, said: float, in_service: float, truth: float, *, knows_variance: bool = True) -> bool:
+    """Say whether one chance was ever found better than another, of an act that comes about as rarely as `truth`."""
+    rng, guard = np.random.default_rng(seed), Guard(CONFIG)
+    even, apart = where_both_are_as_good(said, in_service), logit(said) - logit(in_service)
+    variance = even * (1 - even) * apart**2 if knows_variance else 0.0
+    for look in range(N_LOOKS):
+        acted = rng.random(PER_LOOK) < truth
+        gains = [np.where(acted, np.log(one), np.log(1 - one)).tolist() for one in (said, in_service)]
+        users = range(look * PER_LOOK, (look + 1) * PER_LOOK)
+        guard.add(Judged(*row, float("nan"), variance) for row in zip(users, *gains, strict=True))
+        if guard.is_better("learner"):
+            return True
+        guard.end_look()
+    return False
+
+
+@pytest.mark.parametrize(("said", "in_service"), [(0.0025, 0.005), (0.0005, 0.004), (0.01, 0.004)])
+def test_chances_of_what_is_rare_are_not_found_better_by_the_slates_before_the_first_act(
+    said: float, in_service: float
+):
+    truth = where_both_are_as_good(said, in_service)
+    n_runs = 60
+    assert sum(rare_found_better(seed, said, in_service, truth) for seed in range(n_runs)) <= 1
+    if said < in_service:
+        naive = sum(rare_found_better(seed, said, in_service, truth, knows_variance=False) for seed in range(n_runs))
+        assert naive > n_runs / 4
+
+
+def test_a_better_chance_of_what_is_rare_is_found():
+    assert all(rare_found_better(seed, 0.05, 0.25, 0.05) for seed in range(10))
+    assert all(rare_found_better(seed, 0.2, 0.05, 0.2) for seed in range(10))
 
 
 def test_a_version_without_a_predecessor_has_none_that_is_better():

@@ -10,7 +10,7 @@ from models.online.outcome import CLICKED
 from models.rankers.calibration import Calibration
 from models.rankers.checkpoint import read_checkpoint
 from models.rankers.config import LearnerConfig
-from models.rankers.funnel_learner import FunnelLearner
+from models.rankers.funnel_learner import FunnelLearner, chance_variances, log_losses, rates_logits
 from models.rankers.inputs import SlateExample, collate
 from models.rankers.learners import new_learner, restore_learner
 from models.rankers.networks import new_network
@@ -190,3 +190,30 @@ def test_a_stage_that_is_decided_later_begins_from_its_own_rate():
     said = said_of(ranker_of(learner), unseen)
     came_true = np.mean([bits >> PURCHASE & 1 for slate in unseen for bits in slate.stages])
     assert abs(said[..., PURCHASE].mean() - came_true) < 0.02
+
+
+def test_what_chance_adds_is_the_variance_that_outcomes_have_where_neither_chance_is_better():
+    slate = collate(some_slates(1))
+    assert slate.stages is not None
+    assert slate.decided is not None
+    rng, n_runs, (one, other) = np.random.default_rng(0), 20_000, (0.02, 0.06)
+    apart = np.log(one / (1 - one)) - np.log(other / (1 - other))
+    even = np.log((1 - one) / (1 - other)) / -apart
+    logits = [rates_logits(np.full(len(STAGES), rate), slate) for rate in (one, other)]
+    slate = replace(slate, decided=np.array([[True, False, False]]))
+    n_clicks = rng.binomial(LENGTH, even, n_runs)
+    losses = [-(n_clicks * np.log(p) + (LENGTH - n_clicks) * np.log(1 - p)) / LENGTH for p in (one, other)]
+    difference = losses[0] - losses[1]
+    assert difference.mean() == pytest.approx(0, abs=4 * difference.std() / np.sqrt(n_runs))
+    assert chance_variances(*logits, slate)[0] == pytest.approx(difference.var(), rel=0.05)
+    nobody = replace(slate, stages=np.zeros_like(slate.stages))
+    assert log_losses(logits[0], nobody)[0] == pytest.approx(losses[0][n_clicks == 0][0], rel=1e-4)
+
+
+def test_chances_that_agree_leave_nothing_to_chance():
+    slate = collate(some_slates(4))
+    logits = rates_logits(np.full(len(STAGES), 0.1), slate)
+    assert chance_variances(logits, logits, slate).tolist() == [0.0] * 4
+    assert chance_variances(logits, logits + 1e-4, slate) == pytest.approx(
+        len(STAGES) ** 2 * 0.09 * 1e-8 / LENGTH, rel=0.05
+    )

@@ -274,7 +274,7 @@ def test_what_was_drawn_as_a_whole_stands_at_its_places_as_often_as_its_logits_a
     result, categories = sampled_slates(30_000, 1.0, cap=1, n_items=3)
     for candidate in range(5):
         expected = np.empty(3)
-        place_probabilities(result.logits[0], categories, 1, np.full(3, candidate, np.int32), expected)
+        place_probabilities(result.logits[0], categories, 1, candidate, expected)
         assert (result.positions == candidate).mean(axis=0) == pytest.approx(expected, abs=0.015)
 
 

@@ -116,7 +116,9 @@ def missed_by(
     missed: dict[str, list[float]] = {}
     for seed in range(n_logs):
         audience = Audience(n, seed, cascade=cascade)
-        found = evaluate_policy(list(audience.rounds()), TargetPolicy(strategy, order, TABLE), assumption)
+        found = evaluate_policy(
+            list(audience.rounds()), TargetPolicy(strategy, order, TABLE), assumption, examination=EXAMINED
+        )
         truth = audience.truth(strategy, order)
         for name, value in found.estimates.items():
             missed.setdefault(name, []).append((value.value - truth) / value.error)

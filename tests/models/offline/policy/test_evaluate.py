@@ -10,6 +10,7 @@ from tests.models.builders import a_strategy
 from tests.models.offline.policy.audience import (
     AS_LOGGED,
     BY_TASTE,
+    EXAMINED,
     LENGTH,
     LOGGING,
     TABLE,
@@ -31,13 +32,34 @@ def test_intervals_hold_the_known_value_of_a_strategy_that_ranks_diversifies_cap
     assert_honest(missed_by("position", BY_TASTE, ByTaste(), n=600, n_logs=12))
 
 
+def test_where_it_is_known_how_far_users_look_an_item_tells_of_every_place():
+    assert_honest(missed_by("examination", BY_TASTE, ByTaste(), n=600, n_logs=12))
+
+
+def test_how_far_users_look_has_to_be_known_for_that():
+    rounds, target = list(Audience(8, 8).rounds()), TargetPolicy(BY_TASTE, "logged", TABLE)
+    for known, told in (
+        (None, "how far users look"),
+        (np.array([1.0, 0.0]), "above 0"),
+        (np.array([1.2]), "at most 1"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            evaluate_policy(rounds, target, "examination", examination=known)
+    briefly = evaluate_policy(rounds, target, "examination", examination=np.array([1.0, 0.5]))
+    spelled_out = evaluate_policy(rounds, target, "examination", examination=np.array([1.0, 0.5, 0.5, 0.5]))
+    assert briefly == spelled_out
+
+
 def test_where_users_stop_looking_after_an_act_what_stands_above_has_to_be_looked_at_as_well():
     assert_honest(missed_by("cascade", AS_LOGGED, "logged", n=1_200, n_logs=12, cascade=True))
 
 
 def test_each_assumption_needs_more_slates_than_the_one_before_it_and_a_model_helps():
     rounds, target = list(Audience(1_200, 5).rounds()), TargetPolicy(replace(BY_TASTE, n_items=3), ByTaste(), TABLE)
-    found = {by: evaluate_policy(rounds, target, by) for by in ("position", "cascade", "slate")}
+    found = {
+        by: evaluate_policy(rounds, target, by, examination=EXAMINED)
+        for by in ("examination", "position", "cascade", "slate")
+    }
     worth = [figures.estimates["ips"].n_effective for figures in found.values()]
     assert worth == sorted(worth, reverse=True)
     assert found["position"].estimates["dr"].error < found["position"].estimates["ips"].error
@@ -65,8 +87,32 @@ def test_a_strategy_that_asks_for_what_nobody_looked_for_is_refused():
     assert pool is not None
     known = [source for source in SOURCES if source != "content"]
     poor = replace(one, slate=replace(one.slate, sampled_from=replace(pool, sources=known)))
+    target = TargetPolicy(a_strategy(sources={"content": 1.0}), "blend", TABLE)
     with pytest.raises(ValueError, match="content had no weight"):
-        evaluate_policy([poor, *others], TargetPolicy(a_strategy(sources={"content": 1.0}), "blend", TABLE))
+        evaluate_policy([poor], target)
+    assert evaluate_policy([poor, *others], target).n_left_out == 1
+
+
+def test_where_a_variant_did_not_look_its_slates_are_no_yardstick_either():
+    of_variant = [
+        [replace(one, slate=replace(one.slate, experiment="e", variant=variant)) for one in Audience(60, seed).rounds()]
+        for seed, variant in ((8, "all"), (9, "some"))
+    ]
+    all_sources, some = of_variant
+    known = [source for source in SOURCES if source != "content"]
+    without = [replace(one, slate=replace(one.slate, sampled_from=replace(pool, sources=known)))
+               for one in some if (pool := one.slate.sampled_from)]  # fmt: skip
+    served = [
+        replace(one, slate=replace(one.slate, sampled_from=None), rewards=one.rewards * 0 + reward)
+        for rounds, reward in ((all_sources, 1.0), (some, 9.0)) for one in rounds
+    ]  # fmt: skip
+    target = TargetPolicy(a_strategy(sources={"content": 1.0}), "blend", TABLE)
+    found = evaluate_policy([*all_sources, *without, *served], target)
+    assert found.n_left_out == len(without)
+    assert found.served is not None
+    assert found.served.value == pytest.approx(np.mean([len(one.rewards) for one in all_sources]))
+    alone = evaluate_policy(all_sources, target)
+    assert found.estimates["dr"].value == alone.estimates["dr"].value
 
 
 def test_a_log_without_slates_that_were_drawn_as_a_whole_says_how_to_get_some():

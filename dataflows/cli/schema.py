@@ -10,13 +10,21 @@ from dataflows.contract import ASYNCAPI, SCHEMAS, asyncapi, breaking, described_
 from dataflows.errors import EddyError
 from dataflows.run.setting_schema import setting_schema
 
+CONTRACT = Path("deploy/contract")
+"""Where this project keeps its own, as others may."""
+
 
 def schema(
     folder: Annotated[
         Path | None, typer.Argument(help="Where the files are; none prints the AsyncAPI document.")
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Write nothing: compare what is in the folder with this release's messages.")
+        bool,
+        typer.Option(
+            "--check",
+            help="Write nothing: compare what is in the folder, deploy/contract unless another is named, with this "
+            "release's messages.",
+        ),
     ] = False,
     settings: Annotated[
         bool, typer.Option("--settings", help="Print the schema of eddy.yaml, for editors, instead.")
@@ -35,9 +43,11 @@ def schema(
             raise typer.BadParameter("--settings prints a schema: name no folder, and nothing is compared with it")
         typer.echo(json.dumps(setting_schema(), indent=2))
         return
+    if folder is None and check:
+        if not CONTRACT.is_dir():
+            raise typer.BadParameter(f"--check compares with files, and there is no {CONTRACT} here: name their folder")
+        folder = CONTRACT
     if folder is None:
-        if check:
-            raise typer.BadParameter("--check compares with the files in a folder: name it")
         typer.echo(json.dumps(asyncapi(), indent=2))
         return
     if check:

@@ -35,10 +35,13 @@ ITEMS = pl.Schema(
         "tags": pl.List(pl.String),
         "price": pl.Float64(),
         "created_at": pl.Int64(),
+        "latitude": pl.Float64(),
+        "longitude": pl.Float64(),
+        "reach_km": pl.Float64(),
         "attributes": pl.String(),
     }
 )
-"""As EVENTS; `attributes`: JSON."""
+"""As EVENTS; `attributes`: JSON; `latitude`, `longitude`, `reach_km`: of the item's location."""
 ORIGIN = ("file", "line", "problem")
 """Columns that say where a row is from, and are not written."""
 

@@ -1,5 +1,6 @@
 """Events and items as Eddy's JSON lines, each of which the flows' own codecs take."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -15,11 +16,13 @@ from dataflows.imports.frames import ORIGIN
 from dataflows.imports.skipped import Skipped
 from dataflows.records import Record
 from dataflows.run.settings import EventSettings
-from models.messages import DeadLetter
+from models.messages import DeadLetter, Location
 
 WRITTEN_AT_ONCE = 10_000
 OBJECTS = ("context", "attributes")
 """Columns that hold JSON."""
+LOCATION = tuple(field.name for field in dataclasses.fields(Location))
+"""Columns that are an item's location together."""
 
 TIMES = {"future": "a time in the future", "seconds": "a time around 1970: say its unit, as in --map timestamp=ts:s"}
 """What the codec finds of times, without the time itself."""
@@ -41,7 +44,7 @@ def event_lines(events: pl.DataFrame, settings: EventSettings, skipped: Skipped)
 
 def item_lines(items: pl.DataFrame, settings: EventSettings, skipped: Skipped) -> Iterator[bytes]:
     """Write usable items; what the codec refuses is added to `skipped`."""
-    return _checked(items, catalog_decoder(settings), skipped, _fields)
+    return _checked(items, catalog_decoder(settings), skipped, _item)
 
 
 def _checked(
@@ -68,6 +71,12 @@ def _event(row: Mapping[str, Any]) -> dict[str, Any]:
         said = (row["user_id"], row["item_id"], row["event_type"], row["timestamp"], row[COPY])
         fields = {"event_id": xxh3_128_hexdigest("\0".join(map(str, said)).encode())} | fields
     return fields
+
+
+def _item(row: Mapping[str, Any]) -> dict[str, Any]:
+    fields = _fields(row)
+    place = {name: fields.pop(name) for name in LOCATION if name in fields}
+    return fields | {"location": place} if place else fields
 
 
 def _fields(row: Mapping[str, Any]) -> dict[str, Any]:

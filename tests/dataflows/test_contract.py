@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import orjson
 import pytest
+import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -211,6 +212,16 @@ def test_the_command_writes_and_compares(tmp_path: Path, capsys: pytest.CaptureF
     with pytest.raises(EddyError, match="1 of what it says"):
         schema(tmp_path / "contract", check=True)
     assert "Love: is gone" in capsys.readouterr().out
+
+
+def test_without_a_folder_the_project_s_own_contract_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    schema(check=True)
+    assert "deploy/contract: all that it says holds" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(typer.BadParameter, match="name their folder"):
+        schema(check=True)
 
 
 def test_a_topic_that_is_gone_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -198,6 +198,19 @@ def test_items_of_a_table_are_mapped_and_a_later_row_of_an_item_adds_to_it(tmp_p
     assert "no item_id" in told.output
 
 
+def test_columns_of_a_place_become_an_item_s_location_and_half_of_one_is_left_out_and_told(tmp_path: Path):
+    table = a_file(tmp_path / "items.csv", "sku,lat,lng,far\nA,52.5,13.25,3\nB,,,\nC,95,13,\nD,52.5,,\n")
+    out = tmp_path / "catalog.jsonl"
+    told = eddy_import("--catalog", table, "--catalog-out", out, "--map-item", "reach_km=far")
+    assert told.exit_code == 0, told.output
+    assert rows(out) == [
+        {"item_id": "A", "location": {"latitude": 52.5, "longitude": 13.25, "reach_km": 3.0}},
+        {"item_id": "B"},
+    ]
+    assert "longitude" in told.output
+    assert "latitude" in told.output
+
+
 def test_the_same_files_give_the_same_bytes_and_rows_that_are_alike_stay_apart(tmp_path: Path):
     source = a_file(tmp_path / "t.csv.gz", "user,item,time\nu,i,1700000000\nu,i,1700000000\n")
     first, second = tmp_path / "first.jsonl.gz", tmp_path / "second.jsonl.gz"

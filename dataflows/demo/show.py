@@ -20,7 +20,7 @@ from dataflows.demo.drawn import experiments_file, show_learned_order
 from dataflows.demo.flow_process import FlowProcess, running_flows
 from dataflows.demo.judge import Judge, decode_slate
 from dataflows.demo.screen import live_view, variants
-from dataflows.demo.training import both_rankers, trained_ranker, why_believed
+from dataflows.demo.training import both_rankers, ranker_path, trained_ranker, why_believed
 from dataflows.demo.world import World, load_world
 from dataflows.kafka.admin import Client, create_topics
 from dataflows.kafka.reader import KafkaReader, scan
@@ -38,6 +38,8 @@ SETTLE_S = 10.0
 FIRST = "first-slate"
 NOTICE = "MovieLens ratings; each user keeps their order, long gaps are cut short, users side by side, times are now"
 
+KEPT_IN = Path(".eddy")
+"""Where the ranker is kept for the next time."""
 MIN_USERS = 2
 """So few for a film to trend: the demo's people are few, and no secret."""
 
@@ -70,9 +72,11 @@ def run_demo(
         console.print(f"broker: {broker.description}", highlight=False)
         with console.status("reading MovieLens"):
             world = load_world(n_events, rate)
-        checkpoint = trained_ranker(world, Path(".eddy"), console)
+        checkpoint = ranker_path(world, KEPT_IN)
+        if settings.ranker.name != "none":
+            trained_ranker(world, KEPT_IN, console)  # which `learn` goes on from
         kafka = KafkaSettings(**{**dict(settings.kafka), "bootstrap_servers": broker.bootstrap_servers})
-        demo = _Demo(world, kafka.client(), f"demo-{int(time.time())}-", why_believed(checkpoint))
+        demo = _Demo(world, kafka.client(), f"demo-{int(time.time())}-")
         environment = {
             "EDDY_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers,
             "EDDY_TOPICS__PREFIX": demo.prefix,
@@ -87,9 +91,11 @@ def run_demo(
         with console.status("writing the catalog, and what other users rated before"):
             demo.prepare()
         with running_flows(("learn", "serve"), environment, Path(folder)) as learning:
-            with console.status("learning the item tables from it"):
+            with console.status("starting the door, and the flow that learns the item tables from it"):
                 learning[1].wait_until_ready()
-                is_watched = on_page(f"http://127.0.0.1:{learning[1].port}")
+            is_watched = on_page(f"http://127.0.0.1:{learning[1].port}")
+            believed = why_believed(trained_ranker(world, KEPT_IN, console))
+            with console.status("learning the item tables"):
                 learning[0].wait_until_ready()
                 demo.wait_until_learned(learning[0])
             now = {"EDDY_KAFKA__START": "latest", "EDDY_EVALUATE__PUBLISH_EVERY_S": "1"}
@@ -97,7 +103,7 @@ def run_demo(
                 with console.status("loading the tables and compiling the kernels (the first time takes longer)"):
                     for flow in serving:
                         flow.wait_until_ready()
-                report = demo.stream([*learning, *serving], console, live=live)
+                report = demo.stream([*learning, *serving], console, believed, live=live)
                 if is_watched:
                     _serve_on([*learning, *serving], console)
         demo.show_results(console)
@@ -130,9 +136,8 @@ def _serve_on(flows: list[FlowProcess], console: Console) -> None:
 class _Demo:
     """The platform's side: writes what people do, reads what Eddy recommends."""
 
-    def __init__(self, world: World, client: Client, prefix: str, believed: Mapping[str, str]) -> None:
+    def __init__(self, world: World, client: Client, prefix: str) -> None:
         self._world = world
-        self._believed = believed
         self._client = client
         self.prefix = prefix
         self.judge = Judge(len(world.items))
@@ -165,8 +170,15 @@ class _Demo:
         finally:
             reader.close()
 
-    def stream(self, flows: list[FlowProcess], console: Console, *, live: bool) -> dict[str, Any]:
-        """Write the stream at its pace, judge what comes back, draw it; returns the report."""
+    def stream(
+        self, flows: list[FlowProcess], console: Console, believed: Mapping[str, str], *, live: bool
+    ) -> dict[str, Any]:
+        """Write the stream at its pace, judge what comes back, draw it; returns the report.
+
+        Parameters
+        ----------
+        believed : why a ranker may be believed, by its version.
+        """
         reader = self._reader("recommendations", "assignments", "dead-letters")
         writer = KafkaWriter(self._client, f"{self.prefix}events")
         titles, n_events = self._world.titles, len(self._world.stream)
@@ -181,7 +193,7 @@ class _Demo:
                     seconds = time.time() - started
                     if isinstance(view, Live):
                         recent = list(self._recent[self._shown.user_id]) if self._shown else []
-                        view.update(live_view(self.judge, n_events, seconds, titles, recent, NOTICE, self._believed))
+                        view.update(live_view(self.judge, n_events, seconds, titles, recent, NOTICE, believed))
                     else:
                         done = f"{self.judge.n_events} of {n_events} events, {self.judge.n_slates} slates"
                         view.update(f"{NOTICE}: {done}")

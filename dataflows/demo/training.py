@@ -16,6 +16,11 @@ from models.offline.train import judge, train
 from models.rankers.checkpoint import load_checkpoint
 
 
+def ranker_path(world: World, folder: Path) -> Path:
+    """Say where the ranker is that this code trains on this data, or will be."""
+    return folder / f"demo-ranker-{_digest(world)}.safetensors"
+
+
 def trained_ranker(world: World, folder: Path, console: Console) -> Path:
     """Train a ranker on the world's practice, or find the one that was trained by the same code on the same data.
 
@@ -31,7 +36,7 @@ def trained_ranker(world: World, folder: Path, console: Console) -> Path:
     ------
     EddyError : the folder cannot be written.
     """
-    path = folder / f"demo-ranker-{_digest(world)}.safetensors"
+    path = ranker_path(world, folder)
     if path.exists():
         console.print(f"ranker: as trained before ({path})", highlight=False)
         return path

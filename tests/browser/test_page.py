@@ -85,6 +85,14 @@ def test_what_a_person_opens_becomes_a_slate_and_the_next_act_another(page: WebD
     assert "Film number 7" in text_of(page, "acts")
 
 
+def test_an_act_that_nobody_answers_is_said_to_be_without_a_slate(page: WebDriver) -> None:
+    page.execute_script(
+        "window.fetch = async () => new Response('{}')"
+    )
+    page.find_element(By.CSS_SELECTOR, "#found button.title").click()
+    WebDriverWait(page, WAIT_S).until(lambda _: "no slate came" in text_of(page, "said"))
+
+
 def test_a_rating_is_an_act_and_shows_what_the_person_likes(page: WebDriver) -> None:
     open_film(page, "Film number 3")
     page.find_element(By.CSS_SELECTOR, "#slate .stars button:nth-child(5)").click()

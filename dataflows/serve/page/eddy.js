@@ -9,7 +9,7 @@ import * as operations from "./operations.js";
 import * as slates from "./slate.js";
 
 const MOST_ACTS = 40, SHOWN_ACTS = 6, MOST_HAPPENING = 8;
-const START = "Open something: the slate follows.";
+const START = "Open something: the slate follows.", PATIENCE_MS = 4_000;
 const state = { user: "", mine: "", acts: [], asked: null, stop: () => {}, drawing: Promise.resolve() };
 
 const say = (text) => { byId("said").textContent = text; };
@@ -43,6 +43,9 @@ async function act(itemId, type, value, entry, slateId) {
   noteAct(event);
   try {
     await post("events", event);
+    setTimeout(() => {
+      if (state.asked?.id === event.event_id) say("Taken, but no slate came: `recommend` is starting, or is not running. Try again in a moment.");
+    }, PATIENCE_MS);
   } catch (error) {
     say(`Not taken: ${error.message}`);
   }

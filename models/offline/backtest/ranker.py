@@ -144,18 +144,16 @@ def learn_with_ranker(
 ) -> tuple[ItemSide, Checkpoint | None]:
     """Learn prepared events in time order, and train a ranker, where one is, on the slates that they would have had.
 
-    Where a sequence model is trained as well, those slates are asked for with one that has not seen them.
+    Where a sequence model is trained as well, those slates are asked for with models that have not seen them.
 
     Each slate is made at its trigger, from tables that have learned nothing of it; what the user did next is its label.
     """
     side = ItemSide(items, train[0].timestamp, config.item_side, config.events, config.profile, config.texts)
     warm_at = train[int(COLD_SHARE * len(train))].timestamp
-    later: SequenceEncoder | None = None
-    if config.trains_sequence and (models := train_encoders(train, side.table, config, progress)) is not None:
-        side.read_with(models.earlier)
-        warm_at, later = models.until_at, models.later
-    checkpoint = _learn(train, items, side, warm_at, strategy, config, progress)
-    side.read_with(later)
+    models = train_encoders(train, side.table, config, progress) if config.trains_sequence else None
+    readers = models.earlier if models else ((warm_at, None),)
+    checkpoint = _learn(train, items, side, readers, strategy, config, progress)
+    side.read_with(models.later if models else None)
     return side, checkpoint
 
 
@@ -163,20 +161,24 @@ def _learn(
     train: Sequence[Event],
     items: Sequence[Item],
     side: ItemSide,
-    warm_at: int,
+    readers: Sequence[tuple[int, SequenceEncoder | None]],
     strategy: Strategy,
     config: BacktestConfig,
     progress: Progress,
 ) -> Checkpoint | None:
-    """Let the tables learn, and train a ranker on the slates from a moment on."""
+    """Let the tables learn, and train a ranker on the slates from the first moment on, each asked for by its reader."""
     if not config.trains:
         for start in range(0, len(train), LEARNED_AT_ONCE):
             side.learn(train[start : start + LEARNED_AT_ONCE])
             progress("learning", min(start + LEARNED_AT_ONCE, len(train)), len(train))
         return config.checkpoint
+    (warm_at, reader), *waiting = readers
+    side.read_with(reader)
     n_warm = sum(event.timestamp >= warm_at for event in train)
     gathered = Gathered(MAX_EXAMPLES / max(n_warm, 1), config.seed)
     walked = WalkConfig((strategy,), config.events, config.profile, config.item_side, config.texts)
     for examples in walk(train, items, walked, lambda n, of: progress("learning", n, of), side):
         gathered.add(examples[examples.made_at >= warm_at])
+        while waiting and examples.n and examples.made_at[-1] >= waiting[0][0]:
+            side.read_with(waiting.pop(0)[1])
     return trained(gathered, config, progress)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,12 +16,12 @@ from models.offline.train_sequence import LEAST_JUDGED, SequenceTrainingConfig, 
 from models.sequence.acts import Acts
 from models.sequence.checkpoint import SequenceCheckpoint, named
 from models.sequence.encoder import SequenceEncoder
-from models.sequence.fit import Validation, fit
+from models.sequence.fit import Fitted, Validation, fit
 
 MOST_EVENTS = 200_000
 """Of a stream, the newest, that a model is trained on: more take long, and say little of what comes next."""
-EARLIER_SHARE = 0.8
-"""First share of these, of which the earlier model learns; no example is made of it, since that one has seen it."""
+EARLIER_SHARES = 0.5, 0.8
+"""First shares of these, of which earlier models learn: of what such a one has seen no example is made by it."""
 
 
 class SequenceModels(NamedTuple):
@@ -58,20 +59,19 @@ def train_sequence_models(
 
 
 class Encoders(NamedTuple):
-    """Two models of one past, as they serve."""
+    """Models of one past, as they serve."""
 
-    earlier: SequenceEncoder
-    """Has seen what lies before a moment: what a ranker learns from is asked with it."""
+    earlier: tuple[tuple[int, SequenceEncoder], ...]
+    """Each from a moment on, Unix ms, before which lies all that it has seen: what a ranker learns from is asked with
+    the one that has seen the most by then."""
     later: SequenceEncoder
     """Has seen all."""
-    until_at: int
-    """The moment, Unix ms."""
 
 
 def train_encoders(
     events: Sequence[Event], table: ItemTable, config: BacktestConfig, progress: Progress
 ) -> Encoders | None:
-    """Train a model on most of a stream, and one on all of it; None where there is too little to judge by.
+    """Train models on parts of a stream, and one on all of it; None where there is too little to judge by.
 
     Parameters
     ----------
@@ -83,14 +83,23 @@ def train_encoders(
         progress("training the sequence model", epoch, config.sequence.max_epochs)
 
     newest = events[-MOST_EVENTS:]
-    acts, until_at = Acts.of_events(newest, config.events), newest[int(EARLIER_SHARE * len(newest))].timestamp
+    acts = Acts.of_events(newest, config.events)
+    *sooner_at, until_at = (newest[int(share * len(newest))].timestamp for share in EARLIER_SHARES)
     found = fit_twice(acts, until_at, table, SequenceTrainingConfig(fit=config.sequence), report)
     if found is None:
         return None
-    earlier, later = (
-        SequenceEncoder(part.network, part.vocabulary, "backtest") for part in (found.earlier, found.later)
-    )
-    return Encoders(earlier, later, until_at)
+    as_long = replace(config.sequence, max_epochs=found.earlier.n_epochs)
+    parts = [
+        (at, fit(before, table, training=as_long, report=report))
+        for at in sooner_at
+        if (before := acts.before(at)).n_pairs
+    ]
+    earlier = tuple((at, _serving(part)) for at, part in [*parts, (until_at, found.earlier)])
+    return Encoders(earlier, _serving(found.later))
+
+
+def _serving(part: Fitted) -> SequenceEncoder:
+    return SequenceEncoder(part.network, part.vocabulary, "backtest")
 
 
 def _trained(

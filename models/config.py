@@ -86,8 +86,8 @@ class ItemSideConfig(HistoryConfig):
     twentieth as many users, one in forty is lost to a shared place."""
     half_life_short_s: Seconds = DAY_S
     """Half-life of trends."""
-    half_life_long_s: Seconds = 14 * DAY_S
-    """Half-life of an item's popularity and of what follows it."""
+    half_life_long_s: Seconds = 365 * DAY_S
+    """Half-life of an item's popularity and of what follows it: of goods and films a year, of news days."""
     half_life_between_s: Seconds = 90 * DAY_S
     """Half-life, by the time between them, of what an act says of one in a later session of the same user."""
     min_users: Count = 5

@@ -58,7 +58,6 @@ PRESETS: dict[PresetName, Preset] = {
                 "session_gap_s": 3 * HOUR_S, "half_life_moment_s": 2 * HOUR_S, "half_life_habit_s": 30 * DAY_S,
                 "expire_after_s": 365 * DAY_S, "max_owned": 1_024,
             },
-            "learn": {"half_life_long_s": 180 * DAY_S},
             "attribution": {"window_s": 4 * HOUR_S, "seconds_to_count": 5.0},
             "evaluate": {"goal": "activity"},
             "strategy": {

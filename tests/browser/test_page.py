@@ -86,9 +86,7 @@ def test_what_a_person_opens_becomes_a_slate_and_the_next_act_another(page: WebD
 
 
 def test_an_act_that_nobody_answers_is_said_to_be_without_a_slate(page: WebDriver) -> None:
-    page.execute_script(
-        "window.fetch = async () => new Response('{}')"
-    )
+    page.execute_script("window.fetch = async () => new Response('{}')")
     page.find_element(By.CSS_SELECTOR, "#found button.title").click()
     WebDriverWait(page, WAIT_S).until(lambda _: "no slate came" in text_of(page, "said"))
 

@@ -53,7 +53,7 @@ def settings_for(folder: Path) -> Settings:
     return Settings(
         topics=TopicSettings(folder=folder / "topics"),
         recovery=RecoverySettings(folder=folder / "recovery", partitions=1),
-        learn=LearnSettings(shards=2),
+        learn=LearnSettings(shards=2, half_life_long_s=14 * 86_400),  # as that release had it
         ranker=RankerSettings(name="ftrl"),
         experiments_file=folder / "experiments.yaml",
         http=HttpSettings(enabled=False),

@@ -32,7 +32,7 @@ def rows_without(user: str, events: list[Record]) -> dict[str, bytes | None]:
 def read(value: bytes) -> tuple[dict[tuple[str, int], tuple[float, float]], tuple[float, ...]]:
     """Read a row's neighbours and habits, and its popularity, decayed to one moment: it refers to its newest event."""
     words = np.frombuffer(value, np.int64)
-    age = (LATER - int(words[4])) / (14 * DAY)
+    age = (LATER - int(words[4])) / SETTINGS.learn.half_life_long_ms
     short, long = np.frombuffer(value, np.float32, 2, 48)
     found: dict[tuple[str, int], tuple[float, float]] = {}
     start = 8

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from dataflows.run.settings import LearnSettings
@@ -103,7 +104,7 @@ def test_a_shard_that_lost_its_state_publishes_above_its_old_versions():
 
 
 def test_an_item_that_is_forgotten_gets_a_tombstone_at_once():
-    shard = LearnItemsLogic(None, CONFIG, Clock())
+    shard = LearnItemsLogic(None, replace(CONFIG, half_life_long_s=14 * DAY // 1_000), Clock())
     shard.on_batch([a_batch("a")])
     [late] = add_up([a_contribution("b", at=NOW + 300 * DAY)], 1, DAY, DAY)
     rows, _ = shard.on_batch([late])

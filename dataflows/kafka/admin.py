@@ -17,14 +17,15 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exports 
 )
 
 from dataflows.errors import EddyError
+from dataflows.kafka.tokens import TokenSource
 from dataflows.topics import Topic
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-Option: TypeAlias = str | int | float | bool
+Option: TypeAlias = str | int | float | bool | TokenSource
 Client: TypeAlias = Mapping[str, Option]
-"""librdkafka options; they may hold secrets."""
+"""librdkafka options, and where tokens come from; they may hold secrets."""
 
 
 class TopicError(EddyError):

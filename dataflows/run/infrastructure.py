@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from dataflows.kafka.tokens import TokenSource, token_source
+
 Option: TypeAlias = str | int | float | bool
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 """Addresses that no other machine reaches."""
@@ -37,6 +39,9 @@ class KafkaSettings(Section):
     """Its private key."""
     ssl_key_password: SecretStr | None = None
     """What opens the key; shown nowhere."""
+    oauth_cb: str | None = None
+    """Where the mechanism is `OAUTHBEARER`: `module:function`, which gives a token and the Unix seconds at which it
+    expires; for AWS' MSK by IAM it is three lines."""
     start: Literal["earliest", "latest"] = "earliest"
     """Where a flow without a snapshot begins to read."""
     lost_offsets: Literal["fail", "earliest"] = "fail"
@@ -53,9 +58,14 @@ class KafkaSettings(Section):
         """Whether somebody said where the cluster is, so that no broker of our own is needed."""
         return "bootstrap_servers" in self.model_fields_set
 
-    def client(self) -> dict[str, Option]:
-        """Return the librdkafka configuration that all clients share. It holds secrets: never log it."""
-        config: dict[str, Option] = {
+    def client(self) -> dict[str, Option | TokenSource]:
+        """Return the configuration that all clients share. It holds secrets: never log it.
+
+        Raises
+        ------
+        EddyError : there is no function of the name of `oauth_cb`.
+        """
+        config: dict[str, Option | TokenSource] = {
             "bootstrap.servers": self.bootstrap_servers,
             "security.protocol": self.security_protocol,
             "log.connection.close": False,
@@ -70,6 +80,8 @@ class KafkaSettings(Section):
             "ssl.key.password": self.ssl_key_password.get_secret_value() if self.ssl_key_password else None,
         }
         config.update({name: str(value) for name, value in optional.items() if value is not None})
+        if self.oauth_cb is not None:
+            config["oauth_cb"] = token_source(self.oauth_cb)
         return config | self.options
 
 

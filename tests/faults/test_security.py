@@ -1,5 +1,6 @@
 """TLS, SASL/SCRAM and an authorizer for real: a user a flow, with the rights that `eddy doctor --acls` names."""
 
+import json
 import re
 import signal
 import subprocess
@@ -30,10 +31,13 @@ Tell = Callable[[str], None]
 PASSWORD = "correct-horse"  # noqa: S105 - of a broker that lives as long as the test
 
 PROPERTIES = """
-listeners=PLAINTEXT://127.0.0.1:{port},SSL://127.0.0.1:{ssl},SASL_SSL://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},SSL://127.0.0.1:{ssl},SASL_SSL://127.0.0.1:{sasl}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL
+listeners=PLAINTEXT://127.0.0.1:{port},SSL://127.0.0.1:{ssl},SASL_SSL://127.0.0.1:{sasl},TOKENS://127.0.0.1:{tokens},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SSL://127.0.0.1:{ssl},SASL_SSL://127.0.0.1:{sasl},TOKENS://127.0.0.1:{tokens}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL,TOKENS:SASL_SSL
 sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.tokens.sasl.enabled.mechanisms=OAUTHBEARER
+listener.name.tokens.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer\\
+    .OAuthBearerLoginModule required;
 listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 ssl.keystore.type=PEM
 ssl.keystore.location={folder}/broker.pem
@@ -47,15 +51,17 @@ allow.everyone.if.no.acl.found=false
 
 
 class SecureBroker(KraftBroker):
-    """Apache Kafka with listeners for TLS and for SASL over TLS, and an authorizer; who comes without may do all."""
+    """Apache Kafka with listeners for TLS, for passwords and for tokens over TLS, and an authorizer; who comes without
+    any may do all."""
 
     def __init__(self, kafka_home: Path, folder: Path) -> None:
-        self.ssl_port, self.sasl_port = free_port(), free_port()
+        self.ssl_port, self.sasl_port, self.token_port = free_port(), free_port(), free_port()
         super().__init__(kafka_home, folder)
         certificates(folder)
         self._properties = PROPERTIES.format(
-            port=self.port, ssl=self.ssl_port, sasl=self.sasl_port, controller=self._controller_port, folder=folder
-        )
+            port=self.port, ssl=self.ssl_port, sasl=self.sasl_port, tokens=self.token_port,
+            controller=self._controller_port, folder=folder,
+        )  # fmt: skip
 
 
 def certificates(folder: Path) -> None:
@@ -158,6 +164,38 @@ def test_a_flow_over_tls_with_certificates_on_both_sides(secure: SecureBroker, s
         EDDY_KAFKA__SSL_CA_LOCATION=str(secure.folder / "ca.crt"),
         EDDY_KAFKA__SSL_CERTIFICATE_LOCATION=str(secure.folder / "client.crt"),
         EDDY_KAFKA__SSL_KEY_LOCATION=str(secure.folder / "client.key"),
+    )
+    scene.platform.write(200)
+    tell(scene.drain_and_count(flow))
+
+
+TOKENS = '''
+"""Tokens as Apache Kafka takes them without a signature, which nobody would do outside of a test."""
+import base64, json, time
+
+def token(config):
+    now = time.time()
+    parts = {"alg": "none"}, {"sub": config, "iat": now, "exp": now + 3_600}
+    packed = (base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts)
+    return ".".join(packed) + ".", now + 3_600
+'''
+
+
+def test_a_flow_whose_tokens_come_from_a_function_of_ones_own(
+    secure: SecureBroker, scene: Scene, tell: Tell, tmp_path: Path
+) -> None:
+    user = f"{scene.prefix}recommend"
+    for right in rights.needed("recommend", scene.prefix):
+        allow(scene.admin, f"User:{user}", right)
+    (tmp_path / "company_tokens.py").write_text(TOKENS)
+    flow = scene.flow(
+        EDDY_KAFKA__BOOTSTRAP_SERVERS=f"127.0.0.1:{secure.token_port}",
+        EDDY_KAFKA__SECURITY_PROTOCOL="sasl_ssl",
+        EDDY_KAFKA__SASL_MECHANISM="OAUTHBEARER",
+        EDDY_KAFKA__OAUTH_CB="company_tokens:token",
+        EDDY_KAFKA__OPTIONS=json.dumps({"sasl.oauthbearer.config": user}),
+        EDDY_KAFKA__SSL_CA_LOCATION=str(secure.folder / "ca.crt"),
+        PYTHONPATH=str(tmp_path),
     )
     scene.platform.write(200)
     tell(scene.drain_and_count(flow))

@@ -24,6 +24,7 @@ DEFAULTS = {
     "EDDY_KAFKA__SSL_KEY_PASSWORD": "",
     "EDDY_KAFKA__START": "earliest",
     "EDDY_KAFKA__LOST_OFFSETS": "fail",
+    "EDDY_KAFKA__OAUTH_CB": "",
     "EDDY_KAFKA__OPTIONS": "{}",
     "EDDY_KAFKA__CONSUMER_OPTIONS": "{}",
     "EDDY_KAFKA__PRODUCER_OPTIONS": "{}",

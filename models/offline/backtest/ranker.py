@@ -131,7 +131,7 @@ class PrequentialTrainer:
         """Train a sequence model on a past, in time order; None where none is trained, or too little is known."""
         if not self._config.trains_sequence:
             return None
-        models = train_encoders(past, table, self._config, progress)
+        models = train_encoders(past, table, self._config, progress, earlier_shares=())
         return models.later if models else None
 
 

@@ -20,8 +20,10 @@ from models.sequence.fit import Fitted, Validation, fit
 
 MOST_EVENTS = 200_000
 """Of a stream, the newest, that a model is trained on: more take long, and say little of what comes next."""
-EARLIER_SHARES = 0.5, 0.8
-"""First shares of these, of which earlier models learn: of what such a one has seen no example is made by it."""
+STOPPED_AT = 0.8
+"""First share of these, after which what came next stops the training."""
+EARLIER_SHARES = (0.5,)
+"""Shares that more models learn from: of what such a one has seen no example is made by it."""
 
 
 class SequenceModels(NamedTuple):
@@ -69,7 +71,11 @@ class Encoders(NamedTuple):
 
 
 def train_encoders(
-    events: Sequence[Event], table: ItemTable, config: BacktestConfig, progress: Progress
+    events: Sequence[Event],
+    table: ItemTable,
+    config: BacktestConfig,
+    progress: Progress,
+    earlier_shares: Sequence[float] = EARLIER_SHARES,
 ) -> Encoders | None:
     """Train models on parts of a stream, and one on all of it; None where there is too little to judge by.
 
@@ -77,6 +83,7 @@ def train_encoders(
     ----------
     events : in time order; the newest `MOST_EVENTS` count.
     table : what is known of the items.
+    earlier_shares : of the events, in rising order, of which more models learn than the one that is stopped.
     """
 
     def report(epoch: int, _loss: float, _ndcg: float) -> None:
@@ -84,7 +91,7 @@ def train_encoders(
 
     newest = events[-MOST_EVENTS:]
     acts = Acts.of_events(newest, config.events)
-    *sooner_at, until_at = (newest[int(share * len(newest))].timestamp for share in EARLIER_SHARES)
+    *sooner_at, until_at = (newest[int(share * len(newest))].timestamp for share in (*earlier_shares, STOPPED_AT))
     found = fit_twice(acts, until_at, table, SequenceTrainingConfig(fit=config.sequence), report)
     if found is None:
         return None

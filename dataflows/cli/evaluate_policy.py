@@ -9,13 +9,12 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
-import orjson
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from dataflows.cli.models import registry_of
 from dataflows.cli.personal_data import records_of
+from dataflows.cli.policy_figures import show_figures, write_figures
 from dataflows.cli.progress import walking
 from dataflows.codecs import catalog_decoder, decoder_of_slates, event_decoder
 from dataflows.errors import EddyError
@@ -27,7 +26,6 @@ from dataflows.run.settings import Settings
 from dataflows.topics import CATALOG, EVENTS, MODEL_UPDATES, RECOMMENDATIONS
 from models.counts.item_side import ItemSide
 from models.experiments.assign.declaration import DeclarationError
-from models.experiments.judge.off_policy import Value
 from models.items import ItemTable
 from models.messages import DeadLetter, Event, Item
 from models.names import FEATURE_SET, FUNNEL
@@ -124,8 +122,8 @@ def evaluate(
         settings, judged, by, console, assume=assume, examination=looked_at, event_types=event_type or (), seed=seed
     )
     if out is not None:
-        _write(_record(figures, assume, alpha), out)
-    show(figures, assume, alpha, Console())
+        write_figures(figures, assume, alpha, out)
+    show_figures(figures, assume, alpha, Console())
 
 
 def estimate(
@@ -254,70 +252,3 @@ def _table_of(rounds: list[Round], settings: Settings) -> ItemTable:
     return ItemSide(
         [*items.values()], at, settings.learn, settings.events, settings.profile, text_space(settings.learn)
     ).table
-
-
-def _rows(figures: PolicyFigures) -> dict[str, Value]:
-    served = {} if figures.served is None else {"served": figures.served}
-    return served | {"drawn": figures.drawn} | figures.estimates
-
-
-def _record(figures: PolicyFigures, assume: Assumption, alpha: float) -> dict[str, Any]:
-    return {
-        "assumption": assume,
-        "alpha": alpha,
-        "users": figures.n_users,
-        "left_out": figures.n_left_out,
-        "places": figures.n_places,
-        "mean_weight": figures.mean_weight,
-        "values": {
-            name: {
-                "value": value.value,
-                "error": value.error,
-                "interval": value.interval(alpha),
-                "slates": value.n,
-                "effective": value.n_effective,
-                "warning": value.warning,
-            }
-            for name, value in _rows(figures).items()
-        },
-    }
-
-
-def show(figures: PolicyFigures, assume: Assumption, alpha: float, console: Console) -> None:
-    """Print the estimates, and how far they can be believed."""
-    names = {
-        "served": "as served",
-        "drawn": "drawn as a whole",
-        "ips": "the strategy, by IPS",
-        "snips": "the strategy, by SNIPS",
-        "dr": "the strategy, by DR",
-    }
-    table = Table("", "acted on a slate", f"{1 - alpha:.0%} interval", "slates", "effective")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for name, value in _rows(figures).items():
-        low, high = value.interval(alpha)
-        table.add_row(
-            names[name], f"{value.value:.4f}", f"{low:.4f} to {high:.4f}", f"{value.n:,}", f"{value.n_effective:,.0f}"
-        )
-    console.print(table)
-    console.print(
-        f"{figures.n_users:,} users, {figures.n_places} places, assuming {assume}; the weights' mean is "
-        f"{figures.mean_weight:.3f}: it is 1 within chance, where the log could have shown all that the strategy would",
-        highlight=False,
-    )
-    if figures.n_left_out:
-        console.print(
-            f"{figures.n_left_out:,} slates were left out: their variant or placement had not looked for candidates "
-            "where this strategy does",
-            highlight=False,
-        )
-    if (warning := figures.estimates["dr"].warning) is not None:
-        console.print(warning, style="yellow", highlight=False)
-
-
-def _write(figures: dict[str, Any], out: Path) -> None:
-    try:
-        out.write_bytes(orjson.dumps(figures, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    except OSError as error:
-        raise EddyError(f"{out} cannot be written: {error.strerror}") from error

@@ -8,7 +8,8 @@ import numpy as np
 import yaml
 from rich.console import Console
 
-from dataflows.cli.evaluate_policy import estimate, show
+from dataflows.cli.evaluate_policy import estimate
+from dataflows.cli.policy_figures import show_figures
 from dataflows.errors import EddyError
 from dataflows.run.infrastructure import KafkaSettings
 from dataflows.run.settings import Settings
@@ -64,4 +65,4 @@ def show_learned_order(
         f"{WINDOW_S} s counts); `eddy evaluate-policy` does so on your own log",
         highlight=False,
     )
-    show(figures, "examination", ALPHA, console)
+    show_figures(figures, "examination", ALPHA, console)

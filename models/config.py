@@ -173,7 +173,8 @@ class OnlineConfig(LearnerConfig):
     guard_slates: Count = 512
     """Slates of the first test of whether a new version is better than the one in service; later tests are longer."""
     min_judged: Count = 64
-    """Slates of a test that two rankers order differently below which nothing is decided between them."""
+    """Slates of a test on which somebody acted, and on which two rankers differ, below which nothing is decided between
+    them."""
     alpha: Annotated[float, Meta(gt=0, lt=1)] = 0.05
     """Probability that a version which is no better ever takes the place of one in service, however often it is
     looked at."""

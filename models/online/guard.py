@@ -13,7 +13,7 @@ import numpy as np
 
 from models.config import OnlineConfig
 from models.numeric.anytime import reach
-from models.numeric.arrays import Doubles, Int64s
+from models.numeric.arrays import Bools, Doubles, Int64s
 from models.online.judging import Judgement
 
 MAX_DOUBLINGS = 4
@@ -34,15 +34,17 @@ class Judged(NamedTuple):
     learner_variance: float = 0.0
     """What chance adds to its difference from the version in service, by their own chances; 0 where they state none."""
     previous_variance: float = 0.0
+    acted: bool = True
+    """Whether the user did anything with the slate."""
 
 
 def judged(users: Sequence[int], found: Judgement) -> list[Judged]:
     """Lay out, slate by slate, how good the learner and the versions are; the one before may be missing."""
-    gains, variances = found
+    gains, variances, acted = found
     if len(gains) == len(_WITHOUT_PREVIOUS):
         gains = np.vstack([gains, np.full(len(users), np.nan)])
         variances = np.vstack([variances, np.zeros(len(users))])
-    columns = [*gains.tolist(), variances[0].tolist(), variances[2].tolist()]
+    columns = [*gains.tolist(), variances[0].tolist(), variances[2].tolist(), acted.tolist()]
     return list(map(Judged, users, *columns))
 
 
@@ -58,7 +60,8 @@ class Guard:
 
     Where a click or a purchase is rare, the slates until the first one agree: whoever said less has gained a little on
     each. That is not how far the sum may stray, so its square counts for no less than the chances themselves say
-    (`judging.chance_variances`).
+    (`funnel_learner.chance_variances`). And acts may bunch, when few act on many items: that shows only once some have.
+    So only slates on which somebody acted count towards those that a decision needs.
 
     Parameters
     ----------
@@ -77,8 +80,8 @@ class Guard:
 
     def is_better(self, one: RankerRole) -> bool:
         """Say whether a ranker is better than the one in service; it may be asked at any time."""
-        users, differences, by_chance = self._differences(one)
-        if np.count_nonzero(differences) < self._config.min_judged:
+        users, differences, by_chance, acted = self._differences(one)
+        if np.count_nonzero(differences[acted]) < self._config.min_judged:
             return False
         _, codes = np.unique(users, return_inverse=True)
         found = float((differences**2).sum())
@@ -114,10 +117,11 @@ class Guard:
         self.judged.clear()
         self.n_tests = 0
 
-    def _differences(self, one: RankerRole) -> tuple[Int64s, Doubles, Doubles]:
-        """Return the users of the running test's slates, how much better a ranker was, and the variance by chance."""
+    def _differences(self, one: RankerRole) -> tuple[Int64s, Doubles, Doubles, Bools]:
+        """Return each slate's user, how much better a ranker was, its variance by chance, and whether anybody acted."""
         columns = zip(*self.judged, strict=True) if self.judged else [()] * len(Judged._fields)
         by_name = {name: np.array(column) for name, column in zip(Judged._fields, columns, strict=True)}
         differences = by_name[one].astype(np.float64) - by_name["service"].astype(np.float64)
         by_chance = by_name[f"{one}_variance"].astype(np.float64)
-        return by_name["user"].astype(np.int64), np.nan_to_num(differences), np.nan_to_num(by_chance)
+        users, acted = by_name["user"].astype(np.int64), by_name["acted"].astype(np.bool_)
+        return users, np.nan_to_num(differences), np.nan_to_num(by_chance), acted

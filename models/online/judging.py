@@ -5,7 +5,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from models.numeric.arrays import Doubles
+from models.numeric.arrays import Bools, Doubles
 from models.numeric.metrics import discounted_gains
 from models.rankers.checkpoint import Checkpoint
 from models.rankers.funnel import Funnel
@@ -14,6 +14,7 @@ from models.rankers.funnel_learner import (
     StageLogits,
     calibrated_logits,
     chance_variances,
+    decided_outcomes,
     log_losses,
     rates_logits,
 )
@@ -33,6 +34,8 @@ class Judgement(NamedTuple):
     variances: Doubles
     """(R, B) what chance adds to a ranker's difference from the version in service, by their own chances; 0 where they
     state none."""
+    acted: Bools
+    """(B,) whether the user did anything with the slate."""
 
 
 def by_gain(labelled: Labelled, learner: Learner, versions: Sequence[Version]) -> Judgement:
@@ -40,14 +43,17 @@ def by_gain(labelled: Labelled, learner: Learner, versions: Sequence[Version]) -
     gains = labelled.labels * labelled.inverse_examination
     served = [BlendRanker() if one is None else NetworkRanker(one.model) for one in versions]
     found = [discounted_gains(ranker.score(labelled.inputs), gains, labelled.present) for ranker in (learner, *served)]
-    return Judgement(np.array(found, np.float64), np.zeros((len(found), labelled.n)))
+    return Judgement(
+        np.array(found, np.float64), np.zeros((len(found), labelled.n)), np.asarray(labelled.labels.any(axis=1))
+    )
 
 
 def by_likelihood(labelled: Labelled, learner: FunnelLearner, versions: Sequence[Version]) -> Judgement:
     """Judge funnels by the log-likelihood of each slate; without a version, each item has the same chances."""
     logits = [learner.logits(labelled), *(_logits_of(one, learner, labelled) for one in versions)]
     gains = np.array([-log_losses(one, labelled) for one in logits], np.float64)
-    return Judgement(gains, np.array([chance_variances(one, logits[1], labelled) for one in logits], np.float64))
+    variances = np.array([chance_variances(one, logits[1], labelled) for one in logits], np.float64)
+    return Judgement(gains, variances, np.asarray(decided_outcomes(labelled).any(axis=(1, 2))))
 
 
 def _logits_of(version: Version, learner: FunnelLearner, labelled: Labelled) -> StageLogits:

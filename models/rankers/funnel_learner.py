@@ -136,6 +136,12 @@ def chance_variances(logits: StageLogits, others: StageLogits, labelled: Labelle
     return total
 
 
+def decided_outcomes(labelled: Labelled) -> Bools:
+    """Return (B, L, S) whether an item reached a stage of which it is known by now whether it did."""
+    stages, decided = _outcomes(labelled)
+    return stages & decided[:, None] & labelled.present[..., None]
+
+
 def _outcomes(labelled: Labelled) -> tuple[Bools, Bools]:
     assert labelled.stages is not None  # noqa: S101 - `collate` lays them out
     assert labelled.decided is not None  # noqa: S101

@@ -82,6 +82,33 @@ def test_chances_of_what_is_rare_are_not_found_better_by_the_slates_before_the_f
         assert naive > 0.9 * n_runs
 
 
+def test_few_who_act_on_half_of_a_slate_are_no_proof_before_they_have_been_seen():
+    """Acts bunch: three of a thousand act on half of their ten items, all others on none."""
+    said, in_service, n_items, share = 0.001, 0.002, 10, 0.003
+    even, apart = where_both_are_as_good(said, in_service), logit(said) - logit(in_service)
+    n_runs, found, hasty = 40, 0, 0
+    for seed in range(n_runs):
+        rng, guards = np.random.default_rng(seed), (Guard(OnlineConfig()), Guard(OnlineConfig()))
+        are_better = [False, False]
+        for look in range(32):
+            eager = rng.random(256) < share
+            n_acts = rng.binomial(n_items, np.where(eager, even / share, 0.0))
+            gains = [
+                ((n_acts * np.log(one) + (n_items - n_acts) * np.log(1 - one)) / n_items).tolist()
+                for one in (said, in_service)
+            ]
+            users = range(look * 256, (look + 1) * 256)
+            variance = even * (1 - even) * apart**2 / n_items
+            for which, acted in enumerate(((n_acts > 0).tolist(), [True] * 256)):
+                rows = zip(users, *gains, acted, strict=True)
+                guards[which].add(Judged(u, a, b, float("nan"), variance, acted=done) for u, a, b, done in rows)
+                are_better[which] = are_better[which] or guards[which].is_better("learner")
+                guards[which].end_look()
+        found, hasty = found + are_better[0], hasty + are_better[1]
+    assert found <= 2
+    assert hasty > 2
+
+
 def test_a_better_chance_of_what_is_rare_is_found():
     assert all(rare_found_better(seed, 0.05, 0.25, 0.05) for seed in range(10))
     assert all(rare_found_better(seed, 0.2, 0.05, 0.2) for seed in range(10))

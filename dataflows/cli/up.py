@@ -20,9 +20,10 @@ from rich.text import Text
 from dataflows.demo.broker import choose_broker
 from dataflows.demo.broker_process import Broker, free_port
 from dataflows.demo.flow_process import FlowProcess, running_flows
+from dataflows.errors import EddyError
 from dataflows.kafka.admin import create_topics
 from dataflows.run import settings as configuration
-from dataflows.run.infrastructure import KafkaSettings
+from dataflows.run.infrastructure import KafkaSettings, ServeSettings
 from dataflows.run.settings import Settings
 from dataflows.topics import declare
 
@@ -84,7 +85,7 @@ def environment_of(settings: Settings, broker: Broker) -> dict[str, str]:
     """Say what all processes share beside this one's own environment."""
     return {
         "EDDY_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers,
-        "EDDY_SERVE__PORT": str(_port(settings.serve.port)),
+        "EDDY_SERVE__PORT": str(_port(settings.serve)),
     }
 
 
@@ -93,14 +94,26 @@ def address_of(door: FlowProcess) -> str:
     return f"http://127.0.0.1:{door.port}"
 
 
-def _port(wanted: int) -> int:
-    """Return the port that is wanted, or another where that is taken."""
+def _port(serve: ServeSettings) -> int:
+    """Return the door's port, or another where that is taken and nobody asked for it.
+
+    Raises
+    ------
+    EddyError : the port that was asked for is taken.
+    """
+    wanted = serve.port
     with socket.socket() as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind(("127.0.0.1", wanted))
         except OSError:
-            return free_port()
+            if "port" in serve.model_fields_set:
+                raise EddyError(
+                    f"port {wanted} is taken: choose another EDDY_SERVE__PORT (0 takes a free one)"
+                ) from None
+            found = free_port()
+            Console(stderr=True).print(f"port {wanted} is taken, so the door takes {found}", **PLAIN)
+            return found
         return int(trial.getsockname()[1])
 
 
@@ -119,6 +132,8 @@ def _show(
     ready: dict[str, float] = {}
     if not console.is_terminal:
         console.print(f"broker: {broker.description}, {broker.bootstrap_servers}; {PATIENCE}", **PLAIN)
+        if not settings.has_experiments:
+            console.print(f"evaluate: {NO_EXPERIMENTS}", **PLAIN)
     with Live(console=console, refresh_per_second=4, transient=True) as live:
         while len(ready) < len(processes) and not stop.wait(FRAME_S):
             for process in processes:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 import orjson
 from sse_starlette.sse import EventSourceResponse
+from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Route
@@ -248,3 +249,10 @@ async def refused(_call: HttpRequest, error: Exception) -> Response:
     """Answer a call that was refused."""
     assert isinstance(error, RefusedError)  # noqa: S101 - it is registered for these alone
     return Response(problem(error.reason, error.detail), error.status, media_type="application/json")
+
+
+async def no_such_call(call: HttpRequest, error: Exception) -> Response:
+    """Answer where nothing is at the path, or nothing by the method."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these alone
+    detail = f"{call.method} {call.url.path} is no call of this door: /openapi.json lists them"
+    return Response(problem("no_such_call", detail), error.status_code, error.headers, media_type="application/json")

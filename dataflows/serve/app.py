@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib.metadata import version
@@ -15,6 +17,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry, Gauge, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request as HttpRequest
@@ -27,7 +30,7 @@ from dataflows.run.metrics import BUILD
 from dataflows.run.settings import Settings
 from dataflows.run.tracing import open_tracer
 from dataflows.serve.access import Access, RefusedError
-from dataflows.serve.api import Api, refused
+from dataflows.serve.api import Api, no_such_call, refused
 from dataflows.serve.door import Door, open_door
 from dataflows.serve.live import LivePage
 from dataflows.serve.openapi import document
@@ -92,7 +95,7 @@ def make_app(door: Door, tracer: "Tracer | None" = None) -> Starlette:
             Mount("/", StaticFiles(directory=PAGE, html=True)),
         ],
         middleware=middleware,
-        exception_handlers={RefusedError: refused},
+        exception_handlers={RefusedError: refused, HTTPException: no_such_call},
     )
 
 
@@ -145,6 +148,10 @@ async def serve(settings: Settings, ready: Callable[[str], object]) -> None:
             limit_concurrency=settings.serve.max_connections,
         )
         server = _DoorServer(config, door, ready)
+        if threading.current_thread() is threading.main_thread():
+            # The server stops by these itself, and raises them again then: what was opened is yet to be closed.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: None)
         try:
             await server.serve()
         except SystemExit:

@@ -83,6 +83,8 @@ def _remedy(text: str) -> str:
         return "the store is in use; wait for `eddy state` to end, or stop the flow, and try again"
     if "readonly" in text or "unable to open" in text or "Permission" in text:
         return "allow this user to read and write the folder and the files in it"
+    if "Not a directory" in text or "No such file" in text:
+        return "no folder can be made there: name another one in EDDY_RECOVERY__FOLDER"
     if "full" in text or "No space" in text:
         return "make room on the disk"
     return "the store is damaged: restore a backup (`eddy state restore`), or move the folder away to start over"

@@ -61,6 +61,9 @@ class _Places(NamedTuple):
     """(N, L) 1 at a place that the slate does not have."""
     chosen: Halves
     """(N, L, F) features of what was drawn."""
+    looked_at: Doubles
+    """(N,) under `examination` how probable it is that an item of the other strategy's is looked at, added up; else
+    0."""
     wanted: Halves
     """(N, M, L, F) of what the other strategy would choose in each of M draws; nan where it has no item."""
 
@@ -129,14 +132,27 @@ def evaluate_policy(
         _mean_reward(drawn, length),
         {
             "ips": ips(rewards, weights, users),
-            "snips": snips(rewards, weights, users),
+            "snips": snips(*_self_normalised(places, looks), users),
             "dr": doubly_robust(rewards, weights, predicted, expected, users),
         },
-        float(weights[places.present].mean()),
+        float(_self_normalised(places, looks)[1][places.present if looks.examination is None else ...].mean()),
         len(set(users.tolist())),
         length,
         n_drawn - len(drawn),
     )
+
+
+def _self_normalised(places: _Places, looks: "_Looks") -> tuple[Doubles, Doubles]:
+    """Return rewards and weights whose mean is 1.
+
+    Under `examination` the weights of a place have no such mean. But times the place's examination those of a slate add
+    up, on average, to what is looked at of the other strategy's slate: so a slate is taken as one choice.
+    """
+    if looks.examination is None:
+        return places.rewards, places.weights
+    looked_at = (places.present * places.weights) @ looks.examination / places.looked_at.mean()  # (N,)
+    earned = (places.present * places.weights * places.rewards).sum(axis=1)
+    return np.divide(earned, looked_at, out=np.zeros_like(earned), where=looked_at > 0), looked_at
 
 
 def _with_sources(drawn: Sequence[Round], target: TargetPolicy) -> list[Round]:
@@ -194,7 +210,8 @@ def _places_of(part: Sequence[Round], target: TargetPolicy, looks: "_Looks", see
     agreed = looks.agreement(wanted, chosen)
     weights = np.where(present, importance_weights(agreed, propensities), 1.0)
     features = laid_out.inputs.features.astype(np.float16)
-    return _Places(present, rewards, weights, _take(features, chosen), _take(features, wanted).swapaxes(0, 1))
+    wanted_features = _take(features, wanted).swapaxes(0, 1)
+    return _Places(present, rewards, weights, _take(features, chosen), looks.looked_at(wanted), wanted_features)
 
 
 class _Looks:
@@ -226,6 +243,11 @@ class _Looks:
             place_probabilities(logits, categories, pool.max_per_category, item, at_places)
             found[place] = at_places[place] if self.examination is None else at_places @ self.examination[: len(chosen)]
         return np.minimum(found, 1.0)
+
+    def looked_at(self, wanted: Int32s) -> Doubles:
+        """Add up how probable it is that the items of (M, B, L) draws are looked at: (B,); 0 where nobody asks."""
+        examination = np.zeros(self.length) if self.examination is None else self.examination
+        return np.asarray(((wanted >= 0) @ examination).mean(axis=0))
 
     def agreement(self, wanted: Int32s, chosen: Int32s) -> Doubles:
         """Return how often the other strategy does what the log did, of (M, B, L) draws and (B, L) places: (B, L)."""

@@ -298,3 +298,13 @@ def test_answers_are_timed_by_route_and_by_no_name_that_a_caller_invents(tmp_pat
         ]
 
     through_the_door(tmp_path, use)
+
+
+def test_a_call_that_there_is_not_is_answered_in_json(tmp_path: Path) -> None:
+    async def use(client: httpx.AsyncClient, _door: Door, _platform: Platform) -> None:
+        for method, path, status in (("POST", "/event", 405), ("POST", "/items", 405), ("GET", "/nothing", 404)):
+            answer = await client.request(method, path, content=b"{}")
+            assert (answer.status_code, answer.json()["error"]) == (status, "no_such_call")
+            assert f"{method} {path} is no call" in answer.json()["detail"]
+
+    through_the_door(tmp_path, use)

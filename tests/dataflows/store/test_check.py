@@ -6,7 +6,7 @@ import pytest
 from bytewax.testing import TestingSource
 
 from dataflows.store.check import UnreadableStateError, check_store, drop_unfinished
-from dataflows.store.files import StoreError
+from dataflows.store.files import StoreError, explained
 from tests.dataflows.store.builders import PROFILES, a_store, change_states, files_of, opened, query
 from tests.flows.learning import Run as Learn
 from tests.flows.learning import many_entries, many_events
@@ -157,3 +157,9 @@ def test_what_an_epoch_left_that_never_ended_is_not_taken_by_a_later_resume(tmp_
     slates = [(slate["trigger_id"], slate["n_events"]) for slate in run["recommendations"] if slate["user_id"] == "a"]
     assert slates == [("e-0", 1), ("e-last", 2)]
     assert run.counts["duplicate"] == 0
+
+
+def test_a_place_where_no_folder_can_be_is_no_damaged_store(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="no folder can be made there"), explained(tmp_path / "file" / "learn"):
+        (tmp_path / "file" / "learn").mkdir()

@@ -36,6 +36,17 @@ def test_where_it_is_known_how_far_users_look_an_item_tells_of_every_place():
     assert_honest(missed_by("examination", BY_TASTE, ByTaste(), n=600, n_logs=12))
 
 
+def test_self_normalised_weights_have_the_mean_1_where_examination_is_known():
+    """Of slates as of items that stand first alone: their weights are far from 1 at each place by itself."""
+    steep = np.array([1.0, 0.2, 0.1, 0.05])
+    rounds = list(Audience(4_000, 11).rounds())
+    found = evaluate_policy(rounds, TargetPolicy(AS_LOGGED, "logged", TABLE), "examination", examination=steep)
+    assert found.mean_weight == pytest.approx(1, abs=0.05)
+    everything = [replace(one, rewards=np.ones(len(one.rewards))) for one in rounds]
+    acted = evaluate_policy(everything, TargetPolicy(BY_TASTE, "logged", TABLE), "examination", examination=np.ones(1))
+    assert acted.estimates["snips"].value == pytest.approx(LENGTH)
+
+
 def test_how_far_users_look_has_to_be_known_for_that():
     rounds, target = list(Audience(8, 8).rounds()), TargetPolicy(BY_TASTE, "logged", TABLE)
     for known, told in (

@@ -39,6 +39,8 @@ from models.strategy import Strategy
 
 T = TypeVar("T")
 DECODED_AT_ONCE = 1_000
+LEAST_PUBLISHED = 1e-4
+"""Versions say in four digits how probable it is that a position is looked at: 0 is less than that, and not never."""
 By: TypeAlias = Literal["strategy", "logged"]
 
 StrategyOption = Annotated[
@@ -194,7 +196,8 @@ def _examination(given: str | None, settings: Settings) -> Doubles:
             "no version of a ranker says yet how far users look: let `learn` publish one (EDDY_RANKER__NAME), or give "
             "--examination 1,0.8,0.7"
         )
-    return np.array(max(versions, key=lambda one: one.learned_until).examination)
+    published = max(versions, key=lambda one: one.learned_until).examination
+    return np.array([max(looked_at, LEAST_PUBLISHED) for looked_at in published])
 
 
 def _order(checkpoint: Path | None, order: By) -> Order:

@@ -28,7 +28,7 @@ def token_source(name: str) -> TokenSource:
         sys.path.append(here)
     try:
         found = getattr(importlib.import_module(module), function, None)
-    except ImportError as error:
+    except Exception as error:  # whatever a module of theirs does as it is imported
         raise EddyError(f"{VARIABLE}: the module {module!r} cannot be imported: {error}") from error
     if not callable(found):
         raise EddyError(f"{VARIABLE}: the module {module!r} has no function {function!r}")

@@ -151,7 +151,7 @@ async def serve(settings: Settings, ready: Callable[[str], object]) -> None:
         if threading.current_thread() is threading.main_thread():
             # The server stops by these itself, and raises them again then: what was opened is yet to be closed.
             for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda *_: None)
+                signal.signal(number, server.take_signal)
         try:
             await server.serve()
         except SystemExit:
@@ -171,6 +171,11 @@ class _DoorServer(uvicorn.Server):
         self._door = door
         self._ready = ready
         self._is_announced = False
+
+    def take_signal(self, number: int, _frame: object) -> None:
+        """Stop, by a signal that comes while the server does not listen to it; the next one ends the process."""
+        self.should_exit = True
+        signal.signal(number, signal.SIG_DFL)
 
     async def on_tick(self, counter: int) -> bool:
         """Look ten times a second whether to announce, and whether to stop."""

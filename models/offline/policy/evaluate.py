@@ -150,7 +150,8 @@ def _self_normalised(places: _Places, looks: "_Looks") -> tuple[Doubles, Doubles
     """
     if looks.examination is None:
         return places.rewards, places.weights
-    looked_at = (places.present * places.weights) @ looks.examination / places.looked_at.mean()  # (N,)
+    in_all = max(float(places.looked_at.mean()), np.finfo(float).tiny)
+    looked_at = (places.present * places.weights) @ looks.examination / in_all  # (N,)
     earned = (places.present * places.weights * places.rewards).sum(axis=1)
     return np.divide(earned, looked_at, out=np.zeros_like(earned), where=looked_at > 0), looked_at
 

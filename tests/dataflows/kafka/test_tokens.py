@@ -21,6 +21,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [*sys.path])
     (tmp_path / "company_of_test.py").write_text(MODULE)
+    (tmp_path / "broken_of_test.py").write_text("raise RuntimeError('no such region')")
     return "company_of_test"
 
 
@@ -38,6 +39,7 @@ def test_all_clients_get_the_function_that_is_named(module: str):
         ("nowhere_to_be_found:token", "module 'nowhere_to_be_found' cannot be imported"),
         ("{module}:tokens", "has no function 'tokens'"),
         ("{module}:LIFETIME_S", "has no function 'LIFETIME_S'"),
+        ("broken_of_test:token", "module 'broken_of_test' cannot be imported: no such region"),
         ("{module}", "is no module:function"),
         (":token", "is no module:function"),
     ],

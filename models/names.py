@@ -27,6 +27,8 @@ SourceName: TypeAlias = Literal[
 ]
 SOURCES: tuple[SourceName, ...] = get_args(SourceName)
 """The order of the candidate sources in every array with one column a source."""
+SEQUENCE: Literal["sequence"] = "sequence"
+"""The source that proposes by a sequence model, and the name of that model's versions."""
 
 ReasonCode: TypeAlias = Literal[
     "others_went_on",

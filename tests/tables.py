@@ -1,6 +1,6 @@
 """An item table that stays as it is."""
 
-from dataflows.following.rows import NewRanker
+from dataflows.following.rows import NewVersion
 from models.items import ItemTable
 
 
@@ -12,6 +12,6 @@ class FixedTables:
     def refresh(self) -> None:
         """Nothing arrives."""
 
-    def take_rankers(self) -> list[NewRanker]:
+    def take_versions(self) -> list[NewVersion]:
         """Nothing arrives."""
         return []

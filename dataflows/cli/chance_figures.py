@@ -5,7 +5,7 @@ from rich.table import Table
 
 from models.names import STAGES
 from models.numeric.reliability import calibration_error
-from models.online.registry import Chances
+from models.online.versions import Chances
 
 WIDTH = 40
 """Columns of a bar."""

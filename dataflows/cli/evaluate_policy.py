@@ -1,9 +1,7 @@
 """`eddy evaluate-policy`: what another strategy would have earned, from logged slates."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
@@ -16,18 +14,18 @@ from dataflows.cli.models import registry_of
 from dataflows.cli.personal_data import records_of
 from dataflows.cli.policy_figures import show_figures, write_figures
 from dataflows.cli.progress import walking
-from dataflows.codecs import catalog_decoder, decoder_of_slates, event_decoder
+from dataflows.cli.topic_messages import events_of, items_of, known
+from dataflows.codecs import decoder_of_slates
 from dataflows.errors import EddyError
-from dataflows.records import Record
 from dataflows.run import settings as configuration
 from dataflows.run.conversion import check, name_of
 from dataflows.run.resources import text_space
 from dataflows.run.settings import Settings
-from dataflows.topics import CATALOG, EVENTS, MODEL_UPDATES, RECOMMENDATIONS
+from dataflows.topics import MODEL_UPDATES, RECOMMENDATIONS
 from models.counts.item_side import ItemSide
 from models.experiments.assign.declaration import DeclarationError
 from models.items import ItemTable
-from models.messages import DeadLetter, Event, Item
+from models.messages import Item
 from models.names import FEATURE_SET, FUNNEL
 from models.numeric.arrays import Doubles
 from models.offline.policy.evaluate import Assumption, PolicyFigures, evaluate_policy
@@ -38,7 +36,6 @@ from models.rankers.served import served
 from models.strategy import Strategy
 
 T = TypeVar("T")
-DECODED_AT_ONCE = 1_000
 LEAST_PUBLISHED = 1e-4
 """Versions say in four digits how probable it is that a position is looked at: 0 is less than that, and not never."""
 By: TypeAlias = Literal["strategy", "logged"]
@@ -147,7 +144,9 @@ def estimate(
     """
     with console.status("reading slates, events and the catalog"):
         slates = [slate for slate in _slates(settings) if slate.feature_set == FEATURE_SET and slate.consent]
-        rounds = list(rounds_of(slates, _events(settings), settings.attribution, settings.events.weights, event_types))
+        rounds = list(
+            rounds_of(slates, events_of(settings), settings.attribution, settings.events.weights, event_types)
+        )
         table = _table_of(rounds, settings)
     with walking(console) as bar:
         task = bar.add_task("making the strategy's slates")
@@ -216,7 +215,7 @@ def _slates(settings: Settings) -> Iterator[LoggedSlate]:
     """Give the slates of users who have not been erased since."""
     decode = decoder_of_slates(LoggedSlate, settings.events, fault=lambda slate: slate.fault)
     by_user: dict[str, list[LoggedSlate]] = {}
-    for user, slate in _known(decode, records_of(settings, RECOMMENDATIONS.name)):
+    for user, slate in known(decode, records_of(settings, RECOMMENDATIONS.name)):
         if slate is None:
             by_user.pop(user, None)
         else:
@@ -225,32 +224,11 @@ def _slates(settings: Settings) -> Iterator[LoggedSlate]:
         yield from slates
 
 
-def _events(settings: Settings) -> Iterator[Event]:
-    # Lines of files have no keys.
-    messages = replace(settings.events, keys="any") if settings.topics.folder else settings.events
-    return _known(event_decoder(messages), records_of(settings, EVENTS.name))
-
-
-def _known(decode: Callable[[list[Record]], list[T | DeadLetter]], records: Iterator[Record]) -> Iterator[T]:
-    """Decode records; what cannot be read is left out, and told."""
-    left_out: Counter[str] = Counter()
-    while batch := list(islice(records, DECODED_AT_ONCE)):
-        for message in decode(batch):
-            if isinstance(message, DeadLetter):
-                left_out[f"{message.topic}: {message.reason}"] += 1
-            else:
-                yield message
-    for what, n in sorted(left_out.items()):
-        typer.secho(f"left out: {n:,} of {what}", fg="yellow", err=True)
-
-
 def _table_of(rounds: list[Round], settings: Settings) -> ItemTable:
     """Make a table of all candidates: as the catalog has them, or their ids alone."""
     pools = [one.slate.sampled_from for one in rounds if one.slate.sampled_from is not None]
     items = {item_id: Item(item_id) for pool in pools for item_id in pool.item_ids}
-    for item_id, item in _known(catalog_decoder(settings.events), records_of(settings, CATALOG.name)):
-        if item_id in items and item is not None:
-            items[item_id] = item
+    items |= {item_id: item for item_id, item in items_of(settings).items() if item_id in items}
     at = rounds[0].slate.created_at if rounds else 0
     return ItemSide(
         [*items.values()], at, settings.learn, settings.events, settings.profile, text_space(settings.learn)

@@ -1,7 +1,8 @@
-"""`eddy models`: the versions of the rankers that `learn` has published, and which of them serves."""
+"""`eddy models`: the versions of rankers and of the sequence model, and which of them serves."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,17 +17,24 @@ from dataflows.kafka.writer import KafkaWriter
 from dataflows.records import Record
 from dataflows.run.settings import Settings
 from dataflows.topics import MODEL_UPDATES
-from models.names import FUNNEL
-from models.online.registry import PREFIX, Version, VersionRegistry, pin_row
+from models.names import FUNNEL, SEQUENCE
+from models.online.registry import VersionRegistry
+from models.online.versions import NDCG, PREFIX, Row, Version, pin_row, rows_of_sequence
+from models.rankers.checkpoint import CheckpointError
+from models.sequence.checkpoint import load_sequence_checkpoint
 
 HELP = """
-List the versions of the rankers that `learn` has published, and choose which of them serves.
+List the versions of rankers and of the sequence model, and choose which of them serves.
 
 `learn` puts a version into service where it is better than the one before it on the newest slates, and takes it back
 where it turns out worse. `promote` and `rollback` overrule it: the version that you choose serves until `release`
 gives the choice back. `recommend` follows within moments, between two batches.
+
+A sequence model is trained by `eddy train --model sequence`, and `publish` puts it into service.
 """
 
+GAINS = ("gain", "pairwise_auc", NDCG)
+"""Under which name the evidence of a version holds what it earned, of this release and of earlier ones."""
 MOST_TOLD = 300
 """Characters of what is said of a row that cannot be read."""
 
@@ -43,6 +51,7 @@ def list_versions() -> None:
     on slates that the version had not learned from; `before it` is that of the version it replaced, on the same slates.
     Versions of earlier releases show their pairwise AUC. Of the `funnel` it is the log-likelihood, and a version that
     is only `calibrated` has the weights of the one before it; below the table is whether what slates said came true.
+    Of `sequence` it is the NDCG@10 of acts that it had not learned, among all items, and how many they were.
     """
     settings = load_for_cluster()
     registry = _registry(settings)
@@ -59,7 +68,7 @@ def list_versions() -> None:
                 version.decision,
                 datetime.fromtimestamp(version.learned_until / 1_000, UTC).strftime("%Y-%m-%d %H:%M:%S"),
                 f"{evidence.get('n_slates', 0):,.0f}",
-                f"{evidence.get('gain', evidence.get('pairwise_auc', 0)):.4f}",
+                f"{next((evidence[name] for name in GAINS if name in evidence), 0):.4f}",
                 f"{evidence.get('replaced', 0):.4f}",
             )
     if not registry.names:
@@ -72,6 +81,36 @@ def list_versions() -> None:
     console.print(table)
     if (chances := registry.chances(FUNNEL)) is not None:
         show_chances(chances, console)
+
+
+@app.command("publish")
+def publish(
+    checkpoint: Annotated[Path, typer.Argument(help="What `eddy train --model sequence` wrote.", dir_okay=False)],
+) -> None:
+    """Put a sequence model into service: every `recommend` takes it over within moments, without a restart.
+
+    It travels on model-updates, so it takes the place of the file that EDDY_SEQUENCE_MODEL names. Two versions before
+    it are kept: `rollback sequence` goes back. Train the next one with `--from` this one, say every night.
+    """
+    settings = load_for_cluster()
+    try:
+        model = load_sequence_checkpoint(checkpoint)
+    except (OSError, CheckpointError) as error:
+        raise EddyError(f"{error}; rankers are published by `learn`, which begins with EDDY_CHECKPOINT") from error
+    registry = _registry(settings)
+    known = registry.versions(SEQUENCE)
+    if any(version.version == model.version for version in known):
+        raise EddyError(f"{model.version} is published already: `eddy models promote {SEQUENCE} {model.version}`")
+    try:
+        _write(settings, rows_of_sequence(model, known, registry.in_use(SEQUENCE)))
+    except ValueError as error:
+        raise EddyError(str(error)) from error
+    pinned = registry.pinned(SEQUENCE)
+    typer.echo(
+        f"{model.version} is published, and {pinned.version} goes on serving until `eddy models release {SEQUENCE}`"
+        if pinned
+        else f"{model.version} serves, wherever a strategy's sources give `{SEQUENCE}` a weight"
+    )
 
 
 @app.command("promote")
@@ -139,10 +178,15 @@ def _versions(registry: VersionRegistry, name: str) -> list[Version]:
 
 
 def _pin(settings: Settings, name: str, version: Version | None) -> None:
+    _write(settings, [pin_row(name, version)])
+    again = "the newest one serves again" if name == SEQUENCE else "`learn` decides again"
+    answer = f"{version.version} serves until `eddy models release {name}`" if version else again
+    typer.echo(f"{name}: {answer}")
+
+
+def _write(settings: Settings, rows: Iterable[Row]) -> None:
     client = settings.kafka.client() | settings.kafka.producer_options
     writer = KafkaWriter(client, settings.topics.prefix + MODEL_UPDATES.name)
-    row = pin_row(name, version)
-    writer.write(row.key, row.value)
+    for row in rows:
+        writer.write(row.key, row.value)
     writer.flush()
-    answer = f"{version.version} serves until `eddy models release {name}`" if version else "`learn` decides again"
-    typer.echo(f"{name}: {answer}")

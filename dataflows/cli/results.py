@@ -20,7 +20,7 @@ from dataflows.run.settings import Settings
 from dataflows.topics import EXPERIMENT_RESULTS, MODEL_UPDATES, Topic
 from models.messages import ExperimentResult
 from models.names import FUNNEL
-from models.online.registry import Chances
+from models.online.versions import Chances
 
 Name = Annotated[str | None, typer.Argument(help="The experiment.", show_default="all that have results")]
 Json = Annotated[

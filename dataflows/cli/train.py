@@ -14,11 +14,13 @@ from rich.table import Table
 
 from dataflows.cli import train_sequence
 from dataflows.cli.progress import walking
+from dataflows.cli.topic_messages import events_of, items_of
 from dataflows.errors import EddyError
 from dataflows.files.event_files import load_events, load_items, load_requests
 from dataflows.run import settings as configuration
 from dataflows.run.resources import sequence_encoder, text_space
 from dataflows.run.settings import Settings
+from dataflows.topics import EVENTS
 from models.messages import Event, Item, Request
 from models.names import FUNNEL, FineTune, Loss, NetworkName
 from models.offline.fitting import LEAST_EXAMPLES, MAX_EXAMPLES
@@ -38,12 +40,20 @@ SEQUENCE_FIT = SequenceTraining()
 Events = Annotated[
     Path, typer.Argument(help="What happened: events, one a line, .jsonl or .jsonl.gz; or what `eddy import` reads.")
 ]
+PastEvents = Annotated[
+    Path | None,
+    typer.Argument(
+        help="What happened: events, one a line, .jsonl or .jsonl.gz; or what `eddy import` reads. None: what the "
+        "topics `events` and `catalog` hold, of the cluster or in EDDY_TOPICS__FOLDER.",
+        show_default=False,
+    ),
+]
 Catalog = Annotated[Path | None, typer.Option(help="The items: titles, categories, tags, prices. None: ids alone.")]
 Requests = Annotated[
     Path | None, typer.Option(help="Pages opened meanwhile: requests, one a line. None: events alone make slates.")
 ]
 Name = Annotated[str | None, typer.Option(help="What the data is called, in the version of the ranker.")]
-Out = Annotated[Path, typer.Option(help="The checkpoint, for EDDY_CHECKPOINT or EDDY_SEQUENCE_MODEL.")]
+Out = Annotated[Path, typer.Option(help="The checkpoint, for EDDY_CHECKPOINT, or for `eddy models publish`.")]
 Kind = Annotated[
     Literal[NetworkName, "sequence"] | None,
     typer.Option(
@@ -100,8 +110,8 @@ Board = Annotated[Path | None, typer.Option(help="A folder for TensorBoard's log
 
 
 def train_ranker(
-    events: Events,
     out: Out,
+    events: PastEvents = None,
     catalog: Catalog = None,
     requests: Requests = None,
     name: Name = None,
@@ -119,7 +129,7 @@ def train_ranker(
     device: Device = "cpu",
     tensorboard: Board = None,
 ) -> None:
-    """Train a ranker on a file of events, and say what it is worth beside the blend; or a sequence model.
+    """Train a ranker on past events, and say what it is worth beside the blend; or a sequence model.
 
     Walks once through the past in its order: at each event and request it makes the slate that the flow would have made
     (by EDDY_STRATEGY, EDDY_EVENTS and EDDY_PROFILE), notes what the user did next, and only then learns the event. The
@@ -130,8 +140,9 @@ def train_ranker(
     from it where EDDY_RANKER__NAME says so.
 
     A sequence model learns what comes after what, among all items; what users did in the newest tenth of the time says
-    when it is trained enough. Set EDDY_SEQUENCE_MODEL to its file: the source `sequence` proposes by it. A ranker that
-    is to know of it is trained with that setting, on events after those that the model has learned.
+    when it is trained enough. The source `sequence` proposes by it, once `eddy models publish` has put it into service
+    or EDDY_SEQUENCE_MODEL names its file. A ranker that is to know of it is trained with that setting, on events after
+    those that the model has learned.
     """
     settings = configuration.load()
     console = Console(stderr=True)
@@ -143,7 +154,7 @@ def train_ranker(
         "max_epochs": max_epochs,
     }
     asked = {name: value for name, value in given.items() if value is not None} | {"seed": seed}
-    data_set = name or events.name.split(".")[0]
+    data_set = name or (events.name.split(".")[0] if events else f"{settings.topics.prefix}topics")
     if model == "sequence":
         with _board(tensorboard) as write:
             fit = replace(SEQUENCE_FIT, n_threads=os.cpu_count() or 1, **asked)
@@ -168,19 +179,30 @@ def train_ranker(
 
 
 def read_past(
-    events: Path, catalog: Path | None, settings: Settings, console: Console, requests: Path | None = None
+    events: Path | None, catalog: Path | None, settings: Settings, console: Console, requests: Path | None = None
 ) -> tuple[list[Event | Request], list[Item]]:
-    """Read events, with requests among them by their times, and items from files.
+    """Read events, with requests among them by their times, and items: from files, or from the topics.
 
     Raises
     ------
-    EddyError : a file cannot be read, or a line of it is wrong.
+    EddyError : a file or topic cannot be read, a line of a file is wrong, or there is no event.
     """
-    with console.status(f"reading {events}"):
-        past: list[Event | Request] = [*load_events(events, settings.events)]
+    with console.status(f"reading {events or 'the topics'}"):
+        past: list[Event | Request] = [*(load_events(events, settings.events) if events else _of_topics(settings))]
         if requests:
             past = sorted([*past, *load_requests(requests, settings.events)], key=lambda message: message.timestamp)
-        return past, load_items(catalog, settings.events) if catalog else []
+        if catalog is None:
+            return past, [] if events else list(items_of(settings).values())
+        return past, load_items(catalog, settings.events)
+
+
+def _of_topics(settings: Settings) -> list[Event]:
+    events = sorted(events_of(settings), key=lambda event: event.timestamp)
+    if not events:
+        raise EddyError(
+            f"the topic {settings.topics.prefix}{EVENTS.name} holds no event to learn from: name a file of events"
+        )
+    return events
 
 
 def walk_config(settings: Settings) -> WalkConfig:

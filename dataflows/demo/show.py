@@ -20,7 +20,7 @@ from dataflows.demo.drawn import experiments_file, show_learned_order
 from dataflows.demo.flow_process import FlowProcess, running_flows
 from dataflows.demo.judge import Judge, decode_slate
 from dataflows.demo.screen import live_view, variants
-from dataflows.demo.training import both_rankers, ranker_path, trained_ranker, why_believed
+from dataflows.demo.training import compared, ranker_path, trained_ranker, trained_sequence, why_believed
 from dataflows.demo.world import World, load_world
 from dataflows.kafka.admin import Client, create_topics
 from dataflows.kafka.reader import KafkaReader, scan
@@ -29,6 +29,8 @@ from dataflows.run.infrastructure import KafkaSettings
 from dataflows.run.settings import Settings
 from dataflows.topics import declare
 from models.messages import Event, Request
+from models.online.versions import rows_of_sequence
+from models.sequence.checkpoint import load_sequence_checkpoint
 
 FRAME_S = 0.25
 N_PARTITIONS = 1
@@ -95,6 +97,8 @@ def run_demo(
                 learning[1].wait_until_ready()
             is_watched = on_page(f"http://127.0.0.1:{learning[1].port}")
             believed = why_believed(trained_ranker(world, KEPT_IN, console))
+            sequence = trained_sequence(world, KEPT_IN, console)
+            demo.publish(sequence)
             with console.status("learning the item tables"):
                 learning[0].wait_until_ready()
                 demo.wait_until_learned(learning[0])
@@ -109,11 +113,12 @@ def run_demo(
         demo.show_results(console)
         if sampled:
             show_learned_order(settings, kafka, demo.prefix, checkpoint, console)
-        with console.status("ranking the stream once more, by both rankers on the same slates"):
-            report["same_slates"] = compared = both_rankers(world, checkpoint)
+        with console.status("ranking the stream once more, by each way on the same slates"):
+            report["same_slates"] = same = compared(world, checkpoint, sequence)
         console.print(
-            f"both rankers on the same {compared['n']} slates of these users: among the first ten are "
-            f"{compared['learned']:.1%} of the next films by the learned one, {compared['blend']:.1%} by the blend",
+            f"on the same {same['n']} slates of these users there are among the first ten {same['blend']:.1%} of the "
+            f"next films by the blend, {same['learned']:.1%} by the learned ranker, and {same['sequence']:.1%} by the "
+            "blend with the sequence model",
             highlight=False,
         )
         if real:
@@ -157,6 +162,13 @@ class _Demo:
         for event in history:
             events.write(event.user_id, encode(replace(event, timestamp=event.timestamp + shift)))
         events.flush()
+
+    def publish(self, sequence: Path) -> None:
+        """Put a sequence model into service, as `eddy models publish` does."""
+        writer = KafkaWriter(self._client, f"{self.prefix}model-updates")
+        for row in rows_of_sequence(load_sequence_checkpoint(sequence), (), ()):
+            writer.write(row.key, row.value)
+        writer.flush()
 
     def wait_until_learned(self, learning: FlowProcess, quiet_s: float = 2.5, deadline_s: float = 60.0) -> None:
         """Wait until the tables have come and stay quiet."""

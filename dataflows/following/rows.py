@@ -11,11 +11,12 @@ from dataflows.records import Record
 from models.items import ItemTable
 from models.items.row_keys import RowError
 from models.messages import DeadLetter, Item
-from models.online.registry import PREFIX, VersionRegistry
-from models.rankers.checkpoint import Checkpoint, CheckpointError
+from models.online.registry import Served, VersionRegistry
+from models.online.versions import PREFIX
+from models.rankers.checkpoint import CheckpointError
 
-NewRanker: TypeAlias = tuple[str, Checkpoint | None]
-"""A ranker's name and the version that serves from now on; None: the blend does."""
+NewVersion: TypeAlias = tuple[str, Served | None]
+"""A ranker's name, or `sequence`, and the version that serves from now on; None: nobody's does."""
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ class RankerRows:
         self._registry = VersionRegistry()
         self._counts = counts
 
-    def take(self, records: list[Record]) -> tuple[list[Record], list[NewRanker]]:
+    def take(self, records: list[Record]) -> tuple[list[Record], list[NewVersion]]:
         """Split rows of item tables from those of rankers; return the former, and what the latter change."""
         rest = []
         for record in records:
@@ -102,8 +103,8 @@ class RankerRows:
                 self._count("malformed_row", error)
         return rest, self._changes() if len(rest) < len(records) else []
 
-    def _changes(self) -> list[NewRanker]:
-        changes: list[NewRanker] = []
+    def _changes(self) -> list[NewVersion]:
+        changes: list[NewVersion] = []
         while True:
             try:
                 changes.extend(self._registry.changes())

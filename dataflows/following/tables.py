@@ -14,7 +14,7 @@ from dataflows.codecs import KeyedDecoder
 from dataflows.errors import EddyError
 from dataflows.files.lines import FileError
 from dataflows.files.source import FileSource, read_whole
-from dataflows.following.rows import CatalogRows, NewRanker, RankerRows, apply_rows, apply_rows_that_are_sound
+from dataflows.following.rows import CatalogRows, NewVersion, RankerRows, apply_rows, apply_rows_that_are_sound
 from dataflows.kafka.admin import Client
 from dataflows.kafka.consumers import size_of
 from dataflows.kafka.reader import Batch, Follower, KafkaReader, raised_by_check
@@ -42,7 +42,7 @@ class Tables(Protocol):
     def refresh(self) -> None:
         """Apply some of what has arrived; called between two batches."""
 
-    def take_rankers(self) -> list[NewRanker]:
+    def take_versions(self) -> list[NewVersion]:
         """Return the rankers that have another version since the last call."""
 
 
@@ -52,7 +52,7 @@ class _Chunk(NamedTuple):
     end: int
     """The offset after its last record."""
     records: list[Record]
-    rankers: list[NewRanker]
+    rankers: list[NewVersion]
     n_bytes: int
 
 
@@ -90,7 +90,7 @@ class KafkaTables:
         self._room = threading.Semaphore(MAX_STAGED_CHUNKS)
         self._closing = False
         self._versions = RankerRows(counts)
-        self._rankers: list[NewRanker] = []
+        self._rankers: list[NewVersion] = []
         reader = KafkaReader(client, [model_updates, catalog], group)
         self._offsets = {partition: 0 for topic, partition in sorted(reader.ends) if topic == model_updates}
         self._follower = Follower(reader, self._stage, "tables", on_failure)
@@ -126,7 +126,7 @@ class KafkaTables:
         while self._staged and n < MAX_ROWS_BETWEEN_BATCHES:
             n += self._apply_next()
 
-    def take_rankers(self) -> list[NewRanker]:
+    def take_versions(self) -> list[NewVersion]:
         """Return the rankers that have another version since the last call."""
         taken, self._rankers = self._rankers, []
         return taken
@@ -188,7 +188,7 @@ class FileTables:
         self._catalog = catalog
         self._entries = CatalogRows(table, decode_catalog, counts)
         self._versions = RankerRows(counts)
-        self._rankers: list[NewRanker] = []
+        self._rankers: list[NewVersion] = []
 
     def load(self) -> int:
         """Apply both topics; returns how many records that were.
@@ -215,7 +215,7 @@ class FileTables:
     def refresh(self) -> None:
         """Nothing arrives."""
 
-    def take_rankers(self) -> list[NewRanker]:
+    def take_versions(self) -> list[NewVersion]:
         """Return the rankers that were loaded, once."""
         taken, self._rankers = self._rankers, []
         return taken

@@ -31,10 +31,11 @@ from dataflows.run.settings import Settings
 from dataflows.run.stopping import Stop
 from dataflows.run.tracing import open_tracer
 from dataflows.run.wording import chosen_phrases
-from dataflows.steps.outputs import follow_rankers
+from dataflows.steps.outputs import follow_versions
 from models.counts import item_statistics, pairs, trending
 from models.items import ItemTable
 from models.items import warm_up as items
+from models.names import SEQUENCE
 from models.serving.recommender import Recommender
 from models.user import warm_up as user
 
@@ -95,7 +96,8 @@ def _recommend(edges: Edges, settings: Settings, health: Health, erased: Erasure
             items.warm_up()
             user.warm_up()
             tables.load()
-            follow_rankers(recommender, tables)
+            follow_versions(recommender, tables)
+            table.learn_some(table.n)
             recommender.warm_up()
         inputs = recommend.RecommendInputs(edges.source("events"), edges.source("requests"), edges.source("erasures"))
         outputs = recommend.RecommendOutputs(
@@ -127,8 +129,12 @@ def _watch_tables(metrics: FlowMetrics, table: ItemTable, recommender: Recommend
         "eddy_ranker_info",
         "Always 1; says which version of each ranker serves.",
         ("ranker", "version"),
-        lambda: [(served, 1.0) for served in recommender.versions().items()],
+        lambda: [(served, 1.0) for served in [*recommender.versions().items(), *_sequence_version(table)]],
     )
+
+
+def _sequence_version(table: ItemTable) -> list[tuple[str, str]]:
+    return [(SEQUENCE, table.learned.encoder.version)] if table.learned is not None else []
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from dataflows.run.resources import expected_receipts
 from dataflows.serve.access import RefusedError
 from dataflows.serve.door import Door
 from models.messages import DeadLetter, Erasure
-from models.online.registry import Version, pin_row
+from models.online.versions import Version, pin_row
 
 
 class Operations:

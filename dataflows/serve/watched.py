@@ -9,7 +9,8 @@ import msgspec
 
 from dataflows.records import Record
 from models.messages import ErasureReceipt
-from models.online.registry import PREFIX, Version, VersionRegistry
+from models.online.registry import VersionRegistry
+from models.online.versions import PREFIX, Version
 
 MAX_ERASURES = 1_000
 """Erasures whose receipts are at hand, the newest; `eddy verify-erasure` reads all."""

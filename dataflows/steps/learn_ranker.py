@@ -18,7 +18,7 @@ from models.names import FUNNEL, FunnelName, LearnerName, StageName
 from models.online.learner import OnlineRanker
 from models.online.outcome import ClosedSlate
 from models.online.published import CALIBRATED, Published, Reliability
-from models.online.registry import rows_of
+from models.online.versions import rows_of
 from models.rankers.checkpoint import Checkpoint
 from models.rankers.inputs import SlateExample
 

@@ -1,19 +1,24 @@
 """The steps that write what is due for users: slates, assignments, and tombstones after an erasure."""
 
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import bytewax.operators as op
 from bytewax.operators import KeyedStream
 
 from dataflows.codecs import encode
+from dataflows.following.rows import NewVersion
 from dataflows.following.tables import Tables
 from dataflows.records import Outgoing
 from dataflows.run.metrics import FlowMetrics
 from dataflows.run.tracing import traced
 from dataflows.steps.profile import Output
+from models.items import ItemTable
 from models.messages import Assignment, Erasure
+from models.names import SEQUENCE
 from models.numeric.ids import hash64
+from models.sequence.checkpoint import SequenceCheckpoint
 from models.serving.recommender import Recommender
 from models.user.query import Query
 
@@ -41,7 +46,7 @@ def score(
 
     def mapper(batch: list[tuple[str, Output]]) -> list[tuple[str, Outgoing]]:
         tables.refresh()
-        follow_rankers(recommender, tables)
+        follow_versions(recommender, tables)
         recommender.table_version = tables.version
         queries = []
         for state_key, query in batch:
@@ -80,10 +85,21 @@ def _observe(queries: list[Query], seconds: float, metrics: FlowMetrics) -> None
             metrics.slate_seconds.observe(max(0.0, now_ms - query.written_at) / 1_000)
 
 
-def follow_rankers(recommender: Recommender, tables: Tables) -> None:
-    """Put the versions that have come into service."""
-    for name, checkpoint in tables.take_rankers():
-        recommender.swap(name, checkpoint)
+def follow_versions(recommender: Recommender, tables: Tables) -> None:
+    """Put the versions that have come into service; a sequence model, once it has vectors of all items."""
+    put_versions(recommender, tables.table, tables.take_versions())
+    tables.table.learn_some()
+
+
+def put_versions(recommender: Recommender, table: ItemTable, versions: Iterable[NewVersion]) -> None:
+    """Give rankers to the recommender, and to the table the sequence model that it makes vectors by."""
+    for name, checkpoint in versions:
+        if isinstance(checkpoint, SequenceCheckpoint):
+            table.read_next_with(checkpoint.encoder())
+        elif name == SEQUENCE:
+            table.read_with(None)
+        else:
+            recommender.swap(name, checkpoint)
 
 
 def assign(step_id: str, due: KeyedStream[Output]) -> KeyedStream[Outgoing]:

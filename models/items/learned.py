@@ -63,16 +63,22 @@ class LearnedVectors:
         """Return the (N, D) vectors of the table's rows; nobody may change them."""
         with self._lock:
             if self._n_made < table.n or self._stale.any():
-                self._make(table)
+                self._make(table, table.n)
         return self._vectors[: table.n]
 
-    def _make(self, table: Columns) -> None:
+    def make_some(self, table: Columns, most: int) -> bool:
+        """Make at most so many of the vectors that are not made yet; tells whether all are."""
+        with self._lock:
+            self._make(table, most)
+            return not self._stale.any()
+
+    def _make(self, table: Columns, most: int) -> None:
         if len(self._vectors) < table.n:
             grown = np.zeros((max(table.n, 2 * self._n_made), self._vectors.shape[1]), np.float32)
             grown[: self._n_made] = self._vectors[: self._n_made]
             self._vectors = grown
         self.touch(np.arange(self._n_made, table.n, dtype=np.int32))
-        rows = np.flatnonzero(self._stale).astype(np.int32)
+        rows = np.flatnonzero(self._stale)[:most].astype(np.int32)
         self._vectors[rows] = self.encoder.item_vectors(rows, table)
         self._stale[rows] = False
         self._n_made = table.n

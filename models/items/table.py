@@ -28,6 +28,8 @@ from models.numeric.decay import MAX_HALF_LIVES, Landmark
 from models.numeric.ids import hash64, hash_all
 
 DAY_MS = 86_400_000
+LEARNED_AT_ONCE = 4_096
+"""Items of which a new sequence model's vectors are made between two batches."""
 NO_ATTRIBUTES: Hash32s = np.empty(0, np.uint32)
 
 T = TypeVar("T")
@@ -86,6 +88,7 @@ class ItemTable(Columns):
         """The available items by attribute."""
         self.learned: LearnedVectors | None = None
         """The items' vectors by a sequence model, where one serves."""
+        self._coming: LearnedVectors | None = None
         self._trends = Trends(half_life_short_ms)
         self._newest_at = 0
         self._look_at_n = self._next_look()
@@ -97,6 +100,18 @@ class ItemTable(Columns):
     def read_with(self, encoder: Encoder | None) -> None:
         """Take a sequence model's vectors for the items; None: nobody's."""
         self.learned = LearnedVectors(encoder) if encoder is not None else None
+        self._coming = None
+        self._forget_derived()
+
+    def read_next_with(self, encoder: Encoder) -> None:
+        """Make ready for another sequence model; the one before it serves until `learn_some` has made all vectors."""
+        self._coming = LearnedVectors(encoder)
+
+    def learn_some(self, most: int = LEARNED_AT_ONCE) -> None:
+        """Make some of the vectors of the sequence model that is to come; it serves once it has all."""
+        if self._coming is not None and self._coming.make_some(self, most):
+            self.learned, self._coming = self._coming, None
+            self._forget_derived()
 
     def trending(self, segment: int) -> tuple[Int32s, Floats]:
         """Return what trends in a segment: (T,) rows and weights, best first, T at most 500."""
@@ -328,8 +343,9 @@ class ItemTable(Columns):
         return given
 
     def _describe_again(self, rows: Int32s) -> None:
-        if self.learned is not None:
-            self.learned.touch(rows)
+        for learned in (self.learned, self._coming):
+            if learned is not None:
+                learned.touch(rows)
 
     def _forget_facts(self, hashes: Int64s) -> None:
         for item in hashes.tolist():

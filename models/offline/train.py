@@ -155,20 +155,20 @@ def judge(
     items: Sequence[Item],
     from_at: int,
     config: WalkConfig | None = None,
-) -> Verdict:
-    """Compare a trained ranker with the blend on the same slates of users' next acts.
+) -> tuple[Verdict, ...]:
+    """Compare a trained ranker with the blend on the same slates of users' next acts, strategy by strategy.
 
     Parameters
     ----------
     events
         In time order; what lies before `from_at`, Unix ms, only fills tables and profiles.
-    config
-        Of one strategy.
     """
-    verdict, ranker = Verdict(), NetworkRanker(checkpoint.model)
+    config, ranker = config or WalkConfig(), NetworkRanker(checkpoint.model)
+    verdicts = tuple(Verdict() for _ in config.strategies)
     for examples in walk(events, items, config):
-        _judge(checkpoint.model, ranker, examples[examples.made_at >= from_at], verdict, checkpoint.loss)
-    return verdict
+        later = examples[examples.made_at >= from_at]
+        _judge(checkpoint.model, ranker, later, verdicts[examples.strategy], checkpoint.loss)
+    return verdicts
 
 
 def until(messages: Sequence[Event | Request], share: float) -> int:

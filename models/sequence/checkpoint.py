@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.numeric.arrays import Int64s
 from models.rankers.checkpoint import CheckpointError, read_tensors, write_tensors
 from models.sequence.config import SequenceConfig
 from models.sequence.encoder import SequenceEncoder
@@ -29,14 +30,33 @@ class SequenceCheckpoint:
     network: SequenceNetwork
     vocabulary: Vocabulary
     version: str
-    """What slates name."""
+    """What slates and `eddy models` name."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """What it was trained on, how, and what came of it, in values of JSON."""
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of weights and vocabulary."""
+        return _digest(_tensors(self.network, self.vocabulary))
+
+    @property
+    def learned_until(self) -> int:
+        """Return when the newest act that it has learned happened, Unix ms; 0 where nobody has said."""
+        return int(self.provenance.get("learned_until", 0))
+
+    @property
+    def ndcg(self) -> float:
+        """NDCG@10 on acts that it had not learned, among all items; 0 where nobody has said."""
+        return float(self.provenance.get("validation", {}).get("ndcg@10", 0))
+
+    @property
+    def n_judged(self) -> int:
+        """Acts by which that was found."""
+        return int(self.provenance.get("validation", {}).get("n", 0))
+
     def encoder(self) -> SequenceEncoder:
         """Return the model as it serves."""
-        learned_until = self.provenance.get("learned_until", 0)
-        return SequenceEncoder(self.network, self.vocabulary, self.version, int(learned_until))
+        return SequenceEncoder(self.network, self.vocabulary, self.version, self.learned_until)
 
     def to_bytes(self) -> bytes:
         """Write as one safetensors file."""
@@ -85,19 +105,42 @@ def read_sequence_checkpoint(data: bytes, where: str) -> SequenceCheckpoint:
         provenance = msgspec.json.decode(metadata["provenance"], type=dict[str, Any])
         version, digest = metadata["version"], metadata["digest"]
         written = _digest(tensors)
-        items, attributes = tensors.pop(_ITEMS).numpy(), tensors.pop(_ATTRIBUTES).numpy()
-        network = SequenceNetwork(config, len(items), len(attributes))
-        network.load_state_dict(tensors)
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        items, attributes = (_hashes(tensors.pop(name)) for name in (_ITEMS, _ATTRIBUTES))
+        with torch.device("meta"):  # which takes no memory: a file may say anything of its size
+            network = SequenceNetwork(config, len(items), len(attributes))
+        network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    except (RuntimeError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{where} does not hold the weights of its own config: {error}") from error
     if written != digest:
         raise CheckpointError(f"{where} is damaged: its weights have another digest than when it was written")
-    if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
-        raise CheckpointError(f"{where} has weights that are no finite numbers")
     vocabulary = Vocabulary(items, attributes.astype(np.uint32))
     if not vocabulary.is_sorted:
         raise CheckpointError(f"{where} has a vocabulary that is out of order")
-    return SequenceCheckpoint(network.eval(), vocabulary, version, provenance)
+    checkpoint = SequenceCheckpoint(network.eval(), vocabulary, version, provenance)
+    _try_out(checkpoint, where)
+    return checkpoint
+
+
+def _hashes(tensor: Tensor) -> Int64s:
+    if tensor.ndim != 1 or tensor.dtype != torch.int64:
+        raise ValueError(f"its vocabulary is {tensor.dtype} in {tensor.ndim} dimensions, not int64 in one")
+    hashes: Int64s = tensor.numpy()
+    return hashes
+
+
+def _try_out(checkpoint: SequenceCheckpoint, where: str) -> None:
+    """Read two acts of nothing, so that what cannot be asked is refused here and not amid the first slate."""
+    if not all(bool(tensor.isfinite().all()) for tensor in checkpoint.network.state_dict().values()):
+        raise CheckpointError(f"{where} has weights that are no finite numbers")
+    try:
+        encoder = checkpoint.encoder()
+        acts = np.zeros((1, min(2, encoder.n_recent), encoder.n_dimensions), np.float32)
+        user = encoder.user_vectors(acts, np.zeros(acts.shape[:2], np.int64), np.array([acts.shape[1]]))
+        _ = checkpoint.ndcg, checkpoint.n_judged
+    except (RuntimeError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise CheckpointError(f"{where} cannot be asked: {error}") from error
+    if not np.isfinite(user).all():
+        raise CheckpointError(f"{where} does not read acts as finite numbers")
 
 
 def load_sequence_checkpoint(path: Path) -> SequenceCheckpoint:

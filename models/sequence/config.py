@@ -12,10 +12,10 @@ Positive = Annotated[int, Meta(ge=1)]
 class SequenceConfig:
     """The shape of the network; a checkpoint carries it."""
 
-    n_dimensions: Positive = 64
+    n_dimensions: Annotated[int, Meta(ge=1, le=1_024)] = 64
     """D, of an item's vector and of a user's."""
-    n_blocks: Positive = 1
-    n_heads: Positive = 1
+    n_blocks: Annotated[int, Meta(ge=1, le=16)] = 1
+    n_heads: Annotated[int, Meta(ge=1, le=16)] = 1
     n_recent: Annotated[int, Meta(ge=1, le=32)] = 32
     """Newest acts that are read; a profile keeps 32."""
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.2

@@ -28,7 +28,7 @@ import numpy as np
 from models.candidates.blend import EVERY_SOURCE, blend
 from models.items import ItemTable
 from models.messages import Slate
-from models.names import FUNNEL, RANKERS
+from models.names import FUNNEL, RANKERS, SEQUENCE
 from models.phrases import Phrases, phrases_of
 from models.query.batch import QueryBatch
 from models.query.rules import Resolved, rules_of
@@ -167,7 +167,7 @@ class Recommender:
         """Make the slates of what can be on them."""
         reranked = self.choose(ranked)
         version = ranked.version
-        if self.table.learned is not None:
+        if self.table.learned is not None and ranked.batch.strategy.sources.get(SEQUENCE):
             version += f"+{self.table.learned.encoder.version}"
         if self.table_version:
             version += f"@{self.table_version}"

@@ -63,6 +63,7 @@ ELSEWHERE = {
         "tests/kafka/test_cli_models.py",
         "test_versions_are_listed_promoted_rolled_back_and_released",
     ),
+    "eddy models publish": ("tests/kafka/test_cli_models.py", "test_a_sequence_model_is_published_and_taken_back"),
     "eddy evaluate-policy": (
         "tests/dataflows/cli/test_evaluate_policy.py",
         "test_a_strategy_is_judged_by_the_slates_that_were_drawn",

@@ -8,7 +8,7 @@ import orjson
 import torch
 from bytewax.testing import TestingSink, TestingSource, run_main
 
-from dataflows.following.rows import NewRanker, RankerRows
+from dataflows.following.rows import NewVersion, RankerRows
 from dataflows.recommend import RecommendInputs, RecommendOutputs, build
 from dataflows.records import Record
 from dataflows.run.settings import Settings
@@ -17,13 +17,14 @@ from models.items import ItemTable
 from models.messages import Item
 from models.names import FEATURES
 from models.online.published import Published
-from models.online.registry import Row, rows_of
+from models.online.versions import Row, rows_of, rows_of_sequence
 from models.rankers.checkpoint import Checkpoint, weights_digest
 from models.rankers.linear import Linear
 from models.rankers.network import NetworkConfig
 from models.serving.recommender import Recommender
 from models.strategy import Strategy
 from tests.flows.test_recommend import NOW, an_event
+from tests.models.sequence.builders import a_sequence_model
 from tests.tables import FixedTables
 
 AGE = FEATURES.index("age")
@@ -51,27 +52,32 @@ class ArrivingTables(FixedTables):
         self._arrivals = arrivals
         self._rows = RankerRows(self.counts)
         self._n_batches = 0
-        self._new: list[NewRanker] = []
+        self._new: list[NewVersion] = []
 
     def refresh(self) -> None:
         self._new += self._rows.take(self._arrivals.get(self._n_batches, []))[1]
         self._n_batches += 1
 
-    def take_rankers(self) -> list[NewRanker]:
+    def take_versions(self) -> list[NewVersion]:
         taken, self._new = self._new, []
         return taken
 
 
-def slates_with(arrivals: dict[int, list[Record]], n: int = 4) -> tuple[list[dict[str, Any]], ArrivingTables]:
-    """Serve one event a batch by the ranker `linear`, which is awaited."""
+BY_LINEAR = Strategy(ranker="linear", exploration_slots=0, diversity=0.0, max_per_category=100)
+BY_SEQUENCE = Strategy(sources={"sequence": 1.0, "trending": 0.001}, exploration_slots=0)
+
+
+def slates_with(
+    arrivals: dict[int, list[Record]], n: int = 4, strategy: Strategy = BY_LINEAR
+) -> tuple[list[dict[str, Any]], ArrivingTables]:
+    """Serve one event a batch by a strategy whose ranker is awaited."""
     table = ItemTable(NOW)
     table.apply_items([Item(f"i-{k}", created_at=NOW - k * 86_400_000) for k in range(1, 20)], [])
     tables = ArrivingTables(table, arrivals)
     written: list[Any] = []
-    strategy = Strategy(ranker="linear", exploration_slots=0, diversity=0.0, max_per_category=100)
     flow = build(
         RecommendInputs(
-            TestingSource([an_event(k, user_id=f"u-{k}", item_id="i-0") for k in range(n)], 1),
+            TestingSource([an_event(k, user_id=f"u-{k}", item_id="i-1") for k in range(n)], 1),
             TestingSource([]),
             TestingSource([]),
         ),
@@ -115,3 +121,13 @@ def test_rows_of_tables_go_by_untouched():
     rest, changes = RankerRows(Counter()).take([other, *records(rows_of("linear", by_age(1, 1.0)))])
     assert rest == [other]
     assert [name for name, _ in changes] == ["linear"]
+
+
+def test_a_sequence_model_proposes_from_the_batch_on_at_which_it_arrives():
+    old, new = (records(rows_of_sequence(a_sequence_model(seed), (), ())) for seed in (1, 2))
+    slates, tables = slates_with({2: old, 3: new}, 5, BY_SEQUENCE)
+    sources = [{item["source"] for item in slate["items"]} for slate in slates]
+    assert sources == [set(), set(), {"sequence"}, {"sequence"}, {"sequence"}]
+    by_old, by_new, again = ([item["item_id"] for item in slate["items"]] for slate in slates[2:])
+    assert by_old != by_new == again
+    assert tables.counts == {}

@@ -28,6 +28,7 @@ from dataflows.following.results import take_results
 from dataflows.following.rows import CatalogRows, RankerRows, apply_rows_that_are_sound
 from dataflows.records import Outgoing, Record
 from dataflows.run.settings import EventSettings, LearnSettings, RankerSettings, Settings
+from dataflows.steps.outputs import put_versions
 from models.config import AttributionConfig
 from models.experiments.assign.assignment import Experiments
 from models.experiments.assign.declaration import Analysis, Experiment, TrafficBounds, Variant
@@ -36,13 +37,14 @@ from models.messages import Item
 from models.names import FEATURE_SET, FEATURES
 from models.numeric.halves import pack_halves
 from models.online.published import Published
-from models.online.registry import rows_of
+from models.online.versions import rows_of, rows_of_sequence
 from models.rankers.checkpoint import SHIPPED, load_checkpoint
 from models.rules import Rule
 from models.serving.recommender import Recommender
 from models.strategy import Strategy
 from tests.fuzz.invariants import check
 from tests.fuzz.mutations import mutated
+from tests.models.sequence.builders import a_sequence_model
 from tests.tables import FixedTables
 
 NOW = 1_700_000_000_000
@@ -177,7 +179,8 @@ class Run:
         self._experiments = Experiments([EXPERIMENT])
         checkpoint = load_checkpoint(SHIPPED)
         published = Published(checkpoint, 1, is_rollback=False, learned_until=NOW, evidence={"pairwise_auc": 0.6})
-        self._rows = [Record(0, n, NOW, row.key.encode(), row.value) for n, row in enumerate(rows_of("mlp", published))]
+        rows = [*rows_of("mlp", published), *rows_of_sequence(a_sequence_model(), (), ())]
+        self._rows = [Record(0, n, NOW, row.key.encode(), row.value) for n, row in enumerate(rows)]
 
     def batch(self, seed: int, store: Path) -> None:
         """Run one batch; an exception is an escape."""
@@ -259,7 +262,9 @@ class Run:
         counts = self._counts("model-updates")
         CatalogRows(self._table, catalog_decoder(SETTINGS.events), self._counts("catalog")).apply(batch.catalog)
         honest = [Record(0, n, NOW, key.encode(), outgoing.value) for n, (key, outgoing) in enumerate(written["rows"])]
-        rest, _ = self._versions.take([*honest, *batch.rows])
+        rest, versions = self._versions.take([*honest, *batch.rows])
+        put_versions(self._recommender, self._table, versions)
+        self._table.learn_some()
         apply_rows_that_are_sound(self._table, rest, self._latest, counts)
         for name, n in self._rankers.items():
             self.outcomes[f"model-updates: {name}"] += n

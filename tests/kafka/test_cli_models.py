@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -15,9 +16,10 @@ from dataflows.run.settings import EventSettings
 from models.items import ItemTable
 from models.names import FEATURES
 from models.online.published import Published
-from models.online.registry import rows_of
-from models.rankers.checkpoint import Checkpoint, weights_digest
+from models.online.versions import rows_of
+from models.rankers.checkpoint import SHIPPED, Checkpoint, weights_digest
 from models.rankers.networks import new_network
+from tests.models.sequence.builders import a_sequence_model
 
 pytestmark = pytest.mark.kafka
 
@@ -81,7 +83,7 @@ def test_a_ranker_or_version_that_does_not_exist_is_refused_by_name(eddy: Eddy, 
 def next_change(tables: KafkaTables) -> dict[str, str | None]:
     """Wait for it: a broker may show what was committed a moment later."""
     deadline = time.monotonic() + 60
-    while not (changed := tables.take_rankers()):
+    while not (changed := tables.take_versions()):
         assert time.monotonic() < deadline
         tables.refresh()
         time.sleep(0.01)
@@ -104,9 +106,32 @@ def test_a_table_that_follows_has_each_change_of_version_once(eddy: Eddy, broker
     try:
         tables.load()
         assert next_change(tables) == {"neumf": "neumf-2"}
-        assert tables.take_rankers() == []
+        assert tables.take_versions() == []
         eddy("promote", "neumf", "neumf-1")
         assert next_change(tables) == {"neumf": "neumf-1"}
     finally:
         tables.close()
     assert counts == {}
+
+
+def test_a_sequence_model_is_published_and_taken_back(eddy: Eddy, tmp_path: Path) -> None:
+    old, new = a_sequence_model(1), a_sequence_model(2)
+    for model in (old, new):
+        model.save(tmp_path / model.version)
+    assert f"{old.version} serves" in eddy("publish", str(tmp_path / old.version)).output
+    assert "is published already" in str(eddy("publish", str(tmp_path / old.version)).exception)
+    assert f"{new.version} serves" in eddy("publish", str(tmp_path / new.version)).output
+    assert serving(eddy) == {new.version: "yes", old.version: ""}
+    assert "0.0390" in eddy("list").output
+    eddy("rollback", "sequence")
+    assert serving(eddy)[old.version] == "pinned"
+    third = a_sequence_model(3)
+    third.save(tmp_path / "third")
+    assert f"{old.version} goes on serving" in eddy("publish", str(tmp_path / "third")).output
+    assert "the newest one serves again" in eddy("release", "sequence").output
+    assert serving(eddy)[third.version] == "yes"
+
+
+def test_a_ranker_is_not_published_by_hand(eddy: Eddy) -> None:
+    assert "rankers are published by `learn`" in str(eddy("publish", str(SHIPPED)).exception)
+    assert "nowhere" in str(eddy("publish", "nowhere").exception)

@@ -11,7 +11,8 @@ import pytest
 
 from dataflows.kafka.reader import scan
 from dataflows.kafka.writer import KafkaWriter
-from models.online.registry import PREFIX, VersionRegistry
+from models.online.registry import VersionRegistry
+from models.online.versions import PREFIX
 from tests.flows.feedback import a_slate, a_stream
 from tests.flows.learning import an_event
 from tests.kafka.flows import DEADLINE_S, FlowUnderTest

@@ -75,6 +75,32 @@ def test_a_sequence_model_is_trained_and_gone_on_from(tmp_path: Path):
     assert "--from" in str(refused.exception)
 
 
+def test_without_files_the_topics_are_learned_but_not_what_erased_people_did_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder, out = tmp_path / "topics", tmp_path / "sequence"
+    folder.mkdir()
+    rounds(folder / "events.jsonl")
+    (folder / "catalog.jsonl").write_bytes(b"\n".join(orjson.dumps(item) for item in a_catalog(20)))
+    monkeypatch.setenv("EDDY_TOPICS__FOLDER", str(folder))
+    train = ("train", "--out", out, "--model", "sequence", "--max-epochs", "1")
+    assert eddy(*train).exit_code == 0
+    of_all = load_sequence_checkpoint(out)
+    assert of_all.version.startswith("topics-")
+    assert len(of_all.vocabulary.attributes)
+    half_way = NOW + 60 * 6 * SECOND - SECOND
+    erased = [{"erasure_id": f"x-{user}", "user_id": f"u-{user}", "requested_at": half_way} for user in range(10)]
+    (folder / "erasures.jsonl").write_bytes(b"\n".join(map(orjson.dumps, erased)))
+    eddy(*train)
+    assert of_all.provenance["n_acts"] - load_sequence_checkpoint(out).provenance["n_acts"] == 10 * 6
+
+
+def test_topics_without_events_are_nothing_to_learn_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("EDDY_TOPICS__FOLDER", str(tmp_path))
+    (tmp_path / "events.jsonl").write_bytes(b"")
+    assert "events holds no event to learn from" in str(eddy("train", "--out", tmp_path / "r").exception)
+
+
 def test_training_goes_on_from_a_checkpoint_by_its_own_loss(past: Path, tmp_path: Path):
     first, second = tmp_path / "first", tmp_path / "second"
     eddy("train", past, "--out", first, "--model", "linear", "--loss", "mse", "--max-epochs", "1", *FEW)

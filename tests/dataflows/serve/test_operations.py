@@ -1,6 +1,7 @@
 """What an operator does through the door."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import orjson
@@ -10,10 +11,13 @@ from dataflows.records import Record
 from dataflows.serve.door import Door
 from models.messages import ErasureReceipt
 from models.online.published import Published
-from models.online.registry import PREFIX, Choice, VersionRegistry, rows_of
+from models.online.versions import PREFIX, Choice, rows_of
 from models.rankers.checkpoint import Checkpoint, weights_digest
 from models.rankers.networks import new_network
 from tests.dataflows.serve.test_api import Platform, through_the_door
+
+if TYPE_CHECKING:
+    from models.online.registry import VersionRegistry
 
 
 def publish(door: Door, *numbers: int) -> None:

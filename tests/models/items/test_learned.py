@@ -78,3 +78,38 @@ def test_new_items_get_vectors_as_the_table_grows():
     assert len(vectors_of(table)) == table.n == 52
     assert encoder.made[1] == list(range(2, 52))
     assert all(vector[0] == hash64(item_id) % 97 for item_id, vector in vectors_of(table).items())
+
+
+def test_another_model_serves_once_it_has_vectors_of_all_items():
+    old, new = Noting(), Noting()
+    table = a_table(old)
+    table.apply_items([Item(f"n-{n}") for n in range(8)], [])
+    before = vectors_of(table)
+    table.read_next_with(new)
+    for made in (4, 8):
+        table.learn_some(4)
+        assert sum(map(len, new.made)) == made
+        assert table.learned is not None
+        assert table.learned.encoder is old
+    table.apply_items([Item("b", categories=["x", "y"])], [])  # meanwhile
+    table.learn_some(4)
+    assert table.learned is not None
+    assert table.learned.encoder is new
+    assert vectors_of(table) == before | {"b": [hash64("b") % 97, 2, 0]}
+    assert sum(map(len, new.made)) == table.n + 1
+
+
+def test_what_was_derived_by_the_model_before_is_forgotten():
+    table = a_table(Noting())
+    assert table.derived("by it", lambda: "old") == "old"
+    table.read_next_with(Noting())
+    table.learn_some()
+    assert table.derived("by it", lambda: "new") == "new"
+
+
+def test_a_model_that_is_taken_away_takes_the_one_to_come_with_it():
+    table = a_table(Noting())
+    table.read_next_with(Noting())
+    table.read_with(None)
+    table.learn_some()
+    assert table.learned is None

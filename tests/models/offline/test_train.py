@@ -50,7 +50,7 @@ def test_judging_a_ranker_later_on_the_same_slates_says_the_same(tmp_path: Path)
     events, items = people_with_tastes(600), a_catalog(40, 2)
     training = trained(events, items, tmp_path / "r")
     config = WalkConfig((TRENDS_ONLY,), publish_every=32)
-    again = judge(load_checkpoint(tmp_path / "r"), events, items, until(events, 0.8) + 1, config)
+    [again] = judge(load_checkpoint(tmp_path / "r"), events, items, until(events, 0.8) + 1, config)
     [verdict] = training.verdicts
     assert (again.learned, again.blend) == (verdict.learned, verdict.blend)
 

@@ -10,7 +10,8 @@ from models.names import FUNNEL, STAGES
 from models.numeric.reliability import calibration_error, reliability
 from models.online.learner import OnlineRanker
 from models.online.published import CALIBRATED, Published, Reliability
-from models.online.registry import VersionRegistry, rows_of
+from models.online.registry import VersionRegistry
+from models.online.versions import rows_of
 from models.rankers.checkpoint import CheckpointError
 from models.rankers.inputs import SlateExample, collate
 from models.rankers.served import FunnelRanker, served

@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.online import registry as registry_module
+from models.online import versions as versions_module
 from models.online.published import Published
-from models.online.registry import N_SLOTS, Choice, Row, Version, VersionRegistry, pin_row, rows_of
+from models.online.registry import VersionRegistry
+from models.online.versions import N_SLOTS, Choice, Row, Version, pin_row, rows_of
 from models.rankers.checkpoint import Checkpoint, CheckpointError, weights_digest
 from models.rankers.networks import new_network
 from models.rankers.served import NetworkRanker
@@ -74,7 +76,7 @@ def test_in_any_order_of_rows_the_chosen_version_serves(data: st.DataObject):
 
 
 def test_a_version_that_is_not_complete_does_not_serve(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(registry_module, "PART_BYTES", 1_000)
+    monkeypatch.setattr(versions_module, "PART_BYTES", 1_000)
     rows = decided(1, 2)
     for k, row in enumerate(rows):
         missing = a_registry([other for other in rows if other is not row])

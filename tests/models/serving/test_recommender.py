@@ -312,11 +312,13 @@ def test_a_variant_may_have_a_ranker_of_its_own_beside_that_of_the_others():
 def test_a_slate_names_the_sequence_model_that_proposed_for_it():
     items, trends = a_random_world(1)
     table = a_table(items, trends, encoder=AnEncoder())
-    [slate] = Recommender(table).recommend(
-        [a_query([f"i-{n}" for n in range(9)], strategy=a_strategy(sources={"sequence": 1.0}))]
+    acts, sources = [f"i-{n}" for n in range(9)], ({"sequence": 1.0}, {"trending": 1.0})
+    by_sequence, by_trends = Recommender(table).recommend(
+        [a_query(acts, strategy=a_strategy(sources=weights)) for weights in sources]
     )
-    assert slate.model_version == "blend+made-up"
-    assert {item.source for item in slate.items} == {"sequence"}
+    assert by_sequence.model_version == "blend+made-up"
+    assert {item.source for item in by_sequence.items} == {"sequence"}
+    assert by_trends.model_version == "blend"
 
 
 def test_a_slate_carries_what_its_query_and_the_table_say():

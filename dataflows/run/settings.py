@@ -172,8 +172,8 @@ class Settings(BaseSettings):
     checkpoint: Path | None = None
     """Checkpoint of a trained ranker, to serve and to go on from; none: the `mlp` that comes with this release."""
     sequence_model: Path | None = None
-    """Checkpoint of a sequence model (`eddy train --model sequence`), by which the source `sequence` proposes items until
-    one is published (`eddy models publish`); none: that source proposes nothing until then."""
+    """Checkpoint of a sequence model (`eddy train --model sequence`), by which the source `sequence` proposes items
+    until one is published (`eddy models publish`); none: that source proposes nothing until then."""
     language: LanguageName = "en"
     """Of the reasons on slates."""
     phrases: Path | None = None

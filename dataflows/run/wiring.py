@@ -1,5 +1,6 @@
 """Joins each flow with its topics as the settings say: the one place where graphs, topics and helpers meet."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -79,6 +80,7 @@ def _recommend(edges: Edges, settings: Settings, health: Health, erased: Erasure
         half_life_short_ms=learning.half_life_short_ms,
         half_life_long_ms=learning.half_life_long_ms,
         texts=text_space(learning),
+        run=lambda work: threading.Thread(target=work, name="inverted file", daemon=True).start(),
     )
     table.read_with(sequence_encoder(settings))
     tables = edges.tables(table, health.counts)

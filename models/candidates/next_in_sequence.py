@@ -7,7 +7,7 @@ import numpy as np
 from models.candidates.protocol import CandidateSource
 from models.candidates.selection import Allowed, Candidates, mark, select_top, unmark
 from models.items import ItemTable
-from models.items.learned import LearnedVectors
+from models.items.learned import Inverted, LearnedVectors
 from models.numeric.arrays import Bools, Floats, Int32s, Int64s
 from models.numeric.kernels import inline, kernel
 from models.query.batch import QueryBatch
@@ -15,10 +15,15 @@ from models.query.users import Histories
 
 MOST_LOGITS = 1 << 22
 """Logits that are held at once, 16 MB: a large catalog is gone through for a few queries at a time."""
+N_LOOKED_AT = 4_096
+"""Items that are looked at for a query where an inverted file leads to them: of 100,000, 96% of the best hundred."""
 
 
 class NextInSequence(CandidateSource):
-    """The items of the largest products h . v_j (`models.sequence.network`), by an exact search.
+    """The items of the largest products h . v_j (`models.sequence.network`): of all items, where there are few.
+
+    Else of those lists of an inverted file whose centres have the largest products, until enough items that may be
+    shown have been looked at; so rules that hide many do not leave a slate empty.
 
     score(j) = 1 / (1 + max_k h . v_k - h . v_j): by how much its log-odds to be next fall short of the best one's.
     """
@@ -30,13 +35,16 @@ class NextInSequence(CandidateSource):
         """Propose what comes next; nothing where no model serves, or of the user's acts none is known to it."""
         if (learned := table.learned) is None:
             return
-        vectors = learned.of(table)
-        known: Bools = table.derived("items with a learned vector", lambda: np.asarray(vectors.any(axis=1)))
-        users = _users_of(batch, table, learned)
+        vectors, users = learned.of(table), _users_of(batch, table, learned)
+        if (inverted := learned.inverted(table)) is not None:
+            by_list = learned.encoder.logits(users.vectors, inverted.lists.centers)
+            of_newer = learned.encoder.logits(users.vectors, vectors[inverted.newer])
+            _propose_by_lists(users, by_list, of_newer, inverted, vectors, allowed, found)
+            return
         at_once = max(1, MOST_LOGITS // max(table.n, 1))
         for first in range(0, batch.n, at_once):
             logits = learned.encoder.logits(users.vectors[first : first + at_once], vectors)
-            _propose(logits, first, users.lengths, known, allowed, found)
+            _propose(logits, first, users.lengths, learned.known(table), allowed, found)
 
     def explain(self, batch: QueryBatch, table: ItemTable, rows: Int32s, causes: Int64s) -> None:
         """Name the act whose item is most like the candidate."""
@@ -116,10 +124,88 @@ def _propose(
             rows[n], scores[n] = j, logits[a, j]
             n += known[j] and allowed.flags[j] == allowed.eligible
         unmark(allowed, b)
-        kept = select_top(rows, scores, n, found.rows.shape[1], allowed.hashes)
+        _write(rows, scores, n, allowed, found, b)
+
+
+@inline
+def _write(rows: Int32s, logits: Floats, n: int, allowed: Allowed, found: Candidates, b: int) -> None:
+    """Write the largest of the first n logits as query b's candidates."""
+    kept = select_top(rows, logits, n, found.rows.shape[1], allowed.hashes)
+    for p in range(kept):
+        found.rows[b, p] = rows[p]
+        found.scores[b, p] = np.float32(1) / (np.float32(1) + logits[0] - logits[p])
+
+
+@kernel
+def _propose_by_lists(
+    users: _Users,
+    by_list: Floats,  # (B, L) products with the centres
+    of_newer: Floats,  # (B, M) logits of items that the file does not know
+    inverted: Inverted,
+    vectors: Floats,  # (N, D)
+    allowed: Allowed,
+    found: Candidates,
+) -> None:
+    """Write the largest logits among newer items and those of the nearest lists."""
+    lists, n_lists = inverted.lists, by_list.shape[1]
+    rows = np.empty(len(lists.rows) + len(inverted.newer), np.int32)
+    logits = np.empty(len(rows), np.float32)
+    numbers = np.arange(n_lists)
+    nearest, nearness = np.empty(n_lists, np.int32), np.empty(n_lists, np.float32)
+    some = min(n_lists, 4 + 2 * N_LOOKED_AT * n_lists // max(len(lists.rows), 1))
+    for b in range(len(by_list)):
+        if users.lengths[b] == 0:
+            continue
+        mark(allowed, b)
+        n = 0
+        for m in range(len(inverted.newer)):
+            rows[n], logits[n] = inverted.newer[m], of_newer[b, m]
+            n += allowed.flags[rows[n]] == allowed.eligible
+        n_newer, place, n_sorted = n, 0, 0
+        while n - n_newer < N_LOOKED_AT and place < n_lists:
+            if place == n_sorted:  # some lists are enough for most queries: sorting all takes longer than going on
+                n_sorted = some if place == 0 else n_lists
+                for number in range(n_lists):
+                    nearest[number], nearness[number] = number, by_list[b, number]
+                select_top(nearest, nearness, n_lists, n_sorted, numbers)
+            n = _look_through(nearest[place], users.vectors[b], inverted, allowed, rows, logits, n)
+            place += 1
+        unmark(allowed, b)
+        # Bytes lead to the best, which are then scored as all others are.
+        kept = select_top(rows, logits, n, found.rows.shape[1], allowed.hashes)
         for p in range(kept):
-            found.rows[b, p] = rows[p]
-            found.scores[b, p] = np.float32(1) / (np.float32(1) + scores[0] - scores[p])
+            logits[p] = _product(users.vectors[b], vectors[rows[p]])
+        _write(rows, logits, kept, allowed, found, b)
+
+
+@inline
+def _look_through(
+    number: int, user: Floats, inverted: Inverted, allowed: Allowed, rows: Int32s, logits: Floats, n: int
+) -> int:
+    """Put a list's items behind the first n of a pool, where they may be shown; say how many there are then."""
+    lists = inverted.lists
+    start, end = lists.starts[number], lists.starts[number + 1]
+    size, n_dimensions = end - start, len(user)
+    block = lists.blocks[start * n_dimensions : end * n_dimensions]
+    products = np.zeros(size, np.float32)
+    for d in range(n_dimensions):
+        weight, column = user[d], block[d * size : (d + 1) * size]
+        for i in range(size):
+            products[i] += weight * np.float32(column[i])
+    for i in range(size):
+        row = lists.rows[start + i]
+        rows[n], logits[n] = row, products[i] * lists.scales[start + i]
+        n += inverted.made_in[row] <= inverted.generation and allowed.flags[row] == allowed.eligible
+    return n
+
+
+@inline
+def _product(a: Floats, b: Floats) -> float:
+    """Multiply two vectors."""
+    product = np.float32(0)
+    for d in range(len(a)):
+        product += a[d] * b[d]
+    return float(product)
 
 
 @kernel

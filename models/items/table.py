@@ -14,7 +14,7 @@ import numpy as np
 from models.items.catalog import Entries
 from models.items.columns import Columns
 from models.items.eligibility import Eligibility
-from models.items.learned import Encoder, LearnedVectors
+from models.items.learned import Encoder, LearnedVectors, Run, at_once
 from models.items.links import LinkRuns, mark_mentioned
 from models.items.postings import Postings
 from models.items.row_keys import END_OF_TIME, RowError
@@ -47,6 +47,7 @@ class ItemTable(Columns):
     n_neighbours : neighbours kept of an item at most, and habits.
     half_life_short_ms, half_life_long_ms : of the published popularities, as `learn` uses them.
     texts : the space of the published content vectors, as `learn` uses it.
+    run : makes inverted files over learned vectors, where there are many: now, or on a thread of its own.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class ItemTable(Columns):
         half_life_short_ms: int = DAY_MS,
         half_life_long_ms: int = 14 * DAY_MS,
         texts: TextSpace = HASHED,
+        run: Run = at_once,
     ) -> None:
         super().__init__(capacity)
         self.n_neighbours = n_neighbours
@@ -89,6 +91,7 @@ class ItemTable(Columns):
         self.learned: LearnedVectors | None = None
         """The items' vectors by a sequence model, where one serves."""
         self._coming: LearnedVectors | None = None
+        self._run = run
         self._trends = Trends(half_life_short_ms)
         self._newest_at = 0
         self._look_at_n = self._next_look()
@@ -99,13 +102,13 @@ class ItemTable(Columns):
 
     def read_with(self, encoder: Encoder | None) -> None:
         """Take a sequence model's vectors for the items; None: nobody's."""
-        self.learned = LearnedVectors(encoder) if encoder is not None else None
+        self.learned = LearnedVectors(encoder, self._run) if encoder is not None else None
         self._coming = None
         self._forget_derived()
 
     def read_next_with(self, encoder: Encoder) -> None:
         """Make ready for another sequence model; the one before it serves until `learn_some` has made all vectors."""
-        self._coming = LearnedVectors(encoder)
+        self._coming = LearnedVectors(encoder, self._run)
 
     def learn_some(self, most: int = LEARNED_AT_ONCE) -> None:
         """Make some of the vectors of the sequence model that is to come; it serves once it has all."""

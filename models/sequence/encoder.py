@@ -50,6 +50,5 @@ class SequenceEncoder:
     def user_vectors(self, acts: Floats, at: Int64s, lengths: Int64s) -> Floats:
         """Read what each of B users did: (B, D)."""
         with torch.inference_mode():
-            read = self._network(torch.from_numpy(acts), torch.from_numpy(at))  # (B, T, D)
-            newest: Floats = read[torch.arange(len(lengths)), torch.from_numpy(lengths) - 1].numpy()
+            newest: Floats = self._network.newest(*map(torch.from_numpy, (acts, at, lengths))).numpy()
         return newest

@@ -17,6 +17,7 @@ J. Zhai et al. Actions speak louder than words: trillion-parameter sequential tr
 """
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -90,12 +91,33 @@ class SequenceNetwork(nn.Module):
 
         What stands behind an act never changes what is known after it, so padding may stand there.
         """
-        gaps = ((at[:, :, None] - at[:, None, :]).clamp(min=0) / 1_000 + 1).log2().long().clamp(max=N_GAPS - 1)
-        x = self.dropout(vectors * math.sqrt(self.config.n_dimensions))
+        gaps, x = _gaps(at, at), self._begun(vectors)
         for block in self.blocks:
             x = block(x, gaps)
         read: Tensor = self.norm(x)
         return read
+
+    def newest(self, vectors: Tensor, at: Tensor, lengths: Tensor) -> Tensor:
+        """Read as `forward` does, for what is known after the newest of (W,) acts alone: (W, D).
+
+        The last block is only asked at that place: with one block and 32 acts that takes a third of the time.
+        """
+        *earlier, last = cast("list[Block]", list(self.blocks))
+        x = self._begun(vectors)
+        for block in earlier:
+            x = block(x, _gaps(at, at))
+        users, newest = torch.arange(len(at)), lengths - 1
+        read: Tensor = self.norm(last.at(x, users, newest, _gaps(at[users, newest][:, None], at)[:, 0]))
+        return read
+
+    def _begun(self, vectors: Tensor) -> Tensor:
+        begun: Tensor = self.dropout(vectors * math.sqrt(self.config.n_dimensions))
+        return begun
+
+
+def _gaps(later: Tensor, earlier: Tensor) -> Tensor:
+    """Put the times between (W, S) and (W, T) acts into buckets: (W, S, T)."""
+    return ((later[:, :, None] - earlier[:, None, :]).clamp(min=0) / 1_000 + 1).log2().long().clamp(max=N_GAPS - 1)
 
 
 class Block(nn.Module):
@@ -115,18 +137,49 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, gaps: Tensor) -> Tensor:
         """Turn (W, T, D) into (W, T, D), with (W, T, T) buckets of time between acts."""
-        x = x + self.dropout(self.write(self._attend(self.attention_norm(x), gaps)))
+        n, length, d = x.shape
+        read = self.read(self.attention_norm(x))
+        queries, keys, values = read.view(n, length, 3, self.n_heads, -1).permute(2, 0, 3, 1, 4)
+        steps = torch.arange(length, device=x.device)
+        bias = self._bias((steps[:, None] - steps)[None], gaps)
+        return self._after(x, self._attended(queries, keys, values, bias).reshape(n, length, d))
+
+    def at(self, x: Tensor, users: Tensor, places: Tensor, gaps: Tensor) -> Tensor:
+        """Turn (W, T, D) into (W, D), as `forward` does at one of the places of each user.
+
+        Parameters
+        ----------
+        users : (W,) 0 to W - 1.
+        places : (W,)
+        gaps : (W, T) buckets of time between these and the others.
+        """
+        n, length, d = x.shape
+        normed = self.attention_norm(x)
+        asked = functional.linear(normed[users, places], self.read.weight[:d], self.read.bias[:d])
+        told = functional.linear(normed, self.read.weight[d:], self.read.bias[d:])
+        keys, values = told.view(n, length, 2, self.n_heads, -1).permute(2, 0, 3, 1, 4)
+        distance = places[:, None] - torch.arange(length, device=x.device)  # (W, T)
+        bias = self._bias(distance[:, None], gaps[:, None])
+        attended = self._attended(asked.view(n, self.n_heads, 1, -1), keys, values, bias)
+        return self._after(x[users, places], attended.reshape(n, d))
+
+    def _bias(self, distance: Tensor, gaps: Tensor) -> Tensor:
+        """Say how much acts count by what lies between them, (W or 1, S, T) steps and (W, S, T) buckets of time.
+
+        Returns
+        -------
+        (W, heads, S, T); those that come later do not count.
+        """
+        bias = (self.by_distance[:, distance.clamp(min=0)] + self.by_gap[:, gaps]).transpose(0, 1)
+        return bias.masked_fill((distance < 0)[:, None], -torch.inf)
+
+    def _attended(self, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
+        """Let (W, heads, S, D / heads) read (W, heads, T, D / heads): (W, S, heads, D / heads)."""
+        dropout = self.dropout.p if self.training else 0.0
+        return functional.scaled_dot_product_attention(queries, keys, values, bias, dropout).transpose(1, 2)
+
+    def _after(self, x: Tensor, attended: Tensor) -> Tensor:
+        x = x + self.dropout(self.write(attended))
         hidden = self.dropout(functional.gelu(self.wide(self.perceptron_norm(x))))
         after: Tensor = x + self.dropout(self.narrow(hidden))
         return after
-
-    def _attend(self, x: Tensor, gaps: Tensor) -> Tensor:
-        n, length, d = x.shape
-        queries, keys, values = self.read(x).view(n, length, 3, self.n_heads, -1).permute(2, 0, 3, 1, 4)
-        steps = torch.arange(length, device=x.device)
-        distance = steps[:, None] - steps  # (T, T)
-        bias = self.by_distance[:, distance.clamp(min=0)] + self.by_gap[:, gaps].transpose(0, 1)  # (W, heads, T, T)
-        bias = bias.masked_fill(distance < 0, -torch.inf)
-        dropout = self.dropout.p if self.training else 0.0
-        attended = functional.scaled_dot_product_attention(queries, keys, values, bias, dropout)
-        return attended.transpose(1, 2).reshape(n, length, d)

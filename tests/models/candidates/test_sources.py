@@ -21,7 +21,7 @@ from models.candidates.sequential_rules import SequentialRules
 from models.candidates.session_knn import SessionKNN
 from models.candidates.trending import Trending
 from models.candidates.two_step_rules import TwoStepRules
-from models.items import ItemTable
+from models.items import ItemTable, learned
 from models.numeric.ids import hash64
 from models.user.query import Query
 from tests.models.builders import (
@@ -114,6 +114,45 @@ def test_the_items_next_in_sequence_are_those_of_the_largest_products(seed: int,
     queries = [a_random_query(seed + i, candidates=candidates, strategy=strategy) for i in range(3)]
     for query, found in zip(queries, proposals(NextInSequence(), table, *queries), strict=True):
         assert found == pytest.approx(literal.sequence(query, world, trends, encoder), rel=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_inverted_file_leads_to_what_all_products_say(seed: int, monkeypatch: pytest.MonkeyPatch):
+    items, trends = a_random_world(seed)
+    queries = [a_random_query(seed + k) for k in range(12)]
+    exact = proposals(NextInSequence(), a_table(items, trends, encoder=AnEncoder()), *queries)
+    monkeypatch.setattr(learned, "LEAST_INVERTED", 1)
+    table = a_table(items, trends, encoder=AnEncoder())
+    assert table.learned is not None
+    assert table.learned.of(table) is not None
+    assert table.learned.inverted(table) is not None
+    for few, all_of_them in zip(proposals(NextInSequence(), table, *queries), exact, strict=True):
+        assert few == pytest.approx(all_of_them, rel=1e-4)
+
+
+def test_what_is_newer_than_the_inverted_file_is_found_where_it_is_now(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(learned, "LEAST_INVERTED", 1)
+    monkeypatch.setattr(learned, "STALE_SHARE", 0.9)  # so that it is not made again
+    items, trends = a_random_world(5)
+    encoder, queries = AnEncoder(), [a_random_query(k) for k in range(12)]
+    table = a_table(items, trends, encoder=encoder)
+    assert table.learned is not None
+    proposals(NextInSequence(), table, *queries)
+    turned = {hash64(item.item_id) for item in items[::3]}
+    by_hash = encoder.vector_of
+    monkeypatch.setattr(
+        encoder, "vector_of", lambda item: [-w for w in by_hash(item)] if item in turned else by_hash(item)
+    )
+    table.learned.touch(np.arange(0, table.n, 3, dtype=np.int32))
+    inverted = proposals(NextInSequence(), table, *queries)
+    held = table.learned.inverted(table)
+    assert held is not None
+    assert len(held.newer)
+    assert held.generation == 0
+    monkeypatch.setattr(learned, "LEAST_INVERTED", 1_000)
+    exact = proposals(NextInSequence(), a_table(items, trends, encoder=encoder), *queries)
+    for few, all_of_them in zip(inverted, exact, strict=True):
+        assert few == pytest.approx(all_of_them, rel=1e-4)
 
 
 def test_where_no_sequence_model_serves_nothing_is_next():

@@ -23,8 +23,8 @@ N_RECENT_SESSIONS = 500
 N_NEIGHBOURS = 300
 RECENCY = 1.2
 """Steps back at which an item of the running session counts 1 / e."""
-FADING_MS = 7 * 86_400_000.0
-"""Age at which a session counts 1 / e."""
+LEAST_FADING_MS = 7 * 86_400_000.0
+"""Age at which a session counts 1 / e, at least: half of the half-life at which popularity is counted."""
 MOST_FADED = 20.0
 """Powers of e that age may take away: beyond, all are equally old, and none becomes nothing."""
 NEARNESS = 3.0
@@ -39,12 +39,13 @@ class SessionKNN(CandidateSource):
     """Items of similar sessions, the nearer to what was shared the better.
 
     similarity(s) = sum over the items r = 0, 1, ... of this session that s shares of e^(-r / 1.2) / |s|^0.4
-    * e^(-age(s) / 7 days), r steps back from the newest; score(j) = sum over the 300 most similar sessions s of
-    similarity(s) * e^(-d / 3) * ln(1 + S / (1 + S_j)), for each j in s that stands d > 0 steps from the newest item
-    that is shared (where it was met last), S sessions and S_j of them with j. Of each item, only the 500 most recent
-    sessions are looked at; a user is no neighbour of themselves. Only the running session's items count (the newest
-    always does), and disliked ones do not. Ludewig, Mauro, Latifi, Jannach (2021), Empirical analysis of session-based
-    recommendation algorithms (STAN, VSKNN); Kersbergen, Sprangers, Schelter (2022), Serenade (VMIS-kNN).
+    * e^(-age(s) / h), r steps back from the newest and h half of the long half-life, a week at least; score(j) = sum
+    over the 300 most similar sessions s of similarity(s) * e^(-d / 3) * ln(1 + S / (1 + S_j)), for each j in s that
+    stands d > 0 steps from the newest item that is shared (where it was met last), S sessions and S_j of them with j.
+    Of each item, only the 500 most recent sessions are looked at; a user is no neighbour of themselves. Only the
+    running session's items count (the newest always does), and disliked ones do not. Ludewig, Mauro, Latifi, Jannach
+    (2021), Empirical analysis of session-based recommendation algorithms (STAN, VSKNN); Kersbergen, Sprangers, Schelter
+    (2022), Serenade (VMIS-kNN).
     """
 
     name = "session_knn"
@@ -53,12 +54,19 @@ class SessionKNN(CandidateSource):
     def generate(self, batch: QueryBatch, table: ItemTable, allowed: Allowed, found: Candidates) -> None:
         """Propose the items that go best with the running session."""
         cells = scratch(max(table.n, len(table.sessions.records)))
-        _find(batch.history, batch.users, batch.at, _recent_of(table), allowed, cells.sums, cells.slots, found)
+        recent, fading = _recent_of(table), fading_ms(table)
+        _find(batch.history, batch.users, batch.at, recent, fading, allowed, cells.sums, cells.slots, found)
 
     def explain(self, batch: QueryBatch, table: ItemTable, rows: Int32s, causes: Int64s) -> None:
         """Name the item of the session through which the neighbours said most for each."""
         cells = scratch(max(table.n, len(table.sessions.records)))
-        _explain(batch.history, batch.users, batch.at, _recent_of(table), cells.slots, rows, causes)
+        recent, fading = _recent_of(table), fading_ms(table)
+        _explain(batch.history, batch.users, batch.at, recent, fading, cells.slots, rows, causes)
+
+
+def fading_ms(table: ItemTable) -> float:
+    """Say at which age a session counts 1 / e, ms."""
+    return max(LEAST_FADING_MS, table.half_life_long_ms / 2)
 
 
 class _RecentSessions(NamedTuple):
@@ -153,12 +161,15 @@ def _look_up(history: Histories, b: int, search: _Search) -> int:
 
 
 @inline
-def _find_neighbours(n_items: int, user: int, at: int, recent: _RecentSessions, slots: Int32s, search: _Search) -> int:
+def _find_neighbours(
+    n_items: int, user: int, at: int, recent: _RecentSessions, fading: float, slots: Int32s, search: _Search
+) -> int:
     """Find the sessions that share one of the first n items; say how many of them are the most similar.
 
     Parameters
     ----------
     user, at : who asks, a hash, and when, Unix ms.
+    fading : ms at which a session counts 1 / e.
     slots : (S,) cells, 0 before and after.
     """
     n = 0
@@ -185,7 +196,7 @@ def _find_neighbours(n_items: int, user: int, at: int, recent: _RecentSessions, 
         slots[sessions[p]] = 0
         search.order[p] = p
         age = max(at - record.last_at, 0)
-        similarities[p] *= by_length[record.length] * np.exp(-min(age / FADING_MS, MOST_FADED))
+        similarities[p] *= by_length[record.length] * np.exp(-min(age / fading, MOST_FADED))
     return select_top(search.order, similarities, n, N_NEIGHBOURS, sessions)
 
 
@@ -195,6 +206,7 @@ def _find(
     users: Int64s,  # (B,) hashes
     at: Int64s,  # (B,)
     recent: _RecentSessions,
+    fading: float,
     allowed: Allowed,
     sums: Floats,  # (N,) cells
     slots: Int32s,  # (S,) cells
@@ -207,7 +219,7 @@ def _find(
     near, rarities = _fading(LENGTH, NEARNESS), np.zeros(_TABULATED)
     for b in range(len(history.rows)):
         n_items = _look_up(history, b, search)
-        kept = _find_neighbours(n_items, users[b], at[b], recent, slots, search)
+        kept = _find_neighbours(n_items, users[b], at[b], recent, fading, slots, search)
         mark(allowed, b)
         n = 0
         for k in range(kept):
@@ -237,6 +249,7 @@ def _explain(
     users: Int64s,  # (B,) hashes
     at: Int64s,  # (B,)
     recent: _RecentSessions,
+    fading: float,
     slots: Int32s,  # (max(N, S),) cells
     rows: Int32s,  # (B, L)
     causes: Int64s,  # (B, L) written
@@ -256,7 +269,7 @@ def _explain(
                 if rows[b, c] >= 0:
                     causes[b, c] = search.items[0]
             continue
-        kept = _find_neighbours(n_items, users[b], at[b], recent, slots, search)
+        kept = _find_neighbours(n_items, users[b], at[b], recent, fading, slots, search)
         shares[:] = 0
         _number(rows[b], slots, 1)
         for k in range(kept):

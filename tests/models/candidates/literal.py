@@ -8,6 +8,8 @@ from models.user.query import Query
 from tests.models.builders import AnEncoder, AnItem, ASession
 from tests.states import evidence_of
 
+FADING_DAYS = 15
+"""At which a session counts 1 / e: half of the made-up tables' half-life."""
 World = dict[str, AnItem]
 Trends = dict[int, dict[str, float]]
 
@@ -87,7 +89,7 @@ def session_knn_shares(query: Query, world: World, sessions: list[ASession]) -> 
         if not shared or session.user_id == query.user_id:
             continue
         days = max(query.at - session.last_at, 0) / 86_400_000
-        faded = math.exp(-min(days / 7, 20)) / len(session.items) ** 0.4
+        faded = math.exp(-min(days / FADING_DAYS, 20)) / len(session.items) ** 0.4
         newest = min(shared, key=lambda item: steps[item])
         anchor = max(p for p, item in enumerate(session.items) if item == newest)
         for p, item in enumerate(session.items):

@@ -18,13 +18,14 @@ from models.candidates.revisits import Revisits
 from models.candidates.scratch import scratch
 from models.candidates.selection import Allowed, usable
 from models.candidates.sequential_rules import SequentialRules
-from models.candidates.session_knn import SessionKNN
+from models.candidates.session_knn import SessionKNN, fading_ms
 from models.candidates.trending import Trending
 from models.candidates.two_step_rules import TwoStepRules
 from models.items import ItemTable, learned
 from models.numeric.ids import hash64
 from models.user.query import Query
 from tests.models.builders import (
+    DAY_MS,
     AnEncoder,
     AnItem,
     a_batch,
@@ -100,6 +101,13 @@ def test_the_session_knn_kernel_scores_as_the_formula_reads(seed: int, own: bool
         expected = literal.session_knn(query, world, sessions)
         expected = {i: s for i, s in expected.items() if s > 0 and literal.allowed(query, world[i])}
         assert found == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(("half_life_days", "days"), [(365, 182.5), (30, 15), (14, 7), (1, 7)])
+def test_sessions_fade_half_as_fast_as_popularity_but_no_faster_than_in_weeks(half_life_days: float, days: float):
+    table = a_table([AnItem("a"), AnItem("b")], sessions=[])
+    table.half_life_long_ms = round(half_life_days * DAY_MS)
+    assert fading_ms(table) == days * DAY_MS
 
 
 @settings(max_examples=60, deadline=None)

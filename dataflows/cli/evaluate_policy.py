@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
@@ -35,7 +35,7 @@ from models.offline.policy.rounds import LoggedSlate, Round, rounds_of
 from models.offline.policy.target import Order, TargetPolicy
 from models.rankers.checkpoint import CheckpointError, load_checkpoint
 from models.rankers.served import served
-from models.strategy import Strategy
+from models.strategy import Strategy, changed
 
 T = TypeVar("T")
 DECODED_AT_ONCE = 1_000
@@ -167,7 +167,7 @@ def estimate(
 def _strategy(changes: str | None, settings: Settings) -> Strategy:
     try:
         given = msgspec.json.decode(changes or "{}", type=dict[str, Any])
-        fields = asdict(settings.strategy) | given
+        fields = changed(settings.strategy, given)
         check(fields, Strategy)
     except msgspec.DecodeError as error:
         raise EddyError(f"--strategy is no object of JSON: {error}") from error

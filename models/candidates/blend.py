@@ -17,6 +17,7 @@ from models.candidates.sequential_rules import SequentialRules
 from models.candidates.session_knn import SessionKNN
 from models.candidates.trending import Trending
 from models.candidates.two_step_rules import TwoStepRules
+from models.candidates.weights import weigh_sources
 from models.items import ItemTable
 from models.names import SOURCES
 from models.numeric.arrays import Floats, Int8s, Int32s, Int64s
@@ -55,18 +56,24 @@ class Blended(NamedTuple):
         return cls(rows, scores, source_scores, source_ranks, np.full(shape, -1, np.int8))
 
 
-def blend(batch: QueryBatch, table: ItemTable, n: int, sources: Sequence[CandidateSource] = EVERY_SOURCE) -> Blended:
+def blend(
+    batch: QueryBatch,
+    table: ItemTable,
+    n: int,
+    sources: Sequence[CandidateSource] = EVERY_SOURCE,
+    n_kept: int | None = None,
+) -> Blended:
     """Ask the strategy's sources for n candidates a query, and merge what they say.
 
-    score(j) = sum_s w_s * score_s(j) / max_k score_s(k) / sum_s w_s. The best of these are kept, and of each source
+    score(j) = sum_s w_s * score_s(j) / max_k score_s(k) / sum_s w_s, by the weights that hold at the session's length
+    (`Strategy.sources_by_session`). The best `n_kept` of these are kept, n where that is not said, and of each source
     those that it puts first (`Strategy.n_from_each`). Queries with their own candidates keep
     all of those that are allowed, proposed by a source or not. With a search text, the content source (which
     then is the search) weighs as much as all others together, so that the match leads.
     """
     allowed = Allowed.of(batch, table)
-    row = _row_of(batch, table)
-    weights = _weights(batch, row)
-    columns = [s for s, name in enumerate(SOURCES) if row[s] or _is_sought(name, batch)]
+    weights = _weights(batch, table)
+    columns = _asked(batch, table)
     found = Candidates(
         np.full((len(columns) + batch.own, batch.n, n), -1, np.int32),
         np.zeros((len(columns) + batch.own, batch.n, n), np.float32),
@@ -75,7 +82,7 @@ def blend(batch: QueryBatch, table: ItemTable, n: int, sources: Sequence[Candida
         sources[s].generate(batch, table, allowed, Candidates(found.rows[a], found.scores[a]))
     if batch.own:
         _list_own(batch, allowed, Candidates(found.rows[-1], found.scores[-1]))
-    blended = Blended.empty(batch.n, n)
+    blended = Blended.empty(batch.n, n_kept or n)
     n_heads = batch.strategy.n_from_each
     _fuse(found, np.array([*columns, _OWN]), weights, n_heads, table.hashes, scratch(table.n).slots, blended)
     return blended
@@ -85,26 +92,27 @@ def _is_sought(name: str, batch: QueryBatch) -> bool:
     return name == Content.name and any(query.query for query in batch.queries)
 
 
-def _row_of(batch: QueryBatch, table: ItemTable) -> list[float]:
-    """List the weights of a strategy's sources; where no sequence model serves, none of it."""
-    weights = {**batch.strategy.sources}
-    if table.learned is None:
-        weights.pop(NextInSequence.name, None)
-    return [weights.get(name, 0.0) for name in SOURCES]
+def _weights(batch: QueryBatch, table: ItemTable) -> Floats:
+    """(B, S + 1) the blend's weights, each row adding up to 1; the last, of given candidates, is 0.
 
-
-def _weights(batch: QueryBatch, row: Sequence[float]) -> Floats:
-    """(B, S + 1) the blend's weights, each row adding up to 1; the last, of given candidates, is 0."""
-    total = sum(row) or 1.0
-    weights = np.empty((batch.n, len(SOURCES) + 1), np.float32)
-    weights[:] = [*(weight / total for weight in row), 0.0]
+    Where no sequence model serves, that source has none.
+    """
+    is_silent = np.zeros((batch.n, len(SOURCES)), np.bool_)
+    is_silent[:, SOURCES.index(NextInSequence.name)] = table.learned is None
+    weights = weigh_sources(batch.strategy, batch.history.n_session, is_silent)
     content = SOURCES.index(Content.name)
     for b, query in enumerate(batch.queries):
         if query.query:
-            searched = list(row)
-            searched[content] = max(sum(row) - row[content], row[content], 1e-6)
-            weights[b, :-1] = np.array(searched) / sum(searched)
-    return weights
+            own = weights[b, content]
+            weights[b, content] = max(weights[b].sum() - own, own, 1e-6)
+            weights[b] /= weights[b].sum()
+    return np.pad(weights, ((0, 0), (0, 1))).astype(np.float32)
+
+
+def _asked(batch: QueryBatch, table: ItemTable) -> list[int]:
+    """List the sources that are asked: the same for each query, however long its session is."""
+    asked = batch.strategy.asked_sources - ({NextInSequence.name} if table.learned is None else set())
+    return [s for s, name in enumerate(SOURCES) if name in asked or _is_sought(name, batch)]
 
 
 def _list_own(batch: QueryBatch, allowed: Allowed, found: Candidates) -> None:

@@ -17,7 +17,7 @@ from models.candidates.sequential_rules import SequentialRules
 from models.candidates.session_knn import SessionKNN
 from models.candidates.trending import Trending
 from models.candidates.two_step_rules import TwoStepRules
-from models.candidates.weights import weigh_sources
+from models.candidates.weights import lengths_reached, list_shares
 from models.items import ItemTable
 from models.names import SOURCES
 from models.numeric.arrays import Floats, Int8s, Int32s, Int64s
@@ -72,8 +72,9 @@ def blend(
     then is the search) weighs as much as all others together, so that the match leads.
     """
     allowed = Allowed.of(batch, table)
-    weights = _weights(batch, table)
-    columns = _asked(batch, table)
+    rows = _rows_of(batch, table)
+    weights = _weights(batch, rows)
+    columns = [s for s, name in enumerate(SOURCES) if any(row[s] for row in rows) or _is_sought(name, batch)]
     found = Candidates(
         np.full((len(columns) + batch.own, batch.n, n), -1, np.int32),
         np.zeros((len(columns) + batch.own, batch.n, n), np.float32),
@@ -92,27 +93,26 @@ def _is_sought(name: str, batch: QueryBatch) -> bool:
     return name == Content.name and any(query.query for query in batch.queries)
 
 
-def _weights(batch: QueryBatch, table: ItemTable) -> Floats:
-    """(B, S + 1) the blend's weights, each row adding up to 1; the last, of given candidates, is 0.
+def _rows_of(batch: QueryBatch, table: ItemTable) -> list[list[float]]:
+    """List the sources' weights at each length of a session; where no sequence model serves, it has none."""
+    return list_shares(batch.strategy, {NextInSequence.name} if table.learned is None else ())
 
-    Where no sequence model serves, that source has none.
-    """
-    is_silent = np.zeros((batch.n, len(SOURCES)), np.bool_)
-    is_silent[:, SOURCES.index(NextInSequence.name)] = table.learned is None
-    weights = weigh_sources(batch.strategy, batch.history.n_session, is_silent)
+
+def _weights(batch: QueryBatch, rows: Sequence[Sequence[float]]) -> Floats:
+    """(B, S + 1) the blend's weights, each row adding up to 1; the last, of given candidates, is 0."""
+    weights = np.zeros((batch.n, len(SOURCES) + 1), np.float32)
+    weights[:, :-1] = rows[0]
+    reached = np.zeros(batch.n, np.int64)
+    if len(rows) > 1:
+        reached = lengths_reached(batch.strategy, batch.history.n_session)
+        weights[:, :-1] = np.array(rows)[reached]
     content = SOURCES.index(Content.name)
     for b, query in enumerate(batch.queries):
         if query.query:
-            own = weights[b, content]
-            weights[b, content] = max(weights[b].sum() - own, own, 1e-6)
-            weights[b] /= weights[b].sum()
-    return np.pad(weights, ((0, 0), (0, 1))).astype(np.float32)
-
-
-def _asked(batch: QueryBatch, table: ItemTable) -> list[int]:
-    """List the sources that are asked: the same for each query, however long its session is."""
-    asked = batch.strategy.asked_sources - ({NextInSequence.name} if table.learned is None else set())
-    return [s for s, name in enumerate(SOURCES) if name in asked or _is_sought(name, batch)]
+            searched = list(rows[reached[b]])
+            searched[content] = max(sum(searched) - searched[content], searched[content], 1e-6)
+            weights[b, :-1] = np.array(searched) / sum(searched)
+    return weights
 
 
 def _list_own(batch: QueryBatch, allowed: Allowed, found: Candidates) -> None:

@@ -21,7 +21,7 @@ from models.candidates.weights import weigh_sources
 from models.names import SOURCES, SourceName
 from models.numeric.arrays import Doubles, Int64s
 from models.numeric.metrics import gains, hits
-from models.offline.pools import Pools
+from models.offline.source_pools import SourcePools
 from models.strategy import SessionSources, Strategy
 
 LENGTHS = (0, 1, 2, 5)
@@ -36,7 +36,7 @@ SURE = 1.64
 """Standard errors that the gain has to be above 0: a chance of one in twenty, where there is none."""
 
 
-class Judged(NamedTuple):
+class Earned(NamedTuple):
     """What weights earn on queries of whose answers a source knew."""
 
     ndcg: float
@@ -45,7 +45,7 @@ class Judged(NamedTuple):
     """The same."""
 
     @classmethod
-    def of(cls, ranks: Int64s, n: int) -> "Judged":
+    def of(cls, ranks: Int64s, n: int) -> "Earned":
         """Judge (Q,) ranks from 1."""
         return cls(float(gains(ranks, n).mean()), float(hits(ranks, n).mean()))
 
@@ -56,12 +56,12 @@ class FittedSources:
 
     by_session: tuple[SessionSources, ...]
     n_judged: int
-    before: Judged
+    before: Earned
     """By the strategy's own weights."""
-    after: Judged
+    after: Earned
 
 
-def fit_sources(pools: Pools, strategy: Strategy) -> FittedSources | None:
+def fit_sources(pools: SourcePools, strategy: Strategy) -> FittedSources | None:
     """Fit weights to pools, the oldest first; None where they are too few, or the strategy's own are as good.
 
     Sources that the strategy does not ask stay off.
@@ -81,8 +81,8 @@ def fit_sources(pools: Pools, strategy: Strategy) -> FittedSources | None:
             for length, weights in zip(LENGTHS, _fitted(pools, strategy), strict=True)
         ),
         n_judged,
-        Judged.of(before, strategy.n_candidates),
-        Judged.of(after, strategy.n_candidates),
+        Earned.of(before, strategy.n_candidates),
+        Earned.of(after, strategy.n_candidates),
     )
 
 
@@ -91,7 +91,7 @@ def _reached(n_acts: Int64s) -> Int64s:
     return np.searchsorted(LENGTHS, n_acts, side="right") - 1
 
 
-def _fitted(pools: Pools, strategy: Strategy) -> Doubles:
+def _fitted(pools: SourcePools, strategy: Strategy) -> Doubles:
     """(L, S) weights at each of LENGTHS."""
     start = weigh_sources(strategy, np.array([LENGTHS[-1]]))[0]
     loss = _Loss(pools)
@@ -120,7 +120,7 @@ def _descend(loss: "_Loss", start: Doubles) -> Doubles:
 class _Loss:
     """Cross-entropy of what users went on to, and its slope, by the weights."""
 
-    def __init__(self, pools: Pools) -> None:
+    def __init__(self, pools: SourcePools) -> None:
         self._pools = pools
         self._shares = pools.shares.astype(np.float32)
         self._of_labels = self._shares[pools.labels].sum(axis=0, dtype=np.float64)

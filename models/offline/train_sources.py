@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from models.messages import Event, Item, Request
-from models.offline.pools import MAX_POOLS, PoolGatherer
+from models.offline.source_pools import MAX_POOLS, PoolGatherer
 from models.offline.source_weights import LEAST_POOLS, FittedSources, fit_sources
 from models.offline.walk import Progress, WalkConfig, side_of, slates_due
 

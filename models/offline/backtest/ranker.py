@@ -14,7 +14,7 @@ from models.offline.backtest.config import BacktestConfig, Progress
 from models.offline.backtest.pipeline import ordered_only
 from models.offline.backtest.sequence_models import train_encoders
 from models.offline.fitting import LEAST_EXAMPLES, MAX_EXAMPLES, Gathered, refitted, validated
-from models.offline.pools import MAX_POOLS, PoolGatherer
+from models.offline.source_pools import MAX_POOLS, PoolGatherer
 from models.offline.source_weights import fit_sources
 from models.offline.walk import Examples, WalkConfig, labelled, ranked_slates, slates_due
 from models.rankers.checkpoint import Checkpoint, weights_digest
@@ -169,7 +169,7 @@ class PrequentialTrainer:
         return models.later if models else None
 
 
-class Learned(NamedTuple):
+class LearnedFile(NamedTuple):
     """What a training file has taught."""
 
     side: ItemSide
@@ -185,7 +185,7 @@ def learn_with_ranker(
     strategy: Strategy,
     config: BacktestConfig,
     progress: Progress,
-) -> Learned:
+) -> LearnedFile:
     """Learn prepared events in time order; train a ranker and fit weights, where that is asked for, on their slates.
 
     Where a sequence model is trained as well, those slates are asked for with models that have not seen them.
@@ -198,7 +198,7 @@ def learn_with_ranker(
     readers = models.earlier if models else ((warm_at, None),)
     checkpoint, by_session = _learn(train, side, readers, strategy, config, progress)
     side.read_with(models.later if models else None)
-    return Learned(side, checkpoint, by_session)
+    return LearnedFile(side, checkpoint, by_session)
 
 
 def _learn(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from models.candidates.weights import weigh_sources
 from models.names import SOURCES, SourceName
 from models.numeric.arrays import Doubles
-from models.offline.pools import PoolGatherer, Pools
+from models.offline.source_pools import PoolGatherer, SourcePools
 from models.offline.source_weights import LEAST_POOLS, LENGTHS, _Loss, fit_sources
 from models.strategy import SessionSources, Strategy
 from tests.models.builders import AnItem, a_query, a_strategy, a_table
@@ -15,7 +15,7 @@ THREE: dict[SourceName, float] = {"covisitation": 1.0, "trending": 1.0, "session
 COVISITATION, TRENDING, SESSION_KNN = (SOURCES.index(name) for name in THREE)
 
 
-def some_pools(n: int, knows: dict[int, int | None], size: int = 30, seed: int = 0) -> Pools:
+def some_pools(n: int, knows: dict[int, int | None], size: int = 30, seed: int = 0) -> SourcePools:
     """Make pools of queries in sessions of as many acts as `knows` names, of whose answers one source knows the most.
 
     That source gives the answer the largest share four times in five; None: nobody knows more than chance. The others
@@ -31,7 +31,7 @@ def some_pools(n: int, knows: dict[int, int | None], size: int = 30, seed: int =
         if source is not None and rng.random() < 0.8:
             shares[q, labels[q], source] = 1.0
     starts = np.arange(n + 1) * size
-    return Pools(shares.reshape(n * size, -1), starts, starts[:-1] + labels, n_acts)
+    return SourcePools(shares.reshape(n * size, -1), starts, starts[:-1] + labels, n_acts)
 
 
 def fitted_at(n_acts: int, by_session: tuple[SessionSources, ...]) -> Doubles:
@@ -68,7 +68,7 @@ def test_where_nobody_knows_more_the_weights_that_are_set_stay():
 def test_weights_that_what_came_last_refutes_are_not_taken():
     before, last = some_pools(700, {3: TRENDING}), some_pools(300, {3: SESSION_KNN}, seed=1)
     starts = np.concatenate([before.starts, before.starts[-1] + last.starts[1:]])
-    turned = Pools(
+    turned = SourcePools(
         np.concatenate([before.shares, last.shares]),
         starts,
         np.concatenate([before.labels, before.starts[-1] + last.labels]),
@@ -102,7 +102,7 @@ def test_the_slope_is_that_of_the_loss(weights: list[float], seed: int):
 def test_the_loss_is_that_of_a_softmax_by_hand():
     shares = np.zeros((3, len(SOURCES)), np.float16)
     shares[:, TRENDING] = [1.0, 0.5, 0.0]
-    pools = Pools(shares, np.array([0, 3]), np.array([1]), np.array([0]))
+    pools = SourcePools(shares, np.array([0, 3]), np.array([1]), np.array([0]))
     value, _ = _Loss(pools).of(2.0 * np.eye(len(SOURCES))[TRENDING])
     assert value == pytest.approx(np.log(np.exp(2) + np.exp(1) + 1) - 1, abs=1e-5)
 
@@ -110,7 +110,7 @@ def test_the_loss_is_that_of_a_softmax_by_hand():
 def test_a_rank_counts_ties_against_the_label_and_other_queries_not_at_all():
     shares = np.zeros((5, len(SOURCES)), np.float16)
     shares[:, TRENDING] = [0.5, 1.0, 0.5, 1.0, 0.25]
-    pools = Pools(shares, np.array([0, 3, 5]), np.array([0, 3]), np.array([0, 4]))
+    pools = SourcePools(shares, np.array([0, 3, 5]), np.array([0, 3]), np.array([0, 4]))
     weights = np.ones((2, len(SOURCES)))
     assert pools.ranks(weights).tolist() == [3, 1]
     assert pools[1:].ranks(weights[1:]).tolist() == [1]

@@ -23,7 +23,7 @@ _AT_ONCE = MOST_AT_ONCE // 4
 
 
 @dataclass(frozen=True, slots=True)
-class Pools:
+class SourcePools:
     """The candidates of Q queries, of all sources, E in all, of which each query's user went on to one."""
 
     shares: NDArray[np.float16]
@@ -40,14 +40,14 @@ class Pools:
         """How many queries there are."""
         return len(self.labels)
 
-    def __getitem__(self, chosen: Bools | slice) -> "Pools":
+    def __getitem__(self, chosen: Bools | slice) -> "SourcePools":
         """Keep some of the queries."""
         kept = np.arange(self.n)[chosen]
         sizes = np.diff(self.starts)[kept]
         starts = np.concatenate([[0], np.cumsum(sizes)])
         entries = np.arange(starts[-1]) + np.repeat(self.starts[kept] - starts[:-1], sizes)
         labels = self.labels[kept] - self.starts[kept] + starts[:-1]
-        return Pools(self.shares[entries], starts, labels, self.n_acts[kept])
+        return SourcePools(self.shares[entries], starts, labels, self.n_acts[kept])
 
     def ranks(self, weights: Doubles) -> Int64s:
         """(Q,) the label's rank in each pool from 1, by (Q, S) weights; ties count against it."""
@@ -73,7 +73,7 @@ class PoolGatherer:
         self._strategy = replace(strategy, n_from_each=0)
         self._share = share
         self._rng = np.random.default_rng(seed)
-        self._parts: list[Pools] = []
+        self._parts: list[SourcePools] = []
 
     @property
     def n(self) -> int:
@@ -94,13 +94,13 @@ class PoolGatherer:
             asked = [replace(queries[b], strategy=self._strategy) for b in part]
             self._parts.append(_pools(asked, table, [truth[b] for b in part]))
 
-    def all(self) -> Pools:
+    def all(self) -> SourcePools:
         """Return all that was kept, the oldest first."""
         parts = [part for part in self._parts if part.n] or [_NONE]
         ends = np.cumsum([0, *(part.starts[-1] for part in parts)])
         starts = [part.starts[:-1] + end for part, end in zip(parts, ends[:-1], strict=True)]
         labels = [part.labels + end for part, end in zip(parts, ends[:-1], strict=True)]
-        return Pools(
+        return SourcePools(
             np.concatenate([part.shares for part in parts]),
             np.concatenate([*starts, ends[-1:]]),
             np.concatenate(labels),
@@ -109,10 +109,10 @@ class PoolGatherer:
 
 
 _NO_NUMBERS: Int64s = np.empty(0, np.int64)
-_NONE = Pools(np.empty((0, len(SOURCES)), np.float16), np.zeros(1, np.int64), _NO_NUMBERS, _NO_NUMBERS)
+_NONE = SourcePools(np.empty((0, len(SOURCES)), np.float16), np.zeros(1, np.int64), _NO_NUMBERS, _NO_NUMBERS)
 
 
-def _pools(queries: list[Query], table: ItemTable, truth: Sequence[str]) -> Pools:
+def _pools(queries: list[Query], table: ItemTable, truth: Sequence[str]) -> SourcePools:
     batch = QueryBatch.from_queries(queries, table)
     n, n_sources = batch.strategy.n_candidates, len(batch.strategy.asked_sources)
     blended = blend(batch, table, n, n_kept=n * n_sources)
@@ -123,4 +123,4 @@ def _pools(queries: list[Query], table: ItemTable, truth: Sequence[str]) -> Pool
     starts = np.concatenate([[0], np.cumsum(is_there.sum(axis=1)[answered])])
     labels = starts[:-1] + found.argmax(axis=1)[answered]
     shares = blended.source_scores[is_there].astype(np.float16)
-    return Pools(shares, starts, labels, batch.history.n_session[answered].astype(np.int64))
+    return SourcePools(shares, starts, labels, batch.history.n_session[answered].astype(np.int64))

@@ -27,7 +27,7 @@ from models.strategy import SessionSources, Strategy
 LENGTHS = (0, 1, 2, 5)
 """Acts from which on a session has weights of its own: none, one, some, many."""
 STRENGTH = 10.0
-"""About so many queries hold a weight where it was; between 3 and 100, little depends on it (`models/README.md`)."""
+"""How strongly weights are held where they were; between 3 and 100 little depends on it (`models/README.md`)."""
 LEAST_POOLS = 200
 """With fewer, nothing is fitted."""
 HELD_OUT = 0.3

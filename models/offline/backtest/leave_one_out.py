@@ -66,6 +66,7 @@ def backtest_leave_one_out(
     asked = [last for own in past.split.left_out for last in past.ask(own.test)]
     outcomes = judge(asked, compared, past.side.table, counts, config, timer, progress)
     outcomes.validation = predict_all(past.chosen_by(), compared, past.side.table, counts, progress, "validating")
+    outcomes.sources_by_session = fitted.by_session if fitted else strategy.sources_by_session
     outcomes.chosen = {
         "memory": past.memory,
         "sources": "fitted" if fitted else "as_set",

@@ -114,6 +114,7 @@ class Prequential:
                 if (by_session := trainer.fit_sources()) is not None:
                     for contender in compared:
                         contender.reweigh(by_session)
+                    self.outcomes.sources_by_session = by_session
                 if (checkpoint := trainer.train(progress)) is not None:
                     for contender in compared:
                         contender.adopt(checkpoint)

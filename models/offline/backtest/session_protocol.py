@@ -51,7 +51,9 @@ def backtest_sessions(
     for contender in compared:
         contender.adopt(learned.checkpoint)
         contender.reweigh(learned.by_session)
-    return replay_sessions(future, learned.side.table, counts, compared, config, timer, progress)
+    outcomes = replay_sessions(future, learned.side.table, counts, compared, config, timer, progress)
+    outcomes.sources_by_session = learned.by_session
+    return outcomes
 
 
 def replay_sessions(

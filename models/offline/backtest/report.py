@@ -34,9 +34,9 @@ def report(outcomes: Outcomes, protocol: str, k: int, default: str, seed: int = 
 
     The best baseline is the one of the highest hit rate, and, for the reciprocal rank, the one of the highest MRR.
     `unwinnable` is the share of the targets whose item the table did not know, or no longer offers; `candidate_recall`
-    the share that was among what a row ranked, which its hit rate cannot exceed. `sources_by_session` are the weights that
-    were fitted on the way, as a strategy has them. `chosen`, in protocols that choose, says what was chosen, and `by`
-    what the rows earned on the targets that it was chosen by.
+    the share that was among what a row ranked, which its hit rate cannot exceed. `sources_by_session` holds the weights
+    that were fitted on the way, as a strategy has them. `chosen`, in protocols that choose, says what was chosen, and
+    `by` what the rows earned on the targets that it was chosen by.
     """
     names = list(outcomes.records)
     units = Units([target.unit for target in outcomes.targets], seed)

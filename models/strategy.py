@@ -1,5 +1,6 @@
 """A strategy: which candidates, which ranker, which rules. What the variants of an experiment differ in."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -28,6 +29,14 @@ def default_sources() -> dict[SourceName, float]:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionSources:
+    """Blend weights of the candidate sources once a session has come to so many acts."""
+
+    from_acts: Annotated[int, Meta(ge=0)]
+    sources: dict[SourceName, Weight]
+
+
+@dataclass(frozen=True, slots=True)
 class Worth:
     """What it is worth that an item comes to a stage."""
 
@@ -47,12 +56,15 @@ class Strategy:
 
     Raises
     ------
-    ValueError : no source has a weight above 0, or its rules do not go together.
+    ValueError : no source has a weight above 0, sessions are not in rising order, or its rules do not go together.
     """
 
     sources: dict[SourceName, Weight] = field(default_factory=default_sources)
     """Blend weight of each candidate source, at least one above 0; one that is not named is off, and so is `sequence`
     where no sequence model serves (EDDY_SEQUENCE_MODEL)."""
+    sources_by_session: tuple[SessionSources, ...] = ()
+    """Other weights for longer sessions, the shortest first: those of the last length that a session has reached hold
+    in the place of `sources`. `eddy train --model sources` fits them to a past."""
     ranker: RankerName = "blend"
     """`blend` keeps the order of the weighted sources; the others are learned, from a checkpoint or by `learn`, and
     `funnel` orders by `worth`."""
@@ -91,8 +103,11 @@ class Strategy:
     """What is hidden, boosted, buried, pinned or bounded, by conditions on items and queries (`models.rules`)."""
 
     def __post_init__(self) -> None:
-        if not any(weight > 0 for weight in self.sources.values()):
+        if not all(any(weight > 0 for weight in sources.values()) for sources in self.every_sources):
             raise ValueError("no source has a weight above 0, so no item could be a candidate: give one a weight")
+        lengths = [longer.from_acts for longer in self.sources_by_session]
+        if lengths != sorted(set(lengths)):
+            raise ValueError("`sources_by_session` is in no rising order of `from_acts`, or names one twice: sort it")
         if not any(stage.weight > 0 for stage in self.worth.values()):
             raise ValueError("no stage is worth anything, so the ranker `funnel` had no order: give one a weight")
         names = [rule.name for rule in self.rules]
@@ -104,9 +119,26 @@ class Strategy:
                 ("rules",),
             )
 
+    @property
+    def every_sources(self) -> tuple[dict[SourceName, Weight], ...]:
+        """All weights that hold at some length of a session: `sources`, then those of longer and longer ones."""
+        return self.sources, *(longer.sources for longer in self.sources_by_session)
+
+    @property
+    def asked_sources(self) -> frozenset[SourceName]:
+        """Sources that have a weight above 0 at any length of a session."""
+        return frozenset(name for sources in self.every_sources for name, weight in sources.items() if weight > 0)
+
+
+def changed(strategy: Strategy, changes: Mapping[str, object]) -> dict[str, object]:
+    """Lay what is said over a strategy, in values of JSON; who says what sources weigh means sessions of any length."""
+    any_length: dict[str, object] = {"sources_by_session": []} if "sources" in changes else {}
+    return {**to_builtins(strategy), **any_length, **changes}
+
 
 LATER_FIELDS = {
-    name: to_builtins(getattr(Strategy(), name)) for name in ("swapped", "sampled", "worth", "rules", "n_from_each")
+    name: to_builtins(getattr(Strategy(), name))
+    for name in ("swapped", "sampled", "worth", "rules", "n_from_each", "sources_by_session")
 }
 """Fields that were added since experiments were first told apart by their digests, with their defaults; every new one
 belongs here."""

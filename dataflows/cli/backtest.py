@@ -92,6 +92,13 @@ SequenceOption = Annotated[
         help="Train a sequence model on the way, for the source `sequence`.",
     ),
 ]
+FitSourcesOption = Annotated[
+    bool,
+    typer.Option(
+        "--fit-sources/--no-fit-sources",
+        help="Fit what the candidate sources weigh, by the length of a session, to the past.",
+    ),
+]
 FineTuneOption = Annotated[
     FineTune | None,
     typer.Option(
@@ -121,6 +128,7 @@ def backtest(
     ranker: RankerOption = None,
     fine_tune: FineTuneOption = None,
     sequence: SequenceOption = True,
+    fit_sources: FitSourcesOption = True,
     preset: PresetOption = None,
 ) -> None:
     """Judge the recommender, and every simpler way, on what people really did.
@@ -142,6 +150,10 @@ def backtest(
     A sequence model is trained on the way as well, on users' acts alone, and proposes items beside the other sources
     (`sequence` is its row); what a ranker learns from is asked with a model that has not seen the answers.
     --no-sequence leaves it out, and takes half the time.
+
+    What the sources weigh is fitted to the same past, for each length of a session, and taken where that puts what came
+    next higher among the candidates of the newest slates; a strategy that has weights by session keeps them, and
+    --no-fit-sources keeps what is set.
 
     `own_items` are the user's own, newest first; `mf` is matrix factorisation by alternating least squares and `ease` a
     linear model in closed form, where the test is frozen; `ease` learns at most the 15,000 items of most users.
@@ -183,6 +195,7 @@ def backtest(
         checkpoint=trained,
         fine_tunes=fine_tune is not None,
         trains_sequence=sequence,
+        fits_sources=fit_sources,
         sequence=SequenceTraining(n_threads=os.cpu_count() or 1),
     )
     if protocol == "session":

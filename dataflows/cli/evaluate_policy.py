@@ -1,7 +1,6 @@
 """`eddy evaluate-policy`: what another strategy would have earned, from logged slates."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
@@ -33,7 +32,7 @@ from models.offline.policy.rounds import LoggedSlate, Round, rounds_of
 from models.offline.policy.target import Order, TargetPolicy
 from models.rankers.checkpoint import CheckpointError, load_checkpoint
 from models.rankers.served import served
-from models.strategy import Strategy
+from models.strategy import Strategy, changed
 
 T = TypeVar("T")
 LEAST_PUBLISHED = 1e-4
@@ -166,7 +165,7 @@ def estimate(
 def _strategy(changes: str | None, settings: Settings) -> Strategy:
     try:
         given = msgspec.json.decode(changes or "{}", type=dict[str, Any])
-        fields = asdict(settings.strategy) | given
+        fields = changed(settings.strategy, given)
         check(fields, Strategy)
     except msgspec.DecodeError as error:
         raise EddyError(f"--strategy is no object of JSON: {error}") from error

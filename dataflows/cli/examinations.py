@@ -141,7 +141,7 @@ def _sequence(settings: Settings) -> Finding:
         encoder = sequence_encoder(settings)
     except EddyError as error:
         return Finding("sequence model", "error", str(error))
-    if not encoder or not settings.strategy.sources.get("sequence"):
+    if not encoder or "sequence" not in settings.strategy.asked_sources:
         text = (
             "no slate goes by it: give `sequence` a weight in EDDY_STRATEGY__SOURCES, or leave EDDY_SEQUENCE_MODEL away"
         )

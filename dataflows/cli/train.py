@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from dataflows.cli import train_sequence
+from dataflows.cli import train_sequence, train_sources
 from dataflows.cli.progress import walking
 from dataflows.cli.topic_messages import events_of, items_of
 from dataflows.errors import EddyError
@@ -53,12 +53,17 @@ Requests = Annotated[
     Path | None, typer.Option(help="Pages opened meanwhile: requests, one a line. None: events alone make slates.")
 ]
 Name = Annotated[str | None, typer.Option(help="What the data is called, in the version of the ranker.")]
-Out = Annotated[Path, typer.Option(help="The checkpoint, for EDDY_CHECKPOINT, or for `eddy models publish`.")]
+Out = Annotated[
+    Path,
+    typer.Option(
+        help="The checkpoint, for EDDY_CHECKPOINT or `eddy models publish`; sources: weights, for EDDY_STRATEGY."
+    ),
+]
 Kind = Annotated[
-    Literal[NetworkName, "sequence"] | None,
+    Literal[NetworkName, "sequence", "sources"] | None,
     typer.Option(
         help="mlp: features alone; neumf: who, too; gru: what came before, too. sequence: no ranker, but what finds "
-        "candidates by what came before.",
+        "candidates by what came before. sources: what the candidate sources weigh, by the length of a session.",
         show_default="mlp, or the kind of --from",
     ),
 ]
@@ -129,7 +134,7 @@ def train_ranker(
     device: Device = "cpu",
     tensorboard: Board = None,
 ) -> None:
-    """Train a ranker on past events, and say what it is worth beside the blend; or a sequence model.
+    """Train a ranker on past events, and say what it is worth beside the blend; or what finds candidates.
 
     Walks once through the past in its order: at each event and request it makes the slate that the flow would have made
     (by EDDY_STRATEGY, EDDY_EVENTS and EDDY_PROFILE), notes what the user did next, and only then learns the event. The
@@ -143,6 +148,10 @@ def train_ranker(
     when it is trained enough. The source `sequence` proposes by it, once `eddy models publish` has put it into service
     or EDDY_SEQUENCE_MODEL names its file. A ranker that is to know of it is trained with that setting, on events after
     those that the model has learned.
+
+    `sources` fits what the candidate sources weigh in sessions of each length, on slates of the same walk; the newest
+    ones say whether that is worth it, and else nothing is written. Set EDDY_STRATEGY__SOURCES_BY_SESSION to the file's
+    text, before a ranker is trained: it learns on the candidates that it will get.
     """
     settings = configuration.load()
     console = Console(stderr=True)
@@ -159,6 +168,9 @@ def train_ranker(
         with _board(tensorboard) as write:
             fit = replace(SEQUENCE_FIT, n_threads=os.cpu_count() or 1, **asked)
             train_sequence.train(past, items, data_set, out, start, fit, settings, console, write)
+        return
+    if model == "sources":
+        train_sources.train(past, items, data_set, out, walk_config(settings), seed, console)
         return
     trained = load_trained(start, "--from") if start else None
     config = replace(

@@ -18,7 +18,7 @@ from models.experiments.assign.declaration import DeclarationError
 from models.messages import Id
 from models.names import DEFAULT_PLACEMENT
 from models.placements import Placement
-from models.strategy import Strategy
+from models.strategy import Strategy, changed
 
 
 def placements_of(entries: object, strategy: Strategy, events: EventConfig) -> dict[str, Placement]:
@@ -40,9 +40,8 @@ def placements_of(entries: object, strategy: Strategy, events: EventConfig) -> d
     declared = msgspec.convert(entries, dict[str, dict[str, object]])
     if DEFAULT_PLACEMENT in declared:
         raise DeclarationError("it is there already: its strategy is `strategy` itself", [DEFAULT_PLACEMENT])
-    base = msgspec.to_builtins(strategy)
     for entry in declared.values():
-        entry["strategy"] = base | msgspec.convert(entry.get("strategy", {}), dict[str, object])
+        entry["strategy"] = changed(strategy, msgspec.convert(entry.get("strategy", {}), dict[str, object]))
     placements = msgspec.convert(declared, kind)
     taken: dict[str, str] = {}
     for name, placement in placements.items():

@@ -17,6 +17,7 @@ from models.candidates.sequential_rules import SequentialRules
 from models.candidates.session_knn import SessionKNN
 from models.candidates.trending import Trending
 from models.candidates.two_step_rules import TwoStepRules
+from models.candidates.weights import lengths_reached, list_shares
 from models.items import ItemTable
 from models.names import SOURCES
 from models.numeric.arrays import Floats, Int8s, Int32s, Int64s
@@ -55,18 +56,25 @@ class Blended(NamedTuple):
         return cls(rows, scores, source_scores, source_ranks, np.full(shape, -1, np.int8))
 
 
-def blend(batch: QueryBatch, table: ItemTable, n: int, sources: Sequence[CandidateSource] = EVERY_SOURCE) -> Blended:
+def blend(
+    batch: QueryBatch,
+    table: ItemTable,
+    n: int,
+    sources: Sequence[CandidateSource] = EVERY_SOURCE,
+    n_kept: int | None = None,
+) -> Blended:
     """Ask the strategy's sources for n candidates a query, and merge what they say.
 
-    score(j) = sum_s w_s * score_s(j) / max_k score_s(k) / sum_s w_s. The best of these are kept, and of each source
+    score(j) = sum_s w_s * score_s(j) / max_k score_s(k) / sum_s w_s, by the weights that hold at the session's length
+    (`Strategy.sources_by_session`). The best `n_kept` of these are kept, n where that is not said, and of each source
     those that it puts first (`Strategy.n_from_each`). Queries with their own candidates keep
     all of those that are allowed, proposed by a source or not. With a search text, the content source (which
     then is the search) weighs as much as all others together, so that the match leads.
     """
     allowed = Allowed.of(batch, table)
-    row = _row_of(batch, table)
-    weights = _weights(batch, row)
-    columns = [s for s, name in enumerate(SOURCES) if row[s] or _is_sought(name, batch)]
+    rows = _rows_of(batch, table)
+    weights = _weights(batch, rows)
+    columns = [s for s, name in enumerate(SOURCES) if any(row[s] for row in rows) or _is_sought(name, batch)]
     found = Candidates(
         np.full((len(columns) + batch.own, batch.n, n), -1, np.int32),
         np.zeros((len(columns) + batch.own, batch.n, n), np.float32),
@@ -75,7 +83,7 @@ def blend(batch: QueryBatch, table: ItemTable, n: int, sources: Sequence[Candida
         sources[s].generate(batch, table, allowed, Candidates(found.rows[a], found.scores[a]))
     if batch.own:
         _list_own(batch, allowed, Candidates(found.rows[-1], found.scores[-1]))
-    blended = Blended.empty(batch.n, n)
+    blended = Blended.empty(batch.n, n_kept or n)
     n_heads = batch.strategy.n_from_each
     _fuse(found, np.array([*columns, _OWN]), weights, n_heads, table.hashes, scratch(table.n).slots, blended)
     return blended
@@ -85,24 +93,24 @@ def _is_sought(name: str, batch: QueryBatch) -> bool:
     return name == Content.name and any(query.query for query in batch.queries)
 
 
-def _row_of(batch: QueryBatch, table: ItemTable) -> list[float]:
-    """List the weights of a strategy's sources; where no sequence model serves, none of it."""
-    weights = {**batch.strategy.sources}
-    if table.learned is None:
-        weights.pop(NextInSequence.name, None)
-    return [weights.get(name, 0.0) for name in SOURCES]
+def _rows_of(batch: QueryBatch, table: ItemTable) -> list[list[float]]:
+    """List the sources' weights at each length of a session; where no sequence model serves, it has none."""
+    return list_shares(batch.strategy, {NextInSequence.name} if table.learned is None else ())
 
 
-def _weights(batch: QueryBatch, row: Sequence[float]) -> Floats:
+def _weights(batch: QueryBatch, rows: Sequence[Sequence[float]]) -> Floats:
     """(B, S + 1) the blend's weights, each row adding up to 1; the last, of given candidates, is 0."""
-    total = sum(row) or 1.0
-    weights = np.empty((batch.n, len(SOURCES) + 1), np.float32)
-    weights[:] = [*(weight / total for weight in row), 0.0]
+    weights = np.zeros((batch.n, len(SOURCES) + 1), np.float32)
+    weights[:, :-1] = rows[0]
+    reached = np.zeros(batch.n, np.int64)
+    if len(rows) > 1:
+        reached = lengths_reached(batch.strategy, batch.history.n_session)
+        weights[:, :-1] = np.array(rows)[reached]
     content = SOURCES.index(Content.name)
     for b, query in enumerate(batch.queries):
         if query.query:
-            searched = list(row)
-            searched[content] = max(sum(row) - row[content], row[content], 1e-6)
+            searched = list(rows[reached[b]])
+            searched[content] = max(sum(searched) - searched[content], searched[content], 1e-6)
             weights[b, :-1] = np.array(searched) / sum(searched)
     return weights
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from models.candidates.weights import blend_again
 from models.config import ItemSideConfig, ProfileConfig
 from models.counts.item_side import ItemSide
 from models.events import EventConfig
 from models.items import ItemTable
 from models.items.vectors import HASHED, TextSpace
 from models.messages import Event, Item, Request
+from models.names import BLEND_FEATURES, FEATURES
 from models.numeric.arrays import Bools, Int64s
 from models.numeric.ids import hash_all
 from models.rankers.inputs import Inputs
@@ -25,6 +27,7 @@ from models.user.state import UserState
 
 Progress = Callable[[int, int], object]
 """Called with the number of messages walked through, and of all."""
+_BLEND = FEATURES.index(BLEND_FEATURES[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,10 @@ class Examples:
             self.strategy,
         )
 
+    def blend_by(self, strategy: Strategy) -> None:
+        """Write what a strategy's weights of the sources make of the candidates over what those that found them did."""
+        self.inputs.features[..., _BLEND] = blend_again(self.inputs.features, strategy)
+
     @property
     def n(self) -> int:
         """How many there are."""
@@ -119,13 +126,7 @@ def walk(
 ) -> Iterator[Examples]:
     """Recommend, score, then learn: so nothing that a slate knows lies behind what it is judged on.
 
-    Messages go by in blocks. Each is applied to its user's state, which says what slate is due, as in the flow; all
-    slates that are due in the block are ranked with tables that have learned nothing of it; then the tables learn the
-    block. A slate's label is looked up only after it was ranked.
-
-    A slate is due wherever the flow would make one: by the type of the event (`EventConfig.is_trigger`), not by what
-    the event is worth, so after a dislike too. Its label is what the user did next that is worth something. Searches
-    are left out, since no ranker orders them.
+    Slates are ranked as they come due (`slates_due`). A slate's label is looked up only after it was ranked.
 
     Parameters
     ----------
@@ -145,9 +146,33 @@ def walk(
     if not messages:
         return
     config = config or WalkConfig()
-    side = side or ItemSide(items, messages[0].timestamp, config.item_side, config.events, config.profile, config.texts)
+    side = side or side_of(messages, items, config)
+    for due in slates_due(messages, side, config, progress):
+        yield from ranked_slates(due, side.table, config.strategies)
+
+
+def side_of(messages: Sequence[Event | Request], items: Sequence[Item], config: WalkConfig) -> ItemSide:
+    """Make what learns the events of a walk, and has learned none."""
+    side = ItemSide(items, messages[0].timestamp, config.item_side, config.events, config.profile, config.texts)
     if config.encoder is not None:
         side.read_with(config.encoder)
+    return side
+
+
+def slates_due(
+    messages: Sequence[Event | Request], side: ItemSide, config: WalkConfig, progress: Progress | None = None
+) -> Iterator[list[tuple[Query, Event]]]:
+    """Go through messages in blocks, and let the tables learn each block once all that is due in it was asked.
+
+    Each message is applied to its user's state, which says what slate is due, as in the flow: wherever that would make
+    one, by the type of the event (`EventConfig.is_trigger`), not by what the event is worth, so after a dislike too.
+    Beside each query stands what its user did next that is worth something. Searches are left out, since no ranker
+    orders them.
+
+    Yields
+    ------
+    At most 128 at a time, before the tables have learned anything of their block.
+    """
     users = Users(config.profile, config.events)
     next_acts = _next_acts(messages, config.events)
     for start in range(0, len(messages), config.publish_every):
@@ -159,7 +184,7 @@ def walk(
             if query is not None and act is not None and not query.query
         ]
         for first in range(0, len(due), MOST_AT_ONCE):
-            yield from _ranked(due[first : first + MOST_AT_ONCE], side.table, config.strategies)
+            yield due[first : first + MOST_AT_ONCE]
         side.learn([message for message in block if isinstance(message, Event)])
         if progress is not None:
             progress(start + len(block), len(messages))
@@ -191,7 +216,9 @@ def _next_acts(messages: Sequence[Event | Request], events: EventConfig) -> list
     return next_acts
 
 
-def _ranked(due: list[tuple[Query, Event]], table: ItemTable, strategies: tuple[Strategy, ...]) -> Iterator[Examples]:
+def ranked_slates(
+    due: list[tuple[Query, Event]], table: ItemTable, strategies: tuple[Strategy, ...]
+) -> Iterator[Examples]:
     """Rank slates by each strategy, then look up what each user did next."""
     recommender = Recommender(table)
     for index, strategy in enumerate(strategies):

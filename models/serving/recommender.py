@@ -167,7 +167,7 @@ class Recommender:
         """Make the slates of what can be on them."""
         reranked = self.choose(ranked)
         version = ranked.version
-        if self.table.learned is not None and ranked.batch.strategy.sources.get(SEQUENCE):
+        if self.table.learned is not None and SEQUENCE in ranked.batch.strategy.asked_sources:
             version += f"+{self.table.learned.encoder.version}"
         if self.table_version:
             version += f"@{self.table_version}"

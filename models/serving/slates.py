@@ -148,7 +148,7 @@ def _sampled_from(ranked: Ranked, reranked: Reranked) -> dict[int, SampledFrom]:
     positions = np.where(is_kept, np.arange(rows.shape[1], dtype=np.int32), np.int32(-1))
     features = ranked.at(positions, featurised=True).features
     assert features is not None  # noqa: S101 - asked for
-    sources: list[str] = [source for source in SOURCES if strategy.sources.get(source, 0.0)]
+    sources: list[str] = [source for source in SOURCES if source in strategy.asked_sources]
     found = {}
     for b in np.flatnonzero(reranked.sampled).tolist():
         n = int(is_kept[b].sum())

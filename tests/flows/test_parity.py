@@ -163,6 +163,8 @@ class Listener:
         n = len(truth)
         return Predictions(np.zeros(n, np.int64), np.full((n, 1), -1, np.int32), np.zeros(n, np.bool_))
 
+    def reweigh(self, by_session: object) -> None: ...
+
     def adopt(self, checkpoint: object) -> None:
         """Rank nothing."""
 

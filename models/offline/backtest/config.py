@@ -52,6 +52,8 @@ class BacktestConfig:
     """How a sequence model is trained on the way."""
     trains_sequence: bool = True
     """Whether one is."""
+    fits_sources: bool = True
+    """Whether the weights of the candidate sources are fitted on the way, where the strategy has none by session."""
     checkpoint: Checkpoint | None = None
     """A trained ranker of that kind, which is judged; None: one that is trained on the way."""
     fine_tunes: bool = False

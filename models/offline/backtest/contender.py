@@ -8,7 +8,7 @@ from models.items import ItemTable
 from models.numeric.arrays import Bools, Int32s, Int64s
 from models.offline.backtest.config import Timer
 from models.rankers.checkpoint import Checkpoint
-from models.strategy import Strategy
+from models.strategy import SessionSources, Strategy
 from models.user.query import Query
 
 
@@ -39,6 +39,9 @@ class Contender(Protocol):
 
     def adopt(self, checkpoint: Checkpoint | None) -> None:
         """Take a ranker that was trained meanwhile, where it goes by one."""
+
+    def reweigh(self, by_session: tuple[SessionSources, ...]) -> None:
+        """Take weights of the candidate sources that were fitted meanwhile, where it blends them."""
 
     def server(self, table: ItemTable) -> Callable[[Query], object]:
         """Make ready what answers one query as a flow would; what is timed is the answer."""

@@ -47,15 +47,19 @@ def contenders(
         Popularity("popularity", plain, counts),
         OwnItems("own_items", plain),
         *(trained or ()),
-        *(Pipeline(name, replace(plain, sources={source: 1.0})) for name, source in SOURCE_ROWS.items()),
-        Pipeline("blend", plain),
-        Pipeline(config.fit.kind, plain, learns=True),
-        Pipeline(DEFAULT, replace(served, ranker="blend"), learns=True),
+        *(Pipeline(name, _single(plain, source)) for name, source in SOURCE_ROWS.items()),
+        Pipeline("blend", plain, blends=True),
+        Pipeline(config.fit.kind, plain, learns=True, blends=True),
+        Pipeline(DEFAULT, replace(served, ranker="blend"), learns=True, blends=True),
     ]
     if config.checkpoint is not None:
         for contender in compared:
             contender.adopt(config.checkpoint)
     return compared
+
+
+def _single(strategy: Strategy, source: SourceName) -> Strategy:
+    return replace(strategy, sources={source: 1.0}, sources_by_session=())
 
 
 def trained_baselines(

@@ -1,6 +1,7 @@
 """The leave-one-out protocol: each user's last act is the test, the one before it the validation, the rest trains."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from models.counts.item_side import ItemSide
 from models.messages import Event, Item
@@ -37,7 +38,8 @@ def backtest_leave_one_out(
     The tables stand still from the last training act on. For most users they hold acts of others that are later than
     the target: this is the literature's protocol, and no figure of it says what a stream would have earned. Nor can
     counts fade as of each query, only as of the end of the past. So the second last acts choose how much is remembered
-    (`Memory`). They also stop the ranker's training, and say whether it is taken; it learns questions of the same kind.
+    (`Memory`). What the sources weigh is fitted to them, and they stop the ranker's training and say whether it is
+    taken; it learns questions of the same kind.
 
     Raises
     ------
@@ -53,14 +55,23 @@ def backtest_leave_one_out(
     counts.add(training_set.item_ids())
     models = _sequence_models(split, items, config, progress) if config.trains_sequence else None
     past = _best_remembered(split, items, as_asked(strategy, config), config, models, counts, progress)
-    checkpoint = trained(past.examples.gathered, config, progress, past.held_out.gathered)
+    fitted = past.fit_sources()
+    reweighed = replace(strategy, sources_by_session=fitted.by_session) if fitted else None
+    checkpoint = trained(past.examples.gathered, config, progress, past.held_out.gathered, reweighed)
     compared = contenders(strategy, config, counts, trained_baselines(strategy, config, training_set, progress))
     for contender in compared:
         contender.adopt(checkpoint)
+        if fitted is not None:
+            contender.reweigh(fitted.by_session)
     asked = [last for own in past.split.left_out for last in past.ask(own.test)]
     outcomes = judge(asked, compared, past.side.table, counts, config, timer, progress)
     outcomes.validation = predict_all(past.chosen_by(), compared, past.side.table, counts, progress, "validating")
-    outcomes.chosen = {"memory": past.memory, "ranker": checkpoint.kind if checkpoint else "blend"}
+    outcomes.sources_by_session = fitted.by_session if fitted else strategy.sources_by_session
+    outcomes.chosen = {
+        "memory": past.memory,
+        "sources": "fitted" if fitted else "as_set",
+        "ranker": checkpoint.kind if checkpoint else "blend",
+    }
     return outcomes
 
 

@@ -18,8 +18,10 @@ from models.offline.backtest.item_counts import ItemCounts
 from models.offline.backtest.last_acts import Split, Step, without_session_ids
 from models.offline.backtest.outcomes import Target, target_of
 from models.offline.backtest.pipeline import Pipeline
-from models.offline.backtest.ranker import LEARNED_AT_ONCE, AskedExamples
+from models.offline.backtest.ranker import LEARNED_AT_ONCE, AskedExamples, fits_sources
 from models.offline.backtest.sequence_models import SequenceModels
+from models.offline.source_pools import MAX_POOLS, PoolGatherer
+from models.offline.source_weights import FittedSources, fit_sources
 from models.strategy import Strategy
 from models.user.query import Query
 
@@ -58,6 +60,7 @@ class Remembered:
         """Of the training acts, each asked for before the tables had learned it."""
         self.held_out = AskedExamples(strategy, config, len(split.left_out))
         """Of the second last acts."""
+        self._pools = PoolGatherer(strategy, MAX_POOLS / max(len(split.left_out), 1), config.seed)
         self.validation: list[tuple[Query, Target]] = []
         """The second last acts, each with what was known before it."""
 
@@ -80,6 +83,13 @@ class Remembered:
         self.side.read_with(models.later.encoder() if models else None)
         self.validation = [asked for own in self.split.left_out for asked in self.ask(own.validation)]
         self._observe(self.held_out, self.validation)
+        if fits_sources(self._strategy, self._config):
+            truth = [target.item_id for _, target in self.validation]
+            self._pools.observe([query for query, _ in self.validation], self.side.table, truth)
+
+    def fit_sources(self) -> FittedSources | None:
+        """Fit what the sources weigh to the second last acts; None where they are not, or what is set is as good."""
+        return fit_sources(self._pools.all(), self._strategy)
 
     def ask(self, steps: Iterable[Step]) -> list[tuple[Query, Target]]:
         """Take in events; return, for each act but its user's first, what was known before it, and the act."""

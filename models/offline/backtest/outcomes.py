@@ -17,6 +17,7 @@ from models.numeric.metrics import hits
 from models.offline.backtest.contender import Contender
 from models.offline.backtest.item_counts import ItemCounts
 from models.offline.backtest.sample import PredictionSample
+from models.strategy import SessionSources
 from models.user.query import Query
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -68,6 +69,8 @@ class Outcomes:
     records: defaultdict[str, PredictionLog] = field(default_factory=lambda: defaultdict(PredictionLog))
     n_items: int = 0
     """Items known at the end."""
+    sources_by_session: tuple[SessionSources, ...] = ()
+    """What the sources weighed at the end, where that was fitted on the way."""
     validation: "Outcomes | None" = None
     """What the same contenders made of the targets by which something was chosen."""
     chosen: dict[str, str] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from models.offline.backtest.config import BacktestConfig
 from models.offline.backtest.contender import Predictions
 from models.rankers.checkpoint import Checkpoint
 from models.serving.recommender import MOST_AT_ONCE, Recommender
-from models.strategy import Strategy
+from models.strategy import SessionSources, Strategy
 from models.user.query import Query
 
 
@@ -24,12 +24,14 @@ class Pipeline:
     Parameters
     ----------
     learns : whether it takes the rankers that the backtest trains; until the first, its order is the blend's.
+    blends : whether it takes the weights of the sources that the backtest fits.
     """
 
-    def __init__(self, name: str, strategy: Strategy, *, learns: bool = False) -> None:
+    def __init__(self, name: str, strategy: Strategy, *, learns: bool = False, blends: bool = False) -> None:
         self.name = name
         self.strategy = strategy
         self._learns = learns
+        self._blends = blends
         self._checkpoint: Checkpoint | None = None
 
     def adopt(self, checkpoint: Checkpoint | None) -> None:
@@ -37,6 +39,11 @@ class Pipeline:
         if self._learns:
             self._checkpoint = checkpoint
             self.strategy = replace(self.strategy, ranker=checkpoint.kind if checkpoint else "blend")
+
+    def reweigh(self, by_session: tuple[SessionSources, ...]) -> None:
+        """Take weights of the sources that were fitted meanwhile."""
+        if self._blends:
+            self.strategy = replace(self.strategy, sources_by_session=by_session)
 
     def predict(self, queries: Sequence[Query], table: ItemTable, truth: Sequence[str]) -> Predictions:
         """Answer queries by the pipeline's own functions."""

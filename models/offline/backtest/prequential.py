@@ -111,6 +111,10 @@ class Prequential:
             side.learn([events[index] for index in block])
             self._counts.add(events[index].item_id for index in block if is_act(events[index]))
             if trainer.is_due():
+                if (by_session := trainer.fit_sources()) is not None:
+                    for contender in compared:
+                        contender.reweigh(by_session)
+                    self.outcomes.sources_by_session = by_session
                 if (checkpoint := trainer.train(progress)) is not None:
                     for contender in compared:
                         contender.adopt(checkpoint)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from msgspec import to_builtins
 
 from models.names import RANKERS
 from models.numeric.arrays import Bools, Doubles, Int64s
@@ -33,8 +34,9 @@ def report(outcomes: Outcomes, protocol: str, k: int, default: str, seed: int = 
 
     The best baseline is the one of the highest hit rate, and, for the reciprocal rank, the one of the highest MRR.
     `unwinnable` is the share of the targets whose item the table did not know, or no longer offers; `candidate_recall`
-    the share that was among what a row ranked, which its hit rate cannot exceed. `chosen`, in protocols that choose,
-    says what was chosen, and `by` what the rows earned on the targets that it was chosen by.
+    the share that was among what a row ranked, which its hit rate cannot exceed. `sources_by_session` holds the weights
+    that were fitted on the way, as a strategy has them. `chosen`, in protocols that choose, says what was chosen, and
+    `by` what the rows earned on the targets that it was chosen by.
     """
     names = list(outcomes.records)
     units = Units([target.unit for target in outcomes.targets], seed)
@@ -46,6 +48,7 @@ def report(outcomes: Outcomes, protocol: str, k: int, default: str, seed: int = 
         "unwinnable": round(outcomes.n_unknown / max(len(outcomes.targets), 1), 6),
         "models": {name: _figures(outcomes, name, k, units) for name in names},
         "default": default,
+        "sources_by_session": to_builtins(outcomes.sources_by_session),
         "significance": {
             figure: _against_best_baseline(outcomes, metric, k, units, default)
             for figure, metric in (("hr", hits), ("mrr", reciprocals))

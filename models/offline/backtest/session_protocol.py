@@ -44,13 +44,16 @@ def backtest_sessions(
     if not training_set.sequences:
         raise ValueError("there is nothing to learn: no event has consent and a type with a weight above 0")
     refuse_seen(config.checkpoint, [event for event in future if config.events.is_act(event)])
-    side, checkpoint = learn_with_ranker(past, items, as_asked(strategy, config), config, progress)
+    learned = learn_with_ranker(past, items, as_asked(strategy, config), config, progress)
     counts = ItemCounts()
     counts.add(training_set.item_ids())
     compared = contenders(strategy, config, counts, trained_baselines(strategy, config, training_set, progress))
     for contender in compared:
-        contender.adopt(checkpoint)
-    return replay_sessions(future, side.table, counts, compared, config, timer, progress)
+        contender.adopt(learned.checkpoint)
+        contender.reweigh(learned.by_session)
+    outcomes = replay_sessions(future, learned.side.table, counts, compared, config, timer, progress)
+    outcomes.sources_by_session = learned.by_session
+    return outcomes
 
 
 def replay_sessions(

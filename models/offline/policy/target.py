@@ -6,8 +6,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from models.candidates.weights import blend_again
 from models.items import ItemTable
-from models.names import SOURCES
 from models.numeric.arrays import Floats, Int32s, Int64s
 from models.numeric.ids import hash64, hash_all
 from models.offline.policy.rounds import LoggedCandidates
@@ -72,7 +72,7 @@ class TargetPolicy:
     @property
     def sources(self) -> set[str]:
         """What has to have brought candidates, for the strategy to be judged."""
-        return {name for name in SOURCES if self.strategy.sources.get(name, 0.0)}
+        return {*self.strategy.asked_sources}
 
     def choose(self, pools: Pools, n_items: Sequence[int], seeds: Int64s) -> Int32s:
         """Make the slates that the strategy would make, by the re-ranker that serves.
@@ -97,6 +97,5 @@ class TargetPolicy:
         if self._order == "logged":
             return pools.logits
         if self._order == "blend":
-            weights = np.array([self.strategy.sources.get(name, 0.0) for name in SOURCES], np.float32)
-            return np.asarray(pools.inputs.features[..., : len(SOURCES)] @ (weights / weights.sum()), np.float32)
+            return blend_again(pools.inputs.features, self.strategy)
         return self._order.score(pools.inputs)

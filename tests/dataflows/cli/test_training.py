@@ -9,10 +9,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from dataflows.cli.main import app
+from dataflows.run.settings import load
 from models.offline.backtest.config import BacktestConfig
 from models.rankers.checkpoint import load_checkpoint
 from models.sequence.checkpoint import load_sequence_checkpoint
-from tests.models.offline.builders import NOW, SECOND, a_catalog, random_past
+from tests.models.offline.builders import NOW, SECOND, a_catalog, news, random_past
 
 
 @pytest.fixture(autouse=True)
@@ -99,6 +100,33 @@ def test_topics_without_events_are_nothing_to_learn_from(tmp_path: Path, monkeyp
     monkeypatch.setenv("EDDY_TOPICS__FOLDER", str(tmp_path))
     (tmp_path / "events.jsonl").write_bytes(b"")
     assert "events holds no event to learn from" in str(eddy("train", "--out", tmp_path / "r").exception)
+
+
+def test_weights_of_the_sources_are_fitted_where_that_is_worth_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    past, out = tmp_path / "news.jsonl", tmp_path / "weights.json"
+    past.write_bytes(b"\n".join(map(orjson.dumps, news())))
+    monkeypatch.setenv("EDDY_STRATEGY__SOURCES", '{"trending": 0.1, "covisitation": 1.0, "session_knn": 1.0}')
+    told = eddy("train", past, "--out", out, "--model", "sources").output
+    assert "recall@100" in told
+    monkeypatch.setenv("EDDY_STRATEGY__SOURCES_BY_SESSION", out.read_text())
+    fitted = load().strategy.sources_by_session
+    assert [longer.from_acts for longer in fitted] == [0, 1, 2, 5]
+    assert fitted[0].sources["trending"] > 0.2
+
+
+def test_weights_that_are_as_good_as_they_can_be_are_not_written(tmp_path: Path):
+    out = tmp_path / "weights.json"
+    assert (
+        "is not written" in eddy("train", rounds(tmp_path / "rounds.jsonl"), "--out", out, "--model", "sources").output
+    )
+    assert not out.exists()
+
+
+def test_weights_need_a_past_and_two_sources(tmp_path: Path, past: Path, monkeypatch: pytest.MonkeyPatch):
+    asked = ("train", past, "--out", tmp_path / "w", "--model", "sources")
+    assert "are needed at least" in str(eddy(*asked).exception)
+    monkeypatch.setenv("EDDY_STRATEGY__SOURCES", '{"trending": 1}')
+    assert "one source" in str(eddy(*asked).exception)
 
 
 def test_training_goes_on_from_a_checkpoint_by_its_own_loss(past: Path, tmp_path: Path):

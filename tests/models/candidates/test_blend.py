@@ -6,10 +6,13 @@ from models.candidates.blend import Blended, blend
 from models.candidates.protocol import CandidateSource
 from models.candidates.scratch import scratch
 from models.candidates.selection import Allowed, Candidates
+from models.candidates.weights import blend_again
+from models.features.table import featurise
 from models.items import ItemTable
 from models.names import SOURCES, SourceName
 from models.numeric.arrays import Int32s, Int64s
 from models.query.batch import QueryBatch
+from models.strategy import SessionSources, Strategy
 from tests.models.builders import AnItem, a_batch, a_query, a_strategy, a_table
 
 
@@ -124,3 +127,40 @@ def test_where_all_that_was_named_has_room_nothing_is_exchanged():
 def test_blending_leaves_nothing_behind():
     blended({"sequential_rules": 1.0, "content": 1.0}, n=1)
     assert not scratch(TABLE.n).slots.any()
+
+
+def by_length() -> Strategy:
+    """Go by rules at first, by co-visitation from two acts on, and by both from four on."""
+    return a_strategy(
+        sources={"sequential_rules": 1.0},
+        sources_by_session=(
+            SessionSources(2, {"covisitation": 1.0}),
+            SessionSources(4, {"sequential_rules": 3.0, "covisitation": 1.0}),
+        ),
+    )
+
+
+def test_the_weights_of_the_length_that_a_session_has_reached_hold():
+    table = a_table([*map(AnItem, "abcd"), *(AnItem(f"p-{n}") for n in range(5))])
+    sessions = [[f"p-{n}" for n in range(length)] for length in (0, 1, 2, 3, 4, 5)]
+    queries = [a_query(recent, strategy=by_length()) for recent in sessions]
+    result = blend(a_batch(table, *queries), table, 10, [Fixed(SAID.get(name, {})) for name in SOURCES])
+    rules, pairs, both = [1.0, 0.25, 0.0], [0.0, 1.0, 0.25], [0.75, 0.4375, 0.0625]
+    for b, expected in enumerate([rules, rules, pairs, pairs, both, both]):
+        scores = dict(zip(result.rows[b].tolist(), result.scores[b].tolist(), strict=True))
+        assert [scores[table.ids.index(item)] for item in "abc"] == pytest.approx(expected)
+
+
+def test_more_can_be_kept_than_each_source_is_asked_for():
+    asked = a_query(strategy=a_strategy(sources={"sequential_rules": 1.0, "covisitation": 1.0}, n_from_each=0))
+    sources = [Fixed(SAID.get(name, {})) for name in SOURCES]
+    assert (blend(a_batch(TABLE, asked), TABLE, 2, sources).rows >= 0).sum() == 2
+    assert (blend(a_batch(TABLE, asked), TABLE, 2, sources, n_kept=4).rows >= 0).sum() == 3
+
+
+def test_a_blend_by_the_features_alone_is_the_one_that_served():
+    table = a_table([*map(AnItem, "abcd"), *(AnItem(f"p-{n}") for n in range(5))])
+    queries = [a_query([f"p-{n}" for n in range(length)], strategy=by_length()) for length in range(6)]
+    batch = a_batch(table, *queries)
+    result = blend(batch, table, 10, [Fixed(SAID.get(name, {})) for name in SOURCES])
+    assert blend_again(featurise(batch, table, result), by_length()) == pytest.approx(result.scores, abs=1e-6)

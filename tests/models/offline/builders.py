@@ -23,3 +23,19 @@ def random_past(n: int = 200, n_users: int = 7, n_items: int = 12, seed: int = 0
 
 def a_catalog(n_items: int = 12, n_categories: int = 3) -> list[Item]:
     return [Item(f"i-{k}", title=f"Lamp {k}", categories=[f"c-{k % n_categories}"]) for k in range(n_items)]
+
+
+def news(n_events: int = 3_000, n_users: int = 400, seed: int = 0) -> list[Event]:
+    """Read articles that appear every 20 minutes and are half as interesting every 4 hours, whatever came before."""
+    rng = np.random.default_rng(seed)
+    hours = 4 * 24
+    born = np.arange(0, hours, 1 / 3)
+    pull = rng.lognormal(0, 1, len(born))
+    read = []
+    for at in np.sort(rng.uniform(6, hours, n_events)):
+        odds = np.where(born < at, pull * np.exp2((born - at) / 4), 0)
+        article = rng.choice(len(born), p=odds / odds.sum())
+        read.append(
+            an_event(len(read), f"u-{rng.integers(n_users)}", f"a-{article}", timestamp=NOW + int(at * 3_600_000))
+        )
+    return read

@@ -13,7 +13,7 @@ from models.numeric.ids import hash_all
 from models.offline.backtest.contender import Predictions
 from models.query.batch import QueryBatch
 from models.rankers.checkpoint import Checkpoint
-from models.strategy import Strategy
+from models.strategy import SessionSources, Strategy
 from models.user.query import Query
 
 _CELLS = 4_000_000
@@ -47,6 +47,9 @@ class FullRanking(ABC):
 
     def adopt(self, checkpoint: Checkpoint | None) -> None:  # noqa: B027 - none of them goes by a ranker
         """Leave everything as it is, whatever ranker was trained."""
+
+    def reweigh(self, by_session: tuple[SessionSources, ...]) -> None:  # noqa: B027 - none of them blends
+        """Leave everything as it is, whatever weights were fitted."""
 
     def server(self, table: ItemTable) -> Callable[[Query], object]:
         """Serve lists, one at a time."""

@@ -14,7 +14,7 @@ from models.experiments.assign.declaration import (
     check_together,
 )
 from models.names import SourceName
-from models.strategy import Strategy
+from models.strategy import SessionSources, Strategy, changed
 
 
 def a_variant(name: str = "control", weight: float = 1.0, **strategy: Any) -> Variant:
@@ -95,6 +95,12 @@ def test_ranges_that_touch_or_lie_in_other_namespaces_go_together(first: Namespa
         an_experiment(variants=(a_variant("treatment"), a_variant("control"))),
         an_experiment(variants=(a_variant("control"), a_variant("treatment", diversity=0.3))),
         an_experiment(variants=(a_variant("control"), a_variant("treatment", sources={"content": 1}))),
+        an_experiment(
+            variants=(
+                a_variant("control"),
+                a_variant("treatment", sources_by_session=(SessionSources(1, {"content": 1}),)),
+            )
+        ),
     ],
 )
 def test_the_digest_changes_with_any_part_of_the_declaration(changed: Experiment):
@@ -132,6 +138,21 @@ def test_a_value_out_of_bounds_has_no_digest():
 def test_a_strategy_needs_a_source(sources: dict[SourceName, float]):
     with pytest.raises(ValueError, match="no source"):
         Strategy(sources=sources)
+
+
+def test_longer_sessions_come_in_rising_order_and_each_needs_a_source():
+    known = SessionSources(2, {"trending": 1.0})
+    with pytest.raises(ValueError, match="rising order"):
+        Strategy(sources_by_session=(known, known))
+    with pytest.raises(ValueError, match="no source"):
+        Strategy(sources_by_session=(known, SessionSources(3, {"content": 0.0})))
+
+
+def test_who_says_what_sources_weigh_means_sessions_of_any_length():
+    strategy = Strategy(sources_by_session=(SessionSources(2, {"trending": 1.0}),))
+    assert msgspec.convert(changed(strategy, {"diversity": 0.5}), Strategy).sources_by_session
+    own = msgspec.convert(changed(strategy, {"sources": {"content": 1.0}}), Strategy)
+    assert (own.sources, own.sources_by_session) == ({"content": 1.0}, ())
 
 
 def test_the_analysis_is_no_part_of_the_digest():

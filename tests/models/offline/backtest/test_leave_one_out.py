@@ -177,7 +177,9 @@ def test_a_sequence_model_is_trained_where_enough_can_judge_it():
 
 
 def test_where_nothing_tells_them_apart_the_memory_stays_as_it_is_set():
-    assert judged(acts("u", "a", "b", "c")).chosen == {"memory": "as_set", "ranker": "blend"}
+    assert judged(acts("u", "a", "b", "c")).chosen == {
+        "memory": "as_set", "sources": "as_set", "ranker": "blend",
+    }  # fmt: skip
 
 
 def test_session_ids_do_not_part_a_lifelong_memory():

@@ -32,7 +32,7 @@ class NextInSequence(CandidateSource):
             return
         vectors = learned.of(table)
         known: Bools = table.derived("items with a learned vector", lambda: np.asarray(vectors.any(axis=1)))
-        users = _users_of(batch, table, learned)
+        users = users_of(batch, table, learned)
         at_once = max(1, MOST_LOGITS // max(table.n, 1))
         for first in range(0, batch.n, at_once):
             logits = learned.encoder.logits(users.vectors[first : first + at_once], vectors)
@@ -41,10 +41,10 @@ class NextInSequence(CandidateSource):
     def explain(self, batch: QueryBatch, table: ItemTable, rows: Int32s, causes: Int64s) -> None:
         """Name the act whose item is most like the candidate."""
         if (learned := table.learned) is not None:
-            _name_likest(rows, _users_of(batch, table, learned), learned.of(table), causes)
+            _name_likest(rows, users_of(batch, table, learned), learned.of(table), causes)
 
 
-class _Users(NamedTuple):
+class ReadUsers(NamedTuple):
     """B users as the model has read them."""
 
     vectors: Floats
@@ -55,14 +55,15 @@ class _Users(NamedTuple):
     """(B,)"""
 
 
-def _users_of(batch: QueryBatch, table: ItemTable, learned: LearnedVectors) -> _Users:
+def users_of(batch: QueryBatch, table: ItemTable, learned: LearnedVectors) -> ReadUsers:
+    """Let the model read each user's newest acts."""
     return batch.derived("users by sequence", lambda: _read(batch, table, learned))
 
 
-def _read(batch: QueryBatch, table: ItemTable, learned: LearnedVectors) -> _Users:
+def _read(batch: QueryBatch, table: ItemTable, learned: LearnedVectors) -> ReadUsers:
     encoder, vectors = learned.encoder, learned.of(table)
     shape = batch.n, encoder.n_recent
-    users = _Users(
+    users = ReadUsers(
         np.zeros((batch.n, encoder.n_dimensions), np.float32), np.zeros(shape, np.int32), np.zeros(batch.n, np.int64)
     )
     at = np.zeros(shape, np.int64)
@@ -75,7 +76,7 @@ def _read(batch: QueryBatch, table: ItemTable, learned: LearnedVectors) -> _User
 
 
 @kernel
-def _lay_out(history: Histories, vectors: Floats, users: _Users, at: Int64s) -> None:
+def _lay_out(history: Histories, vectors: Floats, users: ReadUsers, at: Int64s) -> None:
     """Write the newest acts that the model knows, oldest first; (N, D) vectors are zero where it knows nothing."""
     most = users.acts.shape[1]
     for b in range(len(history.rows)):
@@ -125,7 +126,7 @@ def _propose(
 @kernel
 def _name_likest(
     rows: Int32s,  # (B, L)
-    users: _Users,
+    users: ReadUsers,
     vectors: Floats,  # (N, D)
     causes: Int64s,  # (B, L) written
 ) -> None:

@@ -1,15 +1,18 @@
-"""Cold items, which few were shown and few acted on: some of them for each query, and how well they fit its user.
+"""Cold items, which few were shown and few acted on: a place for one of them, and a bound for those never tried.
 
-Candidate sources do not see them, so that however many there are, a slate without a place for one is what it would be
-if there were none.
+Untried are those of them that nobody has acted on. Only these are bounded, since whoever writes the catalog can make as
+many as they like; one that somebody has acted on is a candidate like any other, for else a catalog of rare items would
+have none.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.candidates.blend import Blended, blend
 from models.candidates.next_in_sequence import users_of
 from models.candidates.selection import Allowed, mark, unmark, usable
 from models.features.history import add_up_contents, likeness
@@ -34,10 +37,38 @@ def is_budgeted(query: Query) -> bool:
     return query.strategy.cold_share > 0 and not query.query and query.candidates is None
 
 
-def without_cold(batch: QueryBatch, table: ItemTable) -> QueryBatch:
-    """Hide the cold items from the candidate sources."""
-    hidden = _are_cold(batch, table)
-    return replace(batch, hidden=hidden if batch.hidden is None else hidden | batch.hidden)
+def bound_untried(blended: Blended, batch: QueryBatch, table: ItemTable) -> Blended:
+    """Leave each query its best untried candidates, one less than `cold_most`; the others' places are filled again.
+
+    The sources are asked once more, without untried items, where a query has more of them: only then does it cost.
+    """
+    untried, most = table.derived("untried", lambda: _untried(table)), batch.strategy.cold_most - 1
+    are_untried = untried[blended.rows] & (blended.rows >= 0)  # (B, C)
+    n_before = are_untried.cumsum(axis=1)
+    flooded = n_before[:, -1] > most
+    if not flooded.any():
+        return blended
+    n = blended.rows.shape[1]
+    hidden = untried if batch.hidden is None else untried | batch.hidden
+    tried = blend(replace(batch, hidden=hidden), table, n)
+    kept = are_untried & (n_before <= most)
+    # The untried ones that stay first, then the tried ones: (B, C + C), of which the first C are taken.
+    rows = np.concatenate([np.where(kept, blended.rows, -1), tried.rows], axis=1)
+    stays = np.argsort(rows < 0, axis=1, kind="stable")[:, :n]
+    scores = np.concatenate([blended.scores, tried.scores], axis=1)
+    present = np.take_along_axis(rows, stays, axis=1) >= 0
+    best_first = np.argsort(-np.where(present, np.take_along_axis(scores, stays, axis=1), -1), axis=1, kind="stable")
+    stays = np.take_along_axis(stays, best_first, axis=1)
+
+    def joined(own: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
+        chosen = stays.reshape(*stays.shape, *(1,) * (own.ndim - 2))
+        both = np.take_along_axis(np.concatenate([own, others], axis=1), chosen, axis=1)
+        return np.where(flooded.reshape(-1, *(1,) * (own.ndim - 1)), both, own)
+
+    bounded = Blended(*(joined(own, others) for own, others in zip(blended, tried, strict=True)))
+    is_none = ~np.take_along_axis(present, best_first, axis=1) & flooded[:, None]
+    bounded.rows[is_none] = -1
+    return bounded
 
 
 def pool_of(batch: QueryBatch, table: ItemTable, seeds: Sequence[int], are_short: Bools) -> ColdPool:
@@ -54,7 +85,8 @@ def pool_of(batch: QueryBatch, table: ItemTable, seeds: Sequence[int], are_short
     state = np.array(seeds, np.uint64) ^ np.uint64(_STREAM)
     rows = np.full((batch.n, N_POOLED), -1, np.int32)
     has_place = np.zeros(batch.n, np.bool_)
-    ring = table.derived(("cold ring", batch.strategy.cold_acts), lambda: _ring(batch, table))
+    acts = batch.strategy.cold_acts
+    ring = table.derived(("cold", acts), lambda: _ring(acts, table))
     _fill_pools(ring, state, batch.strategy.cold_share, are_short, Allowed.of(batch, table), has_place, rows)
     fits = np.zeros(rows.shape, np.float32)
     _compare(rows, batch.history, table.vectors, fits)
@@ -64,20 +96,16 @@ def pool_of(batch: QueryBatch, table: ItemTable, seeds: Sequence[int], are_short
     return ColdPool(rows, logits, has_place)
 
 
-def _are_cold(batch: QueryBatch, table: ItemTable) -> Bools:
-    """(N,) whether each item is cold."""
-    acts = batch.strategy.cold_acts
-
-    def found() -> Bools:
-        cold: Bools = ~table.graduated[: table.n] & (table.popularity[: table.n, LONG] < acts)
-        return cold
-
-    return table.derived(("cold", acts), found)
+def _untried(table: ItemTable) -> Bools:
+    """(N,) whether each item was neither shown often nor ever acted on."""
+    untried: Bools = ~table.graduated[: table.n] & (table.first_seen_at[: table.n] == 0)
+    return untried
 
 
-def _ring(batch: QueryBatch, table: ItemTable) -> Int32s:
+def _ring(acts: float, table: ItemTable) -> Int32s:
     """(R,) rows of the cold items that may be shown to anybody, by their hashes: rows differ between processes."""
-    rows = np.flatnonzero(_are_cold(batch, table) & usable(table).view(np.bool_)).astype(np.int32)
+    are_cold = ~table.graduated[: table.n] & (table.popularity[: table.n, LONG] < acts)
+    rows = np.flatnonzero(are_cold & usable(table).view(np.bool_)).astype(np.int32)
     return rows[np.argsort(table.hashes[rows])]
 
 

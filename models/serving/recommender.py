@@ -6,8 +6,8 @@ The way of a query through `Recommender.recommend`, with B queries, C candidates
     groups                    queries that can be ranked together
     rank
         QueryBatch            profiles and rules as arrays                  query/batch.py, query/rules.py
-        without_cold          new items, where they have their own places   serving/cold.py
         blend                 the sources' candidates, merged: (B, C)       candidates/blend.py, a file a source
+        bound_untried         where new items have a budget, no more        serving/cold.py
         with_pinned           and what rules place beside them              serving/ruled.py
         inputs_of             features, where a ranker asks: (B, C, F)      features/table.py
         Ranker.score          (B, C)                                        rankers/served.py
@@ -36,7 +36,7 @@ from models.query.rules import Resolved, rules_of
 from models.rankers.checkpoint import Checkpoint
 from models.rankers.served import FunnelRanker, Ranker, served
 from models.serving.chances import with_chances, worth_of
-from models.serving.cold import is_budgeted, pool_of, without_cold
+from models.serving.cold import bound_untried, is_budgeted, pool_of
 from models.serving.ranked import Ranked, inputs_of
 from models.serving.rerank import Reranked, rerank
 from models.serving.rivals import merge_rivals, with_rivals
@@ -183,8 +183,9 @@ class Recommender:
         ids = [recommendation_id(self.flow, query.user_id, query.trigger, query.trigger_id) for query in queries]
         batch = QueryBatch.from_queries(queries, self.table)
         has_budget = is_budgeted(queries[0])
-        proposing = without_cold(batch, self.table) if has_budget else batch
-        blended = blend(proposing, self.table, _n_candidates(batch))
+        blended = blend(batch, self.table, _n_candidates(batch))
+        if has_budget:
+            blended = bound_untried(blended, batch, self.table)
         pins: list[list[Pin]] = []
         if batch.rules:
             blended, pins = with_pinned(blended, batch, self.table, [_n_items(query) for query in queries])

@@ -231,6 +231,8 @@ def _draw_cold(
     first = len(pool.rows) - len(logits)
     for p in range(len(logits)):
         free[p] = _may_stand(pool, first + p, cap)
+        for c in range(first):
+            free[p] &= not (pool.taken[c] and pool.rows[c] == pool.rows[first + p])
     drawn, share = draw(logits, free[: len(logits)], state)
     return (first + drawn if drawn >= 0 else -1), share
 
@@ -254,6 +256,8 @@ def _place_cold(
         _choose(pool, candidate)
         return False
     _put(pool, drawn, share, place, slates, b)
+    for c in range(len(pool.rows) - len(logits)):
+        pool.taken[c] |= pool.rows[c] == pool.rows[drawn]
     return True
 
 

@@ -26,7 +26,7 @@ DAY_MS = 86_400_000
 KINDS = ("crime", "drama", "space", "opera")
 BY_TASTE = Strategy(sources={"content": 1.0}, max_per_category=100)
 """A strategy of a shop that goes by what items are, since it knows little of what people do."""
-BUDGET = replace(BY_TASTE, cold_share=0.3)
+BUDGET = replace(BY_TASTE, cold_share=0.3, cold_most=1)
 
 
 def an_item(n: int, prefix: str = "known", **says: Any) -> Item:

@@ -19,6 +19,8 @@ from models.serving.slates import COLD
 from models.strategy import Strategy
 from models.user.query import Query
 from models.user.state import UserState
+from tests.benchmarks.cold import AT_ONCE, GRADUATES_AFTER, Shop
+from tests.benchmarks.cold import BUDGET as WORLD_BUDGET
 from tests.models.builders import AnItem, a_strategy, a_table
 
 NOW = 1_700_000_000_000
@@ -216,3 +218,49 @@ def test_a_slate_depends_neither_on_row_numbers_nor_on_the_queries_beside_it():
     together = slates(table, strategy, 20)
     alone = [Recommender(other).recommend([a_visitor(other, strategy, user)])[0] for user in range(20)]
     assert [slate.items for slate in together] == [slate.items for slate in alone]
+
+
+def test_new_items_stand_on_a_slate_by_merit_up_to_the_bound_however_many_there_are():
+    table = a_shop().table
+    arrive(table, *(an_item(n, "flood") for n in range(3)))
+    open_to_new = replace(BUDGET, cold_most=3)
+    few = slates(table, open_to_new, 50)
+    arrive(table, *(an_item(n, "flood") for n in range(2_000)))
+    many = slates(table, open_to_new, 50)
+    for made in (few, many):
+        assert max(of_flood(slate) for slate in made) <= 3
+        assert {item.source for slate in made for item in slate.items if of_flood(slate)} >= {"content", COLD}
+    assert max(sum(item.source != COLD for item in slate.items if "flood" in item.item_id) for slate in many) == 2
+
+
+def test_an_item_that_is_a_candidate_and_cold_stands_on_a_slate_once():
+    side = a_shop(n_items=12)
+    arrive(side.table, *(an_item(n, "new") for n in range(6)))
+    side.learn([Event(f"a-{n}", "somebody", f"new{n}", "click", NOW + n) for n in range(6)])
+    strategy = replace(BUDGET, cold_share=1.0, exploration_slots=3, sources={"content": 1.0, "covisitation": 1.0})
+    for slate in slates(side.table, strategy, 100):
+        assert len({item.item_id for item in slate.items}) == len(slate.items)
+        assert any(item.source == COLD for item in slate.items)
+
+
+def test_a_slate_that_is_drawn_as_a_whole_has_no_place_for_a_cold_item():
+    table = a_shop().table
+    arrive(table, *(an_item(n, "new") for n in range(6)))
+    made = slates(table, replace(BUDGET, cold_share=1.0, sampled=0.5), 60)
+    drawn = [slate for slate in made if slate.sampled_from is not None]
+    assert 15 < len(drawn) < 45
+    assert all((slate in drawn) != any(item.source == COLD for item in slate.items) for slate in made)
+
+
+def test_good_new_items_are_found_and_the_budget_is_kept():
+    n_hours, share = 12, 0.6
+    without = Shop(replace(WORLD_BUDGET, cold_share=0.0), seed=3).run(n_hours, 5, 200)
+    found = Shop(replace(WORLD_BUDGET, cold_share=share), seed=3).run(n_hours, 5, 200)
+    assert found.found > without.found
+    assert found.clicks_a_slate(6, 12) > 0.9 * without.clicks_a_slate(6, 12)
+    assert len(found.graduated) > 15
+    assert found.most_on_a_slate == 1
+    # What is shown between two publications is counted afterwards.
+    assert max(found.cold_shown.values()) < GRADUATES_AFTER + AT_ONCE
+    for user, n in found.slates_of_user.items():
+        assert found.cold_of_user[user] <= n * share + 5 * np.sqrt(n * share * (1 - share))

@@ -156,7 +156,7 @@ def build(
             shown_on_slates("shown_items", shown, config.shards)
             if settings.counts_slates
             else shown_by_events("impressions", known, config.shards)
-        )  # (shard, (Impression, ...))
+        )  # (shard, (ItemShown, ...))
         rows = op.merge("rows_and_graduated", rows, graduate("graduate", impressions, config))  # (row key, Outgoing)
     if settings.learns_from_slates:
         feedback = op.merge(

@@ -11,13 +11,13 @@ from dataflows.records import Outgoing
 from dataflows.run.settings import LearnSettings
 from dataflows.steps.attribute import AttributionInput
 from dataflows.steps.shards import outgoing, shard_key, tombstone
-from models.counts.impressions import Impression, Impressions
+from models.counts.impressions import Impressions, ItemShown
 from models.items.wire import graduated_key
 from models.messages import Event
 from models.numeric.ids import hash_all
 from models.online.outcome import ShownSlate
 
-ImpressionBatch = tuple[Impression, ...]
+ImpressionBatch = tuple[ItemShown, ...]
 
 
 def shown_on_slates(step_id: str, slates: KeyedStream[AttributionInput], n_shards: int) -> KeyedStream[ImpressionBatch]:
@@ -26,7 +26,7 @@ def shown_on_slates(step_id: str, slates: KeyedStream[AttributionInput], n_shard
     def mapper(keyed: list[tuple[str, AttributionInput]]) -> list[tuple[str, ImpressionBatch]]:
         slates = (slate for _, slate in keyed if isinstance(slate, ShownSlate) and slate.consent)
         return _by_shard(
-            [Impression(item.item_id, slate.created_at) for slate in slates for item in slate.items], n_shards
+            [ItemShown(item.item_id, slate.created_at) for slate in slates for item in slate.items], n_shards
         )
 
     return op.flat_map_batch(step_id, slates, mapper)
@@ -37,13 +37,13 @@ def shown_by_events(step_id: str, events: Stream[Event], n_shards: int) -> Keyed
 
     def mapper(events: list[Event]) -> list[tuple[str, ImpressionBatch]]:
         shown = (event for event in events if event.event_type == "impression" and event.consent)
-        return _by_shard([Impression(event.item_id, event.timestamp) for event in shown], n_shards)
+        return _by_shard([ItemShown(event.item_id, event.timestamp) for event in shown], n_shards)
 
     return op.flat_map_batch(step_id, events, mapper)
 
 
-def _by_shard(shown: list[Impression], n_shards: int) -> list[tuple[str, ImpressionBatch]]:
-    shards: defaultdict[int, list[Impression]] = defaultdict(list)
+def _by_shard(shown: list[ItemShown], n_shards: int) -> list[tuple[str, ImpressionBatch]]:
+    shards: defaultdict[int, list[ItemShown]] = defaultdict(list)
     hashes = hash_all([impression.item_id for impression in shown])
     for shard, impression in zip((hashes % n_shards).tolist(), shown, strict=True):
         shards[shard].append(impression)

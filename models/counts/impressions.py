@@ -12,7 +12,7 @@ FORMAT = 1
 _HEADER = struct.Struct("<BxxxII")
 
 
-class Impression(NamedTuple):
+class ItemShown(NamedTuple):
     """An item that somebody was shown."""
 
     item_id: str
@@ -41,7 +41,7 @@ class Impressions:
         """Items known."""
         return len(self._counts)
 
-    def count(self, shown: Iterable[Impression]) -> tuple[list[GraduatedRow], list[str]]:
+    def count(self, shown: Iterable[ItemShown]) -> tuple[list[GraduatedRow], list[str]]:
         """Count impressions.
 
         Returns

@@ -18,7 +18,7 @@ from models.candidates.selection import Allowed, mark, unmark, usable
 from models.features.history import add_up_contents, likeness
 from models.items import ItemTable
 from models.items.columns import LONG
-from models.numeric.arrays import Bools, Floats, Int8s, Int32s
+from models.numeric.arrays import Bools, Floats, Int8s, Int32s, Int64s
 from models.numeric.kernels import kernel
 from models.query.batch import QueryBatch
 from models.query.users import Histories
@@ -52,23 +52,23 @@ def bound_untried(blended: Blended, batch: QueryBatch, table: ItemTable) -> Blen
     hidden = untried if batch.hidden is None else untried | batch.hidden
     tried = blend(replace(batch, hidden=hidden), table, n)
     kept = are_untried & (n_before <= most)
-    # The untried ones that stay first, then the tried ones: (B, C + C), of which the first C are taken.
+    # The untried ones that stay, then the tried ones: (B, 2 C), of which the first C that there are stand by score.
     rows = np.concatenate([np.where(kept, blended.rows, -1), tried.rows], axis=1)
     stays = np.argsort(rows < 0, axis=1, kind="stable")[:, :n]
     scores = np.concatenate([blended.scores, tried.scores], axis=1)
-    present = np.take_along_axis(rows, stays, axis=1) >= 0
-    best_first = np.argsort(-np.where(present, np.take_along_axis(scores, stays, axis=1), -1), axis=1, kind="stable")
-    stays = np.take_along_axis(stays, best_first, axis=1)
-
-    def joined(own: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
-        chosen = stays.reshape(*stays.shape, *(1,) * (own.ndim - 2))
-        both = np.take_along_axis(np.concatenate([own, others], axis=1), chosen, axis=1)
-        return np.where(flooded.reshape(-1, *(1,) * (own.ndim - 1)), both, own)
-
-    bounded = Blended(*(joined(own, others) for own, others in zip(blended, tried, strict=True)))
-    is_none = ~np.take_along_axis(present, best_first, axis=1) & flooded[:, None]
-    bounded.rows[is_none] = -1
+    scores = np.take_along_axis(np.where(rows < 0, -1, scores), stays, axis=1)
+    stays = np.take_along_axis(stays, np.argsort(-scores, axis=1, kind="stable"), axis=1)
+    bounded = Blended(*(_taken(getattr(blended, part), getattr(tried, part), stays) for part in Blended._fields))
+    bounded.rows[np.take_along_axis(rows, stays, axis=1) < 0] = -1
+    for part in Blended._fields:
+        getattr(bounded, part)[~flooded] = getattr(blended, part)[~flooded]
     return bounded
+
+
+def _taken(first: NDArray[Any], second: NDArray[Any], positions: Int64s) -> NDArray[Any]:
+    """Take the (B, C) positions of two lists laid end to end, of shape (B, C) or (B, C, S) each."""
+    both = np.concatenate([first, second], axis=1)
+    return np.take_along_axis(both, positions.reshape(*positions.shape, *(1,) * (first.ndim - 2)), axis=1)
 
 
 def pool_of(batch: QueryBatch, table: ItemTable, seeds: Sequence[int], are_short: Bools) -> ColdPool:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from models.config import ItemSideConfig, ProfileConfig
-from models.counts.impressions import Impression, Impressions
+from models.counts.impressions import Impressions, ItemShown
 from models.counts.item_side import ItemSide
 from models.events import EventConfig
 from models.items.vectors import HASHED
@@ -149,7 +149,7 @@ class Shop:
         self.outcome.hours[-1].n_clicks += len(clicks)
         self.outcome.clicked.update(item for _, item in clicks)
         self._learn(clicks, at + 1_000)
-        shown = [Impression(item.item_id, slate.created_at) for slate in slates for item in slate.items]
+        shown = [ItemShown(item.item_id, slate.created_at) for slate in slates for item in slate.items]
         rows = self._impressions.count(shown)[0]
         self.outcome.graduated.update(row.item_id for row in rows)
         self._apply([*rows])

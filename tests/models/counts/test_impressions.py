@@ -2,14 +2,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.counts.impressions import Impression, Impressions
+from models.counts.impressions import Impressions, ItemShown
 from models.items.wire import VERSIONS_A_MS
 
 MOMENT = 1_700_000_000_000
 
 
-def shown(*item_ids: str) -> list[Impression]:
-    return [Impression(item_id, MOMENT + n) for n, item_id in enumerate(item_ids)]
+def shown(*item_ids: str) -> list[ItemShown]:
+    return [ItemShown(item_id, MOMENT + n) for n, item_id in enumerate(item_ids)]
 
 
 def test_an_item_graduates_by_the_impression_that_makes_it_enough_and_only_once():

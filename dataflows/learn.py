@@ -5,16 +5,18 @@
                                │                └──────────► learn sessions├─► model-updates
     catalog ─────────► decode ─│──────────────────────────► learn content ┤
                                ▼                                          │
-    recommendations ─► decode ─► attribute ─┬─────────────► learn ranker ─┤
-                               │ (a user a key)            (a ranker a key)
-                               │            └─────────────► learn funnel ─┘
+    recommendations ─► decode ─┬► attribute ─┬────────────► learn ranker ─┤
+                               │  (a user a key)          (a ranker a key)│
+                               │             └────────────► learn funnel ─┤
+                               ├► impressions ────────────► graduate ─────┘
+                               │                          (a shard a key)
                                └────────────────────────────────────────────► dead-letters
 
     erasures ────────► decode ─► to transitions and attribute, which give back what they hold ─► erasure-receipts
 
 The lines of `recommendations` are there where a ranker is set to learn (`EDDY_RANKER__NAME`), or the funnel
-(`EDDY_FUNNEL__LEARN`). Users are called by their
-state keys from the decoding on.
+(`EDDY_FUNNEL__LEARN`), or where new items graduate (`EDDY_LEARN__GRADUATES_AFTER`), which by
+`EDDY_ATTRIBUTION__IMPRESSIONS=event` goes by events. Users are called by their state keys from the decoding on.
 
 A snapshot packs each shard that has learned something, which is soon all of them: run it with an epoch of ten
 seconds or more (a minute from 100,000 items on).
@@ -47,6 +49,7 @@ from dataflows.run.settings import Settings
 from dataflows.run.tracing import read_or_refused, traced
 from dataflows.steps.attribute import AttributeStep, attribute, known_slates
 from dataflows.steps.decode import decode_known, readable, write_letters
+from dataflows.steps.graduate import graduate, shown_by_events, shown_on_slates
 from dataflows.steps.learn_content import learn_content
 from dataflows.steps.learn_items import learn_items
 from dataflows.steps.learn_ranker import LearnRankerStep, learn_funnel, learn_ranker
@@ -67,7 +70,7 @@ class LearnInputs:
     events: Source[Record]
     catalog: Source[Record]
     recommendations: Source[Record]
-    """Read only where a ranker or a funnel learns."""
+    """Read only where a ranker or a funnel learns, or items graduate by what is on slates."""
     erasures: Source[Record]
 
 
@@ -141,15 +144,24 @@ def build(
     entries = readable("catalog_entries", decoded)  # (item, Item | None)
     content = learn_content("learn_content", entries, text_space(config), clock)  # (row key, Outgoing)
 
-    if settings.learns_from_slates:
+    if settings.learns_from_slates or settings.counts_slates:
         slates = op.input("recommendations", flow, inputs.recommendations)  # Record
-        shown = op.flat_map_batch(
+        decoded_slates = op.flat_map_batch(
             "decode_slates", slates, slate_decoder(messages, clock)
         )  # (user's id, ShownSlate) | DeadLetter
-        letters = op.merge("all_letters", letters, write_letters("write_slate_letters", shown))
+        letters = op.merge("all_letters", letters, write_letters("write_slate_letters", decoded_slates))
+        shown = known_slates("shown", decoded_slates, erased, counts)  # (user, ShownSlate)
+    if config.graduates_after:
+        impressions = (
+            shown_on_slates("shown_items", shown, config.shards)
+            if settings.counts_slates
+            else shown_by_events("impressions", known, config.shards)
+        )  # (shard, (ItemShown, ...))
+        rows = op.merge("rows_and_graduated", rows, graduate("graduate", impressions, config))  # (row key, Outgoing)
+    if settings.learns_from_slates:
         feedback = op.merge(
             "told",
-            known_slates("shown", shown, erased, counts),
+            shown,
             op.key_on("feedback", known, lambda event: event.user_id),
             gone,
         )  # (user, ShownSlate | Event | Erased)

@@ -85,11 +85,16 @@ def build(
 
     Raises
     ------
-    ValueError : a strategy asks for a ranker that is not loaded.
+    ValueError : a strategy asks for a ranker that is not loaded, or has a share for cold items, which never graduate.
     """
     placed = [placement.strategy for placement in settings.placements.values()]
     for strategy in (settings.strategy, *placed, *(v.strategy for e in experiments.declared for v in e.variants)):
         recommender.require(strategy)
+        if strategy.cold_share and not settings.learn.graduates_after:
+            raise ValueError(
+                "a strategy has a `cold_share`, but nobody counts how often items were shown, so none would ever "
+                "graduate: set EDDY_LEARN__GRADUATES_AFTER, for `learn` and `recommend`"
+            )
     erased = erased or Erasures()
     metrics = metrics or FlowMetrics("recommend", counts)
     step = profile_step(settings, experiments, tables.table, clock, counts, erased, metrics.users)

@@ -140,7 +140,7 @@ class SlateItem:
     """What the reason is about: an item's id, or an attribute's value by `taste`; None where it is about nothing."""
     propensity: float
     """Probability that this item was placed here, given the candidates, what stands before it, and whether the slate
-    was drawn as a whole; 1 where the choice was deterministic."""
+    was drawn as a whole or had a place for a cold item; 1 where the choice was deterministic."""
     rule: str | None = field(default=None, kw_only=True)
     """The rule of the strategy that placed the item, or moved it furthest; None where none acted on it."""
 

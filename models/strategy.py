@@ -90,6 +90,16 @@ class Strategy:
     """Share of slates that are drawn as a whole, each position as an exploration slot, so that `eddy evaluate-policy`
     can say what another strategy would earn. All that they were drawn from is logged on them, some 20 KB. Searches,
     lists of given candidates and interleaved slates are left alone."""
+    cold_share: Share = 0.0
+    """Share of slates on which one position, the last above the exploration slots, goes to a cold item: one that was
+    shown less often than EDDY_LEARN__GRADUATES_AFTER says, and acted on less than `cold_acts`. It is drawn in
+    proportion to exp(z / exploration_temperature), z being how well the items fit the user. Searches, lists of given
+    candidates and interleaved slates are left alone. 0: new items are items like any other."""
+    cold_most: Annotated[int, Meta(ge=1, le=100)] = 3
+    """Where there is a `cold_share`: a slate holds at most so many cold items that nobody has ever acted on, that place
+    included, unless nothing else is left. So whoever fills the catalog does not fill slates."""
+    cold_acts: Annotated[float, Meta(gt=0)] = 5.0
+    """With so many acts, as they have decayed at the long half-life, an item is not cold: other sources find it."""
     max_per_category: Annotated[int, Meta(ge=1)] = 5
     allow_seen: bool = False
     """Whether items that the user has already acted on may return."""
@@ -138,7 +148,17 @@ def changed(strategy: Strategy, changes: Mapping[str, object]) -> dict[str, obje
 
 LATER_FIELDS = {
     name: to_builtins(getattr(Strategy(), name))
-    for name in ("swapped", "sampled", "worth", "rules", "n_from_each", "sources_by_session")
+    for name in (
+        "swapped",
+        "sampled",
+        "worth",
+        "rules",
+        "n_from_each",
+        "sources_by_session",
+        "cold_share",
+        "cold_most",
+        "cold_acts",
+    )
 }
 """Fields that were added since experiments were first told apart by their digests, with their defaults; every new one
 belongs here."""

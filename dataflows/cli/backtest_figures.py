@@ -13,6 +13,11 @@ from models.offline.backtest.outcomes import OverTime
 WIDTH, HEIGHT, MARGIN, LEGEND = 900, 420, 50, 170
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#997700", "#bbbbbb", "#000000")
 """Tol's palette, which the colour-blind can tell apart."""
+COLD_START = {
+    "by_earlier_events": "By the number of acts that the prediction could build on",
+    "by_item_age": "By the time since the item was first known",
+}
+"""What is said of each of the report's groups for which little is known."""
 
 
 def show(report: Mapping[str, Any]) -> None:
@@ -39,6 +44,8 @@ def show(report: Mapping[str, Any]) -> None:
         )
     console = Console(width=max(Console().width, 120))
     console.print(table)
+    for key, caption in COLD_START.items():
+        console.print(_by_group(report, key, caption))
     for figure, beside in report["significance"].items():
         if beside is not None:
             console.print(
@@ -46,6 +53,19 @@ def show(report: Mapping[str, Any]) -> None:
                 f"(95% {beside['difference_95'][0]:+.4f} to {beside['difference_95'][1]:+.4f}, p {beside['p']:.4f})",
                 highlight=False,
             )
+
+
+def _by_group(report: Mapping[str, Any], key: str, caption: str) -> Table:
+    """Tabulate the hit rates by the groups that have predictions in them."""
+    groups = {name: group for name, group in report["cold_start"][key].items() if group["n"]}
+    table = Table(title=f"HR@{report['k']} {caption[0].lower()}{caption[1:]}")
+    table.add_column("", no_wrap=True)
+    for name, group in groups.items():
+        table.add_column(f"{name} ({group['n']:,})", justify="right")
+    for name in report["models"]:
+        rates = (f"{group['models'][name]['hr']:.4f}" for group in groups.values())
+        table.add_row(name, *rates, style="bold" if name == report["default"] else None)
+    return table
 
 
 def _half_width(bounds: list[float]) -> float:

@@ -6,16 +6,12 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from dataflows.cli.backtest_figures import plot_hit_rates
+from dataflows.cli.backtest_figures import COLD_START, plot_hit_rates
 from models.offline.backtest.outcomes import OverTime
 from models.offline.backtest.sample import NamedItem, SampledPrediction
 
 STYLE = "backtest_page.css"
 HIT = ' class="hit"'
-COLD_START = {
-    "by_earlier_events": "By the number of acts that the prediction could build on",
-    "by_item_age": "By the time since the item was first known",
-}
 
 
 def backtest_page(figures: Mapping[str, Any], over_time: OverTime, examples: Sequence[SampledPrediction]) -> str:

@@ -64,6 +64,10 @@ class LearnSettings(ItemSideConfig):
     """Seconds for which changes of a row are coalesced."""
     max_rows_per_publish: Count = 2_000
     """Rows that a shard publishes at a time."""
+    graduates_after: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """Impressions after which a cold item has had its chance, and is an item like any other (`cold_share` of a strategy
+    needs it); 0: nobody counts. EDDY_ATTRIBUTION__IMPRESSIONS says what an impression is. `learn` keeps some 150 bytes
+    for each item that was shown, of EDDY_LEARN__MAX_ITEMS at most."""
     text: Literal["hashed", "minilm"] = "hashed"
     """What makes vectors of item texts and searches: hashed words, or the sentence encoder all-MiniLM-L6-v2 (extra
     `text`). All flows need the same; once it is changed, start `learn` on a new recovery store, since an item's vector
@@ -200,6 +204,11 @@ class Settings(BaseSettings):
     def learns_from_slates(self) -> bool:
         """Whether `learn` reads slates: for a ranker, or for the funnel."""
         return self.ranker.name != "none" or self.funnel.learn
+
+    @property
+    def counts_slates(self) -> bool:
+        """Whether `learn` takes what is on slates for shown, so that items graduate by it."""
+        return self.learn.graduates_after > 0 and self.attribution.impressions == "slate"
 
     @property
     def logs_features(self) -> bool:

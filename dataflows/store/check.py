@@ -19,7 +19,7 @@ from dataflows.store.files import (
     reading,
     resume_epoch_of,
 )
-from dataflows.store.states import RANKER_STEPS, unpickle
+from dataflows.store.states import OPTIONAL_STEPS, unpickle
 
 Builder = Callable[[Any], object]
 """Makes of a key's state what the step works with, as the engine does when it resumes."""
@@ -71,7 +71,7 @@ def _problems(moment: StoreMoment, flow: Dataflow) -> Counter[tuple[str, str]]:
             continue
         build = steps.get(row.step_id)
         if build is None:
-            if row.step_id not in RANKER_STEPS:
+            if row.step_id not in OPTIONAL_STEPS:
                 problems[row.step_id, _unknown(row.step_id, flow.flow_id)] += 1
             continue
         try:

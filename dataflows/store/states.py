@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-RANKER_STEPS = frozenset({"learn.recommendations", "learn.attribute", "learn.learn_ranker", "learn.learn_funnel"})
-"""Steps that `learn` has only where a ranker learns; their state waits while none does."""
+OPTIONAL_STEPS = frozenset(
+    {"learn.recommendations", "learn.attribute", "learn.learn_ranker", "learn.learn_funnel", "learn.graduate"}
+)
+"""Steps that `learn` has only where a ranker learns, or items graduate; their state waits while none does."""
 _ITEMS_HEADER = 16
 """Bytes before the packed counts of a shard."""
 
@@ -34,6 +36,7 @@ KINDS = {
     "learn.learn_content": StateKind(_whole),
     "learn.attribute": StateKind(_whole, by_user=True),
     "learn.learn_ranker": StateKind(_whole),
+    "learn.graduate": StateKind(_whole),
     "evaluate.outcomes": StateKind(_whole, by_user=True),
     "evaluate.tally": StateKind(lambda state: bytes(msgspec.msgpack.decode(state)[-1])),
 }

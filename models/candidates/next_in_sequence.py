@@ -35,7 +35,7 @@ class NextInSequence(CandidateSource):
         """Propose what comes next; nothing where no model serves, or of the user's acts none is known to it."""
         if (learned := table.learned) is None:
             return
-        vectors, users = learned.of(table), _users_of(batch, table, learned)
+        vectors, users = learned.of(table), users_of(batch, table, learned)
         if (inverted := learned.inverted(table)) is not None:
             by_list = learned.encoder.logits(users.vectors, inverted.lists.centers)
             of_newer = learned.encoder.logits(users.vectors, vectors[inverted.newer])
@@ -49,10 +49,10 @@ class NextInSequence(CandidateSource):
     def explain(self, batch: QueryBatch, table: ItemTable, rows: Int32s, causes: Int64s) -> None:
         """Name the act whose item is most like the candidate."""
         if (learned := table.learned) is not None:
-            _name_likest(rows, _users_of(batch, table, learned), learned.of(table), causes)
+            _name_likest(rows, users_of(batch, table, learned), learned.of(table), causes)
 
 
-class _Users(NamedTuple):
+class ReadUsers(NamedTuple):
     """B users as the model has read them."""
 
     vectors: Floats
@@ -63,14 +63,15 @@ class _Users(NamedTuple):
     """(B,)"""
 
 
-def _users_of(batch: QueryBatch, table: ItemTable, learned: LearnedVectors) -> _Users:
+def users_of(batch: QueryBatch, table: ItemTable, learned: LearnedVectors) -> ReadUsers:
+    """Let the model read each user's newest acts."""
     return batch.derived("users by sequence", lambda: _read(batch, table, learned))
 
 
-def _read(batch: QueryBatch, table: ItemTable, learned: LearnedVectors) -> _Users:
+def _read(batch: QueryBatch, table: ItemTable, learned: LearnedVectors) -> ReadUsers:
     encoder, vectors = learned.encoder, learned.of(table)
     shape = batch.n, encoder.n_recent
-    users = _Users(
+    users = ReadUsers(
         np.zeros((batch.n, encoder.n_dimensions), np.float32), np.zeros(shape, np.int32), np.zeros(batch.n, np.int64)
     )
     at = np.zeros(shape, np.int64)
@@ -83,7 +84,7 @@ def _read(batch: QueryBatch, table: ItemTable, learned: LearnedVectors) -> _User
 
 
 @kernel
-def _lay_out(history: Histories, vectors: Floats, users: _Users, at: Int64s) -> None:
+def _lay_out(history: Histories, vectors: Floats, users: ReadUsers, at: Int64s) -> None:
     """Write the newest acts that the model knows, oldest first; (N, D) vectors are zero where it knows nothing."""
     most = users.acts.shape[1]
     for b in range(len(history.rows)):
@@ -138,7 +139,7 @@ def _write(rows: Int32s, logits: Floats, n: int, allowed: Allowed, found: Candid
 
 @kernel
 def _propose_by_lists(
-    users: _Users,
+    users: ReadUsers,
     by_list: Floats,  # (B, L) products with the centres
     of_newer: Floats,  # (B, M) logits of items that the file does not know
     inverted: Inverted,
@@ -211,7 +212,7 @@ def _product(a: Floats, b: Floats) -> float:
 @kernel
 def _name_likest(
     rows: Int32s,  # (B, L)
-    users: _Users,
+    users: ReadUsers,
     vectors: Floats,  # (N, D)
     causes: Int64s,  # (B, L) written
 ) -> None:

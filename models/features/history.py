@@ -24,6 +24,35 @@ _N_PAIRED = 2
 
 
 @inline
+def add_up_contents(
+    history: Histories,
+    b: int,
+    vectors: Int8s,  # (N, D)
+    content: Int32s,  # (D,) written
+) -> float:
+    """Add up what user b acted on last and did not dislike; return by what a product with it becomes a cosine."""
+    content[:] = 0
+    for r in range(_N_SIMILAR):
+        item = liked_item(history, b, r)
+        if item >= 0:
+            for d in range(len(content)):
+                content[d] += vectors[item, d]
+    squares = 0.0
+    for d in range(len(content)):
+        squares += np.float64(content[d]) * content[d]
+    return float(1 / (UNIT * np.sqrt(squares)) if squares > 0 else 0.0)
+
+
+@inline
+def likeness(vectors: Int8s, row: int, content: Int32s, scale: float) -> float:
+    """Return the cosine of an item's content and such a sum."""
+    dot = np.int32(0)
+    for d in range(len(content)):
+        dot += np.int32(vectors[row, d]) * content[d]
+    return clip(dot * scale)
+
+
+@inline
 def compare_contents(
     rows: Int32s,  # (B, C)
     history: Histories,
@@ -33,24 +62,12 @@ def compare_contents(
     """Compare with the sum of the newest items that were not disliked; in integers, so exact in any order."""
     content = np.empty(vectors.shape[1], np.int32)
     for b in range(len(rows)):
-        content[:] = 0
-        for r in range(_N_SIMILAR):
-            item = liked_item(history, b, r)
-            if item >= 0:
-                for d in range(len(content)):
-                    content[d] += vectors[item, d]
-        squares = 0.0
-        for d in range(len(content)):
-            squares += np.float64(content[d]) * content[d]
-        scale = 1 / (UNIT * np.sqrt(squares)) if squares > 0 else 0.0
+        scale = add_up_contents(history, b, vectors, content)
         n = count_candidates(rows[b])
         for c in range(n):
             if c + AHEAD < n:
                 prefetch_row(vectors, rows[b, c + AHEAD])
-            dot = np.int32(0)
-            for d in range(len(content)):
-                dot += np.int32(vectors[rows[b, c], d]) * content[d]
-            features[b, c, _SIMILARITY] = clip(dot * scale)
+            features[b, c, _SIMILARITY] = likeness(vectors, rows[b, c], content, scale)
 
 
 @inline

@@ -68,6 +68,8 @@ class Columns:
     """(N,) false while an item is known by its hash alone."""
     in_catalog: Bools = _column(np.bool_)
     """(N,) whether the catalog holds the item."""
+    graduated: Bools = _column(np.bool_)
+    """(N,) whether the item has been shown as often as `learn` gives each a chance (`models.counts.impressions`)."""
     vectors: Int8s = _column(np.int8, N_DIMENSIONS)
     """(N, 64) content vectors of length 127."""
     neighbour_starts: Int64s = _column(np.int64)

@@ -9,6 +9,7 @@ from models.items.wire import (
     CONTENT,
     FORMAT,
     FORMAT_SHIFT,
+    GRADUATED,
     HABITS_FORMAT,
     HEADER_WORDS,
     MAX_SESSIONS,
@@ -26,7 +27,13 @@ from models.numeric.ids import hash64
 END_OF_TIME = 1 << 53
 """Unix ms beyond which no message has a time."""
 
-_TABLES = {"neighbours": NEIGHBOURS, "content": CONTENT, "trending": TRENDING, "sessions": SESSIONS}
+_TABLES = {
+    "neighbours": NEIGHBOURS,
+    "content": CONTENT,
+    "trending": TRENDING,
+    "sessions": SESSIONS,
+    "graduated": GRADUATED,
+}
 _HEADER = struct.Struct("<8q")
 
 
@@ -70,7 +77,8 @@ class RowKey(NamedTuple):
         if not code or not name or not (number.isascii() and number.isdecimal()):
             raise RowError(
                 raw,
-                "no key of a row (neighbours/<item>, content/<item>, trending/<segment>/<shard>, sessions/<number>)",
+                "no key of a row (neighbours/<item>, content/<item>, trending/<segment>/<shard>, sessions/<number>, "
+                "graduated/<item>)",
             )
         if code == SESSIONS and int(number) >= MAX_SESSIONS:
             raise RowError(raw, f"sessions are numbered below {MAX_SESSIONS}")
@@ -101,7 +109,8 @@ class RowKey(NamedTuple):
             or (self.code in {TRENDING, SESSIONS} and extra != self.number)
         ):
             raise self.error("a row of another key")
-        if n < 0 or n_words(self.code, n, n_habits) * 8 != len(value) or (self.code == CONTENT and n != N_DIMENSIONS):
+        fixed = {CONTENT: N_DIMENSIONS, GRADUATED: 0}.get(self.code, n)
+        if n < 0 or n != fixed or n_words(self.code, n, n_habits) * 8 != len(value):
             raise self.error(f"{len(value)} bytes are no row of {n} entries")
         in_time = 0 <= learned_until < END_OF_TIME and 0 <= reference_at < END_OF_TIME and 0 <= extra < END_OF_TIME
         if version < 0 or not in_time:

@@ -162,7 +162,8 @@ class ItemTable(Columns):
 
         Parameters
         ----------
-        keys : `neighbours/<item_id>`, `content/<item_id>`, `trending/<segment>/<shard>` or `sessions/<number>`.
+        keys : `neighbours/<item_id>`, `content/<item_id>`, `trending/<segment>/<shard>`, `sessions/<number>` or
+            `graduated/<item_id>`.
         values : packed rows (`models.items.wire`); None empties the row, after which any version is taken.
         latest_at : no row may be of a later time, Unix ms: it would move the landmark, and honest weights to nothing.
 
@@ -181,6 +182,7 @@ class ItemTable(Columns):
         applied = self._apply_item_rows(updates.items)
         applied += sum(self._apply_trending(update) for update in updates.trends)
         applied += self._apply_sessions(updates.sessions)
+        applied += self._apply_graduated(updates.graduated)
         self.postings.refill()
         self.n_applied += applied
         return applied
@@ -227,6 +229,13 @@ class ItemTable(Columns):
         items = self.ensure(rows.items)
         self.learned_until = max(self.learned_until, int(rows.sessions.last_at.max(initial=0)))
         return self.sessions.put(rows.sessions, items)
+
+    def _apply_graduated(self, graduated: dict[str, bool]) -> int:
+        known = np.fromiter(graduated.values(), np.bool_, len(graduated))
+        rows = self.ensure(hash_all(list(graduated)))
+        n_changed = int((self.graduated[rows] != known).sum())
+        self.graduated[rows] = known
+        return n_changed
 
     def _name(self, rows: Int32s, items: ItemRows) -> None:
         """Name items by the keys of their rows; a tombstone is no sign of life."""
@@ -302,14 +311,14 @@ class ItemTable(Columns):
         """Free the rows that nothing needs any more, before the arrays have to grow for others.
 
         What `learn` has given up and the catalog does not hold is needed while a neighbour, a session or a trend names
-        it.
+        it. That an item has graduated may be known before the catalog is.
         """
         if self.n_items < self._look_at_n:
             return
         n = self.n
         used = (self.versions[:n] > 0).any(axis=1) | self.in_catalog[:n] | (self.n_sessions[:n] > 0)
         if not self.has_catalog:
-            used |= ~self.available[:n]
+            used |= ~self.available[:n] | self.graduated[:n]
         used[self.rows_of(self._trends.items())] = True
         counting = used.copy()
         for links in (self.links, self.habits):

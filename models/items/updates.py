@@ -14,6 +14,7 @@ from models.items.wire import (
     CODE_MASK,
     CONTENT,
     FIRST_SEEN_AT,
+    GRADUATED,
     HASH,
     HEAD,
     HEADER_WORDS,
@@ -145,11 +146,13 @@ class ItemRows:
 
 @dataclass(frozen=True, slots=True)
 class Updates:
-    """Rows of items, of trends and of sessions, each in their order."""
+    """Rows of items, of trends, of sessions and of graduations, each in their order."""
 
     items: ItemRows
     trends: list[TrendingUpdate]
     sessions: SessionRows
+    graduated: dict[str, bool]
+    """By item: whether it has, or what said so was taken back."""
 
     @classmethod
     def read(cls, keys: list[bytes], values: list[bytes | None], n_neighbours: int, latest_at: int) -> "Updates":
@@ -166,6 +169,7 @@ class Updates:
         items: list[CheckedRow] = []
         trends: list[TrendingUpdate] = []
         sessions: list[CheckedRow] = []
+        graduated: dict[str, bool] = {}
         for raw, value in zip(keys, values, strict=True):
             key = RowKey.parse(raw)
             if value is not None:
@@ -174,9 +178,11 @@ class Updates:
                 trends.append(TrendingUpdate.read(key, value))
             elif key.code == SESSIONS:
                 sessions.append((key, value))
+            elif key.code == GRADUATED:
+                graduated[key.name] = value is not None
             else:
                 items.append((key, value))
-        return cls(ItemRows(items, n_neighbours), trends, SessionRows.read(sessions))
+        return cls(ItemRows(items, n_neighbours), trends, SessionRows.read(sessions), graduated)
 
 
 @inline

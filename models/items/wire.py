@@ -16,7 +16,8 @@ word  content
 ====  =======================================================================================
 
 Then the body: n hashes and n packed pairs of weights, then m and m of habits (neighbours), n signed bytes (content),
-n hashes and n float32 weights (trending), each list padded to a whole word, or n hashes (sessions). A pair of weights
+n hashes and n float32 weights (trending), each list padded to a whole word, or n hashes (sessions). The row of an item
+that has graduated has no body: n is 0, and the moment is when it was shown last. A pair of weights
 is two bfloat16: the rule's in the upper 16 bits, the co-visitation's in the lower ones. A row with habits is of format
 2, which releases that know none refuse; all others are of format 1.
 """
@@ -29,7 +30,7 @@ from models.numeric.arrays import Floats, Hash32s, Int8s, Int64s
 from models.numeric.ids import hash64
 
 FORMAT, HABITS_FORMAT = 1, 2
-NEIGHBOURS, CONTENT, TRENDING, SESSIONS = 1, 2, 3, 4
+NEIGHBOURS, CONTENT, TRENDING, SESSIONS, GRADUATED = 1, 2, 3, 4, 5
 """Table codes."""
 
 HEAD, HASH, VERSION, LEARNED_UNTIL, REFERENCE_AT, EXTRA, POPULARITY, N_HABITS = range(8)
@@ -176,7 +177,25 @@ class SessionRow(NamedTuple):
         return header.tobytes() + np.array(self.items, np.int64).tobytes()
 
 
-PackedRow = NeighboursRow | ContentRow | TrendingRow | SessionRow
+class GraduatedRow(NamedTuple):
+    """An item that was shown as often as it takes to be known."""
+
+    item_id: str
+    version: int
+    shown_at: int
+    """When it was shown last, Unix ms."""
+
+    @property
+    def key(self) -> str:
+        """Name the row on the topic."""
+        return graduated_key(self.item_id)
+
+    def pack(self) -> bytes:
+        """Pack into 64 bytes."""
+        return header_of(GRADUATED, 0, hash64(self.item_id), self.version, self.shown_at, 0).tobytes()
+
+
+PackedRow = NeighboursRow | ContentRow | TrendingRow | SessionRow | GraduatedRow
 
 
 def neighbours_key(item_id: str) -> str:
@@ -187,6 +206,11 @@ def neighbours_key(item_id: str) -> str:
 def content_key(item_id: str) -> str:
     """Name an item's row of content."""
     return f"content/{item_id}"
+
+
+def graduated_key(item_id: str) -> str:
+    """Name the row of an item that has graduated."""
+    return f"graduated/{item_id}"
 
 
 def session_key(number: int) -> str:

@@ -12,6 +12,7 @@ from models.numeric.arrays import Doubles, Floats, Int32s, Int64s
 from models.numeric.kernels import kernel
 from models.query.batch import QueryBatch
 from models.rankers.inputs import N_HISTORY, Inputs
+from models.serving.rerank import ColdPool
 from models.serving.ruled import Ruled
 
 
@@ -43,6 +44,13 @@ class Ranked:
     """What the ranker looked at; None where it was the blend, which needs nothing more."""
     ruled: Ruled | None = None
     """What the strategy's rules make of the candidates; None where it has none."""
+    cold: ColdPool | None = None
+    """Cold items that may have a place beside the candidates; None where they are candidates themselves."""
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seed what is drawn for each slate by its id."""
+        return [int(slate_id[:16], 16) for slate_id in self.ids]
 
     @property
     def inputs(self) -> Inputs:
@@ -52,7 +60,7 @@ class Ranked:
         return self.ranker_inputs
 
     def at(self, positions: Int32s, *, featurised: bool = False) -> Chosen:
-        """Return the candidates at (B, L) positions of the candidates' lists, -1 for none.
+        """Return the candidates at (B, L) positions of the candidates' lists, cold items behind them, -1 for none.
 
         Parameters
         ----------
@@ -60,12 +68,13 @@ class Ranked:
             Whether what a ranker looks at of them is asked for.
         """
         blended, scores = Blended.empty(*positions.shape), np.zeros(positions.shape)
-        _take(positions, self.blended, self.scores, blended, scores)
+        cold = self.cold.rows if self.cold is not None else np.empty((len(positions), 0), np.int32)
+        _take(positions, self.blended, self.scores, cold, blended, scores)
         return Chosen(blended, scores, self._features_at(positions, blended) if featurised else None)
 
     def _features_at(self, positions: Int32s, blended: Blended) -> Floats:
-        """Return the (B, L, F) features of candidates; where no ranker has looked at any, only theirs are computed."""
-        if self.ranker_inputs is None:
+        """Return the (B, L, F) features of candidates; where no ranker has looked at all, only theirs are computed."""
+        if self.ranker_inputs is None or (positions >= self.scores.shape[1]).any():
             return featurise(self.batch, self.table, blended)
         known = self.ranker_inputs.features
         taken: Floats = np.take_along_axis(known, np.maximum(positions, 0)[:, :, None], axis=1)
@@ -104,6 +113,7 @@ def _take(
     positions: Int32s,  # (B, L) -1 for none
     blended: Blended,  # (B, C)
     scores: Floats,  # (B, C)
+    cold: Int32s,  # (B, P) rows behind the candidates, of which nothing else is known
     taken: Blended,  # (B, L) written over what is empty
     taken_scores: Doubles,  # (B, L) written
 ) -> None:
@@ -113,6 +123,9 @@ def _take(
             c = positions[b, p]
             if c < 0:
                 break
+            if c >= scores.shape[1]:
+                taken.rows[b, p] = cold[b, c - scores.shape[1]]
+                continue
             taken.rows[b, p], taken.scores[b, p] = blended.rows[b, c], blended.scores[b, c]
             taken.top_source[b, p] = blended.top_source[b, c]
             taken_scores[b, p] = scores[b, c]

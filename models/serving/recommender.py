@@ -7,6 +7,7 @@ The way of a query through `Recommender.recommend`, with B queries, C candidates
     rank
         QueryBatch            profiles and rules as arrays                  query/batch.py, query/rules.py
         blend                 the sources' candidates, merged: (B, C)       candidates/blend.py, a file a source
+        bound_untried         where new items have a budget, no more        serving/cold.py
         with_pinned           and what rules place beside them              serving/ruled.py
         inputs_of             features, where a ranker asks: (B, C, F)      features/table.py
         Ranker.score          (B, C)                                        rankers/served.py
@@ -35,6 +36,7 @@ from models.query.rules import Resolved, rules_of
 from models.rankers.checkpoint import Checkpoint
 from models.rankers.served import FunnelRanker, Ranker, served
 from models.serving.chances import with_chances, worth_of
+from models.serving.cold import bound_untried, is_budgeted, pool_of
 from models.serving.ranked import Ranked, inputs_of
 from models.serving.rerank import Reranked, rerank
 from models.serving.rivals import merge_rivals, with_rivals
@@ -180,13 +182,18 @@ class Recommender:
         ranker_name = self._ranker_of(queries[0])
         ids = [recommendation_id(self.flow, query.user_id, query.trigger, query.trigger_id) for query in queries]
         batch = QueryBatch.from_queries(queries, self.table)
+        has_budget = is_budgeted(queries[0])
         blended = blend(batch, self.table, _n_candidates(batch))
+        if has_budget:
+            blended = bound_untried(blended, batch, self.table)
         pins: list[list[Pin]] = []
         if batch.rules:
             blended, pins = with_pinned(blended, batch, self.table, [_n_items(query) for query in queries])
         ranked = self._scored(Ranked(ids, batch, self.table, blended, blended.scores, BLEND), ranker_name)
+        if has_budget:
+            ranked.cold = pool_of(batch, self.table, ranked.seeds, blended.rows[:, -1] < 0)
         if batch.rules:
-            ranked.scores, ranked.ruled = apply_rules(ranked.scores, blended.rows, pins, batch, self.table)
+            ranked.scores, ranked.ruled = apply_rules(ranked.scores, blended.rows, pins, batch, self.table, ranked.cold)
         return ranked
 
     def _scored(self, ranked: Ranked, ranker_name: str) -> Ranked:
@@ -214,11 +221,12 @@ class Recommender:
             ranked.blended.rows,
             ranked.scores,
             n_items,
-            [int(slate_id[:16], 16) for slate_id in ranked.ids],
+            ranked.seeds,
             ranked.batch.strategy,
             self.table,
             [may_sample(query) for query in ranked.batch.queries] if ranked.batch.strategy.sampled else None,
             None if rules is None else rules.quotas,
+            ranked.cold,
         )
         return reranked if rules is None else rules.placed(reranked)
 
@@ -232,17 +240,18 @@ class Recommender:
 
     def groups(self, queries: list[Query]) -> list[list[int]]:
         """Split a batch into positions that share what `rank` takes as one: strategy, rules, ranker, candidates."""
-        groups: list[tuple[Strategy, tuple[Resolved, ...], str, bool, int, list[int]]] = []
+        groups: list[tuple[Strategy, tuple[Resolved, ...], str, bool, bool, int, list[int]]] = []
         for position, query in enumerate(queries):
             own, ranker, rules = query.candidates is not None, self._ranker_of(query), rules_of(query)
+            budget = is_budgeted(query)
             n_candidates = 0 if own else max(query.strategy.n_candidates, _n_items(query))
-            for strategy, held, name, has_own, n, members in groups:
+            for strategy, held, name, *kind, members in groups:
                 same = (strategy is query.strategy or strategy == query.strategy) and held == rules
-                if same and name == ranker and has_own == own and n == n_candidates and len(members) < MOST_AT_ONCE:
+                if same and name == ranker and kind == [own, budget, n_candidates] and len(members) < MOST_AT_ONCE:
                     members.append(position)
                     break
             else:
-                groups.append((query.strategy, rules, ranker, own, n_candidates, [position]))
+                groups.append((query.strategy, rules, ranker, own, budget, n_candidates, [position]))
         return [members for *_, members in groups]
 
     def warm_up(self) -> None:

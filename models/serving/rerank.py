@@ -22,7 +22,7 @@ class Reranked(NamedTuple):
     """Which candidate stands where on B slates of L positions at most."""
 
     positions: Int32s
-    """(B, L) positions in the candidates' lists; -1 after the last item."""
+    """(B, L) positions in the candidates' lists, those of cold items behind all C of them; -1 after the last item."""
     propensities: Doubles
     """(B, L) probability of this item here, given what stands before it; 1 where nothing was drawn."""
     explored: Bools
@@ -39,9 +39,21 @@ class Quotas(NamedTuple):
     """How many of some candidates the slates of B queries may hold; Q quotas."""
 
     members: Bools
-    """(B, Q, C) which of the candidates each of them counts."""
+    """(B, Q, C) which of the candidates each of them counts; (B, Q, C + P) where there are P cold items."""
     limits: Int32s
     """(B, Q)"""
+
+
+class ColdPool(NamedTuple):
+    """P cold items at most for each of B slates."""
+
+    rows: Int32s
+    """(B, P) of the table, -1 where there is no more: none for a slate that has no place for one."""
+    logits: Floats
+    """(B, P) by which they are drawn: how well each fits the user, on a scale of mean 0 and deviation 1, over the
+    temperature."""
+    has_place: Bools
+    """(B,) whether one of them takes a place from the candidates."""
 
 
 class _Rules(NamedTuple):
@@ -70,7 +82,7 @@ class _Items(NamedTuple):
 
 
 class _Pool(NamedTuple):
-    """One query's C candidates while its slate is filled."""
+    """One query's C candidates while its slate is filled, and its cold items behind them."""
 
     rows: Int32s
     """(C,)"""
@@ -95,6 +107,7 @@ def rerank(
     table: ItemTable,
     may_sample: Sequence[bool] | None = None,
     quotas: Quotas | None = None,
+    cold: ColdPool | None = None,
 ) -> Reranked:
     """Fill each slate: first by score and diversity, then the last positions by chance.
 
@@ -110,6 +123,10 @@ def rerank(
     1975, Luce 1959). Caps hold there too, diversity and exchanges play no part. Propensities are given which of the two
     became of the slate, which a coin decides that looks at nothing.
 
+    Where a cold item has a place on a slate that is not drawn as a whole, it is the last one above the exploration
+    slots: drawn from those of its pool that caps and quotas let in, by their logits. Its probability is given that the
+    slate has such a place, which another coin decides. Positions that no candidate fills are drawn from the pool, too.
+
     Parameters
     ----------
     rows, scores
@@ -124,6 +141,8 @@ def rerank(
         (B,) whether a slate may be drawn as a whole; None: each may.
     quotas
         They hold as category caps do, in draws as well; None: there are none.
+    cold
+        Items that are none of the candidates; None: nowhere.
     """
     n, shape = len(rows), (len(rows), max(n_items))
     reranked = Reranked(
@@ -144,7 +163,9 @@ def rerank(
     )
     items = table.derived("re-ranked items", lambda: _Items(table.category, table.vectors, table.hashes))
     quotas = quotas or Quotas(np.zeros((n, 0, rows.shape[1]), np.bool_), np.zeros((n, 0), np.int32))
-    _fill_slates(rows, scores, np.array(n_items, np.int32), np.array(seeds, np.uint64), rules, items, quotas, reranked)
+    cold = cold or ColdPool(np.empty((n, 0), np.int32), np.empty((n, 0), np.float32), np.zeros(n, np.bool_))
+    lengths = np.array(n_items, np.int32)
+    _fill_slates(rows, scores, lengths, np.array(seeds, np.uint64), rules, items, quotas, cold, reranked)
     return reranked
 
 
@@ -167,6 +188,108 @@ def _choose(pool: _Pool, c: int) -> None:
             pool.n_held[other] += pool.categories[other] == category
     for q in range(len(pool.left)):
         pool.left[q] -= pool.members[q, c]
+
+
+@inline
+def _give_back(pool: _Pool, c: int) -> None:
+    """Undo that candidate c was chosen."""
+    pool.taken[c] = False
+    category = pool.categories[c]
+    if category != 0:
+        for other in range(len(pool.rows)):
+            pool.n_held[other] -= pool.categories[other] == category
+    for q in range(len(pool.left)):
+        pool.left[q] += pool.members[q, c]
+
+
+@inline
+def _lay_out(
+    rows: Int32s,  # (n,) of the candidates
+    cold: Int32s,  # (P,) -1 where there is no more
+    items: _Items,
+    pool: _Pool,  # written; the cold items are the last P
+) -> None:
+    """Lay candidates and cold items out, nothing chosen yet; what lies between is taken."""
+    first = len(pool.rows) - len(cold)
+    for c in range(len(pool.rows)):
+        row = rows[c] if c < len(rows) else cold[c - first] if c >= first else np.int32(-1)
+        pool.rows[c] = row
+        pool.categories[c] = items.categories[row] if row >= 0 else 0
+        pool.n_held[c] = 0
+        pool.taken[c] = row < 0
+
+
+@inline
+def _draw_cold(
+    pool: _Pool,
+    logits: Floats,  # (P,) of the cold items, which stand last in the pool
+    cap: int,
+    free: Bools,  # (C,) or more, written
+    state: NDArray[np.uint64],  # (1,) moved on
+) -> tuple[int, float]:
+    """Draw a cold item among those that may stand; return where it is in the pool and its probability, or (-1, 0)."""
+    first = len(pool.rows) - len(logits)
+    for p in range(len(logits)):
+        free[p] = _may_stand(pool, first + p, cap)
+        for c in range(first):
+            free[p] &= not (pool.taken[c] and pool.rows[c] == pool.rows[first + p])
+    drawn, share = draw(logits, free[: len(logits)], state)
+    return (first + drawn if drawn >= 0 else -1), share
+
+
+@inline
+def _place_cold(
+    pool: _Pool,
+    logits: Floats,  # (P,)
+    place: int,  # held by a candidate
+    cap: int,
+    free: Bools,  # (C,) or more, written
+    state: NDArray[np.uint64],  # (1,) moved on
+    slates: Reranked,
+    b: int,
+) -> bool:
+    """Put a cold item into the place of a candidate, which may stand elsewhere then; False where none may stand."""
+    candidate = slates.positions[b, place]
+    _give_back(pool, candidate)
+    drawn, share = _draw_cold(pool, logits, cap, free, state)
+    if drawn < 0:
+        _choose(pool, candidate)
+        return False
+    _put(pool, drawn, share, place, slates, b)
+    for c in range(len(pool.rows) - len(logits)):
+        pool.taken[c] |= pool.rows[c] == pool.rows[drawn]
+    return True
+
+
+@inline
+def _draw_rest(
+    pool: _Pool,
+    logits: Floats,  # (P,)
+    n: int,  # places that are filled
+    goal: int,
+    cap: int,
+    free: Bools,  # (C,) or more, written
+    state: NDArray[np.uint64],  # (1,) moved on
+    slates: Reranked,
+    b: int,
+) -> int:
+    """Fill what the candidates left empty with cold items; return how many places are filled."""
+    while n < goal:
+        drawn, share = _draw_cold(pool, logits, cap, free, state)
+        if drawn < 0:
+            break
+        _put(pool, drawn, share, n, slates, b)
+        n += 1
+    return n
+
+
+@inline
+def _put(pool: _Pool, drawn: int, share: float, place: int, slates: Reranked, b: int) -> None:
+    """Give a place to a candidate that was drawn with this probability."""
+    slates.positions[b, place] = drawn
+    slates.propensities[b, place] = share
+    slates.explored[b, place] = True
+    _choose(pool, drawn)
 
 
 @inline
@@ -215,6 +338,30 @@ def _diversify(
     return n_chosen
 
 
+@inline
+def _fill_by_score(
+    order: Int32s,  # (C,) or more, written
+    scores: Floats,  # (C,) or more, put into order
+    n: int,
+    hashes: Int64s,
+    n_chosen: int,
+    goal: int,
+    rules: _Rules,
+    pool: _Pool,
+    positions: Int32s,  # (L,) written
+) -> int:
+    """Choose up to `goal` items, with those that are chosen, by score alone; say how many there are."""
+    for c in range(n):
+        order[c] = c
+    select_top(order, scores, n, n, hashes)
+    for c in order[:n]:
+        if n_chosen < goal and _may_stand(pool, c, rules.max_per_category):
+            positions[n_chosen] = c
+            _choose(pool, c)
+            n_chosen += 1
+    return n_chosen
+
+
 @kernel
 def _fill_slates(
     rows: Int32s,  # (B, C)
@@ -224,12 +371,15 @@ def _fill_slates(
     rules: _Rules,
     items: _Items,
     quotas: Quotas,
+    cold: ColdPool,
     slates: Reranked,  # written; `sampled` says which may be
 ) -> None:
     """Fill one slate after the other: the best by diversity, the next by score alone, the last by chance."""
-    width = rows.shape[1]
+    n_cold = cold.rows.shape[1]
+    width = rows.shape[1] + n_cold
     order = np.empty(width, np.int32)  # positions in the candidates' list
     ordered_scores = np.empty(width, np.float32)
+    pooled = np.empty(width, np.int32)
     hashes = np.empty(width, np.int64)  # by position
     categories = np.empty(width, np.uint32)
     n_held = np.empty(width, np.int32)
@@ -239,15 +389,16 @@ def _fill_slates(
     for b in range(rows.shape[0]):
         positions = slates.positions[b]
         n = 0
-        while n < width and rows[b, n] >= 0:
+        while n < rows.shape[1] and rows[b, n] >= 0:
             order[n] = n
             ordered_scores[n] = scores[b, n]
             hashes[n] = items.hashes[rows[b, n]]
-            categories[n] = items.categories[rows[b, n]]
-            n_held[n] = 0
-            taken[n] = False
             n += 1
-        pool = _Pool(rows[b, :n], categories[:n], n_held[:n], taken[:n], quotas.members[b], quotas.limits[b].copy())
+        end = width if n_cold > 0 else n
+        pool = _Pool(
+            pooled[:end], categories[:end], n_held[:end], taken[:end], quotas.members[b], quotas.limits[b].copy()
+        )
+        _lay_out(rows[b, :n], cold.rows[b], items, pool)
         state[0] = seeds[b]
         slates.sampled[b] = slates.sampled[b] and rules.sampled > 0 and random(state) < rules.sampled
         n_explored = n_items[b] if slates.sampled[b] else min(rules.n_slots, n_items[b])
@@ -255,17 +406,12 @@ def _fill_slates(
         n_best = select_top(order, ordered_scores, n, max(N_DIVERSIFIED, 2 * n_items[b]), hashes)
         n_chosen = _diversify(order[:n_best], ordered_scores[:n_best], goal, rules, items.vectors, pool, positions)
         if n_chosen < goal:
-            # The caps used up the best: the rest fills in, by score alone.
-            for c in range(n):
-                order[c] = c
-                ordered_scores[c] = scores[b, c]
-            select_top(order, ordered_scores, n, n, hashes)
-            for c in order[:n]:
-                if n_chosen < goal and _may_stand(pool, c, rules.max_per_category):
-                    positions[n_chosen] = c
-                    _choose(pool, c)
-                    n_chosen += 1
+            # The caps used up the best: the rest fills in.
+            ordered_scores[:n] = scores[b, :n]
+            n_chosen = _fill_by_score(order, ordered_scores, n, hashes, n_chosen, goal, rules, pool, positions)
         n_sure = n_chosen
+        if cold.has_place[b] and n_sure == goal > 0 and not slates.sampled[b]:
+            n_sure -= _place_cold(pool, cold.logits[b], goal - 1, rules.max_per_category, free, state, slates, b)
         logits = slates.logits[b, :n]
         write_logits(scores[b, :n], rules.temperature, logits)
         for _ in range(n_explored):
@@ -274,10 +420,11 @@ def _fill_slates(
             drawn, share = draw(logits, free[:n], state)
             if drawn < 0:
                 break
-            positions[n_chosen] = drawn
-            slates.propensities[b, n_chosen] = share
-            slates.explored[b, n_chosen] = True
-            _choose(pool, drawn)
+            _put(pool, drawn, share, n_chosen, slates, b)
             n_chosen += 1
+        if n_cold > 0 and not slates.sampled[b]:
+            n_chosen = _draw_rest(
+                pool, cold.logits[b], n_chosen, n_items[b], rules.max_per_category, free, state, slates, b
+            )
         exchange(rules.swapped, n_sure, positions, slates.propensities[b], state)
         slates.n_items[b] = n_chosen

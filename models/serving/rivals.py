@@ -17,9 +17,8 @@ def with_rivals(queries: list[Query]) -> list[Query]:
             asked.append(query)
         else:
             # Of a drafted slate nobody could say how probable an exchange or a draw had made an item's place.
-            asked += [
-                replace(query, strategy=replace(by, swapped=0.0, sampled=0.0)) for by in (query.strategy, query.rival)
-            ]
+            strategies = (replace(by, swapped=0.0, sampled=0.0, cold_share=0.0) for by in (query.strategy, query.rival))
+            asked += [replace(query, strategy=strategy) for strategy in strategies]
     return asked
 
 

@@ -15,7 +15,7 @@ from models.numeric.ids import hash_all
 from models.numeric.sphere import distance_of, haversines
 from models.query.batch import QueryBatch
 from models.query.rules import Resolved, holds
-from models.serving.rerank import Quotas, Reranked
+from models.serving.rerank import ColdPool, Quotas, Reranked
 
 STEPS = 8
 """Of nearness, from nowhere near to here."""
@@ -43,7 +43,9 @@ class Ruled:
 
     def names(self, reranked: Reranked, rules: Sequence[Resolved]) -> list[str | None]:
         """Name the rule of each of the (B, L) places, row by row; None where none acted."""
-        acting = np.take_along_axis(self.acting, np.maximum(reranked.positions, 0), axis=1)
+        n_candidates = self.acting.shape[1]
+        acting = np.take_along_axis(self.acting, np.clip(reranked.positions, 0, n_candidates - 1), axis=1)
+        acting[reranked.positions >= n_candidates] = -1  # cold items, which no rule moves
         return [None if rule < 0 else rules[rule].rule.name for rule in acting.ravel().tolist()]
 
     def placed(self, reranked: Reranked) -> Reranked:
@@ -118,7 +120,12 @@ def _blank(part: NDArray[Any], n: int) -> NDArray[Any]:
 
 
 def apply_rules(
-    scores: Floats, rows: Int32s, pins: list[list[Pin]], batch: QueryBatch, table: ItemTable
+    scores: Floats,
+    rows: Int32s,
+    pins: list[list[Pin]],
+    batch: QueryBatch,
+    table: ItemTable,
+    cold: ColdPool | None = None,
 ) -> tuple[Floats, Ruled]:
     """Move scores, and say which rules act.
 
@@ -128,6 +135,7 @@ def apply_rules(
     Parameters
     ----------
     scores, rows : (B, C) of the ranker, and of the table; -1 where there is no candidate.
+    cold : items beside the candidates: quotas count them, nothing else acts on them.
     """
     rules, present = batch.rules, rows >= 0
     acting = np.full(rows.shape, -1, np.int32)
@@ -144,7 +152,8 @@ def apply_rules(
         for pin in pinned:
             acting[b, pin.candidate] = pin.rule
     moved = (scores + shift * _spread(scores, present)[:, None]).astype(np.float32)
-    return moved, Ruled(acting, pins, _quotas(rows, pins, rules, table))
+    counted = rows if cold is None else np.concatenate([rows, cold.rows], axis=1)
+    return moved, Ruled(acting, pins, _quotas(counted, pins, rules, table))
 
 
 def _nearness(locations: Doubles, places: Floats, half_km: float) -> Doubles:
@@ -181,5 +190,5 @@ def _quotas(rows: Int32s, pins: list[list[Pin]], rules: Sequence[Resolved], tabl
     for b, pinned in enumerate(pins):
         for pin in pinned:
             limits[b, :-1] -= members[b, :-1, pin.candidate]
-            members[b, -1, pin.candidate] = True
+            members[b, -1] |= rows[b] == rows[b, pin.candidate]
     return Quotas(members, limits)

@@ -25,6 +25,8 @@ GIVEN = "request"
 """The source of an item that no source proposed: it is one of the query's own candidates."""
 PLACED = "rule"
 """The source of an item that none proposed and a rule placed."""
+COLD = "cold"
+"""The source of an item that none proposed, drawn among the cold ones."""
 
 
 class Draft(NamedTuple):
@@ -77,12 +79,13 @@ def build_slates(
     rows, top = chosen.blended.rows, chosen.blended.top_source
     reason = cache(partial(_reason, table, phrases))  # many items of a slate share one
     drawn = _said(Why("exploration"), phrases)
+    unproposed = GIVEN if batch.own else COLD
     items = [
         SlateItem(
             table.ids[row],
             position,
             score,
-            SOURCES[source] if source >= 0 else GIVEN if rule is None else PLACED,
+            SOURCES[source] if source >= 0 else unproposed if rule is None else PLACED,
             *(drawn if explored else reason(source, cause)),
             propensity,
             rule=rule,

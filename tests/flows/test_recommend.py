@@ -12,11 +12,12 @@ from bytewax.testing import TestingSink, TestingSource, run_main
 
 from dataflows.recommend import RecommendInputs, RecommendOutputs, build
 from dataflows.records import Record
-from dataflows.run.settings import EventSettings, Settings
+from dataflows.run.settings import EventSettings, LearnSettings, Settings
 from models.experiments.assign.assignment import Experiments
 from models.items import ItemTable
 from models.messages import Item
 from models.serving.recommender import Recommender
+from models.strategy import Strategy
 from tests.experiments import experiments_from
 from tests.tables import FixedTables
 
@@ -191,3 +192,10 @@ def test_a_strategy_whose_ranker_is_not_loaded_is_refused_at_start():
     )
     with pytest.raises(ValueError, match="mlp"):
         Run([], experiments=experiments)
+
+
+def test_a_place_for_cold_items_that_nobody_lets_graduate_is_refused_at_start():
+    budget = Settings(strategy=Strategy(cold_share=0.1))
+    with pytest.raises(ValueError, match="EDDY_LEARN__GRADUATES_AFTER"):
+        Run([], settings=budget)
+    Run([], settings=Settings(strategy=Strategy(cold_share=0.1), learn=LearnSettings(graduates_after=30)))

@@ -9,6 +9,7 @@ from dataflows.run.settings import FunnelSettings, Settings
 from tests.flows.evaluating import Run as Evaluate
 from tests.flows.feedback import settings_for
 from tests.flows.learning import Run as Learn
+from tests.flows.test_graduate import settings_of as graduating
 from tests.flows.test_recommend import Run as Recommend
 
 FROM_SLATES = """
@@ -21,6 +22,7 @@ FROM_SLATES = """
     feedback.map feedback.map.flat_map_batch told attribute write_attribution_receipts receipts
 """
 """Of `learn`, where it reads slates, until what it learns from them."""
+COUNTS = "graduate graduate_rows graduate_rows.flat_map_batch rows_and_graduated"
 TO_TOPICS = "all_rows model_updates dead_letters erasure_receipts"
 STEP_IDS = {
     "recommend": """
@@ -44,6 +46,10 @@ STEP_IDS = {
         learn_funnel_examples learn_funnel learn_funnel_rows learn_funnel_rows.flat_map_batch rows_and_chances
         {TO_TOPICS}
     """,
+    "learn, with items that graduate": f"""{FROM_SLATES.partition(" feedback")[0]} shown_items {COUNTS} {TO_TOPICS}""",
+    "learn, with items that graduate by events": f"""
+        {FROM_SLATES.partition(" recommendations")[0]} impressions {COUNTS} {TO_TOPICS}
+    """,
     "evaluate": """
         events recommendations assignments decode_assignments observe_events observe_slates exposures
         erasures decode_erasures observed outcomes write_receipts add_up tally tally_results
@@ -65,6 +71,8 @@ def step_ids(steps: Iterable[Operator]) -> list[str]:
         ("learn", lambda: Learn().flow()),
         ("learn, with a ranker", lambda: Learn(settings=settings_for()).flow()),
         ("learn, with the funnel", lambda: Learn(settings=Settings(funnel=FunnelSettings(learn=True))).flow()),
+        ("learn, with items that graduate", lambda: Learn(settings=graduating("slate")).flow()),
+        ("learn, with items that graduate by events", lambda: Learn(settings=graduating("event")).flow()),
         ("evaluate", lambda: Evaluate().flow()),
     ],
 )

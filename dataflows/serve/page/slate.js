@@ -5,6 +5,7 @@ import { byId, calm, element } from "./dom.js";
 const SOURCES = {
   session_knn: "like this visit", sequential_rules: "what comes next", two_step_rules: "two steps on",
   covisitation: "seen together", revisits: "seen before", habits: "another time", trending: "trending", content: "similar", request: "given",
+  cold: "new",
 };
 let places = new Map();
 

@@ -91,6 +91,7 @@ def as_asked(strategy: Strategy, config: BacktestConfig) -> Strategy:
         max_per_category=-(-strategy.max_per_category * config.k // strategy.n_items),
         n_candidates=max(strategy.n_candidates, config.k),
         exploration_slots=0,
+        cold_share=0.0,
         allow_seen=not config.exclude_seen,
         allow_owned=not config.exclude_seen,
         allow_current=config.repeats == "keep",

@@ -72,6 +72,9 @@ def test_the_prequential_protocol_reports_cold_starts_by_the_number_of_earlier_e
     assert {name: group["n"] for name, group in report["cold_start"]["by_earlier_events"].items()} == {
         "0": 3, "1": 3, "2-4": 5, "5+": 0,
     }  # fmt: skip
+    assert "2-4 (5)" in result.output
+    assert "5+" not in result.output
+    assert "unknown (11)" in result.output
     lines = ET.fromstring(plot.read_text()).findall("{http://www.w3.org/2000/svg}polyline")  # noqa: S314
     assert len(lines) == len(report["models"])
 

@@ -46,7 +46,8 @@ class Draft(NamedTuple):
         """
         slate = self.slate
         if slate.items:
-            slate.novelty = round(float(self.novelty.mean()), 6)
+            # What `mean` does, without a third of the time of a slate's end.
+            slate.novelty = round(float(np.add.reduce(self.novelty) / len(self.novelty)), 6)
             if log_features and slate.consent and self.features is not None:
                 slate.features = pack_halves(self.features)
         return slate

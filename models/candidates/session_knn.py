@@ -99,7 +99,7 @@ class _Similar(NamedTuple):
 
 
 def _similar_of(batch: QueryBatch, table: ItemTable) -> _Similar:
-    """Search once for what is proposed and for why: a second search took a third of the time of building slates."""
+    """Search once for what is proposed and for why: a second search took a sixth of the time of building slates."""
     return batch.derived("similar sessions", lambda: _search(batch, table))
 
 

@@ -142,6 +142,8 @@ def _fuse(
     scores = np.empty(n_asked * width, np.float32)
     shares = np.zeros((n_asked * width, n_sources + 1), np.float32)
     ranks = np.zeros((n_asked * width, n_sources + 1), np.float32)
+    # Kept on the way: to look for them, and to clear cell by cell, took a third of the fusion.
+    best_ranks = np.empty(n_asked * width, np.float32)
     for b in range(n_queries):
         n = 0
         for a in range(n_asked):
@@ -152,17 +154,18 @@ def _fuse(
                     continue
                 if slots[row] == 0:
                     entered[n] = pool_rows[n] = row
-                    pool_scores[n] = 0
+                    pool_scores[n] = best_ranks[n] = 0
                     n += 1
                     slots[row] = n
                 entry = slots[row] - 1
                 share = found.scores[a, b, p] / found.scores[a, b, 0]
                 shares[entry, column] = share
-                ranks[entry, column] = np.float32(1) / np.float32(p + 1)
+                ranks[entry, column] = rank = np.float32(1) / np.float32(p + 1)
+                best_ranks[entry] = max(best_ranks[entry], rank)
                 pool_scores[entry] += weights[b, column] * share
         scores[:n] = pool_scores[:n]
         kept = select_top(pool_rows, pool_scores, n, blended.rows.shape[1], hashes)
-        _keep_heads(pool_rows[:kept], pool_scores[:kept], entered[:n], scores, ranks, n_heads, hashes, slots)
+        _keep_heads(pool_rows[:kept], pool_scores[:kept], entered[:n], scores, best_ranks, n_heads, hashes, slots)
         for c in range(kept):
             # The selection moved rows and scores; the slots still say where each row's entry is.
             entry = slots[pool_rows[c]] - 1
@@ -174,8 +177,8 @@ def _fuse(
                 blended.source_ranks[b, c, s] = ranks[entry, s]
         for entry in range(n):
             slots[entered[entry]] = 0
-            for s in range(n_sources):
-                shares[entry, s] = ranks[entry, s] = 0
+        shares[:n] = 0
+        ranks[:n] = 0
 
 
 @inline
@@ -184,7 +187,7 @@ def _keep_heads(
     kept_scores: Floats,  # (C,) written
     entered: Int32s,  # (E,) the row of each entry
     scores: Floats,  # (E or more,)
-    ranks: Floats,  # (E or more, S) 1 / rank in each source's list
+    best_ranks: Floats,  # (E or more,) 1 / rank in the list where it stands highest
     n_heads: int,
     hashes: Int64s,  # (N,)
     slots: Int32s,  # (N,) each row's entry, from 1
@@ -199,11 +202,11 @@ def _keep_heads(
     for c in range(len(rows)):
         entry = slots[rows[c]] - 1
         is_kept[entry] = True
-        n_others += c >= first and ranks[entry].max() < least
+        n_others += c >= first and best_ranks[entry] < least
     missing_rows, missing_scores = np.empty(len(entered), np.int32), np.empty(len(entered), np.float32)
     n_missing = 0
     for entry in range(len(entered)):
-        if not is_kept[entry] and ranks[entry].max() >= least:
+        if not is_kept[entry] and best_ranks[entry] >= least:
             missing_rows[n_missing] = entered[entry]
             missing_scores[n_missing] = scores[entry]
             n_missing += 1
@@ -212,7 +215,7 @@ def _keep_heads(
     n_let_go = n_others - taken
     stands = first
     for c in range(first, len(rows)):
-        is_other = ranks[slots[rows[c]] - 1].max() < least
+        is_other = best_ranks[slots[rows[c]] - 1] < least
         if is_other and n_let_go == 0:
             continue
         n_let_go -= is_other

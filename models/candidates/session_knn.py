@@ -53,20 +53,13 @@ class SessionKNN(CandidateSource):
 
     def generate(self, batch: QueryBatch, table: ItemTable, allowed: Allowed, found: Candidates) -> None:
         """Propose the items that go best with the running session."""
-        cells = scratch(max(table.n, len(table.sessions.records)))
-        recent, fading = _recent_of(table), fading_ms(table)
-        _find(batch.history, batch.users, batch.at, recent, fading, allowed, cells.sums, cells.slots, found)
+        similar, recent = _similar_of(batch, table), _recent_of(table)
+        _add_up(similar, recent, allowed, scratch(table.n).sums, found)
 
     def explain(self, batch: QueryBatch, table: ItemTable, rows: Int32s, causes: Int64s) -> None:
         """Name the item of the session through which the neighbours said most for each."""
-        cells = scratch(max(table.n, len(table.sessions.records)))
-        recent, fading = _recent_of(table), fading_ms(table)
-        _explain(batch.history, batch.users, batch.at, recent, fading, cells.slots, rows, causes)
-
-
-def fading_ms(table: ItemTable) -> float:
-    """Say at which age a session counts 1 / e, ms."""
-    return max(LEAST_FADING_MS, table.half_life_long_ms / 2)
+        similar, recent = _similar_of(batch, table), _recent_of(table)
+        _explain(similar, recent, scratch(table.n).slots, rows, causes)
 
 
 class _RecentSessions(NamedTuple):
@@ -78,40 +71,70 @@ class _RecentSessions(NamedTuple):
     """A run for each item, the newest session last; a cell is session * LENGTH + position of the item in it."""
     n: int
     """Sessions that are there."""
+    fading_ms: float
+    """Age at which one counts 1 / e."""
 
 
 def _recent_of(table: ItemTable) -> _RecentSessions:
     sessions = table.sessions
     return table.derived(
-        "recent sessions", lambda: _RecentSessions(sessions.records, sessions.holders.arrays, sessions.n)
+        "recent sessions",
+        lambda: _RecentSessions(sessions.records, sessions.holders.arrays, sessions.n, fading_ms(table)),
     )
 
 
-class _Search(NamedTuple):
-    """Working arrays: what one running session looks up, and the sessions that share an item with it."""
+def fading_ms(table: ItemTable) -> float:
+    """Say at which age a session counts 1 / e, ms."""
+    return max(LEAST_FADING_MS, table.half_life_long_ms / 2)
+
+
+class _Similar(NamedTuple):
+    """What B running sessions look up, and the sessions that are most similar to each, best first."""
 
     items: Int32s
-    """(10,) the items that count, newest first, each once."""
+    """(B, 10) the items that count, newest first, each once."""
     steps: Int32s
-    """(10,) how many steps back each was met last."""
+    """(B, 10) how many steps back each was met last."""
+    n_items: Int32s
+    """(B,)"""
+    sessions: Int32s
+    """(B, 300)"""
+    anchors: Int32s
+    """(B, 300) where in each the newest shared item stands."""
+    similarities: Floats
+    """(B, 300)"""
+    n: Int32s
+    """(B,) sessions of each."""
+
+
+def _similar_of(batch: QueryBatch, table: ItemTable) -> _Similar:
+    """Search once for what is proposed and for why: a second search took a sixth of the time of building slates."""
+    return batch.derived("similar sessions", lambda: _search(batch, table))
+
+
+def _search(batch: QueryBatch, table: ItemTable) -> _Similar:
+    items, neighbours = (batch.n, N_LAST), (batch.n, N_NEIGHBOURS)
+    similar = _Similar(
+        np.empty(items, np.int32), np.empty(items, np.int32), np.empty(batch.n, np.int32),
+        np.empty(neighbours, np.int32), np.empty(neighbours, np.int32), np.empty(neighbours, np.float32),
+        np.empty(batch.n, np.int32),
+    )  # fmt: skip
+    slots = scratch(len(table.sessions.records)).slots
+    _find_similar(batch.history, batch.users, batch.at, _recent_of(table), slots, similar)
+    return similar
+
+
+class _Sharing(NamedTuple):
+    """Working arrays: the sessions that share an item with one running session, as they are found."""
+
     sessions: Int64s
-    """(5000,) neighbours in the order in which they were found."""
+    """(5000,)"""
     anchors: Int32s
     """(5000,) where in each the newest shared item stands."""
     order: Int32s
     """(5000,) the places of the most similar ones in `sessions`, best first."""
     similarities: Floats
     """(5000,) in the order of `order`."""
-
-
-@inline
-def _new_search() -> _Search:
-    """Make room."""
-    room = N_LAST * N_RECENT_SESSIONS
-    return _Search(
-        np.empty(N_LAST, np.int32), np.empty(N_LAST, np.int32), np.empty(room, np.int64), np.empty(room, np.int32),
-        np.empty(room, np.int32), np.empty(room, np.float32),
-    )  # fmt: skip
 
 
 @inline
@@ -144,8 +167,9 @@ def _rarity(n_holding: int, n_all: int, known: Doubles) -> float:
 
 
 @inline
-def _look_up(history: Histories, b: int, search: _Search) -> int:
+def _look_up(history: Histories, b: int, similar: _Similar) -> int:
     """List the items of query b that count; say how many there are."""
+    items, steps = similar.items[b], similar.steps[b]
     n = 0
     for r in range(n_newest(history, b, N_LAST)):
         item = liked_item(history, b, r)
@@ -153,32 +177,37 @@ def _look_up(history: Histories, b: int, search: _Search) -> int:
             continue
         known = False
         for p in range(n):
-            known |= search.items[p] == item
+            known |= items[p] == item
         if not known:
-            search.items[n], search.steps[n] = item, r
+            items[n], steps[n] = item, r
             n += 1
     return n
 
 
 @inline
 def _find_neighbours(
-    n_items: int, user: int, at: int, recent: _RecentSessions, fading: float, slots: Int32s, search: _Search
+    items: Int32s,  # (Q,) that count
+    steps: Int32s,  # (Q,)
+    user: int,
+    at: int,
+    recent: _RecentSessions,
+    slots: Int32s,
+    found: _Sharing,
 ) -> int:
-    """Find the sessions that share one of the first n items; say how many of them are the most similar.
+    """Find the sessions that share one of the items; say how many of them are the most similar.
 
     Parameters
     ----------
     user, at : who asks, a hash, and when, Unix ms.
-    fading : ms at which a session counts 1 / e.
     slots : (S,) cells, 0 before and after.
     """
     n = 0
     by_steps, by_length = _fading(N_LAST, RECENCY), _shortness(LENGTH)
-    runs, sessions, similarities = recent.runs, search.sessions, search.similarities
-    for q in range(n_items):
-        weight = by_steps[search.steps[q]]
-        first = runs.starts[search.items[q]]
-        end = first + runs.sizes[search.items[q]]
+    runs, sessions, similarities = recent.runs, found.sessions, found.similarities
+    for q in range(len(items)):
+        weight = by_steps[steps[q]]
+        first = runs.starts[items[q]]
+        end = first + runs.sizes[items[q]]
         first = max(first, end - N_RECENT_SESSIONS)
         for m in range(end - 1, first - 1, -1):
             if m >= first + AHEAD:
@@ -187,45 +216,63 @@ def _find_neighbours(
             if recent.records[session].owner == user:
                 continue
             if slots[session] == 0:
-                sessions[n], search.anchors[n], similarities[n] = session, runs.cells[m] % LENGTH, 0
+                sessions[n], found.anchors[n], similarities[n] = session, runs.cells[m] % LENGTH, 0
                 n += 1
                 slots[session] = n
             similarities[slots[session] - 1] += weight
     for p in range(n):
         record = recent.records[sessions[p]]
         slots[sessions[p]] = 0
-        search.order[p] = p
+        found.order[p] = p
         age = max(at - record.last_at, 0)
-        similarities[p] *= by_length[record.length] * np.exp(-min(age / fading, MOST_FADED))
-    return select_top(search.order, similarities, n, N_NEIGHBOURS, sessions)
+        similarities[p] *= by_length[record.length] * np.exp(-min(age / recent.fading_ms, MOST_FADED))
+    return select_top(found.order, similarities, n, N_NEIGHBOURS, sessions)
 
 
 @kernel
-def _find(
+def _find_similar(
     history: Histories,
     users: Int64s,  # (B,) hashes
     at: Int64s,  # (B,)
     recent: _RecentSessions,
-    fading: float,
+    slots: Int32s,  # (S,) cells
+    similar: _Similar,  # written
+) -> None:
+    """Find the sessions that are most similar to each query's."""
+    room = N_LAST * N_RECENT_SESSIONS
+    found = _Sharing(
+        np.empty(room, np.int64), np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.float32)
+    )
+    for b in range(len(history.rows)):
+        n_items = similar.n_items[b] = _look_up(history, b, similar)
+        items, steps = similar.items[b, :n_items], similar.steps[b, :n_items]
+        similar.n[b] = _find_neighbours(items, steps, users[b], at[b], recent, slots, found)
+        for k in range(similar.n[b]):
+            place = found.order[k]
+            similar.sessions[b, k], similar.anchors[b, k] = found.sessions[place], found.anchors[place]
+            similar.similarities[b, k] = found.similarities[k]
+
+
+@kernel
+def _add_up(
+    similar: _Similar,
+    recent: _RecentSessions,
     allowed: Allowed,
     sums: Floats,  # (N,) cells
-    slots: Int32s,  # (S,) cells
     found: Candidates,
 ) -> None:
     """Add up what the neighbours of each query say of their items."""
-    search = _new_search()
     pool = np.empty(N_NEIGHBOURS * LENGTH, np.int32)
     scores = np.empty(len(pool), np.float32)
     near, rarities = _fading(LENGTH, NEARNESS), np.zeros(_TABULATED)
-    for b in range(len(history.rows)):
-        n_items = _look_up(history, b, search)
-        kept = _find_neighbours(n_items, users[b], at[b], recent, fading, slots, search)
+    for b in range(len(similar.n)):
+        kept = similar.n[b]
         mark(allowed, b)
         n = 0
         for k in range(kept):
             if k + AHEAD < kept:
-                prefetch(recent.records, search.sessions[search.order[k + AHEAD]])
-            record, anchor = recent.records[search.sessions[search.order[k]]], search.anchors[search.order[k]]
+                prefetch(recent.records, similar.sessions[b, k + AHEAD])
+            record, anchor = recent.records[similar.sessions[b, k]], similar.anchors[b, k]
             for position in range(record.length):
                 j = record.items[position]
                 if position == anchor:
@@ -235,7 +282,7 @@ def _find(
                         continue
                     pool[n] = j
                     n += 1
-                sums[j] += search.similarities[k] * near[abs(position - anchor)]
+                sums[j] += similar.similarities[b, k] * near[abs(position - anchor)]
         unmark(allowed, b)
         take_sums(pool, n, sums, scores)
         for p in range(n):
@@ -245,44 +292,63 @@ def _find(
 
 @kernel
 def _explain(
-    history: Histories,
-    users: Int64s,  # (B,) hashes
-    at: Int64s,  # (B,)
+    similar: _Similar,
     recent: _RecentSessions,
-    fading: float,
-    slots: Int32s,  # (max(N, S),) cells
+    slots: Int32s,  # (N,) cells
     rows: Int32s,  # (B, L)
     causes: Int64s,  # (B, L) written
 ) -> None:
     """Split each candidate's score over the items of the running session; the newest at a tie."""
-    search = _new_search()
     shares = np.empty((rows.shape[1], N_LAST))
-    shared = np.empty(N_LAST)
-    near, by_steps = _fading(LENGTH, NEARNESS), _fading(N_LAST, RECENCY)
     for b in range(len(rows)):
         if rows[b].max() < 0:
             continue
-        n_items = _look_up(history, b, search)
-        if n_items == 1:
-            # Nothing else can have led to them: many a slate saves the search.
+        items = similar.items[b, : similar.n_items[b]]
+        if len(items) == 1:
+            # Nothing else can have led to them: many a slate saves the walk through its neighbours.
             for c in range(rows.shape[1]):
                 if rows[b, c] >= 0:
-                    causes[b, c] = search.items[0]
+                    causes[b, c] = items[0]
             continue
-        kept = _find_neighbours(n_items, users[b], at[b], recent, fading, slots, search)
-        shares[:] = 0
         _number(rows[b], slots, 1)
-        for k in range(kept):
-            if k + AHEAD < kept:
-                prefetch(recent.records, search.sessions[search.order[k + AHEAD]])
-            record, anchor = recent.records[search.sessions[search.order[k]]], search.anchors[search.order[k]]
-            _split(record.items, record.length, search, n_items, by_steps, shared)
-            _credit(record.items, record.length, anchor, search.similarities[k], near, shared[:n_items], slots, shares)
+        _share_out(b, similar, recent, slots, shares)
         _number(rows[b], slots, 0)
         for c in range(rows.shape[1]):
-            best = shares[c, :n_items].argmax() if n_items > 0 else 0
+            best = shares[c, : len(items)].argmax() if len(items) > 0 else 0
             if shares[c, best] > 0:
-                causes[b, c] = search.items[best]
+                causes[b, c] = items[best]
+
+
+@inline
+def _share_out(
+    b: int,
+    similar: _Similar,
+    recent: _RecentSessions,
+    slots: Int32s,  # cells: the place of each candidate, from 1
+    shares: Doubles,  # (L, 10) written: what each item of the running session b says of each candidate
+) -> None:
+    """Go through the neighbours of a running session."""
+    n_items, kept = similar.n_items[b], similar.n[b]
+    items, steps, shared = similar.items[b, :n_items], similar.steps[b, :n_items], np.empty(n_items)
+    near, by_steps = _fading(LENGTH, NEARNESS), _fading(N_LAST, RECENCY)
+    shares[:] = 0
+    for k in range(kept):
+        if k + AHEAD < kept:
+            prefetch(recent.records, similar.sessions[b, k + AHEAD])
+        record, anchor = recent.records[similar.sessions[b, k]], similar.anchors[b, k]
+        if _holds_any(record.items, record.length, anchor, slots):  # few of them do
+            _split(record.items, record.length, items, steps, by_steps, shared)
+            similarity = similar.similarities[b, k]
+            _credit(record.items, record.length, anchor, similarity, near, shared, slots, shares)
+
+
+@inline
+def _holds_any(items: Int32s, n: int, anchor: int, slots: Int32s) -> bool:
+    """Say whether a neighbour of n items holds a candidate that has a number, other than at its anchor."""
+    holds = False
+    for position in range(n):
+        holds |= slots[items[position]] > 0 and position != anchor
+    return holds
 
 
 @inline
@@ -294,17 +360,17 @@ def _number(rows: Int32s, slots: Int32s, step: int) -> None:
 
 
 @inline
-def _split(items: Int32s, n: int, search: _Search, n_items: int, by_steps: Floats, shared: Doubles) -> None:
-    """Say what part of the similarity of a neighbour of n items comes from each item of the running session."""
+def _split(items: Int32s, n: int, running: Int32s, steps: Int32s, by_steps: Floats, shared: Doubles) -> None:
+    """Say what part of the similarity of a neighbour of n items comes from each of the (Q,) running session's."""
     total = 0.0
-    for q in range(n_items):
+    for q in range(len(running)):
         shared[q] = 0
         for p in range(n):
-            if items[p] == search.items[q]:
-                shared[q] = by_steps[search.steps[q]]
+            if items[p] == running[q]:
+                shared[q] = by_steps[steps[q]]
                 break
         total += shared[q]
-    for q in range(n_items):
+    for q in range(len(running)):
         shared[q] /= total
 
 

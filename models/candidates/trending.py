@@ -31,14 +31,10 @@ class Trending(CandidateSource):
         numbers: dict[tuple[int, ...], int] = {}
         groups = np.array([numbers.setdefault(query.segments, len(numbers)) for query in batch.queries], np.int32)
         lists = [_list_of(segments, table) for segments in numbers]
-        _walk(
-            groups,
-            np.array([0, *accumulate(len(rows) for rows, _ in lists)]),
-            np.concatenate([rows for rows, _ in lists]),
-            np.concatenate([scores for _, scores in lists]),
-            allowed,
-            found,
-        )
+        starts = np.array([0, *accumulate(len(rows) for rows, _ in lists)])
+        # A slate alone, and a batch of one segment, needs no copy.
+        rows, scores = lists[0] if len(lists) == 1 else (np.concatenate(parts) for parts in zip(*lists, strict=True))
+        _walk(groups, starts, rows, scores, allowed, found)
 
     def explain(self, batch: QueryBatch, table: ItemTable, rows: Int32s, causes: Int64s) -> None:
         """No single item of the history is the cause."""

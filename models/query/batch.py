@@ -141,7 +141,7 @@ class QueryBatch:
             preferences=preferences.cut(),
             mean_price=mean_price,
             signals=signals,
-            locations=unit_vectors(*np.array([query.location or _NOWHERE for query in queries], np.float64).T),
+            locations=_locations(queries),
         )
 
 
@@ -178,6 +178,13 @@ def _evidence(queries: list[Query]) -> Doubles:
         ],
         np.float64,
     )
+
+
+def _locations(queries: list[Query]) -> Doubles:
+    """(B, 3) unit vectors; nan where it is not known where a query is."""
+    if all(query.location is None for query in queries):
+        return np.full((len(queries), 3), np.nan)
+    return unit_vectors(*np.array([query.location or _NOWHERE for query in queries], np.float64).T)
 
 
 def _is_mobile(context: Context | None) -> bool:

@@ -61,9 +61,14 @@ class Ineligible:
         return allowed
 
 
+_NOTHING = Ineligible(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int32))
+
+
 def _expired(queries: list[Query], table: ItemTable) -> Ineligible:
     """Find what has expired: by the first query's moment for all, by later ones' for these alone."""
     rows, until = table.derived("expiring", lambda: _expiring(table))
+    if not len(rows):
+        return _NOTHING
     at = np.array([query.at for query in queries], np.int64)
     first, last = (int(np.searchsorted(until, moment, "right")) for moment in (at.min(), at.max()))
     owners, between = np.nonzero(until[first:last] <= at[:, None])

@@ -1,93 +1,69 @@
-"""What one user prefers among item attributes, learned online by River."""
+"""What one user prefers among item attributes, learned act by act: the step of River's logistic regression."""
 
-from functools import cache
-from struct import Struct
-from typing import Any
+import math
 
 import numpy as np
-from river import linear_model, optim
-from river.utils import VectorDict
 
-from models.numeric.arrays import Hash32s
+from models.numeric.arrays import Doubles, Hash32s
+from models.numeric.kernels import inline, kernel
 from models.user.record import N_COMPARED, States, keep, take
 
+_SURE = 18.0
+"""Logits beyond which the loss is taken for its asymptote, as in River."""
+_NOTHING_KNOWN = 0.5
 
-class Preferences:
-    """A pairwise logistic regression over attributes, shared by all users.
 
-    A user's weights stand in the user's record; those that an action concerns are lent to one River model while it
-    learns, and then written back. A model for each user would cost kilobytes, its weights cost some hundred bytes.
-    Learning is Bayesian personalised ranking: the model learns that the difference of a preferred item and another one
-    is positive.
+@kernel
+def learn(
+    state: States,  # (1,) written
+    item: int,
+    at: int,
+    weight: float,
+    price: float,
+    attributes: Hash32s,  # (M,) of the item, the most telling ones first
+    negative: Hash32s,  # (N,) of one that was not chosen
+    learning_rate: float,
+) -> float:
+    """Take an action into a user's record, and learn from it that its item is preferred to another one.
 
-    References
-    ----------
-    S. Rendle, C. Freudenthaler, Z. Gantner, L. Schmidt-Thieme. BPR: Bayesian personalized ranking from implicit
-    feedback. UAI 2009.
+    A pairwise logistic regression over attributes (Rendle, Freudenthaler, Gantner, Schmidt-Thieme, UAI 2009, BPR:
+    Bayesian personalized ranking from implicit feedback): the user's weights learn that the difference of a preferred
+    item and another one is positive. A step of stochastic gradient descent is as large as the action's weight, and
+    fades at the habit's half-life. Attributes of both say nothing and are left out. A weight below 0 turns the two
+    round. Without a difference nothing is learned.
+
+    It is `river.linear_model.LogisticRegression(optim.SGD(learning_rate), intercept_lr=0)`, bit for bit, in the kernel
+    that takes the action in: called through River, an event's step in the profile took 1.8 times as long.
 
     Parameters
     ----------
+    weight : of the action, below 0 for a dislike; not 0.
+    price : 0 unknown.
     learning_rate : step of the gradient descent, above 0.
+
+    Returns
+    -------
+    The surprise: the probability, in [0, 1], that the weights gave to the opposite; 0.5 knows nothing.
     """
-
-    __slots__ = ("_known", "_known_in_kernels", "_learning_rate", "_model", "_pair")
-
-    def __init__(self, learning_rate: float) -> None:
-        # An intercept would be shared by all users, and cancels in a difference.
-        self._model: Any = linear_model.LogisticRegression(optim.SGD(learning_rate), intercept_lr=0)
-        self._learning_rate = learning_rate
-        self._pair = np.zeros(2 * N_COMPARED, np.uint32)
-        # A Struct hands over the numbers of a buffer several times as fast as numpy does.
-        self._known = bytearray(8 * 2 * N_COMPARED)
-        self._known_in_kernels = np.frombuffer(self._known)
-
-    def learn(
-        self, state: States, item: int, at: int, weight: float, price: float, attributes: Hash32s, negative: Hash32s
-    ) -> float:
-        """Take an action into a user's record, and learn from it that its item is preferred to another one.
-
-        A step is as large as the action's weight, and fades at the habit's half-life. Attributes of both say nothing
-        and are left out. A weight below 0 turns the two round. Without a difference nothing is learned.
-
-        Parameters
-        ----------
-        state : (1,) record, changed in place.
-        attributes, negative : of the item and of one that was not chosen, the most telling ones first.
-
-        Returns
-        -------
-        The surprise: the probability, in [0, 1], that the weights gave to the opposite; 0.5 knows nothing.
-        """
-        pair, known = self._pair, self._known_in_kernels
-        n_better, n_worse = take(state, item, at, weight, price, attributes, negative, pair, known)
-        n = n_better + n_worse
-        if n == 0:
-            return 0.5
-        # Attributes go by their indices in the pair: so the difference of the two items is one of few.
-        numbers = _doubles(n)
-        weights: dict[int, float] = dict(enumerate(numbers.unpack_from(self._known)))
-        before = weights[0]
-        # VectorDict wraps the dict, it does not copy: the model's step writes to the weights that were lent.
-        self._model._weights = VectorDict(weights)  # noqa: SLF001
-        self._model.learn_one(_difference(n_better, n_worse), y=True, w=abs(weight))
-        numbers.pack_into(self._known, 0, *weights.values())
-        keep(state, at, pair, n, known)
-        # A step is the rate times the weight and the surprise, up for the better item's attributes, else down.
-        return abs(weights[0] - before) / (self._learning_rate * abs(weight))
+    pair, known = np.empty(2 * N_COMPARED, np.uint32), np.empty(2 * N_COMPARED)
+    n_better, n_worse = take(state, item, at, weight, price, attributes, negative, pair, known)
+    n = n_better + n_worse
+    if n == 0:
+        return _NOTHING_KNOWN
+    surprise = _surprise(known[:n], n_better)
+    # Up for the better item's attributes, down for the other's.
+    for p in range(n):
+        known[p] -= learning_rate * (-surprise * abs(weight) if p < n_better else surprise * abs(weight))
+    keep(state, at, pair, n, known)
+    return surprise
 
 
-@cache
-def _doubles(n: int) -> Struct:
-    return Struct(f"={n}d")
-
-
-@cache
-def _difference(n_better: int, n_worse: int) -> dict[int, float]:
-    """Return the difference of two items: +1 for each attribute of the better one, then -1 for each of the other."""
-    return dict(enumerate([1.0] * n_better + [-1.0] * n_worse))
-
-
-@cache
-def shared_preferences(learning_rate: float) -> Preferences:
-    """Return the process's one learner with this step."""
-    return Preferences(learning_rate)
+@inline
+def _surprise(weights: Doubles, n_better: int) -> float:
+    """Return 1 / (1 + e^z), z being the weights of the better item's attributes less those of the other's."""
+    z = 0.0
+    for p in range(len(weights)):
+        z += weights[p] if p < n_better else -weights[p]
+    if z > _SURE:
+        return math.exp(-z)
+    return 1.0 if z < -_SURE else 1.0 / (math.exp(z) + 1.0)

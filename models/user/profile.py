@@ -9,7 +9,7 @@ from models.numeric.arrays import Hash32s
 from models.numeric.decay import DecayedSums, strongest
 from models.numeric.ids import hash64
 from models.numeric.windows import BOT_WINDOW_MS, SessionWindows, SlidingWindow, is_bot
-from models.user.preferences import shared_preferences
+from models.user.preferences import learn
 from models.user.record import has_acted_on, new_state
 
 MINUTE_MS = 60_000
@@ -111,8 +111,7 @@ class Profile:
         if event.event_type == "rating" and event.value is not None:
             weight *= self._rate(event.value)
         if weight:
-            learner = shared_preferences(LEARNING_RATE)
-            surprise = learner.learn(self.state, item, at, weight, price, attributes, negative)
+            surprise = learn(self.state, item, at, weight, price, attributes, negative, LEARNING_RATE)
             self.surprise += SURPRISE_FADING * (surprise - self.surprise)
         return EventOutcome.APPLIED
 

@@ -134,7 +134,7 @@ def time_recommending(recommender: Recommender, queries: list[Query]) -> dict[st
             at = lap("features", at)
             ranked.scores = recommender._rankers[strategy.ranker][0].score(inputs)
             at = lap("rank", at)
-        recommender._slates(ranked)
+        recommender._drafts(ranked)
         lap("rerank_and_build", at)
     return {name: float(np.median(values)) for name, values in laps.items()}
 

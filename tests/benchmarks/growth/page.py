@@ -14,19 +14,19 @@ ROWS = {
         "memory_bytes_a_user": "memory, bytes a user",
         "store_bytes_a_user": "store as it was filled, bytes a user",
         "store_bytes_a_user_after": "store after the run, bytes a user",
-        "read_s": "SQLite reads all rows, s",
-        "check_s": "the store is checked, s",
+        "read_s": "SQLite reads all rows, CPU s",
+        "check_s": "the store is checked, CPU s",
         "files": "files",
-        "spread_s": "keys are spread over more files, once, s",
-        "resume_s": "the engine resumes, to the first slate, s",
-        "us_a_slate": "a slate, with its four events, µs",
+        "spread_s": "keys are spread over more files, once, CPU s",
+        "resume_s": "the engine resumes, to the first slate, CPU s",
+        "us_a_slate": "a slate, with its four events and its share of snapshots, CPU µs",
         "median_ms": "between two batches, median, ms",
         "pause_ms": "longest, with a snapshot each second, ms",
     },
     "items": {
-        "load_s": "the table loads, s",
+        "load_s": "the table loads, CPU s",
         "row_bytes": "memory beyond 50 neighbours of 12 bytes, bytes an item",
-        "us_a_slate": "a slate in a batch of 128, µs",
+        "us_a_slate": "a slate in a batch of 128, CPU µs",
         "us_alone_p50": "a slate alone, p50, µs",
         "us_alone_p99": "p99, µs",
     },
@@ -41,7 +41,7 @@ _HEAD = """# Growth
 
 `make bench-growth` measures this and writes the page: one run, {machine}, bytewax {bytewax}, numba {numba},
 NumPy {numpy}; the command was `python -m tests.benchmarks.growth {arguments}`. Each size has a process of its own.
-Where other work shares the machine, times of one line can be compared with each other, and no more.
+Seconds of CPU are of the process alone; other times are by the clock, and longer where other work shares the machine.
 
 ![Each line beside its smallest size](../../deploy/pictures/growth.svg)
 

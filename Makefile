@@ -1,5 +1,5 @@
 # Each target makes .venv where it is missing or out of date, and reuses it otherwise.
-#   make demo | screenshots | chaos | fuzz | test | test-slow | test-up | test-kafka | test-faults | lint | docs | bench | bench-e2e | bench-learning | lock | audit | sbom | dist | clean
+#   make demo | screenshots | chaos | fuzz | test | test-slow | test-up | test-kafka | test-faults | lint | docs | bench | bench-e2e | bench-growth | bench-learning | lock | audit | sbom | dist | clean
 # Variables:
 #   PYTHON=python3.12      the Python to make .venv with: 3.11 or 3.12
 #   TORCH_INDEX=https://...  the package index to take torch from, such as PyTorch's for CPUs
@@ -26,7 +26,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 AUDIT := .venv/audit
 AUDIT_READY := $(AUDIT)/.installed
 
-.PHONY: demo screenshots chaos fuzz test test-slow test-up test-kafka test-faults lint docs bench bench-e2e bench-learning lock audit sbom dist clean
+.PHONY: demo screenshots chaos fuzz test test-slow test-up test-kafka test-faults lint docs bench bench-e2e bench-growth bench-learning lock audit sbom dist clean
 
 demo: $(READY)
 	$(BIN)/eddy demo
@@ -61,6 +61,9 @@ bench: $(READY)
 
 bench-e2e: $(READY)
 	$(BIN)/python -m tests.benchmarks.e2e
+
+bench-growth: $(READY)
+	$(BIN)/python -m tests.benchmarks.growth
 
 bench-learning: $(READY)
 	$(BIN)/python -m tests.benchmarks.learning

@@ -108,8 +108,9 @@ class RecoverySettings(Section):
     learn_epoch_interval_s: int = Field(default=10, ge=0)
     """Seconds between snapshots of `learn`, which packs whole shards, and of `evaluate`: nobody waits for them."""
     partitions: int = Field(default=8, ge=1, le=4096)
-    """Files of the store, fixed when it is made. Each is synced to the disk at a snapshot, so many make a long pause;
-    but a resume is quadratic in the users of one: take 64 from 300,000 users a process on."""
+    """Files that a store begins with. Each is synced to the disk at a snapshot, so many make a long pause; but a resume
+    is quadratic in the users of one. A flow of one process gets more of them as it grows; for a cluster, which keeps
+    this number, take 64 from 300,000 users a process on."""
 
 
 class ClusterSettings(Section):

@@ -32,6 +32,7 @@ from dataflows.run.wiring import open_flow
 from dataflows.store.check import check_store, drop_unfinished
 from dataflows.store.files import partition_files
 from dataflows.store.persons import check_generation, wipe
+from dataflows.store.spreading import spread
 from dataflows.store.taking_over import Presence, alone, end_take_over, take_over
 
 log = logging.getLogger(__name__)
@@ -139,6 +140,8 @@ def _take_store(
             if n_dropped := drop_unfinished(store):
                 log.info("%s: %d rows of an epoch that never ended are dropped", store, n_dropped)
             wipe(store, erased)
+            if len(cluster.members) <= 1:  # another process may have the files open already
+                spread(store)
     stop.owner.check()  # the engine opens the files by their names, whoever's they are
     return presence
 

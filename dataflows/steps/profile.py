@@ -1,8 +1,8 @@
 """The step that keeps each user's interest profile and says which slates are due."""
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,14 +21,38 @@ from models.experiments.assign.assignment import NOTHING, Experiments, Held
 from models.items import ItemTable
 from models.messages import Assignment, DeadLetter, Erasure, ErasureReceipt, Event, Request
 from models.placements import Placements
+from models.user.codec import check
 from models.user.profile import EventOutcome
 from models.user.query import Query
-from models.user.state import UserState
+from models.user.state import PackedUser, UserState
 
 Output = Query | Assignment | DeadLetter | Erasure | ErasureReceipt
 State = tuple[Any, ...]
 """The packed profile, the last assignment, the newest requests' hashes, the run of offsets that the last slate belongs
 to, and the erasure that the user came back after; earlier releases kept no such."""
+
+
+MAX_AWAKE = 10_000
+"""Users who are kept as objects, which take three times what a packed one does."""
+
+
+class Awake:
+    """Who acted last; of more than there is room for, whoever has rested longest is packed."""
+
+    def __init__(self, room: int = MAX_AWAKE) -> None:
+        self._room = room
+        self._users: OrderedDict[ProfileLogic, None] = OrderedDict()
+
+    def note(self, user: "ProfileLogic") -> None:
+        """Note that a user acts."""
+        self._users[user] = None
+        self._users.move_to_end(user)
+        if len(self._users) > self._room:
+            self._users.popitem(last=False)[0].rest()
+
+    def drop(self, user: "ProfileLogic") -> None:
+        """Forget a user."""
+        self._users.pop(user, None)
 
 
 @dataclass(frozen=True)
@@ -46,6 +70,11 @@ class ProfileStep:
     erasures: Erasures
     users: Gauge
     """How many users there are."""
+    rest: timedelta
+    """After which a user is forgotten."""
+    awake: Awake = field(default_factory=Awake)
+    held: dict[Held, Held] = field(default_factory=dict)
+    """Assignments, each kept once, however many users have it."""
 
 
 def profile_step(
@@ -68,28 +97,58 @@ def profile_step(
         counts,
         erasures or Erasures(),
         users or Gauge("users", "of nobody who asks", registry=None),
+        timedelta(milliseconds=settings.profile.expire_after_ms),
     )
 
 
 class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
-    """One user."""
+    """One user, packed until something arrives.
+
+    Raises
+    ------
+    SnapshotError : the state cannot be read.
+    """
+
+    __slots__ = (
+        "_active_at", "_awake", "_erased_until", "_held", "_n_erased", "_notify_at", "_packed", "_step",
+    )  # fmt: skip
 
     def __init__(self, state: State | None, step: ProfileStep) -> None:
         self._step = step
-        step.users.inc()
-        self._held: Held = NOTHING if state is None else state[1]
-        packed = None if state is None else (state[0], state[2], state[3])
-        self._user = UserState(step.config, step.events, packed)
+        self._held: Held = NOTHING if state is None else step.held.setdefault(state[1], state[1])
+        self._packed: PackedUser | None = None
+        """None while the user is awake, or new."""
+        self._awake: UserState | None = None
+        if state is not None:
+            check(state[0], step.config, step.events)
+            self._packed = state[0], state[2], state[3]
         self._erased_until: int = state[4] if state is not None and len(state) > 4 else 0
         self._n_erased = 0
         """Events that went before the erasure itself came by: the process knew of it already."""
-        self._rest = timedelta(milliseconds=step.config.expire_after_ms)
         self._active_at = step.clock()
-        self._notify_at = self._active_at + self._rest
+        self._notify_at = self._active_at + step.rest
+        step.users.inc()
+
+    @property
+    def _user(self) -> UserState:
+        """The user, unpacked."""
+        if self._awake is None:
+            self._awake, self._packed = UserState(self._step.config, self._step.events, self._packed), None
+        return self._awake
+
+    @_user.setter
+    def _user(self, user: UserState) -> None:
+        self._awake, self._packed = user, None
+
+    def rest(self) -> None:
+        """Pack the user until something arrives."""
+        if self._awake is not None:
+            self._packed, self._awake = self._awake.pack(), None
 
     def on_batch(self, values: list[Received]) -> tuple[Iterable[Output], bool]:
         """Apply each message; emit the slates that are due, new assignments, late events and erasures."""
         step = self._step
+        step.awake.note(self)
         self._active_at = step.clock()
         emitted: list[Output] = []
         for message, record, key in values:
@@ -118,6 +177,7 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
         """Tell the engine whether to keep the user."""
         if not is_somebody:
             self._step.users.dec()
+            self._step.awake.drop(self)
         return self.RETAIN if is_somebody else self.DISCARD
 
     @property
@@ -174,7 +234,8 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
             yield self._user.due(message, step.placements.strategy_of(placement), placement=placement)
             return
         if assigned.digest != self._held[0]:
-            self._held = assigned.digest, assigned.variant
+            held = assigned.digest, assigned.variant
+            self._held = step.held.setdefault(held, held)
             yield Assignment(
                 message.user_id, assigned.experiment, assigned.variant, assigned.bucket, message.timestamp,
                 assigned.digest, None if assigned.shares is None else list(assigned.shares),
@@ -190,7 +251,7 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
 
     def on_notify(self) -> tuple[Iterable[Output], bool]:
         """Forget a user who has rested since; the notification may be older than the last message."""
-        self._notify_at = self._active_at + self._rest
+        self._notify_at = self._active_at + self._step.rest
         return (), self._retain(self._notify_at > self._step.clock())
 
     def notify_at(self) -> datetime:
@@ -199,7 +260,7 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
 
     def snapshot(self) -> State:
         """Pack the user."""
-        packed, requests, run = self._user.pack()
+        packed, requests, run = self._user.pack() if self._packed is None else self._packed
         return packed, self._held, requests, run, self._erased_until
 
 

@@ -75,7 +75,7 @@ def back_up(folder: Path, target: Path, report: Report) -> BackedUp:
         made_at = datetime.now(UTC).isoformat(timespec="seconds")
         manifest = Manifest(folder.name, made_at, version("eddy-recs"), moment.resume_epoch, hashes)
         (work / MANIFEST).write_text(json.dumps(msgspec.to_builtins(manifest), indent=2) + "\n")
-        _sync(work)
+        sync(work)
         work.rename(target)
         return BackedUp(sum(path.stat().st_size for path in target.iterdir()), moment.resume_epoch)
 
@@ -109,9 +109,9 @@ def restore(backup: Path, folder: Path, report: Report) -> Manifest:
         for number, name in enumerate(manifest.files, 1):
             report(f"copying file {number} of {len(manifest.files)}")
             shutil.copyfile(backup / name, folder / name)
-        _sync(folder)
+        sync(folder)
         marker.unlink()
-        _sync(folder)
+        sync(folder)
     return manifest
 
 
@@ -149,7 +149,7 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
     """Have all files of a folder, and their names, on the disk."""
     for path in (*(path for path in folder.iterdir() if path.is_file()), folder):
         number = os.open(path, os.O_RDONLY)

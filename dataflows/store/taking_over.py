@@ -94,9 +94,9 @@ def take_over(folder: Path) -> None:
     StoreError : the store is damaged, its disk is full, or another start is at it.
     """
     with alone(folder):
-        _put_in_place(folder)
+        put_in_place(folder)
         back_up(folder, folder / TAKEN, log.info)
-        _put_in_place(folder)
+        put_in_place(folder)
 
 
 def end_take_over(folder: Path) -> None:
@@ -108,10 +108,10 @@ def end_take_over(folder: Path) -> None:
     """
     if any(folder.glob(f"{TAKEN}*")):
         with alone(folder):
-            _put_in_place(folder)
+            put_in_place(folder)
 
 
-def _put_in_place(folder: Path) -> None:
+def put_in_place(folder: Path) -> None:
     """Give the copies the names of the files; those that others have open keep none."""
     taken = folder / TAKEN
     with explained(folder):

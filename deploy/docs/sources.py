@@ -18,6 +18,7 @@ WHOLE = {
     "design/dataflows.md": "dataflows/README.md",
     "design/models.md": "models/README.md",
     "design/benchmarks.md": "tests/benchmarks/README.md",
+    "design/growth.md": "tests/benchmarks/GROWTH.md",
     "design/changelog.md": "CHANGELOG.md",
 }
 """Pages of the site that are files of the repository, by their place on the site."""

@@ -1,6 +1,8 @@
 """Profiles as bytes, for the recovery store."""
 
 import struct
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,10 +14,33 @@ from models.numeric.windows import SessionWindows, SlidingWindow
 from models.user.profile import HOUR_MS, MINUTE_MS, Profile
 from models.user.record import N_INTERESTS, N_RECENT, STATE, States
 
-VERSION = 2
-"""First byte of a snapshot. Version 1 differs in the learner's weights, which did not decay."""
-_UNDECAYED = 1
-_BODY = 1 + STATE.itemsize
+VERSION = 3
+"""First byte of a snapshot. Version 1 differs in the learner's weights, which did not decay; up to version 2 the record
+was written as it is, with the room that nothing was in."""
+_UNDECAYED, _WHOLE = 1, 2
+_FIRST = bytes([VERSION])
+
+
+_FIELDS: Mapping[str, Any] = STATE.fields or {}
+
+
+def _at(name: str) -> int:
+    """Say where in a record a field begins."""
+    return int(_FIELDS[name][1])
+
+
+_HALF_LIVES, _HALF_LIVES_AT = struct.Struct("<qq"), _at("half_life_moment_ms")
+_COUNTS, _COUNTS_AT = struct.Struct("<ii"), _at("n_recent")
+"""How many recent items and interests are in use."""
+_HEAD = _at("recent_at")
+"""Bytes of a record before its lists."""
+_LISTS = (
+    *((_at(name), STATE[name].base.itemsize, 0) for name in ("recent_at", "recent_items", "recent_weights")),
+    *((_at(name), STATE[name].base.itemsize, 1) for name in ("attributes", "moment", "habit", "preferences")),
+)
+"""Where each list of a record begins, the bytes of a place in it, and which of the two counts is its length."""
+_A_RECENT, _AN_INTEREST = (sum(size for _, size, which in _LISTS if which == of) for of in (0, 1))
+"""Bytes of all lists together, a place."""
 
 
 class SnapshotError(ValueError):
@@ -37,7 +62,7 @@ class _Rest(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=Fals
     """1 + milliseconds behind the newest event; 0 where it is beyond the lateness."""
     impressions: list[int]
     impression_counts: bytes
-    """Little-endian float32."""
+    """Little-endian float64, so that a packed user is the same user; float32 up to version 2."""
     impressions_decay: tuple[int, int] | None
     """Half-life and the landmark's age, both ms."""
     owned: list[int]
@@ -48,7 +73,7 @@ _decode = msgspec.msgpack.Decoder(_Rest).decode
 
 
 def pack(profile: Profile) -> bytes:
-    """Pack a profile: the version byte, the record as it is, then the rest."""
+    """Pack a profile: the version byte, the record without the room that nothing is in, then the rest."""
     newest_at = profile.sessions.newest_at
     late_before = newest_at - profile.config.lateness_ms
     shown = profile.impressions
@@ -63,11 +88,32 @@ def pack(profile: Profile) -> bytes:
         list(profile.event_ids),
         [newest_at - at + 1 if at >= late_before else 0 for at in profile.event_ids.values()],
         list(shown.scaled),
-        struct.pack(f"<{len(shown.scaled)}f", *shown.scaled.values()),
+        struct.pack(f"<{len(shown.scaled)}d", *shown.scaled.values()),
         (shown.half_life_ms, newest_at - shown.landmark) if shown.scaled else None,
         list(profile.owned),
     )
-    return bytes([VERSION]) + profile.state.tobytes() + _encode(rest)
+    return b"".join((_FIRST, *_in_use(profile.state.tobytes()), _encode(rest)))
+
+
+def _in_use(record: bytes) -> list[bytes]:
+    """Cut out of a record what is in use."""
+    counts = _COUNTS.unpack_from(record, _COUNTS_AT)
+    return [record[:_HEAD], *(record[at : at + size * counts[which]] for at, size, which in _LISTS)]
+
+
+def check(data: bytes, config: ProfileConfig, events: EventConfig) -> None:
+    """Raise what `unpack` would, mostly in a tenth of its time.
+
+    Raises
+    ------
+    SnapshotError : the snapshot is of another version, or damaged.
+    """
+    _, rest = _parse(data)
+    half_lives = _HALF_LIVES.unpack_from(data, 1 + _HALF_LIVES_AT)
+    shown_ms = rest.impressions_decay[0] if rest.impressions_decay else config.half_life_impressions_ms
+    as_set = (config.half_life_moment_ms, config.half_life_habit_ms, config.half_life_impressions_ms)
+    if data[0] == _UNDECAYED or (*half_lives, shown_ms) != as_set:
+        unpack(data, config, events)  # weights are expressed anew, which damaged ones may not survive
 
 
 def unpack(data: bytes, config: ProfileConfig, events: EventConfig) -> Profile:
@@ -77,20 +123,60 @@ def unpack(data: bytes, config: ProfileConfig, events: EventConfig) -> Profile:
     ------
     SnapshotError : the snapshot is of another version, or damaged.
     """
+    counts, rest = _parse(data)
+    state: States = np.frombuffer(_record(data, counts), STATE)
+    try:
+        if data[0] == _UNDECAYED:
+            _date_preferences(state)
+        shown = struct.unpack(f"<{len(rest.impressions)}{_count_of(data[0])}", rest.impression_counts)
+        return _restore(state, rest, dict(zip(rest.impressions, shown, strict=True)), config, events)
+    except (ValueError, ArithmeticError) as error:
+        raise _damaged(str(error)) from error
+
+
+def _parse(data: bytes) -> tuple[tuple[int, int], _Rest]:
+    """Read how many recent items and interests there are, and what is not in the record."""
     version = data[0] if data else 0
-    if version not in (_UNDECAYED, VERSION):
+    if not _UNDECAYED <= version <= VERSION:
         found = data[:1].hex() or "none"
         raise SnapshotError(f"a profile of version {found}: this release reads {_UNDECAYED} to {VERSION}")
-    if len(data) < _BODY:
-        raise SnapshotError(f"a damaged profile: {len(data)} bytes")
+    if len(data) < 1 + _HEAD:
+        raise _damaged(f"{len(data)} bytes")
+    counts = n_recent, n_interests = _COUNTS.unpack_from(data, 1 + _COUNTS_AT)
+    if not (0 <= n_recent <= N_RECENT and 0 <= n_interests <= N_INTERESTS):
+        raise _damaged("its counts are out of range")
+    size = STATE.itemsize if version <= _WHOLE else _HEAD + n_recent * _A_RECENT + n_interests * _AN_INTEREST
     try:
-        rest = _decode(memoryview(data)[_BODY:])
-        state: States = np.frombuffer(bytearray(data[1:_BODY]), STATE)
-        if version == _UNDECAYED:
-            _date_preferences(state)
-        return _restore(state, rest, config, events)
-    except (msgspec.DecodeError, struct.error, ValueError, IndexError, ArithmeticError) as error:
-        raise SnapshotError(f"a damaged profile: {error}") from error
+        rest = _decode(memoryview(data)[1 + size :])
+    except msgspec.DecodeError as error:
+        raise _damaged(str(error)) from error
+    counted = struct.calcsize(_count_of(version)) * len(rest.impressions)
+    as_long = len(rest.event_ids) == len(rest.event_ages) and len(rest.impression_counts) == counted
+    if not (as_long and len(rest.sessions) % 4 == 1 and rest.minutes and rest.hour):
+        raise _damaged("its lists do not belong together")
+    return counts, rest
+
+
+def _record(data: bytes, counts: tuple[int, int]) -> bytearray:
+    """Lay a record out, with all its room."""
+    if data[0] <= _WHOLE:
+        return bytearray(data[1 : 1 + STATE.itemsize])
+    record = bytearray(STATE.itemsize)
+    end = 1 + _HEAD
+    record[:_HEAD] = data[1:end]
+    for at, size, which in _LISTS:
+        begin, end = end, end + size * counts[which]
+        record[at : at + end - begin] = data[begin:end]
+    return record
+
+
+def _count_of(version: int) -> str:
+    """Say how an impression's count is written."""
+    return "f" if version <= _WHOLE else "d"
+
+
+def _damaged(why: str) -> SnapshotError:
+    return SnapshotError(f"a damaged profile: {why}")
 
 
 def _date_preferences(state: States) -> None:
@@ -101,9 +187,9 @@ def _date_preferences(state: States) -> None:
         user["preferences"] *= np.float32(2.0 ** (age / float(user["half_life_habit_ms"])))
 
 
-def _restore(state: States, rest: _Rest, config: ProfileConfig, events: EventConfig) -> Profile:
-    if not (0 <= state["n_recent"][0] <= N_RECENT and 0 <= state["n_interests"][0] <= N_INTERESTS):
-        raise ValueError("its counts are out of range")
+def _restore(
+    state: States, rest: _Rest, shown_counts: dict[int, float], config: ProfileConfig, events: EventConfig
+) -> Profile:
     profile = Profile(config, events)
     profile.n_events, profile.n_ratings = rest.n_events, rest.n_ratings
     profile.rating_mean, profile.surprise = rest.rating_mean, rest.surprise
@@ -117,9 +203,8 @@ def _restore(state: States, rest: _Rest, config: ProfileConfig, events: EventCon
     profile.owned = dict.fromkeys(rest.owned)
     if rest.impressions_decay is not None:
         half_life_ms, age = rest.impressions_decay
-        counts = struct.unpack(f"<{len(rest.impressions)}f", rest.impression_counts)
         shown = DecayedSums(config.half_life_impressions_ms)
-        shown.restore(dict(zip(rest.impressions, counts, strict=True)), newest_at - age, half_life_ms, newest_at)
+        shown.restore(shown_counts, newest_at - age, half_life_ms, newest_at)
         profile.impressions = shown
     profile.state = _with_half_lives(state, newest_at, config)
     return profile

@@ -2,13 +2,14 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from bytewax.dataflow import Dataflow
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.recovery import RecoveryConfig, init_db_dir
@@ -35,8 +36,13 @@ class Stopwatch:
 
     started: float = 0.0
     all_read: float = 0.0
+    first_written: float = 0.0
     last_written: float = 0.0
     n_written: int = 0
+    polls: list[float] = field(default_factory=list)
+    """When the feed was asked for a batch."""
+    on_first: Callable[[], object] = lambda: None
+    """Called once, before the first message is written."""
 
 
 class _Feed(StatefulSourcePartition[Record, int]):
@@ -46,6 +52,7 @@ class _Feed(StatefulSourcePartition[Record, int]):
 
     def next_batch(self) -> list[Record]:
         source, at = self._source, self._at
+        source.watch.polls.append(perf_counter())
         if at >= len(source.past) and not source.watch.started:
             source.watch.started = perf_counter()
         if at >= source.n:
@@ -91,8 +98,11 @@ class Count(DynamicSink[tuple[str, Outgoing]], StatelessSinkPartition[tuple[str,
         return self
 
     def write_batch(self, items: list[tuple[str, Outgoing]]) -> None:
+        if not self.watch.n_written:
+            self.watch.on_first()
         self.watch.n_written += len(items)
         self.watch.last_written = perf_counter()
+        self.watch.first_written = self.watch.first_written or self.watch.last_written
 
 
 FOUR_SOURCES = "blend, four sources"
@@ -114,12 +124,24 @@ def settings_for(name: str) -> Settings:
     )
 
 
-def time_recommend(world: World, recommender: Recommender, settings: Settings, *, recovery: bool) -> Stopwatch:
-    """Run the recommend flow; a slate a trigger is written."""
+def time_recommend(
+    world: World, recommender: Recommender, settings: Settings, *, recovery: bool, store: Path | None = None
+) -> Stopwatch:
+    """Run the recommend flow; a slate a trigger is written.
+
+    Parameters
+    ----------
+    store : the recovery store to go on from; none: one of its own, where recovery is on.
+    """
     watch = Stopwatch()
-    feed = Feed(world.past, world.present, watch)
-    flow = recommend.build(
-        recommend.RecommendInputs(feed, TestingSource([]), TestingSource([])),
+    _run(lay_out(world, recommender, settings, watch), recovery=recovery, store=store)
+    return watch
+
+
+def lay_out(world: World, recommender: Recommender, settings: Settings, watch: Stopwatch) -> Dataflow:
+    """Lay out the recommend flow over a world's events."""
+    return recommend.build(
+        recommend.RecommendInputs(Feed(world.past, world.present, watch), TestingSource([]), TestingSource([])),
         recommend.RecommendOutputs(Count(watch), Count(), Count(), Count()),
         settings,
         Experiments(),
@@ -128,8 +150,6 @@ def time_recommend(world: World, recommender: Recommender, settings: Settings, *
         clock,
         Counter(),
     )
-    _run(flow, recovery=recovery)
-    return watch
 
 
 def time_learn(world: World, settings: Settings) -> Stopwatch:
@@ -147,15 +167,22 @@ def time_learn(world: World, settings: Settings) -> Stopwatch:
     return watch
 
 
-def _run(flow: Any, *, recovery: bool) -> None:
-    if not recovery:
+def _run(flow: Any, *, recovery: bool, store: Path | None = None) -> None:
+    if store is not None:
+        run_with_store(flow, store)
+    elif not recovery:
         # With the engine's own epoch, as `run_flow` does.
         run_main(flow)  # type: ignore[no-untyped-call]
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        init_db_dir(Path(folder), PARTITIONS)  # type: ignore[no-untyped-call]
-        store = RecoveryConfig(folder)  # type: ignore[no-untyped-call]
-        run_main(flow, epoch_interval=EPOCH, recovery_config=store)  # type: ignore[no-untyped-call]
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            init_db_dir(Path(folder), PARTITIONS)  # type: ignore[no-untyped-call]
+            run_with_store(flow, Path(folder))
+
+
+def run_with_store(flow: Any, store: Path) -> None:
+    """Run a flow on a recovery store that is there, with a snapshot a second."""
+    recovery = RecoveryConfig(str(store))  # type: ignore[no-untyped-call]
+    run_main(flow, epoch_interval=EPOCH, recovery_config=recovery)  # type: ignore[no-untyped-call]
 
 
 def batches(records: list[Record]) -> Iterable[list[Record]]:

@@ -68,7 +68,7 @@ def test_a_backup_beside_a_running_flow_is_of_one_moment(tmp_path: Path):
 
 def test_a_backup_that_was_cut_off_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     store = a_store(tmp_path / "recommend", [])
-    monkeypatch.setattr(module, "_sync", lambda _folder: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(module, "sync", lambda _folder: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         back_up(store, tmp_path / "backup", quiet)
     assert not (tmp_path / "backup").exists()

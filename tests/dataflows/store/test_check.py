@@ -18,7 +18,7 @@ def a_run(store: Path, n_users: int = 5) -> Run:
 
 
 def another_version(state: tuple[bytes, Any, Any, int]) -> tuple[bytes, Any, Any, int]:
-    return (b"\x03" + state[0][1:], *state[1:])
+    return (b"\x04" + state[0][1:], *state[1:])
 
 
 def test_a_store_that_the_flow_has_written_is_taken(tmp_path: Path):
@@ -39,11 +39,11 @@ def test_a_folder_without_a_store_is_taken(tmp_path: Path):
 def test_state_of_a_newer_release_is_refused_with_flow_step_and_number_of_rows(tmp_path: Path):
     run = a_run(tmp_path / "store", n_users=5)
     change_states(tmp_path / "store", PROFILES, another_version)
-    with pytest.raises(UnreadableStateError, match=r"flow recommend .*5 of recommend.profile: a profile of version 03"):
+    with pytest.raises(UnreadableStateError, match=r"flow recommend .*5 of recommend.profile: a profile of version 04"):
         check_store(tmp_path / "store", run._flow)
 
 
-@pytest.mark.parametrize("keep", [0, 1, 100, 1_000, -1])
+@pytest.mark.parametrize("keep", [0, 1, 60, 100, -1])
 def test_a_damaged_profile_is_refused(tmp_path: Path, keep: int):
     run = a_run(tmp_path / "store", n_users=1)
     change_states(tmp_path / "store", PROFILES, lambda state: (state[0][:keep], *state[1:]))

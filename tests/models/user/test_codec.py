@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from models.config import ProfileConfig
 from models.events import EventConfig
 from models.messages import Event
-from models.user.codec import VERSION, SnapshotError, pack, unpack
+from models.user.codec import VERSION, SnapshotError, check, pack, unpack
 from models.user.profile import Profile
 from models.user.query import Query
 from models.user.record import STATE
@@ -91,7 +91,7 @@ def test_interests_and_preferences_survive_a_change_of_half_life():
     assert evidence_of(asked(changed)).preferences == pytest.approx(learned, rel=1e-4)
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_snapshot_of_each_version_still_loads(version: int):
     """All hold the same 60 events."""
     data = (places.GOLDEN / f"profile_v{version}.bin").read_bytes()
@@ -124,7 +124,7 @@ def test_weights_that_did_not_decay_read_as_they_did_and_decay_from_there():
         assert evidence_of(later).preferences == pytest.approx(faded, rel=1e-5)
 
 
-@pytest.mark.parametrize("data", [b"", b"\x00", b"\x03", b"\x01", b"\x02", b"\x02\x90"])
+@pytest.mark.parametrize("data", [b"", b"\x00", b"\x04", b"\x01", b"\x02", b"\x03", b"\x02\x90"])
 def test_a_damaged_or_newer_snapshot_is_refused(data: bytes):
     with pytest.raises(SnapshotError, match="profile"):
         unpack(data, ProfileConfig(), EventConfig())
@@ -133,5 +133,25 @@ def test_a_damaged_or_newer_snapshot_is_refused(data: bytes):
 def test_a_snapshot_cut_short_is_refused_wherever_it_is_cut():
     data = pack(a_profile())
     for end in range(0, len(data), 7):
-        with pytest.raises(SnapshotError):
-            unpack(data[:end], ProfileConfig(), EventConfig())
+        for read in (unpack, check):
+            with pytest.raises(SnapshotError):
+                read(data[:end], ProfileConfig(), EventConfig())
+
+
+@given(st.integers(0, 100), st.integers(0), st.integers(1, 255), st.sampled_from([{}, {"half_life_habit_s": 60}]))
+@settings(max_examples=300, deadline=None)
+def test_a_check_finds_what_cannot_be_restored(n: int, at: int, flipped: int, config: dict[str, Any]):
+    damaged = bytearray(pack(a_profile(n=n)))
+    damaged[at % len(damaged)] ^= flipped
+    refused = []
+    for read in (unpack, check):
+        try:
+            with np.errstate(all="ignore"):
+                read(bytes(damaged), ProfileConfig(**config), EventConfig())
+        except SnapshotError as error:
+            refused.append(str(error))
+    assert not refused or refused == refused[:1] * 2
+
+
+def test_a_user_who_did_little_takes_little():
+    assert len(pack(a_profile(n=1))) < len(pack(a_profile(n=60))) / 4

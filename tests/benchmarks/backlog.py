@@ -115,11 +115,11 @@ class Place:
         self._write("events", [(event.user_id, encode(event)) for event in events])
         n_slates = -(-self._n_events // way.every)
         with self._working(way) as processes:
-            self._wait_until(FROM_SHARE * n_slates, processes)
+            n_before, _ = self._wait_until(FROM_SHARE * n_slates, processes)
             began, before = time.perf_counter(), self._used(processes)
-            peak_mb = self._wait_until(n_slates, processes)
+            _, peak_mb = self._wait_until(n_slates, processes)
             seconds, after = time.perf_counter() - began, self._used(processes)
-        n = (1 - FROM_SHARE) * n_slates
+        n = n_slates - n_before  # a whole batch may have come at once, so it is more than the share
         flow_us, broker_us = (1e6 * (now - then) / n for now, then in zip(after[:2], before[:2], strict=True))
         compute_per_s, stages_us = self._computed() if computes else (None, {})
         return Lap(
@@ -183,16 +183,19 @@ class Place:
         """Seconds of CPU of the way's processes, of the broker's, and of the former by kind of thread."""
         return cpu_s(processes), cpu_s(self._processes), cpu_by_thread(processes)
 
-    def _wait_until(self, n_slates: float, processes: list[psutil.Process]) -> float:
-        """Wait until so many slates lie on the topic; returns the most memory that was held meanwhile."""
+    def _wait_until(self, n_slates: float, processes: list[psutil.Process]) -> tuple[int, float]:
+        """Wait until so many slates lie on the topic; returns how many do then, and the most memory held meanwhile."""
         deadline, peak_mb = time.monotonic() + DEADLINE_S, 0.0
-        while sum(bounds_of(self._ends, self._slates, part)[1] for part in range(PARTITIONS)) < n_slates:
+        while (n := self._n_written()) < n_slates:
             ended = any(one.status() == psutil.STATUS_ZOMBIE for one in processes)
             if ended or time.monotonic() > deadline:
                 raise SystemExit(f"the {self._n_laps}th lap made no {n_slates:,.0f} slates:\n{self._last_words()}")
             peak_mb = max(peak_mb, memory_mb(processes))
             time.sleep(0.05)
-        return peak_mb
+        return n, peak_mb
+
+    def _n_written(self) -> int:
+        return sum(bounds_of(self._ends, self._slates, part)[1] for part in range(PARTITIONS))
 
     def _last_words(self) -> str:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-8:])

@@ -4,6 +4,7 @@
 #   PYTHON=python3.12      the Python to make .venv with: 3.11 or 3.12
 #   TORCH_INDEX=https://...  the package index to take torch from, such as PyTorch's for CPUs
 #   AGAINST=<commit>         `make bench` measures this checkout and that commit in turns, and prints ratios
+#   E2E="--events 6000 --turns 1"  what `make bench-e2e` measures; `E2E=--help` lists ways, rates and sizes
 #   N=1000000 SEED=0         how many messages `make fuzz` makes, and which
 #   KAFKA_HOME=...           a folder whose libs/ holds Apache Kafka: the tests, the demo and the chaos run on it
 #   JOBS=2                   how many processes `make test` spreads over
@@ -18,6 +19,7 @@ JOBS ?= 2
 KILLS ?= 20
 N ?= 1000000
 SEED ?= 0
+E2E ?=
 
 BIN := .venv/bin
 READY := .venv/.installed
@@ -60,7 +62,7 @@ bench: $(READY)
 	$(BIN)/python -m $(if $(AGAINST),tests.benchmarks.against $(AGAINST),tests.benchmarks.flow)
 
 bench-e2e: $(READY)
-	$(BIN)/python -m tests.benchmarks.e2e
+	$(BIN)/python -m tests.benchmarks.e2e $(E2E)
 
 bench-growth: $(READY)
 	$(BIN)/python -m tests.benchmarks.growth

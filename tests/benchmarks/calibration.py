@@ -4,11 +4,20 @@ The work is fixed and has nothing to do with Eddy's own code.
 """
 
 from collections.abc import Callable
+from contextlib import closing
+from statistics import median
 from time import perf_counter
 
 import numpy as np
 import orjson
 
+from dataflows.kafka.admin import Client, create_topics
+from dataflows.kafka.reader import KafkaReader
+from dataflows.kafka.writer import KafkaWriter
+from dataflows.topics import Topic
+
+TOPIC = "yardstick"
+N_TRIPS = 200
 GATHER_BYTES = 256 * 1_024 * 1_024
 
 
@@ -37,6 +46,20 @@ def calibrate() -> dict[str, float]:
             orjson.loads(orjson.dumps(message))
 
     return {f"{work.__name__}_ms": _best(work) for work in (loop, gather, json)}
+
+
+def round_trip_ms(client: Client) -> float:
+    """Write a message and read it, one after the other; the median time in milliseconds."""
+    create_topics(client, [Topic(TOPIC, "none", "text", "platform", "delete")], 1)
+    writer, times = KafkaWriter(client, TOPIC), []
+    with closing(KafkaReader(client, [TOPIC])) as reader:
+        for _ in range(N_TRIPS):
+            began = perf_counter()
+            writer.write(None, b"there and back")
+            while not reader.poll(1.0):
+                pass
+            times.append(1e3 * (perf_counter() - began))
+    return round(median(times), 2)
 
 
 def _best(work: Callable[[], object]) -> float:

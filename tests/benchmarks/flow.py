@@ -5,8 +5,6 @@ Prints one JSON object, and writes the same figures into `tests/benchmarks/READM
 
 import argparse
 import json
-import os
-import platform
 import resource
 import sys
 import tempfile
@@ -25,6 +23,7 @@ from tests.benchmarks.bare import BareLoop, Lap, time_alone, time_recommending
 from tests.benchmarks.door import measure_door
 from tests.benchmarks.engine import FOUR_SOURCES, STRATEGIES, Stopwatch, settings_for, time_learn, time_recommend
 from tests.benchmarks.latency import measure_latency
+from tests.benchmarks.pages import machine
 from tests.benchmarks.report import write_table
 from tests.benchmarks.world import World, make_world
 
@@ -130,11 +129,6 @@ def untrained() -> Checkpoint:
         path = Path(folder) / "ranker.safetensors"
         save_checkpoint(MLP(MLPConfig(len(FEATURES))), path, "untrained")
         return load_checkpoint(path)
-
-
-def machine() -> str:
-    """Describe where this runs, without naming it."""
-    return f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {platform.python_version()}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The recommend flow through a broker: from an event handed to the client to its slate in a consumer's hand."""
+"""From an event handed to the client to its slate in a consumer's hand."""
 
 import tempfile
 import threading
@@ -12,7 +12,7 @@ import orjson
 
 from dataflows.codecs import encode
 from dataflows.demo.broker import EmbeddedBroker, running
-from dataflows.kafka.admin import create_topics
+from dataflows.kafka.admin import Client, create_topics
 from dataflows.kafka.reader import KafkaReader
 from dataflows.kafka.writer import KafkaWriter
 from dataflows.topics import declare
@@ -24,10 +24,11 @@ RATE = 500
 SECONDS, WARM_UP_S = 30, 5
 N_USERS, N_ITEMS = 1_000, 2_000
 PREFIX = "bench-"
+START_S = 120.0
 
 
 def measure_latency() -> dict[str, Any]:
-    """Run the flow as its own process, recovery on, with a steady stream; milliseconds.
+    """Run the flow as its own process, recovery on, with a steady stream through the embedded broker; milliseconds.
 
     Returns
     -------
@@ -39,72 +40,86 @@ def measure_latency() -> dict[str, Any]:
         create_topics(client, declare(PREFIX), 1)
         _write_catalog(client)
         flow = FlowUnderTest(servers, PREFIX, Path(folder), EDDY_RECOVERY__PARTITIONS="8").start()
-        reading = KafkaReader({**client, "fetch.wait.max.ms": 10}, [f"{PREFIX}recommendations"])
-        with closing(flow), closing(reading) as reader:
-            written = _Stream(client)
-            _wait_for_first_slate(written, reader)
-            latencies = written.run(reader)
-    quantiles = {f"p{q}": round(float(np.percentile(latencies, q)), 1) for q in (50, 95, 99)}
-    return {"events_per_s": RATE, "slates": len(latencies), "latency_ms": quantiles | {"max": round(max(latencies), 1)}}
+        with closing(flow), closing(SteadyStream(client, PREFIX, N_USERS, N_ITEMS)) as stream:
+            stream.wait_for_first_slate()
+            latencies = stream.run(RATE, SECONDS, WARM_UP_S)
+    return {"events_per_s": RATE, "slates": len(latencies), "latency_ms": quantiles(latencies)}
 
 
-class _Stream:
-    """What the platform writes, and when."""
+def quantiles(latencies: list[float]) -> dict[str, float]:
+    """Return what a page says of latencies, in their unit."""
+    found = {f"p{q}": round(float(np.percentile(latencies, q)), 1) for q in (50, 95, 99)}
+    return found | {"max": round(max(latencies), 1)}
 
-    def __init__(self, client: dict[str, Any]) -> None:
-        self._writer = KafkaWriter(client, f"{PREFIX}events")
+
+class SteadyStream:
+    """What the platform writes, and when, and what comes back: a slate, or an echo of the event.
+
+    Parameters
+    ----------
+    n_users, n_items : the users that act, `u-0` and so on, and the items that they act on, `i-0` and so on.
+    """
+
+    def __init__(self, client: Client, prefix: str, n_users: int, n_items: int) -> None:
+        self._writer = KafkaWriter(client, f"{prefix}events")
+        self._reader = KafkaReader({**client, "fetch.wait.max.ms": 10}, [f"{prefix}recommendations"])
+        self._n_users, self._n_items = n_users, n_items
         self._rng = np.random.default_rng(0)
         self._written_at: dict[str, float] = {}
         self._n = 0
 
-    def write(self) -> None:
-        event_id, user = f"e-{self._n}", f"u-{self._rng.integers(N_USERS)}"
-        self._n += 1
-        event = {
-            "event_id": event_id,
-            "user_id": user,
-            "item_id": f"i-{self._rng.integers(N_ITEMS)}",
-            "event_type": "click",
-            "timestamp": int(time.time() * 1_000),
-        }
-        self._written_at[event_id] = time.perf_counter()
-        self._writer.write(user, orjson.dumps(event))
+    def wait_for_first_slate(self) -> None:
+        """Write an event, and wait until it is answered."""
+        self._write()
+        deadline = time.monotonic() + START_S
+        while not self._reader.poll(0.2):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"there was no slate within {START_S:.0f} s")
 
-    def run(self, reader: KafkaReader) -> list[float]:
-        """Write at the rate, read what comes; returns milliseconds of the slates after the warm-up."""
-        first = self._n
-        writing = threading.Thread(target=self._write_all)
+    def run(self, rate: float, seconds: float, warm_up_s: float) -> list[float]:
+        """Write so many events a second, and read what comes; returns milliseconds of what followed the warm-up."""
+        n, first = round(rate * seconds), self._n
+        writing = threading.Thread(target=self._write_all, args=(rate, n))
         writing.start()
-        latencies, counted_from = [], first + RATE * WARM_UP_S
-        deadline = time.perf_counter() + SECONDS + 30
+        latencies, counted_from = [], first + rate * warm_up_s
+        deadline = time.perf_counter() + seconds + 30
         n_read = 0
-        while n_read < RATE * SECONDS and time.perf_counter() < deadline:
-            records = [record for batch in reader.poll(0.005) for record in batch.records]
-            for record in records:
-                trigger = orjson.loads(record.value or b"")["trigger_id"]
+        while n_read < n and time.perf_counter() < deadline:
+            for record in [record for batch in self._reader.poll(0.005) for record in batch.records]:
+                answer = orjson.loads(record.value or b"")
+                trigger = answer.get("trigger_id") or answer["event_id"]
                 n_read += 1
                 if int(trigger[2:]) >= counted_from:
                     latencies.append(1_000 * (time.perf_counter() - self._written_at[trigger]))
         writing.join()
         return latencies
 
-    def _write_all(self) -> None:
+    def close(self) -> None:
+        """Leave the broker."""
+        self._reader.close()
+
+    def _write_all(self, rate: float, n: int) -> None:
         start = time.perf_counter()
-        for k in range(RATE * SECONDS):
-            time.sleep(max(0.0, start + k / RATE - time.perf_counter()))
-            self.write()
+        for k in range(n):
+            time.sleep(max(0.0, start + k / rate - time.perf_counter()))
+            self._write()
         self._writer.flush()
 
+    def _write(self) -> None:
+        event_id, user = f"e-{self._n}", f"u-{self._rng.integers(self._n_users)}"
+        self._n += 1
+        event = {
+            "event_id": event_id,
+            "user_id": user,
+            "item_id": f"i-{self._rng.integers(self._n_items)}",
+            "event_type": "click",
+            "timestamp": int(time.time() * 1_000),
+        }
+        self._written_at[event_id] = time.perf_counter()
+        self._writer.write(user, orjson.dumps(event))
 
-def _wait_for_first_slate(stream: _Stream, reader: KafkaReader) -> None:
-    stream.write()
-    deadline = time.monotonic() + 120
-    while not reader.poll(0.2):
-        if time.monotonic() > deadline:
-            raise TimeoutError("the flow made no slate within 120 s")
 
-
-def _write_catalog(client: dict[str, Any]) -> None:
+def _write_catalog(client: Client) -> None:
     catalog = KafkaWriter(client, f"{PREFIX}catalog")
     for n in range(N_ITEMS):
         item = Item(f"i-{n}", title=f"Thing {n}", categories=[f"shelf-{n % 40}"], tags=[f"tag-{n % 7}"])

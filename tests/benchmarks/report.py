@@ -1,13 +1,12 @@
-"""Writes the benchmark's figures as a table."""
+"""Writes what `make bench` found: its part of the page."""
 
-from pathlib import Path
 from typing import Any
 
-README = Path(__file__).with_name("README.md")
+from tests.benchmarks.pages import write_part
 
-_HEAD = """# Benchmarks
+_HEAD = """## In memory, and alone through a broker
 
-`make bench` runs them and writes this file; every figure is from one run on one machine ({machine}).
+`make bench` runs these; every figure is from one run on one machine ({machine}).
 
 The flows run in memory with one worker: 100,000 items with 50 neighbours each, 10,000 users with 15 recent items
 each, 50,000 sessions of other visitors, 100 candidates a slate, {events:,} events as JSON of which one in four makes a
@@ -26,12 +25,12 @@ connections as fast as it answers; an event is acknowledged by the broker before
 
 
 def write_table(figures: dict[str, Any]) -> None:
-    """Replace the README beside this module."""
-    README.write_text(table_of(figures))
+    """Replace the part of the page."""
+    write_part("bench", table_of(figures))
 
 
 def table_of(figures: dict[str, Any]) -> str:
-    """Return the README's text."""
+    """Return the part's text."""
     lines = [_HEAD.format(**figures), "| recommend | events/s | slates/s |", "|---|---:|---:|"]
     lines += [
         f"| {name} | {speed['events_per_s']:,} | {speed['slates_per_s']:,} |"

@@ -27,7 +27,7 @@ COMMANDS = {
     "topics": ("topics:app", "Make, list and check the topics that the flows read and write."),
     "models": (
         "models:app",
-        "List the versions of the rankers that `learn` has published, and choose which of them serves.",
+        "List the versions of rankers and of the sequence model, and choose which of them serves.",
     ),
     "broker": (
         "broker:serve",

@@ -25,7 +25,7 @@ def test_inspect_counts_what_each_step_keeps_and_names_no_user(tmp_path: Path):
     a_used_store(tmp_path)
     shown = eddy(tmp_path, "inspect", "recommend", "--json")
     step = json.loads(shown.stdout)["steps"][PROFILES]
-    assert (step["keys"], step["formats"]) == (3, {"2": 3})
+    assert (step["keys"], step["formats"]) == (3, {"3": 3})
     assert step["largest"][0]["key_hash"] in {key_hash(f"ann-{number}") for number in range(3)}
     assert "ann-" not in shown.output + eddy(tmp_path, "inspect", "recommend").output
 

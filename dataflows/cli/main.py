@@ -61,7 +61,7 @@ COMMANDS = {
     ),
     "train": (
         "train:train_ranker",
-        "Train a ranker on a file of events, and say what it is worth beside the blend; or a sequence model.",
+        "Train a ranker on past events, and say what it is worth beside the blend; or what finds candidates.",
     ),
     "tune": ("tune:tune_ranker", "Search for the blend's weights and for a network's settings within a budget."),
     "results": (

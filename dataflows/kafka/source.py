@@ -58,6 +58,8 @@ class SharedConsumer:
         self._n_waiting = 0
         self._n_bytes = 0
         self._latest: dict[str, dict[int, int]] = {}
+        self._topic_ids: dict[str, str | None] = {}
+        self._looked_up: dict[tuple[str, int], tuple[int, int]] = {}
 
     @property
     def client(self) -> Consumer:
@@ -66,13 +68,38 @@ class SharedConsumer:
             self._consumer = new_consumer(self._client, self._group, reset="error", committed_only=False)
         return self._consumer
 
-    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
-        """Return a partition's first offset and the one after its last.
+    def look_up(self, topic: str) -> int:
+        """Ask what it takes to open a topic's partitions, while none is read; returns how many there are.
+
+        An epoch ends so long after its partition was opened, and all others wait for the one that was opened last, at
+        every epoch. Once partitions are read, a question waits behind a fetch, half a second: nine of them made each
+        slate of seconds wait for as long.
 
         Raises
         ------
         SourceError : the broker does not say.
         """
+        n = partitions_of(self._client, topic)
+        self.topic_id(topic)
+        for partition in range(n):
+            self._looked_up[topic, partition] = self.bounds(topic, partition)
+        return n
+
+    def topic_id(self, topic: str) -> str | None:
+        """Return what tells a topic from another one of its name, as it was when this was first asked."""
+        if topic not in self._topic_ids:
+            self._topic_ids[topic] = topic_id(self._client, topic)
+        return self._topic_ids[topic]
+
+    def bounds(self, topic: str, partition: int) -> tuple[int, int]:
+        """Return a partition's first offset and the one after its last, as `look_up` found them the first time.
+
+        Raises
+        ------
+        SourceError : the broker does not say.
+        """
+        if (known := self._looked_up.pop((topic, partition), None)) is not None:
+            return known
         try:
             return bounds_of(self.client, topic, partition)
         except KafkaException as failure:
@@ -223,7 +250,7 @@ class KafkaSource(FixedPartitionedSource[Record, SourceState]):
 
     def list_parts(self) -> list[str]:
         """Name the partitions; zero-padded, since the engine orders names as text."""
-        return [f"{partition:05d}" for partition in range(partitions_of(self.client, self.topic))]
+        return [f"{partition:05d}" for partition in range(self.consumer.look_up(self.topic))]
 
     def build_part(self, step_id: str, for_part: str, resume_state: SourceState | None) -> "KafkaSourcePartition":  # noqa: ARG002
         """Open one partition at its snapshot's offset, or at `start`."""
@@ -237,7 +264,7 @@ class KafkaSourcePartition(StatefulSourcePartition[Record, SourceState]):
         self._source = source
         self._partition = partition
         self._awake: datetime | None = None
-        self._topic_id = topic_id(source.client, source.topic)
+        self._topic_id = source.consumer.topic_id(source.topic)
         bounds = source.consumer.bounds(source.topic, partition)
         self._next = self._begin(*bounds) if resume is None else self._resume(resume, *bounds)
         self._snapshot_at: int | None = None

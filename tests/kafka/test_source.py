@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
 
+from dataflows.kafka import source as source_module
 from dataflows.kafka.admin import create_topics, topic_id
 from dataflows.kafka.source import KafkaSource, LostOffsetError, SharedConsumer
 from dataflows.kafka.writer import KafkaWriter
@@ -62,6 +63,28 @@ def test_a_topic_that_was_made_again_is_not_read_from_the_middle(broker: str, to
     with pytest.raises(LostOffsetError, match="of a topic that was deleted"):
         read(a_source(broker, prefix), 1, {"00000": state})
     assert read(a_source(broker, prefix, lost_offsets="earliest"), 5, {"00000": state}) == [4, 5, 6, 7, 8]
+
+
+def test_partitions_are_opened_without_a_question_to_the_broker_so_that_their_epochs_end_together(
+    broker: str, topics: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix = topics(3)
+    write(broker, prefix, *range(20))
+    source = a_source(broker, prefix)
+    names = source.list_parts()
+
+    def refuse(*asked: object) -> None:
+        raise AssertionError(f"asked {asked}")
+
+    for question in ("bounds_of", "topic_id", "partitions_of"):
+        monkeypatch.setattr(source_module, question, refuse)
+    parts = [source.build_part("events", name, None) for name in names]
+    found: list[int] = []
+    while len(found) < 20:
+        found += [int(record.value or b"") for part in parts for record in part.next_batch()]
+    assert sorted(found) == [*range(20)]
+    for part in parts:
+        part.close()
 
 
 def test_the_offset_of_an_earlier_release_is_gone_on_from(broker: str, topics: Callable[..., str]) -> None:

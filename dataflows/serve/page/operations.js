@@ -24,7 +24,7 @@ export function draw(picture) {
 function ranker({ ranker: name, serving, pinned, versions }) {
   const said = element("p", { class: "said", role: "status" });
   const ask = (what) => () => post(`rankers/${encodeURIComponent(name)}/${what}`)
-    .then((answer) => { said.textContent = answer.serves ? `${answer.serves} serves in a moment` : "learn decides again"; })
+    .then((answer) => { said.textContent = answer.serves ? `${answer.serves} serves in a moment` : "the newest decision counts again"; })
     .catch((error) => { said.textContent = error.message; });
   return element("section", { class: "ranker", "aria-label": `ranker ${name}` },
     element("p", {}, element("b", {}, name), " ",

@@ -124,12 +124,13 @@ class LearnedVectors:
         return held
 
     def _invert(self, vectors: Floats, generation: int) -> None:
-        """Make the file. A vector that changes meanwhile may be read half; it is newer, so it is not asked for."""
-        try:
-            lists = invert(vectors)
-            with self._lock:
-                self._inverted = self._noted(lists, generation)
-        finally:
+        """Make the file. A vector that changes meanwhile may be read half; it is newer, so it is not asked for.
+
+        Where it cannot be made, it is not tried again: all products go on, or the file before it.
+        """
+        lists = invert(vectors)
+        with self._lock:
+            self._inverted = self._noted(lists, generation)
             self._is_inverting = False
 
     def _noted(self, lists: InvertedFile, generation: int) -> Inverted:

@@ -1,10 +1,13 @@
 """Learned vectors follow the table: made once, and again only where something else is known."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import pytest
 
-from models.items import ItemTable
+from models.items import ItemTable, learned
 from models.items.wire import ContentRow
 from models.messages import Item
 from models.numeric.arrays import Floats, Int32s, Int64s
@@ -113,3 +116,28 @@ def test_a_model_that_is_taken_away_takes_the_one_to_come_with_it():
     table.read_with(None)
     table.learn_some()
     assert table.learned is None
+
+
+def test_an_inverted_file_that_cannot_be_made_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch):
+    tried: list[int] = []
+
+    def failing(vectors: Floats) -> None:
+        tried.append(len(vectors))
+        raise MemoryError
+
+    monkeypatch.setattr(learned, "LEAST_INVERTED", 1)
+    monkeypatch.setattr(learned, "invert", failing)
+    table = ItemTable(1_700_000_000_000, capacity=2, run=suppressed)
+    table.read_with(Noting())
+    table.apply_items([Item("a")], [])
+    assert table.learned is not None
+    for _ in range(3):
+        table.learned.of(table)
+        assert table.learned.inverted(table) is None
+    assert tried == [1]
+
+
+def suppressed(work: Callable[[], None]) -> None:
+    """Run as on a thread that dies."""
+    with suppress(MemoryError):
+        work()

@@ -23,7 +23,7 @@ from models.numeric.kernels import kernel
 from models.query.batch import QueryBatch
 from models.query.users import Histories
 from models.serving.draws import random, write_logits
-from models.serving.rerank import ColdPool
+from models.serving.filling import ColdPool
 from models.user.query import Query
 
 N_POOLED = 256

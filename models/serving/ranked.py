@@ -12,7 +12,7 @@ from models.numeric.arrays import Doubles, Floats, Int32s, Int64s
 from models.numeric.kernels import kernel
 from models.query.batch import QueryBatch
 from models.rankers.inputs import N_HISTORY, Inputs
-from models.serving.rerank import ColdPool
+from models.serving.filling import ColdPool
 from models.serving.ruled import Ruled
 
 

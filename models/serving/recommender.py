@@ -37,8 +37,9 @@ from models.rankers.checkpoint import Checkpoint
 from models.rankers.served import FunnelRanker, Ranker, served
 from models.serving.chances import with_chances, worth_of
 from models.serving.cold import bound_untried, is_budgeted, pool_of
+from models.serving.filling import Reranked
 from models.serving.ranked import Ranked, inputs_of
-from models.serving.rerank import Reranked, rerank
+from models.serving.rerank import rerank
 from models.serving.rivals import merge_rivals, with_rivals
 from models.serving.ruled import Pin, apply_rules, with_pinned
 from models.serving.slates import Draft, build_slates, may_sample, recommendation_id

@@ -15,7 +15,8 @@ from models.numeric.ids import hash_all
 from models.numeric.sphere import distance_of, haversines
 from models.query.batch import QueryBatch
 from models.query.rules import Resolved, holds
-from models.serving.rerank import ColdPool, Quotas, Reranked
+from models.serving.filling import ColdPool, Reranked
+from models.serving.rerank import Quotas
 
 STEPS = 8
 """Of nearness, from nowhere near to here."""

@@ -17,8 +17,8 @@ from models.numeric.halves import pack_halves
 from models.phrases import Phrases, Why
 from models.query.batch import QueryBatch
 from models.rankers.inputs import N_HISTORY
+from models.serving.filling import Reranked
 from models.serving.ranked import Chosen, Ranked
-from models.serving.rerank import Reranked
 from models.user.query import Query
 
 GIVEN = "request"

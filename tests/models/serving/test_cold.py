@@ -13,8 +13,9 @@ from models.items.vectors import HASHED
 from models.items.wire import ContentRow, GraduatedRow, graduated_key
 from models.messages import Event, Item, Request, Slate
 from models.rules import Rule
+from models.serving.filling import ColdPool
 from models.serving.recommender import Recommender
-from models.serving.rerank import ColdPool, rerank
+from models.serving.rerank import rerank
 from models.serving.slates import COLD
 from models.strategy import Strategy
 from models.user.query import Query

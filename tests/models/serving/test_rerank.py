@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from models.items import ItemTable
 from models.numeric.plackett_luce import place_probabilities
-from models.serving.rerank import N_DIVERSIFIED, Reranked, rerank
+from models.serving.filling import Reranked
+from models.serving.rerank import N_DIVERSIFIED, rerank
 from tests.models.builders import AnItem, a_strategy, a_table
 
 Choice = tuple[list[str], list[float], list[bool]]

@@ -10,12 +10,12 @@ from importlib.metadata import version
 
 from rich.console import Console
 
-from tests.benchmarks.flow import machine
 from tests.benchmarks.growth.alone import alone
 from tests.benchmarks.growth.items import measure_items
 from tests.benchmarks.growth.page import write_page
 from tests.benchmarks.growth.start import measure_start
 from tests.benchmarks.growth.users import measure_users
+from tests.benchmarks.pages import machine
 
 SIZES = (10_000, 100_000, 1_000_000)
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from models.candidates.neighbours import Links, find_strongest, sum_neighbours
-from models.candidates.selection import Allowed, Candidates, propose, take_sums
+from models.candidates.selection import Allowed, Candidates, propose, take_allowed
 from models.numeric.arrays import Doubles, Floats, Int32s, Int64s
 from models.numeric.kernels import inline, kernel
 from models.query.users import LONG, Histories, liked_item
@@ -47,8 +47,8 @@ def sum_damped(
     for b in range(len(history.rows)):
         smoothing = np.float32(SMOOTHING * visit[b, LONG])
         factors = _weigh(history, b, recency, links.popularity, smoothing)
-        n = sum_neighbours(history.rows[b], factors, links, weights, allowed, b, sums, pool)
-        take_sums(pool, n, sums, scores)
+        n = sum_neighbours(history.rows[b], factors, links, weights, sums, pool)
+        n = take_allowed(allowed, b, pool, n, sums, scores)
         for p in range(n):
             damping = links.popularity[pool[p], LONG] + smoothing
             for _ in range(n_roots):

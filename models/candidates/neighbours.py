@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from models.candidates.selection import Allowed, mark, unmark
+from models.candidates.selection import add_to_pool
 from models.items import ItemTable
 from models.items.links import LinkArrays
 from models.numeric.arrays import Doubles, Floats, Int32s, Int64s
@@ -68,23 +68,14 @@ def add_neighbours(
     links: Links,
     weights: Floats,  # (P,) rules or covisits of the links
     most: int,
-    allowed: Allowed,
     sums: Floats,  # (N,) added to
     pool: Int32s,  # written from n on
     n: int,
 ) -> int:
     """Add an item's share to each of its heaviest neighbours, so many at most; return how many the pool now holds."""
-    flags, eligible = allowed.flags, allowed.eligible
     start = links.starts[i]
     for p in range(start, start + min(links.sizes[i], most)):
-        j = links.others[p]
-        gain = factor * weights[p]
-        if sums[j] == 0:
-            if flags[j] != eligible or gain <= 0:
-                continue
-            pool[n] = j
-            n += 1
-        sums[j] += gain
+        n = add_to_pool(links.others[p], factor * weights[p], sums, pool, n)
     return n
 
 
@@ -94,21 +85,17 @@ def sum_neighbours(
     factors: Floats,  # (R,) what each item of the history counts; 0 is skipped
     links: Links,
     weights: Floats,  # (P,) rules or covisits of the links
-    allowed: Allowed,
-    b: int,
     sums: Floats,  # (N,) added to
     pool: Int32s,  # (R * most,) written
 ) -> int:
-    """Add up factor_i * weight_ij over the history's items i; return how many items j the pool holds."""
-    mark(allowed, b)
+    """Add up factor_i * weight_ij over the items i of the history; return how many items j are in the pool."""
     n = 0
     for r in range(len(factors)):
         if r + 1 < len(factors) and history[r + 1] >= 0:
             prefetch_links(history[r + 1], weights, links)
         i = history[r]
         if i >= 0 and factors[r] > 0:
-            n = add_neighbours(factors[r], i, links, weights, links.most, allowed, sums, pool, n)
-    unmark(allowed, b)
+            n = add_neighbours(factors[r], i, links, weights, links.most, sums, pool, n)
     return n
 
 

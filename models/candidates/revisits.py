@@ -4,7 +4,7 @@ import numpy as np
 
 from models.candidates.protocol import CandidateSource
 from models.candidates.scratch import scratch
-from models.candidates.selection import Allowed, Candidates, mark, propose, take_sums, unmark
+from models.candidates.selection import Allowed, Candidates, add_to_pool, propose, take_allowed
 from models.items import ItemTable
 from models.numeric.arrays import Floats, Int32s, Int64s
 from models.numeric.kernels import kernel
@@ -37,16 +37,10 @@ def _return(history: Histories, allowed: Allowed, sums: Floats, found: Candidate
     n_recent = history.rows.shape[1]
     pool, scores = np.empty(n_recent, np.int32), np.empty(n_recent, np.float32)
     for b in range(len(history.rows)):
-        mark(allowed, b)
         n = 0
         for r in range(min(history.n_session[b], n_recent)):
             j = liked_item(history, b, r)
-            if j < 0 or allowed.flags[j] != allowed.eligible:
-                continue
-            if sums[j] == 0:
-                pool[n] = j
-                n += 1
-            sums[j] += np.float32(1) / np.float32(r + 1)
-        unmark(allowed, b)
-        take_sums(pool, n, sums, scores)
+            if j >= 0:
+                n = add_to_pool(j, np.float32(1) / np.float32(r + 1), sums, pool, n)
+        n = take_allowed(allowed, b, pool, n, sums, scores)
         propose(pool, scores, n, allowed.hashes, found, b)

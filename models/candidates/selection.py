@@ -87,11 +87,40 @@ def unmark(allowed: Allowed, b: int) -> None:
 
 
 @inline
+def add_to_pool(row: np.int32, gain: np.float32, sums: Floats, pool: Int32s, n: int) -> int:
+    """Add to the sum of an item, a cell of (N,); return how many the pool holds, which an item enters at its first sum.
+
+    Written for every item, counted for new ones, and who may be shown is asked behind it, once an item
+    (`take_allowed`): a branch that is mispredicted for one in three took half of the two-step rules' time. Of a signed
+    index numba asks whether it counts from the end, a tenth of the rest.
+    """
+    cell = np.uint32(row)
+    pool[np.uint32(n)] = row
+    n += sums[cell] == 0
+    sums[cell] += gain
+    return n
+
+
+@inline
 def take_sums(rows: Int32s, n: int, sums: Floats, scores: Floats) -> None:
     """Move the sums of the first n rows of a pool from their cells, (N,), to the pool's scores; clear the cells."""
     for p in range(n):
         scores[p] = sums[rows[p]]
         sums[rows[p]] = 0
+
+
+@inline
+def take_allowed(allowed: Allowed, b: int, rows: Int32s, n: int, sums: Floats, scores: Floats) -> int:
+    """Do so for those that query b may get and that have a sum, which move to the front; return how many they are."""
+    mark(allowed, b)
+    kept = 0
+    for p in range(n):
+        row = rows[p]
+        rows[kept], scores[kept] = row, sums[row]
+        kept += (sums[row] > 0) & (allowed.flags[row] == allowed.eligible)
+        sums[row] = 0
+    unmark(allowed, b)
+    return kept
 
 
 @inline

@@ -5,7 +5,7 @@ import numpy as np
 from models.candidates.neighbours import Links, find_strongest, links_of, sum_neighbours
 from models.candidates.protocol import CandidateSource
 from models.candidates.scratch import scratch
-from models.candidates.selection import Allowed, Candidates, propose, take_sums
+from models.candidates.selection import Allowed, Candidates, propose, take_allowed
 from models.items import ItemTable
 from models.numeric.arrays import Doubles, Floats, Int32s, Int64s
 from models.numeric.kernels import inline, kernel
@@ -54,8 +54,8 @@ def _follow(history: Histories, links: Links, allowed: Allowed, sums: Floats, fo
     scores = np.empty(len(pool), np.float32)
     for b in range(len(history.rows)):
         _weigh(history, b, links.rule_totals, factors)
-        n = sum_neighbours(history.rows[b], factors, links, links.rules, allowed, b, sums, pool)
-        take_sums(pool, n, sums, scores)
+        n = sum_neighbours(history.rows[b], factors, links, links.rules, sums, pool)
+        n = take_allowed(allowed, b, pool, n, sums, scores)
         propose(pool, scores, n, allowed.hashes, found, b)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from models.candidates.protocol import CandidateSource
 from models.candidates.scratch import scratch
-from models.candidates.selection import Allowed, Candidates, mark, propose, select_top, take_sums, unmark
+from models.candidates.selection import Allowed, Candidates, add_to_pool, propose, select_top, take_allowed
 from models.items import ItemTable
 from models.items.runs import RunArrays
 from models.items.sessions import LENGTH, Sessions
@@ -267,7 +267,6 @@ def _add_up(
     near, rarities = _fading(LENGTH, NEARNESS), np.zeros(_TABULATED)
     for b in range(len(similar.n)):
         kept = similar.n[b]
-        mark(allowed, b)
         n = 0
         for k in range(kept):
             if k + AHEAD < kept:
@@ -275,16 +274,10 @@ def _add_up(
             record, anchor = recent.records[similar.sessions[b, k]], similar.anchors[b, k]
             for position in range(record.length):
                 j = record.items[position]
-                if position == anchor:
-                    continue
-                if sums[j] == 0:
-                    if allowed.flags[j] != allowed.eligible:
-                        continue
-                    pool[n] = j
-                    n += 1
-                sums[j] += similar.similarities[b, k] * near[abs(position - anchor)]
-        unmark(allowed, b)
-        take_sums(pool, n, sums, scores)
+                if position != anchor:
+                    gain = similar.similarities[b, k] * near[abs(position - anchor)]
+                    n = add_to_pool(j, gain, sums, pool, n)
+        n = take_allowed(allowed, b, pool, n, sums, scores)
         for p in range(n):
             scores[p] *= _rarity(recent.runs.sizes[pool[p]], recent.n, rarities)
         propose(pool, scores, n, allowed.hashes, found, b)

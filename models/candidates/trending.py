@@ -6,7 +6,7 @@ import numpy as np
 
 from models.candidates.protocol import CandidateSource
 from models.candidates.scratch import scratch
-from models.candidates.selection import Allowed, Candidates, mark, select_top, take_sums, unmark
+from models.candidates.selection import Allowed, Candidates, add_to_pool, mark, select_top, take_sums, unmark
 from models.items import ItemTable
 from models.numeric.arrays import Floats, Int32s, Int64s
 from models.numeric.kernels import kernel
@@ -70,14 +70,8 @@ def _merge(
     """Add up the scores of each row and sort by them; say how many there are."""
     n = 0
     for t in range(len(rows)):
-        row = rows[t]
-        score = scores[t]
-        if score <= 0:
-            continue
-        if sums[row] == 0:
-            rows[n] = row
-            n += 1
-        sums[row] += score
+        if scores[t] > 0:
+            n = add_to_pool(rows[t], scores[t], sums, rows, n)
     take_sums(rows, n, sums, scores)
     return select_top(rows, scores, n, n, hashes)
 

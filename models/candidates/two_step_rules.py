@@ -5,7 +5,7 @@ import numpy as np
 from models.candidates.neighbours import Links, add_neighbours, links_of, prefetch_links
 from models.candidates.protocol import CandidateSource
 from models.candidates.scratch import scratch
-from models.candidates.selection import Allowed, Candidates, mark, propose, take_sums, unmark
+from models.candidates.selection import Allowed, Candidates, propose, take_allowed
 from models.items import ItemTable
 from models.numeric.arrays import Doubles, Floats, Int32s, Int64s
 from models.numeric.kernels import inline, kernel
@@ -48,15 +48,13 @@ def _walk(history: Histories, links: Links, allowed: Allowed, sums: Floats, foun
     pool = np.empty(len(middles) * BREADTH, np.int32)
     scores = np.empty(len(pool), np.float32)
     for b in range(len(history.rows)):
-        mark(allowed, b)
         n_middles = _first_steps(history, b, links, middles, shares)
         n = 0
         for m in range(n_middles):
             if m + AHEAD < n_middles:
                 prefetch_links(middles[m + AHEAD], links.rules, links)
-            n = add_neighbours(shares[m], middles[m], links, links.rules, BREADTH, allowed, sums, pool, n)
-        unmark(allowed, b)
-        take_sums(pool, n, sums, scores)
+            n = add_neighbours(shares[m], middles[m], links, links.rules, BREADTH, sums, pool, n)
+        n = take_allowed(allowed, b, pool, n, sums, scores)
         propose(pool, scores, n, allowed.hashes, found, b)
 
 

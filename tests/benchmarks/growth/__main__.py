@@ -23,8 +23,8 @@ SIZES = (10_000, 100_000, 1_000_000)
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--users", type=int, nargs="+", default=SIZES, help="a million need 8 GB of memory and of disk")
-    parser.add_argument("--items", type=int, nargs="+", default=SIZES, help="a million need 5 GB of memory")
+    parser.add_argument("--users", type=int, nargs="*", default=SIZES, help="a million need 8 GB of memory and of disk")
+    parser.add_argument("--items", type=int, nargs="*", default=SIZES, help="a million need 5 GB of memory")
     options = parser.parse_args()
     figures = {
         "machine": machine(),

@@ -70,7 +70,7 @@ def add_up(
     """
     if not contributions:
         return []
-    items, item_ids, ats, weights, users, segments, previous, earlier = zip(*contributions, strict=True)
+    items, item_ids, ats, weights, users, segments, previous, earlier, _ = zip(*contributions, strict=True)
     n = len(items)
     events = np.empty(n, EVENT)
     events["item"], events["user"], events["at"], events["weight"] = items, users, ats, weights

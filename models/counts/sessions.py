@@ -15,11 +15,19 @@ from models.counts.transitions import Contribution
 from models.items.sessions import LENGTH
 from models.items.wire import MAX_SESSIONS, SessionRow
 
-FORMAT = 1
+FORMAT = 2
+"""Snapshots of format 1 hold eleven items of a session."""
 _HEADER = struct.Struct("<BxxxI")
-_ROW = np.dtype(
-    [("number", "<i8"), ("version", "<i8"), ("last_at", "<i8"), ("user", "<i8"), ("n", "<i8"), ("items", "<i8", LENGTH)]
-)
+_OLD_LENGTH = 11
+
+
+def _row(length: int) -> np.dtype[np.void]:
+    """Lay out a row of so many items."""
+    fields = [(name, "<i8") for name in ("number", "version", "last_at", "user", "n")]
+    return np.dtype([*fields, ("items", "<i8", length)])
+
+
+_ROWS = {1: _row(_OLD_LENGTH), FORMAT: _row(LENGTH)}
 
 
 def session_row(contribution: Contribution, n_places: int) -> SessionRow:
@@ -27,10 +35,10 @@ def session_row(contribution: Contribution, n_places: int) -> SessionRow:
 
     A version is the event's time and, so that events of one moment follow each other, the session's length.
     """
-    items = (contribution.item, *contribution.previous)[:LENGTH][::-1]
+    items = (contribution.item, *contribution.previous, *contribution.further_back)[:LENGTH][::-1]
     return SessionRow(
         contribution.user % n_places,
-        16 * contribution.at + len(items),
+        32 * contribution.at + len(items),
         contribution.at,
         contribution.user,
         items,
@@ -81,8 +89,8 @@ class NewestSessions:
         return rows
 
     def pack(self) -> bytes:
-        """Pack into bytes: 128 a row that waits."""
-        packed = np.zeros(len(self._waiting), _ROW)
+        """Pack into bytes: 256 a row that waits."""
+        packed = np.zeros(len(self._waiting), _ROWS[FORMAT])
         for row, record in zip(self._waiting.values(), packed, strict=True):
             record["number"], record["version"], record["last_at"], record["user"] = row[:4]
             record["n"] = len(row.items)
@@ -98,10 +106,11 @@ class NewestSessions:
         ValueError : the bytes are of a newer format.
         """
         version, n = _HEADER.unpack_from(packed)
-        if version != FORMAT:
-            raise ValueError(f"sessions of format {version}: this release reads format {FORMAT}")
+        if version not in _ROWS:
+            raise ValueError(f"sessions of format {version}: this release reads up to format {FORMAT}")
         sessions = cls(n_places)
-        for number, row_version, last_at, user, length, items in np.frombuffer(packed, _ROW, n, _HEADER.size).tolist():
+        rows = np.frombuffer(packed, _ROWS[version], n, _HEADER.size)
+        for number, row_version, last_at, user, length, items in rows.tolist():
             if number == user % n_places:
                 sessions._waiting[number] = SessionRow(number, row_version, last_at, user, tuple(items[:length]))
         return sessions

@@ -1,6 +1,7 @@
 """What one user's event teaches about items: those of the same session that came before it, and of earlier sessions.
 
-Everything is bounded: ten items back in either, the event ids within the lateness, one sliding window against bots.
+Everything is bounded: ten items back in either, for session kNN some more of the session, the event ids within the
+lateness, one sliding window against bots.
 """
 
 import struct
@@ -8,6 +9,7 @@ from typing import Literal, NamedTuple, Self, TypeAlias
 
 from models.config import ProfileConfig
 from models.events import EventConfig
+from models.items.sessions import LENGTH
 from models.messages import Event
 from models.numeric.ids import hash64
 from models.numeric.windows import BOT_WINDOW_MS, PLATFORM_SILENCE_MS, SlidingWindow, is_bot, silence_ms
@@ -17,7 +19,7 @@ STEPS = 10
 """How many items back a pair of one session may reach."""
 N_EARLIER = 10
 """How many acts of other sessions an event is paired with, the newest."""
-MAX_RECENT = STEPS + N_EARLIER
+MAX_RECENT = LENGTH - 1 + N_EARLIER
 """Acts that are kept of a user."""
 MAX_SEEN = 1024
 """Event ids that one user keeps against repeats, should more fall within the lateness."""
@@ -68,6 +70,8 @@ class Contribution(NamedTuple):
     earlier: tuple[Earlier, ...] = ()
     """What the user did in other sessions before it (`ProfileConfig.habits_within`: in any), newest first; at most
     `N_EARLIER`."""
+    further_back: tuple[int, ...] = ()
+    """The session's items before `previous`, newest first, which session kNN keeps with them: `LENGTH` in all."""
 
 
 def act_of(event: Event, events: EventConfig) -> ItemAct | None:
@@ -131,13 +135,16 @@ class UserTransitions:
         self.newest_at = max(self.newest_at, at)
         if is_bot(self._window, at, self._config.max_events_per_5_min):
             return "bot"
-        previous, earlier = self._before(at, act.session)
+        items, earlier = self._before(at, act.session)
         self._insert(at, act.item, act.session)
-        return Contribution(act.item, act.item_id, at, act.weight, act.user, act.segments, previous, earlier)
+        return Contribution(
+            act.item, act.item_id, at, act.weight, act.user, act.segments, items[:STEPS], earlier,
+            items[STEPS : LENGTH - 1],
+        )  # fmt: skip
 
     def _before(self, at: int, session: int) -> tuple[tuple[int, ...], tuple[Earlier, ...]]:
         """Find the items of the session before `at`, and the acts before it that make habits, newest first."""
-        previous: list[int] = []
+        items: list[int] = []
         earlier: list[Earlier] = []
         # What the platform names stays open for the lateness longer (`SessionWindows`); a gap decides exactly.
         longest_ms = silence_ms(session, self._config.session_gap_ms) + (self._config.lateness_ms if session else 0)
@@ -149,11 +156,11 @@ class UserTransitions:
                 is_open = is_open and later_at - before_at <= longest_ms
             is_within = of_session == session and is_open
             if is_within:
-                previous.append(item)
+                items.append(item)
                 later_at = before_at
-            if not is_within or self._config.habits_within:
+            if len(earlier) < N_EARLIER and (not is_within or self._config.habits_within):
                 earlier.append(Earlier(item, (at - before_at) // 1_000))
-        return tuple(previous[:STEPS]), tuple(earlier[:N_EARLIER])
+        return tuple(items), tuple(earlier)
 
     def _insert(self, at: int, item: int, session: int) -> None:
         recent = self._recent

@@ -118,7 +118,7 @@ class RowKey(NamedTuple):
         newest_at = max(learned_until, reference_at, extra if self.code == NEIGHBOURS else 0)
         if newest_at > latest_at:
             raise self.error(f"a row of a time {newest_at - latest_at} ms further ahead of the clock than it may be")
-        if version > (16 * latest_at + 15 if self.code == SESSIONS else latest_at << VERSIONS_A_MS):
+        if version > (32 * latest_at + 31 if self.code == SESSIONS else latest_at << VERSIONS_A_MS):
             raise self.error(f"version {version}, which no row can have by now: it would outlive all that come")
 
     def error(self, reason: str) -> RowError:

@@ -16,8 +16,8 @@ from models.items.wire import HEADER_WORDS, REFERENCE_AT, TOMBSTONE, USER, VERSI
 from models.numeric.arrays import Int32s, Int64s
 from models.numeric.kernels import inline, kernel
 
-LENGTH = 11
-"""Items kept of a session, the newest: as far as a pair of `learn` reaches, and one more."""
+LENGTH = 27
+"""Items kept of a session, the newest: as many as two cache lines hold of it."""
 
 SESSION = np.dtype(
     [
@@ -27,7 +27,7 @@ SESSION = np.dtype(
         ("items", "<i4", LENGTH),  # rows, oldest first
     ]
 )
-"""A cache line: whoever looks at a session waits for memory once."""
+"""Two cache lines, of which most sessions need the first alone: whoever looks at one waits for memory once."""
 
 Sessions = NDArray[np.void]
 """(S,) records of `SESSION`."""
@@ -94,7 +94,7 @@ class SessionIndex:
         self.holders = Runs(columns, capacity)
         """Of each item the nodes of the sessions that hold it, the newest last, the higher number first at a tie.
 
-        node = session * 11 + position of the item's last occurrence.
+        node = session * 27 + position of the item's last occurrence.
         """
         self.n = 0
         """Sessions that are there."""
@@ -104,7 +104,7 @@ class SessionIndex:
 
         Parameters
         ----------
-        items : rows of all sessions' items, of which the last 11 of each are kept.
+        items : rows of all sessions' items, of which the last 27 of each are kept.
 
         Returns
         -------
@@ -137,7 +137,7 @@ class SessionIndex:
 
 
 def _records(n: int) -> Sessions:
-    """Make room for n sessions, each in a cache line of its own."""
+    """Make room for n sessions, each in cache lines of its own."""
     size = SESSION.itemsize
     room = np.zeros((n + 1) * size, np.uint8)
     first = -room.ctypes.data % size

@@ -47,7 +47,7 @@ MAX_SESSIONS = 1 << 22
 """No session has this number or a higher one."""
 VERSIONS_A_MS = 20
 """Versions begin at the time when their state was made, in milliseconds, shifted by so many bits; a session's is
-sixteen times its own time, and its length."""
+32 times its own time, and its length."""
 
 
 class WeighedItems(NamedTuple):

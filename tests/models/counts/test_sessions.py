@@ -1,18 +1,20 @@
 import pytest
 
 from models.counts.sessions import NewestSessions
-from models.counts.transitions import Contribution
+from models.counts.transitions import STEPS, Contribution
 from models.items.sessions import LENGTH
 from tests import places
 from tests.models.counts.builders import NOW
 
 N_PLACES = 10
-GOLDEN = places.GOLDEN / "sessions_v1.bin"
+GOLDEN = places.GOLDEN / "sessions_v2.bin"
+GOLDEN_OF_ELEVEN_ITEMS = places.GOLDEN / "sessions_v1.bin"
 
 
-def a_step(item: int, *previous: int, user: int = 1, at: int = NOW) -> Contribution:
-    """An act on an item after some others, newest first."""
-    return Contribution(item, f"i-{item}", at, 1.0, user, ("all",), previous)
+def a_step(item: int, *before: int, user: int = 1, at: int = NOW) -> Contribution:
+    """An act on an item after some others of its session, newest first."""
+    previous, further_back = before[:STEPS], before[STEPS:]
+    return Contribution(item, f"i-{item}", at, 1.0, user, ("all",), previous, further_back=further_back)
 
 
 def after(*steps: Contribution) -> NewestSessions:
@@ -30,7 +32,7 @@ def test_a_session_is_published_whole_and_once():
 
 def test_only_the_newest_items_of_a_long_session_are_kept():
     path = range(1, 31)
-    [row] = after(a_step(30, *path[-11:-1][::-1])).take_changed()
+    [row] = after(a_step(30, *path[:-1][::-1])).take_changed()
     assert row.items == tuple(path[-LENGTH:])
 
 
@@ -40,8 +42,9 @@ def test_neither_the_order_of_arrival_nor_batches_change_what_is_published():
 
 
 def test_acts_of_one_moment_follow_each_other():
-    [row] = after(a_step(7), a_step(8, 7)).take_changed()
-    assert row.items == (7, 8)
+    path = list(range(1, LENGTH))
+    [row] = after(a_step(9, *path[1:][::-1]), a_step(8, 9, *path[1:][::-1])).take_changed()
+    assert row.items == (*path[1:], 9, 8)
 
 
 def test_of_two_users_who_share_a_number_the_session_of_the_one_who_acted_last_is_kept():
@@ -58,16 +61,23 @@ def test_what_waits_is_still_there_after_a_restart_unless_its_number_has_changed
 
 def golden() -> NewestSessions:
     """Make the state of the golden file, which was written once by `GOLDEN.write_bytes(golden().pack())`."""
-    return after(a_step(7, 6, 5), a_step(8, user=13), a_step(9, *range(20, 30), user=4, at=NOW + 5))
+    return after(a_step(7, 6, 5), a_step(8, user=13), a_step(9, *range(20, 46), user=4, at=NOW + 5))
 
 
 def test_state_of_an_older_release_still_loads():
     assert NewestSessions.unpack(GOLDEN.read_bytes(), N_PLACES).take_changed() == golden().take_changed()
 
 
+def test_state_of_sessions_of_eleven_items_still_loads_and_gives_way_to_what_comes():
+    sessions = NewestSessions.unpack(GOLDEN_OF_ELEVEN_ITEMS.read_bytes(), N_PLACES)
+    sessions.learn([a_step(4, 3, user=4, at=NOW + 5)])
+    kept = {row.user: row.items for row in sessions.take_changed()}
+    assert kept == {1: (5, 6, 7), 13: (8,), 4: (3, 4)}
+
+
 def test_state_of_a_newer_release_is_refused():
-    with pytest.raises(ValueError, match="format 2"):
-        NewestSessions.unpack(b"\x02" + golden().pack()[1:], N_PLACES)
+    with pytest.raises(ValueError, match="format 3"):
+        NewestSessions.unpack(b"\x03" + golden().pack()[1:], N_PLACES)
 
 
 @pytest.mark.parametrize("n_places", [0, (1 << 22) + 1])

@@ -113,7 +113,7 @@ HOSTILE = 2**53 - 1
         (b"trending/all/0", a_trend("all", {"x": 1.0}, version=2**62)),
         (b"content/x", ContentRow("x", 2**62, np.ones(64, np.int8)).pack()),
         (b"sessions/3", SessionRow(3, 1, HOSTILE, 3, (1, 2)).pack()),
-        (b"sessions/3", SessionRow(3, 16 * (NOW + 1) + 5, NOW, 3, (1, 2)).pack()),
+        (b"sessions/3", SessionRow(3, 32 * (NOW + 1) + 5, NOW, 3, (1, 2)).pack()),
     ],
 )
 def test_a_row_ahead_of_the_clock_is_refused_and_changes_nothing(key: bytes, value: bytes):
@@ -128,5 +128,5 @@ def test_a_row_ahead_of_the_clock_is_refused_and_changes_nothing(key: bytes, val
 
 def test_a_row_of_this_very_moment_is_taken():
     table = a_table()
-    rows = [a_row("a", at=NOW, version=NOW << 20), SessionRow(3, 16 * NOW + 2, NOW, 3, (1, 2)).pack()]
+    rows = [a_row("a", at=NOW, version=NOW << 20), SessionRow(3, 32 * NOW + 2, NOW, 3, (1, 2)).pack()]
     assert table.apply_rows([b"neighbours/a", b"sessions/3"], list(rows), NOW) == 2

@@ -31,6 +31,7 @@ from dataflows.run.tracing import read_or_refused, traced
 from dataflows.steps.decode import by_user, write_letters
 from dataflows.steps.observe import decode_assignments, observe_events, observe_slates
 from dataflows.steps.receipts import read_erasures, write_receipts
+from dataflows.steps.rest import FindRested
 from dataflows.steps.tally import TallyConfig, add_up_by_experiment, tally
 from dataflows.steps.user_metrics import measure_users
 from models.experiments.assign.assignment import Experiments
@@ -68,6 +69,7 @@ def build(
     erased: Erasures | None = None,
     signer: Signer | None = None,
     tracer: "Tracer | None" = None,
+    find_rested: FindRested | None = None,
 ) -> Dataflow:
     """Lay out the flow.
 
@@ -79,6 +81,7 @@ def build(
     erased : who is erased already; none: nobody, and users' ids are their state keys.
     signer : signs the receipts of erasures; none: nobody.
     tracer : gives batches spans; none: nobody asks for traces.
+    find_rested : finds users who are to be forgotten; none: the engine wakes each of them.
     """
     erased = erased or Erasures()
     evaluation, attribution = settings.evaluate, settings.attribution
@@ -93,6 +96,8 @@ def build(
     max_bytes = evaluation.max_slate_bytes
     of_time = plausible(settings.events, clock)
 
+    resting = find_rested("evaluate.outcomes", rest) if find_rested else None
+
     flow = Dataflow("evaluate")
 
     events = op.input("events", flow, inputs.events)  # Record
@@ -103,7 +108,7 @@ def build(
     )  # (user, Observed) | DeadLetter
     observed = op.merge(
         "observed",
-        observe_events("observe_events", events, decode, settings.events, counts, erased),
+        observe_events("observe_events", events, decode, settings.events, counts, erased, resting),
         observe_slates("observe_slates", slates, max_bytes, of_time, counts, erased),
         by_user("exposures", assigned),
         read_erasures(
@@ -113,10 +118,10 @@ def build(
             erased,
             counts,
         ),
-    )  # (user, Observed | Erased)
+    )  # (user, Observed | Erased | Rested)
 
     changes = measure_users(
-        "outcomes", observed, evaluation, attribution, rest, clock, counts, erased
+        "outcomes", observed, evaluation, attribution, rest, clock, counts, erased, is_swept=resting is not None
     )  # (user, Change | ErasureReceipt)
     receipts = write_receipts("write_receipts", changes, signer or Signer())  # (receipt key, Outgoing)
     deltas = add_up_by_experiment("add_up", changes)  # (experiment@digest, TallyDelta)

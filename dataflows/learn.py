@@ -47,7 +47,7 @@ from dataflows.records import Outgoing, Record
 from dataflows.run.resources import text_space
 from dataflows.run.settings import Settings
 from dataflows.run.tracing import read_or_refused, traced
-from dataflows.steps.attribute import AttributeStep, attribute, known_slates
+from dataflows.steps.attribute import AttributeStep, attribute, known_slates, read_feedback
 from dataflows.steps.decode import decode_known, readable, write_letters
 from dataflows.steps.graduate import graduate, shown_by_events, shown_on_slates
 from dataflows.steps.learn_content import learn_content
@@ -55,6 +55,7 @@ from dataflows.steps.learn_items import learn_items
 from dataflows.steps.learn_ranker import LearnRankerStep, learn_funnel, learn_ranker
 from dataflows.steps.learn_sessions import learn_sessions
 from dataflows.steps.receipts import read_erasures, write_receipts
+from dataflows.steps.rest import FindRested
 from dataflows.steps.shards import add_up
 from dataflows.steps.transitions import read_acts, transitions
 from models.rankers.checkpoint import Checkpoint
@@ -93,6 +94,7 @@ def build(
     erased: Erasures | None = None,
     signer: Signer | None = None,
     tracer: "Tracer | None" = None,
+    find_rested: FindRested | None = None,
 ) -> Dataflow:
     """Lay out the flow.
 
@@ -104,6 +106,7 @@ def build(
     erased : who is erased already; none: nobody, and users' ids are their state keys.
     signer : signs the receipts of erasures; none: nobody.
     tracer : gives batches spans; none: nobody asks for traces.
+    find_rested : finds users of whom something is to be forgotten; none: the engine wakes each of them.
     """
     config, messages = settings.learn, settings.events
     rest = timedelta(seconds=settings.profile.expire_after_s)
@@ -115,6 +118,7 @@ def build(
         clock,
         counts,
         erased,
+        is_swept=find_rested is not None,
         decides_clicks_early=settings.funnel.learn,
     )
 
@@ -123,13 +127,22 @@ def build(
     events = op.input("events", flow, inputs.events)  # Record
     decode = traced("decode events", event_decoder(messages, clock), read_or_refused, tracer)
     known = decode_known("decode_events", events, decode, counts, erased)  # Event
-    acts = read_acts("read_acts", known, messages)  # (user, Act)
+    first_rest = min(rest, timedelta(milliseconds=config.history_ms))
+    resting = find_rested("learn.transitions", first_rest) if find_rested else None
+    acts = read_acts("read_acts", known, messages, resting)  # (user, Act | Rested)
     erasures = op.input("erasures", flow, inputs.erasures)  # Record
     gone = read_erasures(
         "decode_erasures", erasures, erasure_decoder(messages, clock), erased, counts
     )  # (user, Erased)
     learned = transitions(
-        "transitions", op.merge("acts", acts, gone), settings.profile, config, clock, counts, erased
+        "transitions",
+        op.merge("acts", acts, gone),
+        settings.profile,
+        config,
+        clock,
+        counts,
+        erased,
+        is_swept=resting is not None,
     )  # (user, Contribution | Withdrawal | ErasureReceipt)
     receipts = write_receipts("write_receipts", learned, signer or Signer())  # (receipt key, Outgoing)
     batches = add_up("add_up", learned, config)  # (shard, ShardBatch)
@@ -162,9 +175,9 @@ def build(
         feedback = op.merge(
             "told",
             shown,
-            op.key_on("feedback", known, lambda event: event.user_id),
+            read_feedback("feedback", known, find_rested("learn.attribute", rest) if find_rested else None),
             gone,
-        )  # (user, ShownSlate | Event | Erased)
+        )  # (user, ShownSlate | Event | Erased | Rested)
         closed = attribute("attribute", feedback, attribution)  # (user, ClosedSlate | ErasureReceipt)
         receipts = op.merge(
             "receipts", receipts, write_receipts("write_attribution_receipts", closed, signer or Signer())

@@ -32,6 +32,7 @@ from dataflows.steps.decode import by_user, decode, write_letters
 from dataflows.steps.outputs import assign, score
 from dataflows.steps.profile import profile, profile_step
 from dataflows.steps.receipts import write_receipts
+from dataflows.steps.rest import FindRested
 from models.experiments.assign.assignment import Experiments
 from models.serving.recommender import Recommender
 
@@ -71,6 +72,7 @@ def build(
     signer: Signer | None = None,
     metrics: FlowMetrics | None = None,
     tracer: "Tracer | None" = None,
+    find_rested: FindRested | None = None,
 ) -> Dataflow:
     """Lay out the flow.
 
@@ -82,6 +84,7 @@ def build(
     signer : signs the receipts of erasures; none: nobody.
     metrics : what Prometheus is told; none: nobody asks.
     tracer : gives batches spans; none: nobody asks for traces.
+    find_rested : finds users who are to be forgotten; none: the engine wakes each of them.
 
     Raises
     ------
@@ -97,7 +100,9 @@ def build(
             )
     erased = erased or Erasures()
     metrics = metrics or FlowMetrics("recommend", counts)
-    step = profile_step(settings, experiments, tables.table, clock, counts, erased, metrics.users)
+    is_swept = find_rested is not None
+    step = profile_step(settings, experiments, tables.table, clock, counts, erased, metrics.users, is_swept=is_swept)
+    resting = find_rested("recommend.profile", step.rest) if find_rested else None
 
     flow = Dataflow("recommend")
 
@@ -115,7 +120,7 @@ def build(
         decode("decode_requests", requests, request_decoder(settings.events, clock, settings.placements), erased),
         decode("decode_erasures", erasures, erasure_decoder(settings.events, clock), erased),
     )  # (state key, Received) | DeadLetter
-    users = by_user("by_user", decoded)  # (state key, Received)
+    users = by_user("by_user", decoded, resting)  # (state key, Received | Rested)
 
     due = profile("profile", users, step)  # (state key, Query | Assignment | DeadLetter | Erasure | ErasureReceipt)
 

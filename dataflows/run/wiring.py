@@ -4,6 +4,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 
 import torch
 from bytewax.dataflow import Dataflow
@@ -33,6 +35,8 @@ from dataflows.run.stopping import Stop
 from dataflows.run.tracing import open_tracer
 from dataflows.run.wording import chosen_phrases
 from dataflows.steps.outputs import follow_versions
+from dataflows.steps.rest import KEYS_AT_ONCE, FindRested, Resting
+from dataflows.store.files import last_written
 from models.counts import item_statistics, pairs, trending
 from models.items import ItemTable
 from models.items import warm_up as items
@@ -42,8 +46,14 @@ from models.user import warm_up as user
 
 
 @contextmanager
-def open_flow(flow: str, settings: Settings, stop: Stop, health: Health) -> Iterator[Dataflow]:
+def open_flow(
+    flow: str, settings: Settings, stop: Stop, health: Health, store: Path | None = None
+) -> Iterator[Dataflow]:
     """Lay out a flow, `recommend`, `learn` or `evaluate`, over its topics; its helpers stop with the context.
+
+    Parameters
+    ----------
+    store : folder of the flow's recovery store, which says who has rested.
 
     Raises
     ------
@@ -59,7 +69,7 @@ def open_flow(flow: str, settings: Settings, stop: Stop, health: Health) -> Iter
         with (
             open_tracer(flow) as health.tracer,
             edges.follow(erased),
-            make(edges, settings, health, erased) as dataflow,
+            make(edges, settings, health, erased, _find_rested(store, settings)) as dataflow,
         ):
             health.erased = erased
             yield dataflow
@@ -68,8 +78,22 @@ def open_flow(flow: str, settings: Settings, stop: Stop, health: Health) -> Iter
         edges.close()
 
 
+def _find_rested(store: Path | None, settings: Settings) -> FindRested | None:
+    """Look in a store, which is process 0's alone, for who has rested."""
+    if store is None:
+        return None
+    is_ours = settings.cluster.process_id == 0
+
+    def find(step_id: str, after: timedelta) -> Resting:
+        return Resting(lambda: last_written(store, step_id, KEYS_AT_ONCE) if is_ours else iter(()), after, now)
+
+    return find
+
+
 @contextmanager
-def _recommend(edges: Edges, settings: Settings, health: Health, erased: Erasures) -> Iterator[Dataflow]:
+def _recommend(
+    edges: Edges, settings: Settings, health: Health, erased: Erasures, find_rested: FindRested | None
+) -> Iterator[Dataflow]:
     torch.set_num_threads(1)  # batches are small: a second thread costs more than it brings
     experiments = declared_experiments(settings)
     signer = receipt_signer(settings)
@@ -109,7 +133,7 @@ def _recommend(edges: Edges, settings: Settings, health: Health, erased: Erasure
         try:
             flow = recommend.build(
                 inputs, outputs, settings, experiments, recommender, tables, now, health.counts, erased, signer,
-                health.metrics, health.tracer,
+                health.metrics, health.tracer, find_rested,
             )  # fmt: skip
         except ValueError as error:
             raise EddyError(str(error)) from error
@@ -140,7 +164,9 @@ def _sequence_version(table: ItemTable) -> list[tuple[str, str]]:
 
 
 @contextmanager
-def _learn(edges: Edges, settings: Settings, health: Health, erased: Erasures) -> Iterator[Dataflow]:
+def _learn(
+    edges: Edges, settings: Settings, health: Health, erased: Erasures, find_rested: FindRested | None
+) -> Iterator[Dataflow]:
     with Console(stderr=True).status("loading the kernels"):
         pairs.warm_up()
         item_statistics.warm_up()
@@ -151,12 +177,14 @@ def _learn(edges: Edges, settings: Settings, health: Health, erased: Erasures) -
     checked_device(settings)
     yield learn.build(
         inputs, outputs, settings, now, health.counts, starting_checkpoint(settings), erased, receipt_signer(settings),
-        health.tracer,
+        health.tracer, find_rested,
     )  # fmt: skip
 
 
 @contextmanager
-def _evaluate(edges: Edges, settings: Settings, health: Health, erased: Erasures) -> Iterator[Dataflow]:
+def _evaluate(
+    edges: Edges, settings: Settings, health: Health, erased: Erasures, find_rested: FindRested | None
+) -> Iterator[Dataflow]:
     if not settings.has_experiments:
         raise EddyError(
             "evaluate has nothing to judge: declare experiments in eddy.yaml, or name a file of them in "
@@ -171,4 +199,6 @@ def _evaluate(edges: Edges, settings: Settings, health: Health, erased: Erasures
     inputs = evaluate.EvaluateInputs(events, slates, assignments, edges.source("erasures"))
     outputs = evaluate.EvaluateOutputs(*map(edges.sink, ("experiment-results", "dead-letters", "erasure-receipts")))
     signer = receipt_signer(settings)
-    yield evaluate.build(inputs, outputs, settings, experiments, now, health.counts, erased, signer, health.tracer)
+    yield evaluate.build(
+        inputs, outputs, settings, experiments, now, health.counts, erased, signer, health.tracer, find_rested
+    )

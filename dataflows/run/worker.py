@@ -67,7 +67,7 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
     stop.on_dead_threads()
     with (
         serve_health(settings.http, health) as port,
-        open_flow(flow, settings, stop, health) as dataflow,
+        open_flow(flow, settings, stop, health, store) as dataflow,
         ExitStack() as held,
     ):
         if len(settings.cluster.members) > 1:

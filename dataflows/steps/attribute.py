@@ -11,13 +11,14 @@ from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from dataflows.following.erasures import Erased, Erasures
+from dataflows.steps.rest import Rested, Resting
 from models.config import AttributionConfig
 from models.messages import DeadLetter, ErasureReceipt, Event
 from models.online.attribution import UserAttribution
 from models.online.outcome import ClosedSlate, ShownSlate
 
-AttributionInput: TypeAlias = ShownSlate | Event | Erased
-"""A slate, an event or an erasure; users are called by their state keys."""
+AttributionInput: TypeAlias = ShownSlate | Event | Erased | Rested
+"""A slate, an event, an erasure or nothing for long; users are called by their state keys."""
 Attributed: TypeAlias = ClosedSlate | ErasureReceipt
 
 
@@ -34,6 +35,8 @@ class AttributeStep:
     """Aware; moves event time on while a user is idle."""
     counts: Counter[str]
     erasures: Erasures = field(default_factory=Erasures)
+    is_swept: bool = False
+    """Whether users who have rested are told so, and the engine need not wake them."""
     decides_clicks_early: bool = False
     """Whether somebody learns what is clicked before it is known what is bought."""
 
@@ -54,14 +57,21 @@ class AttributeLogic(StatefulBatchLogic[AttributionInput, Attributed, bytes]):
         else:
             self._user = UserAttribution.unpack(packed, config, step.weights, step.counts, decides_clicks_early=early)
         self._event_seen_at = self._slate_seen_at = step.clock()
+        self._is_heard = False
+        """Whether anything has come to this process."""
         self._n_erased = 0
         """What went before the erasure itself came by: the process knew of it already."""
 
     def on_batch(self, values: list[AttributionInput]) -> tuple[Iterable[Attributed], bool]:
         """Take slates, events and erasures; emit the slates whose windows have closed."""
         counts, erasures, now = self._step.counts, self._step.erasures, self._step.clock()
+        told = [value for value in values if not isinstance(value, Rested)]
+        if not told:
+            has_gone = self._forget_at() <= now or not self._is_heard
+            return self._close(now), self.DISCARD if has_gone else self.RETAIN
+        self._is_heard = True
         receipts = []
-        for message in values:
+        for message in told:
             key = message.key if isinstance(message, Erased) else message.user_id
             if isinstance(message, Erased):
                 erasures.note_key(key, message.requested_at)
@@ -101,11 +111,11 @@ class AttributeLogic(StatefulBatchLogic[AttributionInput, Attributed, bytes]):
         closed = self._close(now)
         return closed, self.DISCARD if self._forget_at() <= now else self.RETAIN
 
-    def notify_at(self) -> datetime:
-        """Return when the next slate closes if nothing more comes, or when to forget the user."""
+    def notify_at(self) -> datetime | None:
+        """Return when the next slate closes if nothing more comes, or when to forget the user, if nobody else tells."""
         next_at = self._user.next_closing_at()
         if next_at is None:
-            return self._forget_at()
+            return None if self._step.is_swept else self._forget_at()
         now = self._step.clock()
         return now + timedelta(milliseconds=max(next_at - self._watermark_at(now), 1))
 
@@ -153,6 +163,16 @@ def known_slates(
         return known
 
     return op.flat_map_batch(step_id, decoded, mapper)
+
+
+def read_feedback(step_id: str, events: Stream[Event], resting: Resting | None = None) -> KeyedStream[AttributionInput]:
+    """Bring events to their users, and tell those who have rested."""
+
+    def mapper(batch: list[Event]) -> list[tuple[str, AttributionInput]]:
+        told: list[tuple[str, AttributionInput]] = [(event.user_id, event) for event in batch]
+        return told if resting is None else [*told, *resting.due()]
+
+    return op.flat_map_batch(step_id, events, mapper)
 
 
 def attribute(step_id: str, inputs: KeyedStream[AttributionInput], step: AttributeStep) -> KeyedStream[Attributed]:

@@ -12,6 +12,7 @@ from bytewax.operators import KeyedStream
 from dataflows.codecs import encode
 from dataflows.following.erasures import Erasures
 from dataflows.records import Outgoing, Record
+from dataflows.steps.rest import Rested, Resting
 from models.messages import DeadLetter, Erasure, Event, Request
 
 M = TypeVar("M")
@@ -48,11 +49,16 @@ def decode(
     return op.flat_map_batch(step_id, records, mapper)
 
 
-def by_user(step_id: str, decoded: Stream[tuple[str, M] | DeadLetter]) -> KeyedStream[M]:
-    """Leave the dead letters out."""
-    return op.flat_map_batch(
-        step_id, decoded, lambda batch: [entry for entry in batch if not isinstance(entry, DeadLetter)]
-    )
+def by_user(
+    step_id: str, decoded: Stream[tuple[str, M] | DeadLetter], resting: Resting | None = None
+) -> KeyedStream[M | Rested]:
+    """Leave the dead letters out, and tell those who have rested."""
+
+    def mapper(batch: list[tuple[str, M] | DeadLetter]) -> list[tuple[str, M | Rested]]:
+        known: list[tuple[str, M | Rested]] = [entry for entry in batch if not isinstance(entry, DeadLetter)]
+        return known if resting is None else [*known, *resting.due()]
+
+    return op.flat_map_batch(step_id, decoded, mapper)
 
 
 def decode_known(

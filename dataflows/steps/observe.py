@@ -18,6 +18,7 @@ from dataflows.codecs import Decoder, keyed
 from dataflows.following.erasures import Erasures
 from dataflows.plausible import Fault, Plausible
 from dataflows.records import Record
+from dataflows.steps.rest import Rested, Resting
 from dataflows.steps.user_metrics import Observed
 from models.credit import ANY_SLATE
 from models.events import EventConfig
@@ -64,14 +65,15 @@ def observe_events(
     settings: EventConfig,
     counts: Counter[str],
     erasures: Erasures,
-) -> KeyedStream[Observed]:
+    resting: Resting | None = None,
+) -> KeyedStream[Observed | Rested]:
     """Decode events into acts and impressions; leave out those without consent and those of negative weight.
 
-    Bad messages are only counted here, by reason: `recommend` writes their dead letters.
+    Bad messages are only counted here, by reason: `recommend` writes their dead letters. Who has rested is told so.
     """
 
-    def mapper(batch: list[Record]) -> list[Keyed]:
-        found: list[Keyed] = []
+    def mapper(batch: list[Record]) -> list[tuple[str, Observed | Rested]]:
+        found: list[tuple[str, Observed | Rested]] = [] if resting is None else [*resting.due()]
         for event, record in zip(decode(batch), batch, strict=True):
             if isinstance(event, DeadLetter):
                 counts[event.reason] += 1

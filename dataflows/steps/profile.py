@@ -15,6 +15,7 @@ from dataflows.following.erasures import Erasures
 from dataflows.records import Record
 from dataflows.run.settings import Settings
 from dataflows.steps.decode import Received
+from dataflows.steps.rest import Rested
 from models.config import ProfileConfig
 from models.events import EventConfig
 from models.experiments.assign.assignment import NOTHING, Experiments, Held
@@ -72,6 +73,8 @@ class ProfileStep:
     """How many users there are."""
     rest: timedelta
     """After which a user is forgotten."""
+    is_swept: bool = False
+    """Whether those who have rested are told so (`dataflows.steps.rest`), and the engine need not wake them."""
     awake: Awake = field(default_factory=Awake)
     held: dict[Held, Held] = field(default_factory=dict)
     """Assignments, each kept once, however many users have it."""
@@ -85,6 +88,8 @@ def profile_step(
     counts: Counter[str],
     erasures: Erasures | None = None,
     users: Gauge | None = None,
+    *,
+    is_swept: bool = False,
 ) -> ProfileStep:
     """Gather from the settings what the step needs."""
     return ProfileStep(
@@ -98,10 +103,11 @@ def profile_step(
         erasures or Erasures(),
         users or Gauge("users", "of nobody who asks", registry=None),
         timedelta(milliseconds=settings.profile.expire_after_ms),
+        is_swept,
     )
 
 
-class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
+class ProfileLogic(StatefulBatchLogic[Received | Rested, Output, State]):
     """One user, packed until something arrives.
 
     Raises
@@ -110,7 +116,7 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
     """
 
     __slots__ = (
-        "_active_at", "_awake", "_erased_until", "_held", "_n_erased", "_notify_at", "_packed", "_step",
+        "_active_at", "_awake", "_erased_until", "_held", "_n_erased", "_packed", "_step", "_wake_at",
     )  # fmt: skip
 
     def __init__(self, state: State | None, step: ProfileStep) -> None:
@@ -125,8 +131,9 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
         self._erased_until: int = state[4] if state is not None and len(state) > 4 else 0
         self._n_erased = 0
         """Events that went before the erasure itself came by: the process knew of it already."""
-        self._active_at = step.clock()
-        self._notify_at = self._active_at + step.rest
+        self._active_at: datetime | None = None if step.is_swept else step.clock()
+        """When a message last came; None where none has come to this process and the store knows."""
+        self._wake_at = None if self._active_at is None else self._active_at + step.rest
         step.users.inc()
 
     @property
@@ -145,33 +152,41 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
         if self._awake is not None:
             self._packed, self._awake = self._awake.pack(), None
 
-    def on_batch(self, values: list[Received]) -> tuple[Iterable[Output], bool]:
+    def on_batch(self, values: list[Received | Rested]) -> tuple[Iterable[Output], bool]:
         """Apply each message; emit the slates that are due, new assignments, late events and erasures."""
-        step = self._step
-        step.awake.note(self)
-        self._active_at = step.clock()
+        received = [value for value in values if not isinstance(value, Rested)]
+        if not received:
+            return (), self._retain(self._is_active)
+        self._step.awake.note(self)
+        self._active_at = self._step.clock()
         emitted: list[Output] = []
-        for message, record, key in values:
-            n_before = len(emitted)
-            if isinstance(message, Erasure):
-                step.erasures.note(message.user_id, message.requested_at)
-            self._forget_until(step.erasures.until(key))
-            if isinstance(message, Erasure):
-                emitted += self._erase(message, key)
-            elif step.erasures.covers(key, message.timestamp, record.timestamp):
-                step.counts["before_erasure"] += 1
-            elif not message.consent:
-                emitted += self._answer(message)
-            elif isinstance(message, Event):
-                emitted += self._apply(message, record)
-            elif self._user.is_due(message, record.offset):
-                emitted += self._due(message)
-            else:
-                step.counts["duplicate"] += 1
-            for output in emitted[n_before:]:
+        for message, record, key in received:
+            outputs = list(self._take(message, record, key))
+            for output in outputs:
                 if isinstance(output, Query):
                     output.written_at = record.timestamp
+            emitted += outputs
         return emitted, self._retain(not self._is_nobody)
+
+    def _take(self, message: Event | Request | Erasure, record: Record, key: str) -> Iterable[Output]:
+        """Apply a message; return what is to be emitted."""
+        step = self._step
+        if isinstance(message, Erasure):
+            step.erasures.note(message.user_id, message.requested_at)
+        self._forget_until(step.erasures.until(key))
+        if isinstance(message, Erasure):
+            return self._erase(message, key)
+        if step.erasures.covers(key, message.timestamp, record.timestamp):
+            step.counts["before_erasure"] += 1
+            return ()
+        if not message.consent:
+            return self._answer(message)
+        if isinstance(message, Event):
+            return self._apply(message, record)
+        if self._user.is_due(message, record.offset):
+            return self._due(message)
+        step.counts["duplicate"] += 1
+        return ()
 
     def _retain(self, is_somebody: bool) -> bool:
         """Tell the engine whether to keep the user."""
@@ -249,14 +264,19 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
             placement=placement,
         )
 
+    @property
+    def _is_active(self) -> bool:
+        """Whether a message has come that is not older than a user may rest."""
+        return self._active_at is not None and self._active_at + self._step.rest > self._step.clock()
+
     def on_notify(self) -> tuple[Iterable[Output], bool]:
         """Forget a user who has rested since; the notification may be older than the last message."""
-        self._notify_at = self._active_at + self._step.rest
-        return (), self._retain(self._notify_at > self._step.clock())
+        self._wake_at = None if self._active_at is None else self._active_at + self._step.rest
+        return (), self._retain(self._is_active)
 
-    def notify_at(self) -> datetime:
-        """Return when to look again whether the user has gone."""
-        return self._notify_at
+    def notify_at(self) -> datetime | None:
+        """Return when to look again whether the user has gone, where nobody else tells."""
+        return self._wake_at
 
     def snapshot(self) -> State:
         """Pack the user."""
@@ -264,6 +284,6 @@ class ProfileLogic(StatefulBatchLogic[Received, Output, State]):
         return packed, self._held, requests, run, self._erased_until
 
 
-def profile(step_id: str, received: KeyedStream[Received], step: ProfileStep) -> KeyedStream[Output]:
+def profile(step_id: str, received: KeyedStream[Received | Rested], step: ProfileStep) -> KeyedStream[Output]:
     """Keep one profile a user; emit what is due."""
     return op.stateful_batch(step_id, received, lambda state: ProfileLogic(state, step))

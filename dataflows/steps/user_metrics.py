@@ -9,6 +9,7 @@ import bytewax.operators as op
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from dataflows.following.erasures import Erased, Erasures
+from dataflows.steps.rest import Rested
 from models.config import AttributionConfig, OutcomeConfig
 from models.experiments.judge.observations import Observation
 from models.experiments.judge.user_metrics import Change, UserMetrics
@@ -22,7 +23,7 @@ class Observed(NamedTuple):
     observation: Observation
 
 
-class UserMetricsLogic(StatefulBatchLogic[Observed | Erased, Change | ErasureReceipt, bytes]):
+class UserMetricsLogic(StatefulBatchLogic[Observed | Erased | Rested, Change | ErasureReceipt, bytes]):
     """One user; forgotten when idle for long, and at once when erased."""
 
     def __init__(
@@ -34,6 +35,8 @@ class UserMetricsLogic(StatefulBatchLogic[Observed | Erased, Change | ErasureRec
         clock: Callable[[], datetime],
         counts: Counter[str],
         erasures: Erasures | None = None,
+        *,
+        is_swept: bool = False,
     ) -> None:
         after_ms = attribution.counts_after_ms
         self._user = UserMetrics(config, attribution.impressions, packed, counts_after_ms=after_ms)
@@ -43,15 +46,19 @@ class UserMetricsLogic(StatefulBatchLogic[Observed | Erased, Change | ErasureRec
         self._rest = rest
         self._clock = clock
         self._counts = counts
-        self._active_at = clock()
-        self._notify_at = self._active_at + rest
+        self._active_at: datetime | None = None if is_swept else clock()
+        """When something last came; None where nothing has come to this process and the store knows."""
+        self._wake_at = None if self._active_at is None else self._active_at + rest
 
-    def on_batch(self, values: list[Observed | Erased]) -> tuple[Iterable[Change | ErasureReceipt], bool]:
+    def on_batch(self, values: list[Observed | Erased | Rested]) -> tuple[Iterable[Change | ErasureReceipt], bool]:
         """Emit what changes, and what an erasure took; count late and repeated observations."""
+        told = [value for value in values if not isinstance(value, Rested)]
+        if not told:
+            return (), self.RETAIN if self._is_active else self.DISCARD
         self._active_at = self._clock()
         emitted: list[Change | ErasureReceipt | None] = []
         waiting: list[Observation] = []
-        for value in values:
+        for value in told:
             if isinstance(value, Erased):
                 self._erasures.note_key(value.key, value.requested_at)
             erased_until = self._erasures.until(value.key if isinstance(value, Erased) else value.state_key)
@@ -82,14 +89,19 @@ class UserMetricsLogic(StatefulBatchLogic[Observed | Erased, Change | ErasureRec
         what = "observations and slates"
         return ErasureReceipt(erased.key, erased.erasure_id, erased.requested_at, "evaluate.outcomes", what, n, 0, at)
 
+    @property
+    def _is_active(self) -> bool:
+        """Whether something has come that is not older than a user may rest."""
+        return self._active_at is not None and self._active_at + self._rest > self._clock()
+
     def on_notify(self) -> tuple[Iterable[Change | ErasureReceipt], bool]:
         """Forget a user who has been idle since; what was added to the sums stays."""
-        self._notify_at = self._active_at + self._rest
-        return (), self.DISCARD if self._notify_at <= self._clock() else self.RETAIN
+        self._wake_at = None if self._active_at is None else self._active_at + self._rest
+        return (), self.RETAIN if self._is_active else self.DISCARD
 
-    def notify_at(self) -> datetime:
-        """Return when to check again whether the user is idle."""
-        return self._notify_at
+    def notify_at(self) -> datetime | None:
+        """Return when to check again whether the user is idle, where nobody else tells."""
+        return self._wake_at
 
     def snapshot(self) -> bytes:
         """Pack the user."""
@@ -98,13 +110,15 @@ class UserMetricsLogic(StatefulBatchLogic[Observed | Erased, Change | ErasureRec
 
 def measure_users(
     step_id: str,
-    observed: KeyedStream[Observed | Erased],
+    observed: KeyedStream[Observed | Erased | Rested],
     config: OutcomeConfig,
     attribution: AttributionConfig,
     rest: timedelta,
     clock: Callable[[], datetime],
     counts: Counter[str],
     erasures: Erasures,
+    *,
+    is_swept: bool = False,
 ) -> KeyedStream[Change | ErasureReceipt]:
     """Measure each user: (state key, Change | ErasureReceipt).
 
@@ -115,7 +129,10 @@ def measure_users(
     rest : a user idle for so long is forgotten.
     clock : aware, as the engine's notifications are.
     counts : what could not be used is added to it, by reason.
+    is_swept : whether users who have rested are told so, and the engine need not wake them.
     """
     return op.stateful_batch(
-        step_id, observed, lambda packed: UserMetricsLogic(packed, config, attribution, rest, clock, counts, erasures)
+        step_id,
+        observed,
+        lambda packed: UserMetricsLogic(packed, config, attribution, rest, clock, counts, erasures, is_swept=is_swept),
     )

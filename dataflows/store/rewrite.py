@@ -172,14 +172,14 @@ def _map_step(file: sqlite3.Connection, step: str, new_key: Callable[[str], str 
     file.execute("CREATE TEMP TABLE named (name TEXT, key TEXT PRIMARY KEY) STRICT")
     file.executemany("INSERT INTO temp.named VALUES (?, ?)", names)
     file.execute(
-        "CREATE TEMP TABLE moved AS SELECT name, snap_epoch, ser_change FROM main.snaps "
+        "CREATE TEMP TABLE moved AS SELECT name, created_at, snap_epoch, ser_change FROM main.snaps "
         "JOIN temp.named ON key = state_key WHERE step_id = ? AND name IS NOT NULL",
         (step,),
     )
     file.execute("DELETE FROM main.snaps WHERE step_id = ?", (step,))
     file.execute(
-        "INSERT INTO main.snaps (step_id, state_key, snap_epoch, ser_change) SELECT ?, name, snap_epoch, ser_change "
-        "FROM temp.moved",
+        "INSERT INTO main.snaps (step_id, state_key, created_at, snap_epoch, ser_change) "
+        "SELECT ?, name, created_at, snap_epoch, ser_change FROM temp.moved",
         (step,),
     )
     file.execute("DROP TABLE temp.moved")

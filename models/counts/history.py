@@ -158,6 +158,11 @@ class LearnedUser:
         return not self._transitions.newest_at
 
     @property
+    def newest_at(self) -> int:
+        """Event time of the newest act, Unix ms; 0 before the first."""
+        return self._transitions.newest_at
+
+    @property
     def n_kept(self) -> int:
         """How many contributions can be taken back."""
         return len(self._history)

@@ -13,6 +13,7 @@ from bytewax.testing import TestingSink, TestingSource, run_main
 from dataflows.recommend import RecommendInputs, RecommendOutputs, build
 from dataflows.records import Record
 from dataflows.run.settings import EventSettings, LearnSettings, Settings
+from dataflows.steps.rest import FindRested
 from models.experiments.assign.assignment import Experiments
 from models.items import ItemTable
 from models.messages import Item
@@ -54,6 +55,7 @@ class Run:
         erasures: list[Any] | None = None,
         settings: Settings | None = None,
         tracer: Any = None,
+        find_rested: FindRested | None = None,
     ) -> None:
         table = ItemTable(NOW)
         table.apply_items([Item(f"i-{n}", title=f"Lantern {n}", categories=[f"c{n % 3}"]) for n in range(30)], [])
@@ -76,6 +78,7 @@ class Run:
             lambda: datetime.now(UTC),
             self.counts,
             tracer=tracer,
+            find_rested=find_rested,
         )
         self._recovery: dict[str, Any] = {}
         if store is not None:

@@ -1,0 +1,79 @@
+"""Users who have rested for so long that a flow lets go of them, as its recovery store tells.
+
+The engine wakes a key at a time that its state names. But it looks through the times of all keys whenever it looks at a
+step, and keeps each look, 72 bytes, until the earliest time has come: a million resting users kept every batch waiting
+for seconds, and a month at which to look again would fill gigabytes. So where there is a store, states name no far
+time. The store says when each key was written last, and those that have rested are told so, a few at a time, beside
+what the flow reads anyway.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import NamedTuple, TypeAlias
+
+KEYS_AT_ONCE = 500
+"""Of a page of the store."""
+PAUSE = timedelta(seconds=0.5)
+"""Between two pages: a million keys take a quarter of an hour."""
+FIRST_LOOK = timedelta(minutes=10)
+"""After a start, which has other things to do."""
+MOST, LEAST = timedelta(days=1), timedelta(seconds=10)
+"""Between two looks through the store, which is an eighth of what a user has to rest."""
+
+log = logging.getLogger(__name__)
+
+Written: TypeAlias = Callable[[], Iterator[list[tuple[str, int]]]]
+"""Pages of a step's keys, and when the state of each was written last, Unix ms."""
+
+
+class Rested(NamedTuple):
+    """Tells a state that nothing has come to its key for so long."""
+
+    ms: int
+
+
+class Resting:
+    """The keys of one step that have rested, a few at a time.
+
+    Parameters
+    ----------
+    written : looks through the store.
+    after : how long a key has to rest.
+    clock : aware.
+    """
+
+    def __init__(self, written: Written, after: timedelta, clock: Callable[[], datetime]) -> None:
+        self._written = written
+        self._after = after
+        self._clock = clock
+        self._every = min(max(after / 8, LEAST), MOST)
+        self._look_at = clock() + min(self._every, FIRST_LOOK)
+        self._pages: Iterator[list[tuple[str, int]]] | None = None
+
+    def due(self) -> list[tuple[str, Rested]]:
+        """Return the next keys that have rested; mostly none, at once."""
+        now = self._clock()
+        if now < self._look_at:
+            return []
+        if self._pages is None:
+            self._pages = self._written()
+        page = self._next(self._pages)
+        if page is None:
+            self._pages, self._look_at = None, now + self._every
+            return []
+        self._look_at = now + PAUSE
+        now_ms, least_ms = int(now.timestamp() * 1_000), self._after // timedelta(milliseconds=1)
+        return [(key, Rested(now_ms - at)) for key, at in page if now_ms - at >= least_ms]
+
+    def _next(self, pages: Iterator[list[tuple[str, int]]]) -> list[tuple[str, int]] | None:
+        try:
+            return next(pages, None)
+        except (OSError, sqlite3.Error) as error:
+            log.warning("who has rested could not be looked up, and will be once more in %s: %s", self._every, error)
+            return None
+
+
+FindRested: TypeAlias = Callable[[str, timedelta], Resting]
+"""Looks for the keys of a step, by its id, that have rested for so long."""

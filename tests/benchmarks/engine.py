@@ -3,8 +3,10 @@
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -18,6 +20,8 @@ from bytewax.testing import TestingSource, run_main
 from dataflows import learn, recommend
 from dataflows.records import Outgoing, Record
 from dataflows.run.settings import EventSettings, Settings
+from dataflows.steps.rest import KEYS_AT_ONCE, Resting
+from dataflows.store.files import last_written
 from models.experiments.assign.assignment import Experiments
 from models.serving.recommender import Recommender
 from models.strategy import Strategy
@@ -134,12 +138,27 @@ def time_recommend(
     store : the recovery store to go on from; none: one of its own, where recovery is on.
     """
     watch = Stopwatch()
-    _run(lay_out(world, recommender, settings, watch), recovery=recovery, store=store)
+    with ExitStack() as stack:
+        if recovery and store is None:
+            store = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            init_db_dir(store, PARTITIONS)  # type: ignore[no-untyped-call]
+        flow = lay_out(world, recommender, settings, watch, store)
+        if store is None:
+            run_main(flow)  # with the engine's own epoch, as `run_flow` does
+        else:
+            run_with_store(flow, store)
     return watch
 
 
-def lay_out(world: World, recommender: Recommender, settings: Settings, watch: Stopwatch) -> Dataflow:
-    """Lay out the recommend flow over a world's events."""
+def lay_out(
+    world: World, recommender: Recommender, settings: Settings, watch: Stopwatch, store: Path | None = None
+) -> Dataflow:
+    """Lay out the recommend flow over a world's events, and over its recovery store if there is one."""
+
+    def find_rested(step_id: str, after: timedelta) -> Resting:
+        assert store is not None
+        return Resting(partial(last_written, store, step_id, KEYS_AT_ONCE), after, clock)
+
     return recommend.build(
         recommend.RecommendInputs(Feed(world.past, world.present, watch), TestingSource([]), TestingSource([])),
         recommend.RecommendOutputs(Count(watch), Count(), Count(), Count()),
@@ -149,6 +168,7 @@ def lay_out(world: World, recommender: Recommender, settings: Settings, watch: S
         FixedTables(world.table),
         clock,
         Counter(),
+        find_rested=find_rested if store is not None else None,
     )
 
 
@@ -163,20 +183,8 @@ def time_learn(world: World, settings: Settings) -> Stopwatch:
         clock,
         Counter(),
     )
-    _run(flow, recovery=False)
+    run_main(flow)
     return watch
-
-
-def _run(flow: Any, *, recovery: bool, store: Path | None = None) -> None:
-    if store is not None:
-        run_with_store(flow, store)
-    elif not recovery:
-        # With the engine's own epoch, as `run_flow` does.
-        run_main(flow)  # type: ignore[no-untyped-call]
-    else:
-        with tempfile.TemporaryDirectory() as folder:
-            init_db_dir(Path(folder), PARTITIONS)  # type: ignore[no-untyped-call]
-            run_with_store(flow, Path(folder))
 
 
 def run_with_store(flow: Any, store: Path) -> None:

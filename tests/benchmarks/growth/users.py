@@ -57,7 +57,7 @@ def _resume(store: Path, n_users: int) -> dict[str, float]:
     tune_gc()  # as `run_flow` does
     held = resident_bytes()
     first: list[float] = []
-    flow = lay_out(world, recommender, SETTINGS, watch)
+    flow = lay_out(world, recommender, SETTINGS, watch, store)
     watch.on_first = lambda: first.extend((process_time(), float(resident_bytes())))
     began = process_time()
     run_with_store(flow, store)

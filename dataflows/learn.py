@@ -47,6 +47,7 @@ from dataflows.records import Outgoing, Record
 from dataflows.run.resources import text_space
 from dataflows.run.settings import Settings
 from dataflows.run.tracing import read_or_refused, traced
+from dataflows.steps.alarms import Alarms
 from dataflows.steps.attribute import AttributeStep, attribute, known_slates, read_feedback
 from dataflows.steps.decode import decode_known, readable, write_letters
 from dataflows.steps.graduate import graduate, shown_by_events, shown_on_slates
@@ -118,7 +119,7 @@ def build(
         clock,
         counts,
         erased,
-        is_swept=find_rested is not None,
+        Alarms(clock) if find_rested else None,
         decides_clicks_early=settings.funnel.learn,
     )
 
@@ -175,7 +176,9 @@ def build(
         feedback = op.merge(
             "told",
             shown,
-            read_feedback("feedback", known, find_rested("learn.attribute", rest) if find_rested else None),
+            read_feedback(
+                "feedback", known, find_rested("learn.attribute", rest) if find_rested else None, attribution.alarms
+            ),
             gone,
         )  # (user, ShownSlate | Event | Erased | Rested)
         closed = attribute("attribute", feedback, attribution)  # (user, ClosedSlate | ErasureReceipt)

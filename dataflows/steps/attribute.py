@@ -11,6 +11,7 @@ from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream, StatefulBatchLogic
 
 from dataflows.following.erasures import Erased, Erasures
+from dataflows.steps.alarms import Alarms
 from dataflows.steps.rest import Rested, Resting
 from models.config import AttributionConfig
 from models.messages import DeadLetter, ErasureReceipt, Event
@@ -35,8 +36,8 @@ class AttributeStep:
     """Aware; moves event time on while a user is idle."""
     counts: Counter[str]
     erasures: Erasures = field(default_factory=Erasures)
-    is_swept: bool = False
-    """Whether users who have rested are told so, and the engine need not wake them."""
+    alarms: Alarms | None = None
+    """When slates close, and a sign that users who have rested are told so; none: the engine wakes every user."""
     decides_clicks_early: bool = False
     """Whether somebody learns what is clicked before it is known what is bought."""
 
@@ -57,8 +58,10 @@ class AttributeLogic(StatefulBatchLogic[AttributionInput, Attributed, bytes]):
         else:
             self._user = UserAttribution.unpack(packed, config, step.weights, step.counts, decides_clicks_early=early)
         self._event_seen_at = self._slate_seen_at = step.clock()
-        self._is_heard = False
-        """Whether anything has come to this process."""
+        self._key = ""
+        """The user's, as the first message to this process says."""
+        self._is_in_engine = False
+        self._alarm_at: datetime | None = None
         self._n_erased = 0
         """What went before the erasure itself came by: the process knew of it already."""
 
@@ -67,12 +70,11 @@ class AttributeLogic(StatefulBatchLogic[AttributionInput, Attributed, bytes]):
         counts, erasures, now = self._step.counts, self._step.erasures, self._step.clock()
         told = [value for value in values if not isinstance(value, Rested)]
         if not told:
-            has_gone = self._forget_at() <= now or not self._is_heard
-            return self._close(now), self.DISCARD if has_gone else self.RETAIN
-        self._is_heard = True
+            has_gone = self._forget_at() <= now or not self._key
+            return self._wake(now, has_gone=has_gone)
         receipts = []
         for message in told:
-            key = message.key if isinstance(message, Erased) else message.user_id
+            key = self._key = message.key if isinstance(message, Erased) else message.user_id
             if isinstance(message, Erased):
                 erasures.note_key(key, message.requested_at)
             erased_until = erasures.until(key)
@@ -91,7 +93,7 @@ class AttributeLogic(StatefulBatchLogic[AttributionInput, Attributed, bytes]):
                 counts["before_erasure"] += 1
             elif refusal not in {None, "no_feedback"}:
                 counts[f"attribution_{refusal}"] += 1
-        return [*self._close(now), *receipts], self.DISCARD if self._is_nobody else self.RETAIN
+        return [*self._close(now), *receipts], self._retain(not self._is_nobody)
 
     @property
     def _is_nobody(self) -> bool:
@@ -108,16 +110,40 @@ class AttributeLogic(StatefulBatchLogic[AttributionInput, Attributed, bytes]):
     def on_notify(self) -> tuple[Iterable[Attributed], bool]:
         """Close what has waited long enough; forget a user who has been idle."""
         now = self._step.clock()
-        closed = self._close(now)
-        return closed, self.DISCARD if self._forget_at() <= now else self.RETAIN
+        self._leave_engine()
+        return self._wake(now, has_gone=self._forget_at() <= now)
+
+    def _wake(self, now: datetime, *, has_gone: bool) -> tuple[Iterable[Attributed], bool]:
+        if self._alarm_at is not None and self._alarm_at <= now:
+            self._alarm_at = None
+        return self._close(now), self._retain(not has_gone)
+
+    def _retain(self, is_somebody: bool) -> bool:
+        """Tell the engine whether to keep the user."""
+        if not is_somebody:
+            self._leave_engine()
+        return self.RETAIN if is_somebody else self.DISCARD
+
+    def _leave_engine(self) -> None:
+        if self._is_in_engine and self._step.alarms is not None:
+            self._step.alarms.leave_engine()
+            self._is_in_engine = False
 
     def notify_at(self) -> datetime | None:
         """Return when the next slate closes if nothing more comes, or when to forget the user, if nobody else tells."""
-        next_at = self._user.next_closing_at()
+        alarms, next_at, now = self._step.alarms, self._user.next_closing_at(), self._step.clock()
         if next_at is None:
-            return None if self._step.is_swept else self._forget_at()
-        now = self._step.clock()
-        return now + timedelta(milliseconds=max(next_at - self._watermark_at(now), 1))
+            return self._forget_at() if alarms is None else None
+        closes_at = now + timedelta(milliseconds=max(next_at - self._watermark_at(now), 1))
+        if alarms is None or not self._key:
+            return closes_at
+        self._is_in_engine = self._is_in_engine or alarms.enter_engine()
+        if self._is_in_engine:
+            return closes_at
+        if self._alarm_at is None or closes_at < self._alarm_at:
+            self._alarm_at = closes_at
+            alarms.set(self._key, closes_at)
+        return None
 
     def snapshot(self) -> bytes:
         """Pack the user."""
@@ -165,12 +191,18 @@ def known_slates(
     return op.flat_map_batch(step_id, decoded, mapper)
 
 
-def read_feedback(step_id: str, events: Stream[Event], resting: Resting | None = None) -> KeyedStream[AttributionInput]:
-    """Bring events to their users, and tell those who have rested."""
+def read_feedback(
+    step_id: str, events: Stream[Event], resting: Resting | None = None, alarms: Alarms | None = None
+) -> KeyedStream[AttributionInput]:
+    """Bring events to their users; tell those who have rested, and those whose slates close."""
 
     def mapper(batch: list[Event]) -> list[tuple[str, AttributionInput]]:
         told: list[tuple[str, AttributionInput]] = [(event.user_id, event) for event in batch]
-        return told if resting is None else [*told, *resting.due()]
+        if resting is not None:
+            told += resting.due()
+        if alarms is not None:
+            told += [(key, Rested(0)) for key in alarms.due()]
+        return told
 
     return op.flat_map_batch(step_id, events, mapper)
 

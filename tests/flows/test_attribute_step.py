@@ -1,10 +1,13 @@
 """One user's attribution beside a clock that is given in."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 from dataflows.following.erasures import Erased
+from dataflows.steps.alarms import Alarms
 from dataflows.steps.attribute import AttributeLogic, AttributeStep
+from dataflows.steps.rest import Rested
 from models.config import AttributionConfig
 from models.names import EVENT_WEIGHTS
 from models.online.outcome import ClosedSlate
@@ -89,3 +92,35 @@ def test_after_an_erasure_nothing_is_known_of_the_user():
     assert discard is AttributeLogic.DISCARD
     again, discard = user.logic.on_batch([slate, event])
     assert (list(again), discard, user.counts["before_erasure"]) == ([], AttributeLogic.DISCARD, 2)
+
+
+def test_of_many_users_the_engine_is_told_of_some_and_the_others_close_with_what_comes_next():
+    now = [CLOCK]
+    config = AttributionConfig(window_s=60, lateness_s=10)
+    alarms = Alarms(lambda: now[0], most_in_engine=2)
+    step = AttributeStep(config, EVENT_WEIGHTS, timedelta(days=1), lambda: now[0], Counter(), alarms=alarms)
+    users = {f"u-{n}": AttributeLogic(None, step) for n in range(5)}
+    for key, user in users.items():
+        user.on_batch([replace(an_event(0), user_id=key), a_slate(0, user_id=key)])
+    told = {key for key, user in users.items() if user.notify_at() is not None}
+    assert told == {"u-0", "u-1"}
+    assert alarms.due() == []
+    now[0] = later(71)
+    closed = {key: users[key].on_notify()[0] for key in told} | {
+        key: users[key].on_batch([Rested(0)])[0] for key in alarms.due()
+    }
+    assert {key: len(list(slates)) for key, slates in closed.items()} == dict.fromkeys(users, 1)
+    assert alarms.due() == []
+    assert [user.notify_at() for user in users.values()] == [None] * len(users)
+
+
+def test_a_place_with_the_engine_is_free_again_once_a_user_goes():
+    alarms = Alarms(lambda: CLOCK, most_in_engine=1)
+    config = AttributionConfig(window_s=60, lateness_s=10)
+    step = AttributeStep(config, EVENT_WEIGHTS, timedelta(days=1), lambda: CLOCK, Counter(), alarms=alarms)
+    first, second = AttributeLogic(None, step), AttributeLogic(None, step)
+    first.on_batch([an_event(0), a_slate(0)])
+    assert first.notify_at() is not None
+    assert first.on_batch([Erased("u", 1, (1,), "x-1", 1 << 42)])[1] is first.DISCARD
+    second.on_batch([an_event(0), a_slate(0)])
+    assert second.notify_at() is not None

@@ -12,6 +12,7 @@ import pytest
 
 from dataflows.records import Record
 from dataflows.run.settings import Settings
+from dataflows.steps.alarms import Alarms
 from dataflows.steps.attribute import AttributeLogic, AttributeStep
 from dataflows.steps.decode import Received
 from dataflows.steps.profile import ProfileLogic, profile_step
@@ -183,7 +184,7 @@ def test_what_was_measured_of_a_user_goes_when_it_has_rested(clock: Clock):
 def test_slates_that_wait_are_closed_before_their_user_goes():
     config = AttributionConfig(window_s=60, lateness_s=10)
     now = [later(0)]
-    step = AttributeStep(config, EVENT_WEIGHTS, DAY, lambda: now[0], Counter(), is_swept=True)
+    step = AttributeStep(config, EVENT_WEIGHTS, DAY, lambda: now[0], Counter(), alarms=Alarms(lambda: now[0]))
     user = AttributeLogic(None, step)
     user.on_batch([feedback(0), a_slate(0)])
     assert user.notify_at() == later(70)

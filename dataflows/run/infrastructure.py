@@ -104,7 +104,8 @@ class RecoverySettings(Section):
     folder: Path | None = None
     """The recovery store's folder, one sub-folder a flow; none: a crash starts from the log's beginning."""
     epoch_interval_s: int = Field(default=5, ge=0)
-    """Seconds between snapshots of `recommend`: the flow rests while one is written, and a crash repeats so much."""
+    """Seconds between snapshots of `recommend`: the flow rests while one is written, and a crash repeats so much. A
+    flow of one process takes more where its store is large: 30 at a million users."""
     learn_epoch_interval_s: int = Field(default=10, ge=0)
     """Seconds between snapshots of `learn`, which packs whole shards, and of `evaluate`: nobody waits for them."""
     partitions: int = Field(default=8, ge=1, le=4096)

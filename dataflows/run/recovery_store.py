@@ -1,5 +1,6 @@
 """The recovery store of a flow: where it is, how it is made, and whether it can be gone on from."""
 
+import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -9,11 +10,16 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 
 from dataflows.run.settings import Settings
 from dataflows.run.write_ahead import index_of, log_of, n_uncounted, read_log
-from dataflows.store.files import StoreError
+from dataflows.store.files import StoreError, explained, open_file, partition_files
 
 FILES = "part-*.sqlite3"
 MAX_LAG = 4
 """Epochs by which a file's last commit may lie behind the flow's. Of 80 kills none left more than 2."""
+
+SECONDS_A_ROW = 30e-6
+"""Of an epoch: twenty times what the engine's look at a row takes."""
+
+log = logging.getLogger(__name__)
 
 OF_THE_FILE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 """What SQLite says of a file that is none of its own or lacks a table; else the disk or the folder is at fault."""
@@ -22,6 +28,31 @@ OF_THE_FILE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTA
 def store_folder(settings: Settings, flow: str) -> Path | None:
     """Name the folder of the flow's recovery store; None where recovery is off."""
     return None if settings.recovery.folder is None else settings.recovery.folder / flow
+
+
+def epoch_s(settings: Settings, flow: str) -> float:
+    """Say how many seconds lie between two snapshots: as many as are set, and more where the store is large.
+
+    At each the engine looks through all rows of the store for what it can drop, which is to take a twentieth of the
+    time at most. The processes of a cluster, of which one has the store, take what is set.
+
+    Raises
+    ------
+    StoreError : the store cannot be read.
+    """
+    recovery = settings.recovery
+    seconds = recovery.epoch_interval_s if flow == "recommend" else recovery.learn_epoch_interval_s
+    folder = store_folder(settings, flow)
+    if folder is None or len(settings.cluster.members) > 1:
+        return seconds
+    n_rows = 0
+    for path in partition_files(folder):
+        with explained(folder), closing(open_file(path)) as file:
+            n_rows += file.execute("SELECT count(*) FROM snaps").fetchone()[0]
+    least = int(n_rows * SECONDS_A_ROW)
+    if least > seconds:
+        log.info("%s: a snapshot each %d s and not each %d, for the store has %d rows", flow, least, seconds, n_rows)
+    return max(seconds, least)
 
 
 def recovery_config(settings: Settings, flow: str) -> RecoveryConfig | None:

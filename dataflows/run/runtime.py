@@ -21,7 +21,7 @@ from dataflows.following.erasures import Erasures
 from dataflows.run.engine_failures import explained
 from dataflows.run.infrastructure import HttpSettings
 from dataflows.run.metrics import FlowMetrics
-from dataflows.run.recovery_store import recovery_config, store_folder
+from dataflows.run.recovery_store import epoch_s, recovery_config, store_folder
 from dataflows.run.settings import Settings
 from dataflows.run.stopping import Pauses
 
@@ -154,7 +154,6 @@ def run_flow(dataflow: Dataflow, settings: Settings, flow: str) -> None:
     ------
     EddyError : what stopped the flow, where a person can fix it.
     """
-    seconds = settings.recovery.epoch_interval_s if flow == "recommend" else settings.recovery.learn_epoch_interval_s
     recovery = recovery_config(settings, flow)
     members = settings.cluster.members
     tune_gc()
@@ -163,7 +162,7 @@ def run_flow(dataflow: Dataflow, settings: Settings, flow: str) -> None:
             dataflow,
             process_id=settings.cluster.process_id if members else None,
             addresses=members or None,
-            epoch_interval=timedelta(seconds=seconds) if recovery else None,
+            epoch_interval=timedelta(seconds=epoch_s(settings, flow)) if recovery else None,
             recovery_config=recovery,
         )
     except BaseException as error:

@@ -47,6 +47,8 @@ class Stopwatch:
     """When the feed was asked for a batch."""
     on_first: Callable[[], object] = lambda: None
     """Called once, before the first message is written."""
+    on_all_read: Callable[[], object] = lambda: None
+    """Called once, when the feed ends."""
 
 
 class _Feed(StatefulSourcePartition[Record, int]):
@@ -61,6 +63,7 @@ class _Feed(StatefulSourcePartition[Record, int]):
             source.watch.started = perf_counter()
         if at >= source.n:
             source.watch.all_read = perf_counter()
+            source.watch.on_all_read()
             raise StopIteration
         self._at += BATCH
         if at < len(source.past):
@@ -187,10 +190,10 @@ def time_learn(world: World, settings: Settings) -> Stopwatch:
     return watch
 
 
-def run_with_store(flow: Any, store: Path) -> None:
-    """Run a flow on a recovery store that is there, with a snapshot a second."""
+def run_with_store(flow: Any, store: Path, epoch: timedelta = EPOCH) -> None:
+    """Run a flow on a recovery store that is there, with a snapshot an epoch."""
     recovery = RecoveryConfig(str(store))  # type: ignore[no-untyped-call]
-    run_main(flow, epoch_interval=EPOCH, recovery_config=recovery)  # type: ignore[no-untyped-call]
+    run_main(flow, epoch_interval=epoch, recovery_config=recovery)  # type: ignore[no-untyped-call]
 
 
 def batches(records: list[Record]) -> Iterable[list[Record]]:

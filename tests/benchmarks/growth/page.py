@@ -21,7 +21,8 @@ ROWS = {
         "resume_s": "the engine resumes, to the first slate, CPU s",
         "us_a_slate": "a slate, with its four events and its share of snapshots, CPU µs",
         "median_ms": "between two batches, median, ms",
-        "pause_ms": "longest, with a snapshot each second, ms",
+        "pause_ms": "longest, with a snapshot each five seconds, ms",
+        "stop_s": "the engine stops, and writes every user once more, CPU s",
     },
     "items": {
         "load_s": "the table loads, CPU s",

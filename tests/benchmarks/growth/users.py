@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterable
 from contextlib import closing
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from time import process_time
@@ -32,6 +33,8 @@ N_ITEMS, N_LIKE, N_EVENTS = 20_000, 1_000, 40_000
 """Items of the shop; users with a past, whose profiles all others copy; timed events, of which one in four makes a
 slate."""
 SETTINGS = settings_for("blend")
+EPOCH = timedelta(seconds=5)
+"""As `recommend` takes it at first."""
 
 
 def measure_users(n_users: int) -> dict[str, float]:
@@ -57,16 +60,19 @@ def _resume(store: Path, n_users: int) -> dict[str, float]:
     tune_gc()  # as `run_flow` does
     held = resident_bytes()
     first: list[float] = []
+    end: list[float] = []
     flow = lay_out(world, recommender, SETTINGS, watch, store)
     watch.on_first = lambda: first.extend((process_time(), float(resident_bytes())))
+    watch.on_all_read = lambda: end.append(process_time())
     began = process_time()
-    run_with_store(flow, store)
-    resumed_at, holds = first
+    run_with_store(flow, store, EPOCH)
+    stopped_at, (resumed_at, holds), [all_read_at] = process_time(), first, end
     gaps = np.diff(watch.polls)
     return figures | {
         "resume_s": resumed_at - began,
         "memory_bytes_a_user": (holds - held) / n_users,
-        "us_a_slate": 1e6 * (process_time() - resumed_at) / watch.n_written,
+        "us_a_slate": 1e6 * (all_read_at - resumed_at) / watch.n_written,
+        "stop_s": stopped_at - all_read_at,
         "pause_ms": 1e3 * float(gaps.max()),
         "median_ms": 1e3 * float(np.median(gaps)),
         "store_bytes_a_user_after": _size(store) / n_users,

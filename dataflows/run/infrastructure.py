@@ -108,7 +108,7 @@ class RecoverySettings(Section):
     flow of one process takes more where its store is large: 30 at a million users."""
     learn_epoch_interval_s: int = Field(default=10, ge=0)
     """Seconds between snapshots of `learn`, which packs whole shards, and of `evaluate`: nobody waits for them."""
-    partitions: int = Field(default=8, ge=1, le=4096)
+    partitions: int = Field(default=2, ge=1, le=4096)
     """Files that a store begins with. Each is synced to the disk at a snapshot, so many make a long pause; but a resume
     is quadratic in the users of one. A flow of one process gets more of them as it grows; for a cluster, which keeps
     this number, take 64 from 300,000 users a process on."""

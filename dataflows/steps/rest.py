@@ -1,10 +1,9 @@
 """Users who have rested for so long that a flow lets go of them, as its recovery store tells.
 
 The engine wakes a key at a time that its state names. But it looks through the times of all keys whenever it looks at a
-step, and keeps each look, 72 bytes, until the earliest time has come: a million resting users kept every batch waiting
-for seconds, and a month at which to look again would fill gigabytes. So where there is a store, states name no far
-time. The store says when each key was written last, and those that have rested are told so, a few at a time, beside
-what the flow reads anyway.
+step, 28 ns a key twice, and keeps each look, 72 bytes, until the earliest time has come: with a month to go, that fills
+gigabytes. So where there is a store, states name no far time. The store says when each key was written last, and those
+that have rested are told so, a few at a time, beside what the flow reads anyway.
 """
 
 import logging

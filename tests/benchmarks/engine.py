@@ -31,7 +31,7 @@ from tests.tables import FixedTables
 BATCH = 1_000
 """Records of a batch, as the Kafka source reads at most."""
 EPOCH = timedelta(seconds=1)
-PARTITIONS = Settings().recovery.partitions
+PARTITIONS = 8
 
 
 @dataclass

@@ -29,6 +29,7 @@ learned different events at the same version, and where an item has had more nei
 which of the lightest were kept may differ.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,10 +46,10 @@ from dataflows.following.erasures import Erasures
 from dataflows.receipts import Signer
 from dataflows.records import Outgoing, Record
 from dataflows.run.resources import text_space
-from dataflows.run.settings import Settings
+from dataflows.run.settings import LearnSettings, Settings
 from dataflows.run.tracing import read_or_refused, traced
-from dataflows.steps.alarms import Alarms
-from dataflows.steps.attribute import AttributeStep, attribute, known_slates, read_feedback
+from dataflows.steps.alarms import MOST_IN_ENGINE, Alarms
+from dataflows.steps.attribute import AttributeStep, attribute, known_slates, reminded
 from dataflows.steps.decode import decode_known, readable, write_letters
 from dataflows.steps.graduate import graduate, shown_by_events, shown_on_slates
 from dataflows.steps.learn_content import learn_content
@@ -119,7 +120,7 @@ def build(
         clock,
         counts,
         erased,
-        Alarms(clock) if find_rested else None,
+        _alarms(settings, clock) if find_rested else None,
         decides_clicks_early=settings.funnel.learn,
     )
 
@@ -128,8 +129,7 @@ def build(
     events = op.input("events", flow, inputs.events)  # Record
     decode = traced("decode events", event_decoder(messages, clock), read_or_refused, tracer)
     known = decode_known("decode_events", events, decode, counts, erased)  # Event
-    first_rest = min(rest, timedelta(milliseconds=config.history_ms))
-    resting = find_rested("learn.transitions", first_rest) if find_rested else None
+    resting = find_rested("learn.transitions", _told_after(rest, config)) if find_rested else None
     acts = read_acts("read_acts", known, messages, resting)  # (user, Act | Rested)
     erasures = op.input("erasures", flow, inputs.erasures)  # Record
     gone = read_erasures(
@@ -176,11 +176,11 @@ def build(
         feedback = op.merge(
             "told",
             shown,
-            read_feedback(
-                "feedback", known, find_rested("learn.attribute", rest) if find_rested else None, attribution.alarms
-            ),
+            op.key_on("feedback", known, lambda event: event.user_id),
             gone,
-        )  # (user, ShownSlate | Event | Erased | Rested)
+        )  # (user, ShownSlate | Event | Erased)
+        if find_rested and attribution.alarms:
+            feedback = reminded("reminded", feedback, find_rested("learn.attribute", rest), attribution.alarms)
         closed = attribute("attribute", feedback, attribution)  # (user, ClosedSlate | ErasureReceipt)
         receipts = op.merge(
             "receipts", receipts, write_receipts("write_attribution_receipts", closed, signer or Signer())
@@ -206,3 +206,20 @@ def build(
     op.output("dead_letters", letters, outputs.dead_letters)
     op.output("erasure_receipts", receipts, outputs.erasure_receipts)
     return flow
+
+
+def _told_after(rest: timedelta, config: LearnSettings) -> timedelta:
+    """Say how long a user has rested who is told so: what was taught goes first, then the rest.
+
+    Who is told and stays is written anew, and told again after as long. Where the one time is no multiple of the other,
+    what goes last goes a quarter of the first too late at most.
+    """
+    history = timedelta(milliseconds=config.history_ms)
+    if not config.history:
+        return rest
+    return history if rest <= history or rest % history == timedelta(0) else history / 4
+
+
+def _alarms(settings: Settings, clock: Callable[[], datetime]) -> Alarms:
+    """Keep the times at which slates close; of a cluster, a process that reads nothing itself has the engine alone."""
+    return Alarms(clock, sys.maxsize if len(settings.cluster.members) > 1 else MOST_IN_ENGINE)

@@ -58,6 +58,9 @@ class Edges(Protocol):
     def follow(self, erasures: Erasures) -> AbstractContextManager[None]:
         """Know who is erased before the first message is read, and from then on."""
 
+    def n_behind(self) -> float:
+        """Count the messages of all topics that this process has not read yet."""
+
     def close(self) -> None:
         """Stop what runs beside the flow."""
 
@@ -179,6 +182,10 @@ class KafkaEdges:
             client, self._watched("erasures"), group, erasure_decoder(self._settings.events), erasures, self._stop.fail
         )
 
+    def n_behind(self) -> float:
+        """Count what the client knows to be unread."""
+        return sum(n for _, n in self._consumer.behind())
+
     def close(self) -> None:
         """Stop looking at topics, and listening to other processes."""
         self._watch.close()
@@ -228,6 +235,10 @@ class FileEdges:
         for records in read_whole(FileSource(self._folder, f"{self._prefix}erasures", optional=True)):
             erasures.take(decode(records))
         return nullcontext()
+
+    def n_behind(self) -> float:
+        """Return 0: files have no more than what is being read."""
+        return 0
 
     def close(self) -> None:
         """Nothing runs beside the flow."""

@@ -35,14 +35,17 @@ from dataflows.run.stopping import Stop
 from dataflows.run.tracing import open_tracer
 from dataflows.run.wording import chosen_phrases
 from dataflows.steps.outputs import follow_versions
-from dataflows.steps.rest import KEYS_AT_ONCE, FindRested, Resting
-from dataflows.store.files import last_written
+from dataflows.steps.rest import FindRested, Resting
+from dataflows.store.rested import look_up
 from models.counts import item_statistics, pairs, trending
 from models.items import ItemTable
 from models.items import warm_up as items
 from models.names import SEQUENCE
 from models.serving.recommender import Recommender
 from models.user import warm_up as user
+
+CAUGHT_UP = 10_000
+"""Messages that may wait where a flow has read what there is: those of some seconds."""
 
 
 @contextmanager
@@ -69,7 +72,7 @@ def open_flow(
         with (
             open_tracer(flow) as health.tracer,
             edges.follow(erased),
-            make(edges, settings, health, erased, _find_rested(store, settings)) as dataflow,
+            make(edges, settings, health, erased, _find_rested(store, settings, edges)) as dataflow,
         ):
             health.erased = erased
             yield dataflow
@@ -78,14 +81,17 @@ def open_flow(
         edges.close()
 
 
-def _find_rested(store: Path | None, settings: Settings) -> FindRested | None:
+def _find_rested(store: Path | None, settings: Settings, edges: Edges) -> FindRested | None:
     """Look in a store, which is process 0's alone, for who has rested."""
     if store is None:
         return None
     is_ours = settings.cluster.process_id == 0
 
     def find(step_id: str, after: timedelta) -> Resting:
-        return Resting(lambda: last_written(store, step_id, KEYS_AT_ONCE) if is_ours else iter(()), after, now)
+        def look(before_ms: int) -> Iterator[list[tuple[str, int]]]:
+            return look_up(store, step_id, before_ms) if is_ours else iter(())
+
+        return Resting(look, after, now, lambda: edges.n_behind() < CAUGHT_UP)
 
     return find
 

@@ -70,8 +70,7 @@ class AttributeLogic(StatefulBatchLogic[AttributionInput, Attributed, bytes]):
         counts, erasures, now = self._step.counts, self._step.erasures, self._step.clock()
         told = [value for value in values if not isinstance(value, Rested)]
         if not told:
-            has_gone = self._forget_at() <= now or not self._key
-            return self._wake(now, has_gone=has_gone)
+            return self._rested(now, max(value.ms for value in values if isinstance(value, Rested)))
         receipts = []
         for message in told:
             key = self._key = message.key if isinstance(message, Erased) else message.user_id
@@ -111,11 +110,14 @@ class AttributeLogic(StatefulBatchLogic[AttributionInput, Attributed, bytes]):
         """Close what has waited long enough; forget a user who has been idle."""
         now = self._step.clock()
         self._leave_engine()
-        return self._wake(now, has_gone=self._forget_at() <= now)
+        return self._close(now), self._retain(self._forget_at() > now)
 
-    def _wake(self, now: datetime, *, has_gone: bool) -> tuple[Iterable[Attributed], bool]:
-        if self._alarm_at is not None and self._alarm_at <= now:
-            self._alarm_at = None
+    def _rested(self, now: datetime, ms: int) -> tuple[Iterable[Attributed], bool]:
+        """Close what has waited long enough; forget a user to whom nothing has come for as long, here or before."""
+        has_gone = not self._key or self._forget_at() <= now
+        if not self._key:
+            self._event_seen_at = self._slate_seen_at = now - timedelta(milliseconds=ms)
+        self._alarm_at = None  # it is set anew where a slate still waits
         return self._close(now), self._retain(not has_gone)
 
     def _retain(self, is_somebody: bool) -> bool:
@@ -133,6 +135,7 @@ class AttributeLogic(StatefulBatchLogic[AttributionInput, Attributed, bytes]):
         """Return when the next slate closes if nothing more comes, or when to forget the user, if nobody else tells."""
         alarms, next_at, now = self._step.alarms, self._user.next_closing_at(), self._step.clock()
         if next_at is None:
+            self._leave_engine()
             return self._forget_at() if alarms is None else None
         closes_at = now + timedelta(milliseconds=max(next_at - self._watermark_at(now), 1))
         if alarms is None or not self._key:
@@ -191,20 +194,15 @@ def known_slates(
     return op.flat_map_batch(step_id, decoded, mapper)
 
 
-def read_feedback(
-    step_id: str, events: Stream[Event], resting: Resting | None = None, alarms: Alarms | None = None
+def reminded(
+    step_id: str, inputs: KeyedStream[AttributionInput], resting: Resting, alarms: Alarms
 ) -> KeyedStream[AttributionInput]:
-    """Bring events to their users; tell those who have rested, and those whose slates close."""
+    """Tell those who have rested, and those whose slates close, beside what comes for anybody."""
 
-    def mapper(batch: list[Event]) -> list[tuple[str, AttributionInput]]:
-        told: list[tuple[str, AttributionInput]] = [(event.user_id, event) for event in batch]
-        if resting is not None:
-            told += resting.due()
-        if alarms is not None:
-            told += [(key, Rested(0)) for key in alarms.due()]
-        return told
+    def mapper(batch: list[tuple[str, AttributionInput]]) -> list[tuple[str, AttributionInput]]:
+        return [*batch, *resting.due(), *((key, Rested(0)) for key in alarms.due())]
 
-    return op.flat_map_batch(step_id, events, mapper)
+    return op.flat_map_batch(step_id, inputs, mapper)
 
 
 def attribute(step_id: str, inputs: KeyedStream[AttributionInput], step: AttributeStep) -> KeyedStream[Attributed]:

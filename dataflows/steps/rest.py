@@ -7,13 +7,10 @@ that have rested are told so, a few at a time, beside what the flow reads anyway
 """
 
 import logging
-import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple, TypeAlias
 
-KEYS_AT_ONCE = 500
-"""Of a page of the store."""
 PAUSE = timedelta(seconds=0.5)
 """Between two pages: a million keys take a quarter of an hour."""
 FIRST_LOOK = timedelta(minutes=10)
@@ -23,8 +20,8 @@ MOST, LEAST = timedelta(days=1), timedelta(seconds=10)
 
 log = logging.getLogger(__name__)
 
-Written: TypeAlias = Callable[[], Iterator[list[tuple[str, int]]]]
-"""Pages of a step's keys, and when the state of each was written last, Unix ms."""
+Look: TypeAlias = Callable[[int], Iterator[list[tuple[str, int]]]]
+"""Finds the keys of a step that were written last before a time, and when, Unix ms: pages, some of them empty."""
 
 
 class Rested(NamedTuple):
@@ -38,15 +35,24 @@ class Resting:
 
     Parameters
     ----------
-    written : looks through the store.
+    look : looks through the store.
     after : how long a key has to rest.
     clock : aware.
+    is_caught_up : whether all but the last moments has been read. Of a backlog nobody knows who is in it, and who is
+        would be forgotten amid their return.
     """
 
-    def __init__(self, written: Written, after: timedelta, clock: Callable[[], datetime]) -> None:
-        self._written = written
+    def __init__(
+        self,
+        look: Look,
+        after: timedelta,
+        clock: Callable[[], datetime],
+        is_caught_up: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._look = look
         self._after = after
         self._clock = clock
+        self._is_caught_up = is_caught_up
         self._every = min(max(after / 8, LEAST), MOST)
         self._look_at = clock() + min(self._every, FIRST_LOOK)
         self._pages: Iterator[list[tuple[str, int]]] | None = None
@@ -56,20 +62,22 @@ class Resting:
         now = self._clock()
         if now < self._look_at:
             return []
+        self._look_at = now + PAUSE
+        if not self._is_caught_up():
+            return []
+        now_ms = int(now.timestamp() * 1_000)
         if self._pages is None:
-            self._pages = self._written()
+            self._pages = self._look(now_ms - self._after // timedelta(milliseconds=1))
         page = self._next(self._pages)
         if page is None:
             self._pages, self._look_at = None, now + self._every
             return []
-        self._look_at = now + PAUSE
-        now_ms, least_ms = int(now.timestamp() * 1_000), self._after // timedelta(milliseconds=1)
-        return [(key, Rested(now_ms - at)) for key, at in page if now_ms - at >= least_ms]
+        return [(key, Rested(now_ms - at)) for key, at in page]
 
     def _next(self, pages: Iterator[list[tuple[str, int]]]) -> list[tuple[str, int]] | None:
         try:
             return next(pages, None)
-        except (OSError, sqlite3.Error) as error:
+        except OSError as error:
             log.warning("who has rested could not be looked up, and will be once more in %s: %s", self._every, error)
             return None
 

@@ -90,27 +90,6 @@ def _remedy(text: str) -> str:
     return "the store is damaged: restore a backup (`eddy state restore`), or move the folder away to start over"
 
 
-def last_written(folder: Path, step_id: str, n: int) -> Iterator[list[tuple[str, int]]]:
-    """List when the state of each key of a step was written last, Unix ms, a page of n keys at a time.
-
-    A flow may be writing: nothing is held between two pages. Keys that were discarded are left out.
-
-    Raises
-    ------
-    sqlite3.Error : a file cannot be read.
-    """
-    for path in partition_files(folder):
-        page: list[tuple[str, int, int, int]] = [("", 0, 1, 0)]
-        while page:
-            with closing(open_file(path, whole=False)) as file:
-                page = file.execute(
-                    "SELECT state_key, 1000 * strftime('%s', created_at), ser_change IS NOT NULL, max(snap_epoch) "
-                    "FROM snaps WHERE step_id = ? AND state_key > ? GROUP BY state_key ORDER BY state_key LIMIT ?",
-                    (step_id, page[-1][0], n),
-                ).fetchall()
-            yield [(key, written_at) for key, written_at, is_there, _ in page if is_there]
-
-
 class StoreMoment:
     """A store as of one moment: all rows that a flow resumed from it would start with.
 

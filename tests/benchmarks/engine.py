@@ -20,8 +20,8 @@ from bytewax.testing import TestingSource, run_main
 from dataflows import learn, recommend
 from dataflows.records import Outgoing, Record
 from dataflows.run.settings import EventSettings, Settings
-from dataflows.steps.rest import KEYS_AT_ONCE, Resting
-from dataflows.store.files import last_written
+from dataflows.steps.rest import Resting
+from dataflows.store.rested import look_up
 from models.experiments.assign.assignment import Experiments
 from models.serving.recommender import Recommender
 from models.strategy import Strategy
@@ -160,7 +160,7 @@ def lay_out(
 
     def find_rested(step_id: str, after: timedelta) -> Resting:
         assert store is not None
-        return Resting(partial(last_written, store, step_id, KEYS_AT_ONCE), after, clock)
+        return Resting(partial(look_up, store, step_id), after, clock)
 
     return recommend.build(
         recommend.RecommendInputs(Feed(world.past, world.present, watch), TestingSource([]), TestingSource([])),

@@ -124,3 +124,35 @@ def test_a_place_with_the_engine_is_free_again_once_a_user_goes():
     assert first.on_batch([Erased("u", 1, (1,), "x-1", 1 << 42)])[1] is first.DISCARD
     second.on_batch([an_event(0), a_slate(0)])
     assert second.notify_at() is not None
+
+
+def test_a_place_with_the_engine_is_free_again_once_nothing_waits():
+    alarms = Alarms(lambda: CLOCK, most_in_engine=1)
+    config = AttributionConfig(window_s=60, lateness_s=10)
+    step = AttributeStep(config, EVENT_WEIGHTS, timedelta(days=1), lambda: CLOCK, Counter(), alarms=alarms)
+    for _ in range(3):
+        user = AttributeLogic(None, step)
+        user.on_batch([an_event(0), a_slate(0)])
+        assert user.notify_at() is not None
+        assert len(list(user.on_batch([an_event(100), a_slate(100)])[0])) == 1
+        assert user.notify_at() is not None
+        user.on_batch([an_event(5_000), Erased("u", 1, (1,), "x-1", 1 << 42)])
+        assert user.notify_at() is None
+
+
+def test_a_clock_that_goes_back_loses_no_alarm():
+    now = [later(0)]
+    alarms = Alarms(lambda: now[0], most_in_engine=0)
+    config = AttributionConfig(window_s=60, lateness_s=10)
+    step = AttributeStep(config, EVENT_WEIGHTS, timedelta(days=1), lambda: now[0], Counter(), alarms=alarms)
+    user = AttributeLogic(None, step)
+    user.on_batch([an_event(0), a_slate(0)])
+    assert user.notify_at() is None
+    now[0] = later(71)
+    assert alarms.due() == ["u-1"]
+    now[0] = later(60)
+    assert list(user.on_batch([Rested(0)])[0]) == []
+    assert user.notify_at() is None
+    now[0] = later(72)
+    assert alarms.due() == ["u-1"]
+    assert len(list(user.on_batch([Rested(0)])[0])) == 1

@@ -1,9 +1,11 @@
 """Who has rested for long is forgotten: the store tells, and the engine is told of nobody."""
 
 import logging
-import sqlite3
+import subprocess
+import sys
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -19,7 +21,8 @@ from dataflows.steps.profile import ProfileLogic, profile_step
 from dataflows.steps.rest import FIRST_LOOK, Rested, Resting
 from dataflows.steps.transitions import TransitionsLogic
 from dataflows.steps.user_metrics import Observed, UserMetricsLogic
-from dataflows.store.files import last_written
+from dataflows.store.files import holding
+from dataflows.store.rested import look_up, rested
 from models.config import AttributionConfig, HistoryConfig, OutcomeConfig, ProfileConfig
 from models.experiments.assign.assignment import Experiments
 from models.experiments.judge.observations import Act
@@ -55,13 +58,13 @@ def clock() -> Clock:
 
 
 def resting_after(days: int, pages: list[list[tuple[str, int]]], clock: Clock) -> Resting:
-    resting = Resting(lambda: iter(pages), days * DAY, clock)
+    resting = Resting(lambda _before: iter(pages), days * DAY, clock)
     clock.now += FIRST_LOOK
     return resting
 
 
 def test_nobody_is_looked_for_right_after_a_start(clock: Clock):
-    resting = Resting(lambda: iter([[("u", 0)]]), 90 * DAY, clock)
+    resting = Resting(lambda _before: iter([[("u", 0)]]), 90 * DAY, clock)
     assert resting.due() == []
     clock.now += FIRST_LOOK
     assert [key for key, _ in resting.due()] == ["u"]
@@ -69,22 +72,33 @@ def test_nobody_is_looked_for_right_after_a_start(clock: Clock):
 
 def test_those_are_told_who_have_rested_page_by_page_and_once_more_the_next_day(clock: Clock):
     at = NOW + 600_000
-    resting = resting_after(
-        1, [[("old", at - 2 * 86_400_000), ("new", at - 3_600_000)], [("just", at - 86_400_000)]], clock
-    )
+    resting = resting_after(1, [[], [("old", at - 2 * 86_400_000)], [("just", at - 86_400_000)]], clock)
     told = []
-    for _ in range(5):
+    for _ in range(6):
         told.append(resting.due())
         clock.now += timedelta(seconds=1)
-    assert told == [[("old", Rested(2 * 86_400_000))], [("just", Rested(86_401_000))], [], [], []]
+    assert told == [[], [("old", Rested(172_801_000))], [("just", Rested(86_402_000))], [], [], []]
     clock.now += DAY / 8
+    assert resting.due() == []
+    clock.now += timedelta(seconds=1)
     assert [key for key, _ in resting.due()] == ["old"]
 
 
+def test_of_a_backlog_nobody_is_told(clock: Clock):
+    """Who acted while the flow was down is in it, and would be forgotten amid their return."""
+    caught_up = [False]
+    resting = Resting(lambda _before: iter([[("u", 0)]]), DAY, clock, lambda: caught_up[0])
+    clock.now += DAY
+    assert resting.due() == []
+    clock.now += timedelta(seconds=1)
+    caught_up[0] = True
+    assert [key for key, _ in resting.due()] == ["u"]
+
+
 def test_a_store_that_cannot_be_read_stops_nothing_and_is_tried_again(clock: Clock, caplog: pytest.LogCaptureFixture):
-    def broken() -> Iterator[list[tuple[str, int]]]:
+    def broken(_before: int) -> Iterator[list[tuple[str, int]]]:
         yield [("u", 0)]
-        raise sqlite3.OperationalError("disk I/O error")
+        raise OSError("disk I/O error")
 
     resting = Resting(broken, DAY, clock)
     clock.now += FIRST_LOOK
@@ -98,28 +112,75 @@ def test_a_store_that_cannot_be_read_stops_nothing_and_is_tried_again(clock: Clo
     assert len(resting.due()) == 1
 
 
-def test_a_store_says_when_each_key_was_written_last_and_leaves_out_who_is_gone(tmp_path: Path):
+def test_a_store_says_who_was_written_last_before_a_time_and_leaves_out_who_is_gone(tmp_path: Path):
     rows = [(PROFILES, f"u-{n}", epoch, (b"", n)) for n in range(7) for epoch in (1, 2)]
     store = a_store(tmp_path / "store", [*rows, (PROFILES, "u-3", 3, None), ("learn.transitions", "u-9", 1, b"")], 1)
+    written_at = 1_577_836_800_000
     for path in files_of(store):
         with opened(path) as file:
             file.execute("UPDATE snaps SET created_at = ? WHERE snap_epoch < 2", (LONG_AGO,))
             file.execute("UPDATE snaps SET created_at = '2020-01-01 00:00:00' WHERE snap_epoch = 2")
-    pages = list(last_written(store, PROFILES, 2))
-    assert max(map(len, pages)) <= 2
-    newest = {key: at for page in pages for key, at in page if at > 1_500_000_000_000}
-    assert newest == {f"u-{n}": 1_577_836_800_000 for n in range(7) if n != 3}
+    assert list(rested(store, PROFILES, written_at)) == []
+    assert dict(rested(store, PROFILES, written_at + 1)) == {f"u-{n}": written_at for n in range(7) if n != 3}
+    assert {key for page in looked_up(store, written_at + 1) for key, _ in page} == {
+        f"u-{n}" for n in range(7) if n != 3
+    }
+
+
+def looked_up(store: Path, before_ms: int) -> list[list[tuple[str, int]]]:
+    pages = []
+    for page in look_up(store, PROFILES, before_ms):
+        pages.append(page)
+        time.sleep(0.01)
+    return pages
+
+
+def test_a_look_that_fails_says_so(tmp_path: Path):
+    (tmp_path / "part-0.sqlite3").write_text("no database, for it is too short to be one")
+    with pytest.raises(OSError, match="exit code"):
+        looked_up(tmp_path, 1)
+
+
+def test_a_look_leaves_a_flow_its_store(tmp_path: Path):
+    """Opened and closed within the flow, the store was free for anybody, and the next large snapshot was a SIGBUS."""
+    store = tmp_path / "store"
+    take = f"import pathlib, dataflows.store.files as files; files.holding(pathlib.Path({str(store)!r})).__enter__()"
+    said: list[str] = []
+
+    def find_rested(_step_id: str, after: timedelta) -> Resting:
+        def look(before_ms: int) -> Iterator[list[tuple[str, int]]]:
+            pages = looked_up(store, before_ms)
+            taken = subprocess.run([sys.executable, "-c", take], check=False, capture_output=True, text=True)
+            said.append(taken.stderr)
+            yield from pages
+
+        return Resting(look, after, ticking())
+
+    Run([an_event(n) for n in range(40)], store=store, find_rested=find_rested).run()
+    assert said
+    assert all("is using this recovery store" in text for text in said)
+    with holding(store):
+        pass
+
+
+def ticking() -> Callable[[], datetime]:
+    """Make a clock that is a day further each time."""
+    days = count()
+    return lambda: datetime.now(UTC) + next(days) * DAY
 
 
 def test_a_user_whom_the_store_has_not_seen_for_long_is_gone_after_the_next_look(tmp_path: Path):
-    store, hours = tmp_path / "store", count()
+    store = tmp_path / "store"
 
-    def find_rested(step_id: str, after: timedelta) -> Resting:
-        return Resting(
-            lambda: last_written(store, step_id, 100), after, lambda: datetime.now(UTC) + timedelta(hours=next(hours))
-        )
+    def find_rested(_step_id: str, after: timedelta) -> Resting:
+        return Resting(lambda before_ms: filter(None, looked_up(store, before_ms)), after, ticking())
 
-    messages = [an_event(0, user_id="away"), an_event(1, user_id="here"), STOP, an_event(2, user_id="other")]
+    messages = [
+        an_event(0, user_id="away"),
+        an_event(1, user_id="here"),
+        STOP,
+        *(an_event(n, user_id="other") for n in range(2, 40)),
+    ]
     run = Run(messages, store=store, find_rested=find_rested)
     run.run()
     assert {"away", "here"} <= set(keys_of(store))
@@ -127,7 +188,7 @@ def test_a_user_whom_the_store_has_not_seen_for_long_is_gone_after_the_next_look
         with opened(path) as file:
             file.execute("UPDATE snaps SET created_at = ? WHERE state_key = 'away'", (LONG_AGO,))
     run.run()
-    assert {key for page in last_written(store, PROFILES, 100) for key, _ in page} == {"here", "other"}
+    assert {key for page in looked_up(store, 1 << 50) for key, _ in page} == {"here", "other"}
 
 
 def profile(clock: Clock, state: object = None) -> ProfileLogic:
@@ -189,8 +250,9 @@ def test_slates_that_wait_are_closed_before_their_user_goes():
     user.on_batch([feedback(0), a_slate(0)])
     assert user.notify_at() == later(70)
     assert user.on_batch([LONG]) == ([], user.RETAIN)
-    resumed = AttributeLogic(user.snapshot(), step)
     now[0] = later(0) + 2 * DAY
-    closed, goes = resumed.on_batch([LONG])
+    resumed = AttributeLogic(user.snapshot(), step)
+    now[0] += timedelta(seconds=20)
+    closed, goes = resumed.on_batch([Rested(2 * 86_400_000)])
     assert ([len(slate.outcomes) > 0 for slate in closed], goes) == ([True], user.DISCARD)
     assert AttributeLogic(resumed.snapshot(), step).notify_at() is None

@@ -19,7 +19,7 @@ FROM_SLATES = """
     decode_catalog write_letters catalog_entries catalog_entries.flat_map catalog_entries.flat_map.flat_map_batch
     learn_content_vectors learn_content learn_content_rows learn_content_rows.flat_map_batch recommendations
     decode_slates write_slate_letters all_letters shown feedback
-    told attribute write_attribution_receipts receipts
+    feedback.map feedback.map.flat_map_batch told attribute write_attribution_receipts receipts
 """
 """Of `learn`, where it reads slates, until what it learns from them."""
 COUNTS = "graduate graduate_rows graduate_rows.flat_map_batch rows_and_graduated"

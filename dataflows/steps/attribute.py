@@ -71,6 +71,8 @@ class AttributeLogic(StatefulBatchLogic[AttributionInput, Attributed, bytes]):
         told = [value for value in values if not isinstance(value, Rested)]
         if not told:
             return self._rested(now, max(value.ms for value in values if isinstance(value, Rested)))
+        if len(told) < len(values):
+            self._alarm_at = None  # it has rung
         receipts = []
         for message in told:
             key = self._key = message.key if isinstance(message, Erased) else message.user_id

@@ -156,3 +156,19 @@ def test_a_clock_that_goes_back_loses_no_alarm():
     now[0] = later(72)
     assert alarms.due() == ["u-1"]
     assert len(list(user.on_batch([Rested(0)])[0])) == 1
+
+
+def test_an_alarm_that_rings_beside_a_message_is_set_again():
+    now = [later(0)]
+    alarms = Alarms(lambda: now[0], most_in_engine=0)
+    config = AttributionConfig(window_s=60, lateness_s=10)
+    step = AttributeStep(config, EVENT_WEIGHTS, timedelta(days=1), lambda: now[0], Counter(), alarms=alarms)
+    user = AttributeLogic(None, step)
+    user.on_batch([an_event(0), a_slate(0)])
+    user.notify_at()
+    now[0] = later(71)
+    assert alarms.due() == ["u-1"]
+    user.on_batch([Rested(0), a_slate(50)])
+    user.notify_at()
+    now[0] = later(400)
+    assert alarms.due() == ["u-1"]

@@ -44,7 +44,7 @@ def pages() -> Iterator[tuple[str, str]]:
 
 def pictures() -> list[Path]:
     """List the pictures that pages may show."""
-    return sorted((ROOT / PICTURES).glob("*.png"))
+    return sorted(path for path in (ROOT / PICTURES).iterdir() if path.suffix in {".png", ".svg"})
 
 
 def expanded(text: str, place: str) -> str:

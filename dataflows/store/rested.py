@@ -46,10 +46,10 @@ def look_up(folder: Path, step_id: str, before_ms: int) -> Iterator[list[tuple[s
     OSError : it could not be started, or ended with an error.
     """
     # Beside the store: what is in it says who is a user.
-    with TemporaryFile(dir=folder) as found:
+    with TemporaryFile(dir=folder) as found, TemporaryFile(dir=folder) as said:
         command = [sys.executable, "-m", "dataflows.store.rested", str(folder), step_id, str(before_ms)]
         process = subprocess.Popen(  # noqa: S603 - of our own words
-            command, stdin=subprocess.DEVNULL, stdout=found, stderr=subprocess.DEVNULL
+            command, stdin=subprocess.DEVNULL, stdout=found, stderr=said
         )
         try:
             while process.poll() is None:
@@ -58,7 +58,9 @@ def look_up(folder: Path, step_id: str, before_ms: int) -> Iterator[list[tuple[s
             process.kill()
             process.wait()
         if process.returncode:
-            raise OSError(f"{folder}: the look ended with exit code {process.returncode}")
+            said.seek(0)
+            why = said.read().decode(errors="replace").strip().rpartition("\n")[2]
+            raise OSError(f"{folder}: the look ended with exit code {process.returncode}: {why}")
         found.seek(0)
         while lines := list(islice(found, AT_ONCE)):
             yield [(key, at) for key, at in map(json.loads, lines)]

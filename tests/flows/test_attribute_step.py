@@ -1,8 +1,9 @@
 """One user's attribution beside a clock that is given in."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from dataflows.following.erasures import Erased
 from dataflows.steps.alarms import Alarms
@@ -94,11 +95,16 @@ def test_after_an_erasure_nothing_is_known_of_the_user():
     assert (list(again), discard, user.counts["before_erasure"]) == ([], AttributeLogic.DISCARD, 2)
 
 
+def with_alarms(clock: Callable[[], datetime], most_in_engine: int) -> tuple[Alarms, AttributeStep]:
+    """Make the step of a flow over a store, whose engine is told of so many users."""
+    alarms = Alarms(clock, most_in_engine)
+    config = AttributionConfig(window_s=60, lateness_s=10)
+    return alarms, AttributeStep(config, EVENT_WEIGHTS, timedelta(days=1), clock, Counter(), alarms=alarms)
+
+
 def test_of_many_users_the_engine_is_told_of_some_and_the_others_close_with_what_comes_next():
     now = [CLOCK]
-    config = AttributionConfig(window_s=60, lateness_s=10)
-    alarms = Alarms(lambda: now[0], most_in_engine=2)
-    step = AttributeStep(config, EVENT_WEIGHTS, timedelta(days=1), lambda: now[0], Counter(), alarms=alarms)
+    alarms, step = with_alarms(lambda: now[0], 2)
     users = {f"u-{n}": AttributeLogic(None, step) for n in range(5)}
     for key, user in users.items():
         user.on_batch([replace(an_event(0), user_id=key), a_slate(0, user_id=key)])
@@ -115,9 +121,7 @@ def test_of_many_users_the_engine_is_told_of_some_and_the_others_close_with_what
 
 
 def test_a_place_with_the_engine_is_free_again_once_a_user_goes():
-    alarms = Alarms(lambda: CLOCK, most_in_engine=1)
-    config = AttributionConfig(window_s=60, lateness_s=10)
-    step = AttributeStep(config, EVENT_WEIGHTS, timedelta(days=1), lambda: CLOCK, Counter(), alarms=alarms)
+    _, step = with_alarms(lambda: CLOCK, 1)
     first, second = AttributeLogic(None, step), AttributeLogic(None, step)
     first.on_batch([an_event(0), a_slate(0)])
     assert first.notify_at() is not None
@@ -127,24 +131,21 @@ def test_a_place_with_the_engine_is_free_again_once_a_user_goes():
 
 
 def test_a_place_with_the_engine_is_free_again_once_nothing_waits():
-    alarms = Alarms(lambda: CLOCK, most_in_engine=1)
-    config = AttributionConfig(window_s=60, lateness_s=10)
-    step = AttributeStep(config, EVENT_WEIGHTS, timedelta(days=1), lambda: CLOCK, Counter(), alarms=alarms)
-    for _ in range(3):
+    now = [CLOCK]
+    _, step = with_alarms(lambda: now[0], 1)
+    for second in (0, 1_000, 2_000):
         user = AttributeLogic(None, step)
-        user.on_batch([an_event(0), a_slate(0)])
-        assert user.notify_at() is not None
-        assert len(list(user.on_batch([an_event(100), a_slate(100)])[0])) == 1
-        assert user.notify_at() is not None
-        user.on_batch([an_event(5_000), Erased("u", 1, (1,), "x-1", 1 << 42)])
+        now[0] = later(second)
+        user.on_batch([an_event(second), a_slate(second)])
+        assert user.notify_at() == later(second + 70)
+        now[0] = later(second + 80)
+        assert len(list(user.on_batch([an_event(second + 75)])[0])) == 1
         assert user.notify_at() is None
 
 
 def test_a_clock_that_goes_back_loses_no_alarm():
     now = [later(0)]
-    alarms = Alarms(lambda: now[0], most_in_engine=0)
-    config = AttributionConfig(window_s=60, lateness_s=10)
-    step = AttributeStep(config, EVENT_WEIGHTS, timedelta(days=1), lambda: now[0], Counter(), alarms=alarms)
+    alarms, step = with_alarms(lambda: now[0], 0)
     user = AttributeLogic(None, step)
     user.on_batch([an_event(0), a_slate(0)])
     assert user.notify_at() is None
@@ -160,9 +161,7 @@ def test_a_clock_that_goes_back_loses_no_alarm():
 
 def test_an_alarm_that_rings_beside_a_message_is_set_again():
     now = [later(0)]
-    alarms = Alarms(lambda: now[0], most_in_engine=0)
-    config = AttributionConfig(window_s=60, lateness_s=10)
-    step = AttributeStep(config, EVENT_WEIGHTS, timedelta(days=1), lambda: now[0], Counter(), alarms=alarms)
+    alarms, step = with_alarms(lambda: now[0], 0)
     user = AttributeLogic(None, step)
     user.on_batch([an_event(0), a_slate(0)])
     user.notify_at()

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dataflows.cli.chance_figures import show_chances
+from dataflows.cli.follow_sequence import follow
 from dataflows.cli.topics import load_for_cluster
 from dataflows.errors import EddyError
 from dataflows.kafka.reader import scan
@@ -30,7 +31,8 @@ List the versions of rankers and of the sequence model, and choose which of them
 where it turns out worse. `promote` and `rollback` overrule it: the version that you choose serves until `release`
 gives the choice back. `recommend` follows within moments, between two batches.
 
-A sequence model is trained by `eddy train --model sequence`, and `publish` puts it into service.
+A sequence model is trained by `eddy train --model sequence`, `publish` puts it into service, and `follow` lets it go on
+learning.
 """
 
 GAINS = ("gain", "pairwise_auc", NDCG)
@@ -51,7 +53,8 @@ def list_versions() -> None:
     on slates that the version had not learned from; `before it` is that of the version it replaced, on the same slates.
     Versions of earlier releases show their pairwise AUC. Of the `funnel` it is the log-likelihood, and a version that
     is only `calibrated` has the weights of the one before it; below the table is whether what slates said came true.
-    Of `sequence` it is the NDCG@10 of acts that it had not learned, among all items, and how many they were.
+    Of `sequence` it is the NDCG@10 of acts that it had not learned, among all items, and how many they were; of a
+    version that `follow` made, 1 / the rank of such acts among items that were drawn.
     """
     settings = load_for_cluster()
     registry = _registry(settings)
@@ -111,6 +114,9 @@ def publish(
         if pinned
         else f"{model.version} serves, wherever a strategy's sources give `{SEQUENCE}` a weight"
     )
+
+
+app.command("follow")(follow)
 
 
 @app.command("promote")

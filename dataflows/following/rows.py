@@ -86,7 +86,8 @@ class RankerRows:
     """
 
     def __init__(self, counts: Counter[str]) -> None:
-        self._registry = VersionRegistry()
+        self.registry = VersionRegistry()
+        """What is known of the versions so far."""
         self._counts = counts
 
     def take(self, records: list[Record]) -> tuple[list[Record], list[NewVersion]]:
@@ -98,7 +99,7 @@ class RankerRows:
                 rest.append(record)
                 continue
             try:
-                self._registry.take(key, record.value)
+                self.registry.take(key, record.value)
             except ValueError as error:
                 self._count("malformed_row", error)
         return rest, self._changes() if len(rest) < len(records) else []
@@ -107,7 +108,7 @@ class RankerRows:
         changes: list[NewVersion] = []
         while True:
             try:
-                changes.extend(self._registry.changes())
+                changes.extend(self.registry.changes())
             except CheckpointError as error:
                 self._count("unusable_ranker", error)
             else:

@@ -22,6 +22,7 @@ from dataflows.plausible import Latest
 from dataflows.records import Record
 from models.items import ItemTable
 from models.messages import Item
+from models.online.registry import VersionRegistry
 
 MAX_ROWS_BETWEEN_BATCHES = 1_000
 MAX_STAGED_CHUNKS = 64
@@ -99,6 +100,11 @@ class KafkaTables:
     def version(self) -> str:
         """Name the applied offset of each partition of `model-updates`."""
         return ".".join(str(offset) for offset in self._offsets.values())
+
+    @property
+    def registry(self) -> VersionRegistry:
+        """Return what is known of versions, as far as it was read; another thread adds to it."""
+        return self._versions.registry
 
     def load(self) -> int:
         """Apply all that the topics hold now; returns how many records that were.

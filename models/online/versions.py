@@ -164,7 +164,7 @@ def rows_of_sequence(checkpoint: SequenceCheckpoint, known: Collection[Version],
     newest = max((version.number for version in known), default=0)
     number_by_slot = {version.slot: version.number for version in known}
     slot = min(set(range(N_SEQUENCE_SLOTS)) - taken, key=lambda one: number_by_slot.get(one, 0))
-    evidence = {NDCG: checkpoint.ndcg, "n_slates": float(checkpoint.n_judged)}
+    evidence = checkpoint.evidence or {NDCG: checkpoint.ndcg, "n_slates": float(checkpoint.n_judged)}
     version = Version(
         checkpoint.version, newest + 1, slot, 1, checkpoint.digest, checkpoint.learned_until, evidence=evidence
     )

@@ -54,6 +54,11 @@ class SequenceCheckpoint:
         """Acts by which that was found."""
         return int(self.provenance.get("validation", {}).get("n", 0))
 
+    @property
+    def evidence(self) -> dict[str, float]:
+        """Return why it is better than the one before it, where it learned on the stream; else nothing."""
+        return {name: float(value) for name, value in self.provenance.get("online", {}).items()}
+
     def encoder(self) -> SequenceEncoder:
         """Return the model as it serves."""
         return SequenceEncoder(self.network, self.vocabulary, self.version, self.learned_until)
@@ -136,7 +141,7 @@ def _try_out(checkpoint: SequenceCheckpoint, where: str) -> None:
         encoder = checkpoint.encoder()
         acts = np.zeros((1, min(2, encoder.n_recent), encoder.n_dimensions), np.float32)
         user = encoder.user_vectors(acts, np.zeros(acts.shape[:2], np.int64), np.array([acts.shape[1]]))
-        _ = checkpoint.ndcg, checkpoint.n_judged
+        _ = checkpoint.ndcg, checkpoint.n_judged, checkpoint.evidence
     except (RuntimeError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"{where} cannot be asked: {error}") from error
     if not np.isfinite(user).all():

@@ -39,3 +39,27 @@ class SequenceTraining:
     n_threads: Positive = 1
     """Of PyTorch, while it trains."""
     seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineSequenceConfig:
+    """How a sequence model goes on learning on the stream."""
+
+    learning_rate: Annotated[float, Meta(gt=0)] = 1e-3
+    batch_size: Positive = 64
+    """Acts a step."""
+    n_negatives: Positive = 1_024
+    """Items drawn a step."""
+    reservoir: Positive = 8_192
+    """Old acts that are kept to be learned again."""
+    rehearsed: Annotated[float, Meta(ge=0)] = 2.0
+    """Old acts a new one in each step."""
+    rehearsal_half_life: Positive = 65_536
+    """Acts after which half of the old ones that are kept have given way to newer ones."""
+    max_users: Positive = 1_000_000
+    """Users whose newest acts are kept, those who acted last; 700 bytes each."""
+    max_items: Positive = 200_000
+    """Items that have a vector of their own; those beyond have that of their attributes and texts."""
+    min_judged: Positive = 512
+    min_users: Positive = 10
+    """Acts, and users whose they were, below which nobody knows which of two models is better."""

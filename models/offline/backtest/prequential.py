@@ -110,20 +110,28 @@ class Prequential:
             self._predict([d for d in due if d.is_judged], compared)
             side.learn([events[index] for index in block])
             self._counts.add(events[index].item_id for index in block if is_act(events[index]))
+            if (better := trainer.follow([events[index] for index in block], side.table)) is not None:
+                side.read_with(better)
             if trainer.is_due():
-                if (by_session := trainer.fit_sources()) is not None:
-                    for contender in compared:
-                        contender.reweigh(by_session)
-                    self.outcomes.sources_by_session = by_session
-                if (checkpoint := trainer.train(progress)) is not None:
-                    for contender in compared:
-                        contender.adopt(checkpoint)
-                if (encoder := trainer.train_sequence(events[: block.stop], side.table, progress)) is not None:
-                    side.read_with(encoder)
+                self._train(trainer, events[: block.stop], compared, progress)
             progress("predicting, then learning", block.stop, len(events))
         # The tables forget what nobody has acted on for many half-lives; it was known, and could be recommended.
         self.outcomes.n_items = max(side.table.n, self._counts.n_items)
         return self.outcomes
+
+    def _train(
+        self, trainer: PrequentialTrainer, past: Sequence[Event], compared: Sequence[Contender], progress: Progress
+    ) -> None:
+        """Train all that goes by what lies before; what is no better than what serves is left away."""
+        if (by_session := trainer.fit_sources()) is not None:
+            for contender in compared:
+                contender.reweigh(by_session)
+            self.outcomes.sources_by_session = by_session
+        if (checkpoint := trainer.train(progress)) is not None:
+            for contender in compared:
+                contender.adopt(checkpoint)
+        if (encoder := trainer.train_sequence(past, self._side.table, progress)) is not None:
+            self._side.read_with(encoder)
 
     def _groups(self, events: Sequence[Event], acts: Sequence[int]) -> dict[int, list[int]]:
         """Find, by the index of the first of each group, the acts that are predicted from the same past."""

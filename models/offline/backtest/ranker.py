@@ -1,14 +1,16 @@
 """The ranker of a backtest: trained on the past as `eddy train` would, and taken only where it beats the blend."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from models.counts.item_side import ItemSide
+from models.events import EventConfig
 from models.items import ItemTable
 from models.messages import Event, Item
+from models.numeric.ids import hash64
 from models.numeric.metrics import Accuracy, ranks_of
 from models.offline.backtest.config import BacktestConfig, Progress
 from models.offline.backtest.pipeline import ordered_only
@@ -17,6 +19,7 @@ from models.offline.fitting import LEAST_EXAMPLES, MAX_EXAMPLES, Gathered, refit
 from models.offline.source_pools import MAX_POOLS, PoolGatherer
 from models.offline.source_weights import fit_sources
 from models.offline.walk import Examples, WalkConfig, labelled, ranked_slates, slates_due
+from models.online.sequence_learner import SequenceAct, SequenceLearner
 from models.rankers.checkpoint import Checkpoint, weights_digest
 from models.rankers.network import Network
 from models.rankers.served import BlendRanker, NetworkRanker
@@ -27,6 +30,8 @@ from models.user.query import Query
 
 LEARNED_AT_ONCE = WalkConfig().publish_every
 """Events that tables learn between two looks at them, as in a walk."""
+DECIDED_EVERY = 8
+"""Steps of the sequence model that goes on learning between two decisions whether it is better."""
 COLD_SHARE = 0.2
 """First share of the events, of which no example is made: the tables know too little yet."""
 
@@ -115,6 +120,8 @@ class AskedExamples:
 class PrequentialTrainer:
     """Trains rankers on the stream that is judged, each on what lies before it: another one when the past has doubled.
 
+    A sequence model is trained once, and goes on learning from then on.
+
     Parameters
     ----------
     strategy : whose candidates are ranked.
@@ -129,6 +136,7 @@ class PrequentialTrainer:
         self._is_reweighed = False
         self._due_at = max(1, round(config.warmup * n_targets))
         self._n = 0
+        self._learner: SequenceLearner | None = None
 
     def observe(self, queries: Sequence[Query], table: ItemTable, truth: Sequence[str]) -> None:
         """Take in B queries and the items that their users went on to, which no table knows yet."""
@@ -162,11 +170,34 @@ class PrequentialTrainer:
         return fitted.by_session
 
     def train_sequence(self, past: Sequence[Event], table: ItemTable, progress: Progress) -> SequenceEncoder | None:
-        """Train a sequence model on a past, in time order; None where none is trained, or too little is known."""
-        if not self._config.trains_sequence:
+        """Train a sequence model on a past, in time order, once; None where none is trained, or too little is known."""
+        if not self._config.trains_sequence or self._learner is not None:
             return None
         models = train_encoders(past, table, self._config, progress, earlier_shares=())
-        return models.later if models else None
+        if models is None:
+            return None
+        self._learner = SequenceLearner(models.later)
+        self._learner.remember(_acts(past, self._config.events))
+        return models.later.encoder()
+
+    def follow(self, events: Sequence[Event], table: ItemTable) -> SequenceEncoder | None:
+        """Let the sequence model learn what came; return it where it is better than the one in service."""
+        if self._learner is None:
+            return None
+        before = self._learner.n_steps // DECIDED_EVERY
+        self._learner.learn(_acts(events, self._config.events), table)
+        if self._learner.n_steps // DECIDED_EVERY == before:
+            return None
+        better = self._learner.decide()
+        return better.encoder() if better else None
+
+
+def _acts(events: Sequence[Event], config: EventConfig) -> Iterator[SequenceAct]:
+    return (
+        SequenceAct(hash64(event.user_id), hash64(event.item_id), event.timestamp)
+        for event in events
+        if config.is_act(event)
+    )
 
 
 class LearnedFile(NamedTuple):
@@ -197,7 +228,7 @@ def learn_with_ranker(
     models = train_encoders(train, side.table, config, progress) if config.trains_sequence else None
     readers = models.earlier if models else ((warm_at, None),)
     checkpoint, by_session = _learn(train, side, readers, strategy, config, progress)
-    side.read_with(models.later if models else None)
+    side.read_with(models.later.encoder() if models else None)
     return LearnedFile(side, checkpoint, by_session)
 
 

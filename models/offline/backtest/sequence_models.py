@@ -66,7 +66,7 @@ class Encoders(NamedTuple):
     earlier: tuple[tuple[int, SequenceEncoder], ...]
     """Each from a moment on, Unix ms, before which lies all that it has seen: what a ranker learns from is asked with
     the one that has seen the most by then."""
-    later: SequenceEncoder
+    later: SequenceCheckpoint
     """Has seen all."""
 
 
@@ -102,7 +102,7 @@ def train_encoders(
         if (before := acts.before(at)).n_pairs
     ]
     earlier = tuple((at, _serving(part)) for at, part in [*parts, (until_at, found.earlier)])
-    return Encoders(earlier, _serving(found.later))
+    return Encoders(earlier, named(found.later.network, found.later.vocabulary, "backtest", {}))
 
 
 def _serving(part: Fitted) -> SequenceEncoder:

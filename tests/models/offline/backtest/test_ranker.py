@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -73,7 +74,8 @@ def test_what_is_learned_from_is_asked_with_a_model_that_has_not_seen_it(monkeyp
         kept.extend(examples.made_at.tolist())
         plain(gathered, examples)
 
-    models = Encoders(((first_at, cast("Any", "first")), (second_at, cast("Any", "second"))), cast("Any", "later"))
+    later = SimpleNamespace(encoder=lambda: "later")
+    models = Encoders(((first_at, cast("Any", "first")), (second_at, cast("Any", "second"))), cast("Any", later))
     monkeypatch.setattr("models.offline.backtest.ranker.train_encoders", lambda *_: models)
     monkeypatch.setattr(ItemSide, "read_with", lambda _, encoder: readers.append((encoder, newest[0])))
     monkeypatch.setattr(ItemSide, "learn", learn)

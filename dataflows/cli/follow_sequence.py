@@ -1,0 +1,120 @@
+"""`eddy models follow`: the sequence model in service goes on learning from the events as they come."""
+
+import signal
+import time
+from collections import Counter
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+
+from dataflows.cli.topics import load_for_cluster
+from dataflows.codecs import catalog_decoder, erasure_decoder, event_decoder, latest_row
+from dataflows.errors import EddyError
+from dataflows.following.erasures import Erasures, followed_erasures
+from dataflows.following.sequence import SequenceFollower
+from dataflows.following.tables import KafkaTables
+from dataflows.kafka.reader import KafkaReader
+from dataflows.kafka.writer import KafkaWriter
+from dataflows.plausible import in_ms, now
+from dataflows.run.resources import state_keys, text_space
+from dataflows.run.settings import Settings
+from dataflows.topics import CATALOG, ERASURES, EVENTS, MODEL_UPDATES
+from models.items import ItemTable
+from models.online.versions import Row
+
+TOLD_EVERY_S = 60.0
+
+Every = Annotated[
+    float, typer.Option(min=1.0, help="Seconds that it learns until it decides again whether it is better.")
+]
+For = Annotated[
+    float | None,
+    typer.Option("--for", min=0.0, help="Seconds after which it ends.", show_default="until it is stopped"),
+]
+
+
+def follow(every: Every = 60.0, ends_after: For = None) -> None:
+    """Let the sequence model in service go on learning, and publish it whenever it has become better.
+
+    It reads the events from their beginning: until the moment that the model has learned it remembers what users did,
+    from there on it predicts each act and then learns it. When it predicts better than the model in service, by the
+    rule that rankers go into service by, it becomes the next version; `recommend` takes it over within moments. Run
+    one such process. It keeps nothing of its own and may be stopped at any time.
+    """
+    torch.set_num_threads(1)  # steps are small: a second thread costs more than it brings
+    settings = load_for_cluster()
+    console = Console(stderr=True)
+    failures: list[EddyError] = []
+    stopped: list[int] = []
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda number, _frame: stopped.append(number))
+    client = settings.kafka.client() | settings.kafka.consumer_options
+    prefix, counts, erased = settings.topics.prefix, Counter[str](), Erasures(state_keys(settings))
+    with console.status("loading the item tables"):
+        tables = _tables(settings, counts, failures)
+        tables.load()
+    writer = KafkaWriter(settings.kafka.client() | settings.kafka.producer_options, prefix + MODEL_UPDATES.name)
+
+    def write(rows: list[Row]) -> None:
+        for row in rows:
+            writer.write(row.key, row.value)
+        writer.flush()
+
+    reader = KafkaReader(client, [prefix + EVENTS.name], f"{prefix}sequence-events")
+    decode = erasure_decoder(settings.events)
+    try:
+        with followed_erasures(
+            client, prefix + ERASURES.name, f"{prefix}sequence-erasures", decode, erased, failures.append
+        ):
+            follower = SequenceFollower(
+                reader, tables, event_decoder(settings.events), settings.events, settings.profile, erased, write,
+                every, counts,
+            )  # fmt: skip
+            console.print(f"going on from {follower.learner.service.version}", highlight=False)
+            began = told = time.monotonic()
+            while not stopped and (ends_after is None or time.monotonic() - began < ends_after):
+                if failures:
+                    raise failures[0]
+                better = follower.step()
+                if better is not None:
+                    online = better.provenance["online"]
+                    console.print(
+                        f"{better.version} serves: 1 / rank {online['gain']:.4f}, where the version before it had "
+                        f"{online['replaced']:.4f}, on {online['n_slates']:,} acts that neither had learned",
+                        highlight=False,
+                    )
+                if time.monotonic() - told >= TOLD_EVERY_S:
+                    told = time.monotonic()
+                    console.print(_told(counts), highlight=False)
+            console.print(_told(counts), highlight=False)
+    finally:
+        reader.close()
+        tables.close()
+
+
+def _told(counts: Counter[str]) -> str:
+    left_out = ", ".join(f"{n:,} {reason}" for reason, n in sorted(counts.items()) if reason != "learned")
+    return f"learned {counts['learned']:,} acts" + (f"; left out: {left_out}" if left_out else "")
+
+
+def _tables(settings: Settings, counts: Counter[str], failures: list[EddyError]) -> KafkaTables:
+    learning, prefix = settings.learn, settings.topics.prefix
+    table = ItemTable(
+        in_ms(now()),
+        half_life_short_ms=learning.half_life_short_ms,
+        half_life_long_ms=learning.half_life_long_ms,
+        texts=text_space(learning),
+    )
+    return KafkaTables(
+        settings.kafka.client() | settings.kafka.consumer_options,
+        prefix + MODEL_UPDATES.name,
+        prefix + CATALOG.name,
+        f"{prefix}sequence-tables",
+        catalog_decoder(settings.events),
+        table,
+        counts,
+        latest_row(settings.events),
+        failures.append,
+    )

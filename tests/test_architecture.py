@@ -57,7 +57,9 @@ BELOW = {
         "features", "phrases", "candidates", "query", "rankers", "experiments/assign", "user", "items", "messages",
         "names", "numeric", "strategy",
     },
-    "online": {"config", "credit", "items", "rankers", "sequence", "messages", "names", "numeric", "events", "strategy"},
+    "online": {
+        "config", "credit", "items", "rankers", "sequence", "messages", "names", "numeric", "events", "strategy",
+    },
     "offline": {
         "serving", "candidates", "query", "rankers", "sequence", "counts", "user", "items", "messages", "names",
         "numeric", "segments", "strategy", "events", "config", "online", "experiments/judge",

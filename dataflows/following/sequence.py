@@ -94,7 +94,7 @@ class SequenceFollower:
             self.learner.go_on_from(other)
         if self._erasures.version != self._n_erased:
             self._n_erased = self._erasures.version
-            self._counts["erased_examples"] += self.learner.forget(lambda user: self._erasures.until_hash(user) > 0)
+            self._counts["erased_users"] += self.learner.forget(lambda user: self._erasures.until_hash(user) > 0)
         if self._clock() < self._decide_at or not self._reader.complete:
             return None
         self._decide_at = self._clock() + self._every_s

@@ -2,7 +2,7 @@
 
 What people go on to changes within days, and a model that was trained once knows nothing of the items since. So every
 act is an example: it is predicted from what its user did before it, by the model that learns and by the one in service,
-then learned in a step beside older examples. The one that learns goes into service once it has predicted better.
+then learned. The one that learns goes into service once it has predicted better.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +16,6 @@ from torch.nn import functional
 
 from models.items.columns import Columns
 from models.numeric.arrays import Doubles, Int64s
-from models.online.rehearsal import Reservoir
 from models.sequence.checkpoint import SequenceCheckpoint, named
 from models.sequence.config import OnlineSequenceConfig
 from models.sequence.network import SequenceNetwork
@@ -62,7 +61,6 @@ class SequenceLearner:
         self._model = self._growing(start)
         self._users: dict[int, Int64s] = {}
         self._waiting: list[Followed] = []
-        self._rehearsal: Reservoir[Followed] = Reservoir(self.config.reservoir, self.config.rehearsal_half_life)
 
     def _growing(self, start: SequenceCheckpoint) -> "_GrowingModel":
         return _GrowingModel(start, self.config.learning_rate, self.config.max_items)
@@ -138,14 +136,12 @@ class SequenceLearner:
         return {"gain": round(learner, 4), "replaced": round(service, 4), "n_slates": self.compared.n}
 
     def forget(self, is_erased: Callable[[int], bool]) -> int:
-        """Take away what users did, by their hashes; say how many examples that were. What they taught stays."""
+        """Take away what users did, by their hashes; say of how many users. What they taught before stays."""
+        n_before = len(self._users)
         self._users = {user: acts for user, acts in self._users.items() if not is_erased(user)}
-        kept = [one for one in self._rehearsal.kept if not is_erased(one.act.user)]
-        waiting = [one for one in self._waiting if not is_erased(one.act.user)]
-        n_gone = len(self._rehearsal.kept) - len(kept) + len(self._waiting) - len(waiting)
-        self._rehearsal.kept, self._waiting = kept, waiting
+        self._waiting = [one for one in self._waiting if not is_erased(one.act.user)]
         self.compared.forget(is_erased)
-        return n_gone
+        return n_before - len(self._users)
 
     def _note(self, act: SequenceAct) -> Int64s:
         """Put an act behind what its user did before, in the order that a profile keeps; return what was before."""
@@ -159,15 +155,11 @@ class SequenceLearner:
         return before
 
     def _step(self, batch: Sequence[Followed], table: Columns) -> None:
-        config = self.config
-        draws = self._model.draw(config.n_negatives, self.n_steps)
+        draws = self._model.draw(self.config.n_negatives, self.n_steps)
         self._model.meet(batch, draws, table)
         self._judge(batch, draws, table)
-        old = self._rehearsal.draw(round(config.rehearsed * len(batch)), self.n_steps)
-        self._model.learn([*batch, *old], draws, table, self.n_steps)
-        for one in batch:
-            self._rehearsal.add(one, hash((one.act.user, one.act.item, one.act.at)))
-            self.learned_until = max(self.learned_until, one.act.at)
+        self._model.learn(batch, draws, table, self.n_steps)
+        self.learned_until = max(self.learned_until, *(one.act.at for one in batch))
         self.n_steps += 1
 
     def _judge(self, batch: Sequence[Followed], draws: "_Drawn", table: Columns) -> None:

@@ -46,16 +46,10 @@ class OnlineSequenceConfig:
     """How a sequence model goes on learning on the stream."""
 
     learning_rate: Annotated[float, Meta(gt=0)] = 1e-3
-    batch_size: Positive = 64
+    batch_size: Positive = 32
     """Acts a step."""
     n_negatives: Positive = 1_024
     """Items drawn a step."""
-    reservoir: Positive = 8_192
-    """Old acts that are kept to be learned again."""
-    rehearsed: Annotated[float, Meta(ge=0)] = 2.0
-    """Old acts a new one in each step."""
-    rehearsal_half_life: Positive = 65_536
-    """Acts after which half of the old ones that are kept have given way to newer ones."""
     max_users: Positive = 1_000_000
     """Users whose newest acts are kept, those who acted last; 700 bytes each."""
     max_items: Positive = 200_000

@@ -63,6 +63,10 @@ ELSEWHERE = {
         "tests/kafka/test_cli_models.py",
         "test_versions_are_listed_promoted_rolled_back_and_released",
     ),
+    "eddy models follow": (
+        "tests/kafka/test_follow_sequence.py",
+        "test_what_it_has_learned_goes_into_service_and_the_next_process_goes_on_from_there",
+    ),
     "eddy models publish": ("tests/kafka/test_cli_models.py", "test_a_sequence_model_is_published_and_taken_back"),
     "eddy evaluate-policy": (
         "tests/dataflows/cli/test_evaluate_policy.py",

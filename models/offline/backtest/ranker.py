@@ -30,7 +30,7 @@ from models.user.query import Query
 
 LEARNED_AT_ONCE = WalkConfig().publish_every
 """Events that tables learn between two looks at them, as in a walk."""
-DECIDED_EVERY = 8
+DECIDED_EVERY = 16
 """Steps of the sequence model that goes on learning between two decisions whether it is better."""
 COLD_SHARE = 0.2
 """First share of the events, of which no example is made: the tables know too little yet."""

@@ -156,6 +156,9 @@ DOOR = TopicsOf(
 )
 """Of `eddy serve`; of `model-updates` it writes what operators say of rankers."""
 
+FOLLOWER = TopicsOf(("events", "erasures", "catalog", "model-updates"), ("model-updates",))
+"""Of `eddy models follow`."""
+
 
 def declare_of(flow: str, prefix: str = "") -> tuple[Topic, ...]:
     """Return the topics that one flow touches."""

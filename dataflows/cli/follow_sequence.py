@@ -16,6 +16,7 @@ from dataflows.following.erasures import Erasures, followed_erasures
 from dataflows.following.sequence import SequenceFollower
 from dataflows.following.tables import KafkaTables
 from dataflows.kafka.reader import KafkaReader
+from dataflows.kafka.rights import helper_group
 from dataflows.kafka.writer import KafkaWriter
 from dataflows.plausible import in_ms, now
 from dataflows.run.resources import state_keys, text_space
@@ -24,6 +25,8 @@ from dataflows.topics import CATALOG, ERASURES, EVENTS, MODEL_UPDATES
 from models.items import ItemTable
 from models.online.versions import Row
 
+FLOW = "follow"
+"""Under which a cluster knows its consumers and its rights."""
 TOLD_EVERY_S = 60.0
 
 Every = Annotated[
@@ -62,11 +65,11 @@ def follow(every: Every = 60.0, ends_after: For = None) -> None:
             writer.write(row.key, row.value)
         writer.flush()
 
-    reader = KafkaReader(client, [prefix + EVENTS.name], f"{prefix}sequence-events")
+    reader = KafkaReader(client, [prefix + EVENTS.name], helper_group(FLOW, prefix, "events"))
     decode = erasure_decoder(settings.events)
     try:
         with followed_erasures(
-            client, prefix + ERASURES.name, f"{prefix}sequence-erasures", decode, erased, failures.append
+            client, prefix + ERASURES.name, helper_group(FLOW, prefix, "erasures"), decode, erased, failures.append
         ):
             follower = SequenceFollower(
                 reader, tables, event_decoder(settings.events), settings.events, settings.profile, erased, write,
@@ -111,7 +114,7 @@ def _tables(settings: Settings, counts: Counter[str], failures: list[EddyError])
         settings.kafka.client() | settings.kafka.consumer_options,
         prefix + MODEL_UPDATES.name,
         prefix + CATALOG.name,
-        f"{prefix}sequence-tables",
+        helper_group(FLOW, prefix, "tables"),
         catalog_decoder(settings.events),
         table,
         counts,

@@ -8,10 +8,11 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Produc
 
 from dataflows.errors import EddyError
 from dataflows.kafka.admin import Admin, Client
-from dataflows.topics import DOOR, FLOWS
+from dataflows.topics import DOOR, FLOWS, FOLLOWER
 
-PROCESSES = {**FLOWS, "serve": DOOR}
-"""By what follows `eddy run`, or `eddy` alone."""
+PROCESSES = {**FLOWS, "serve": DOOR, "follow": FOLLOWER}
+"""By the last word of the command."""
+_COMMANDS = {**{flow: f"eddy run {flow}" for flow in FLOWS}, "serve": "eddy serve", "follow": "eddy models follow"}
 READ_BACK = ("recommendations", "assignments", "dead-letters", "erasure-receipts", "experiment-results")
 """What a flow that writes it also reads: a resumed writer looks for what it had written."""
 
@@ -35,7 +36,7 @@ class RightsError(EddyError):
 
 
 def needed(process: str, prefix: str = "") -> list[Right]:
-    """Return what a flow needs, all of its processes together, or the door (`serve`)."""
+    """Return what a flow needs, all of its processes together, or another process."""
     topics, is_flow = PROCESSES[process], process in FLOWS
     rights = []
     for name in sorted({*topics.reads, *topics.writes}):
@@ -49,7 +50,7 @@ def needed(process: str, prefix: str = "") -> list[Right]:
     if is_flow:
         rights.append(Right("group", source_group(process, prefix), ("Read",)))
         rights.append(Right("transactional-id", f"{prefix}{process}-", ("Describe", "Write"), is_prefix=True))
-    else:
+    elif process == "serve":
         rights += (Right("group", source_group(flow, prefix), ("Describe",)) for flow in FLOWS)  # for their lag
     return rights
 
@@ -131,11 +132,11 @@ def commands(prefix: str, principal: str, servers: str, process: str | None = No
 
     Parameters
     ----------
-    principal : who; `{flow}` in it stands for the flow's name, for `serve` and for `topics`.
+    principal : who; `{flow}` in it stands for the flow's name, for `serve`, `follow` and `topics`.
     process : one alone; none: all, and `eddy topics create`.
     """
     for name in PROCESSES if process is None else [process]:
-        yield f"# eddy run {name}" if name in FLOWS else f"# eddy {name}"
+        yield f"# {_COMMANDS[name]}"
         yield from (command(right, principal.replace("{flow}", name), servers) for right in needed(name, prefix))
     if process is None:
         yield "# eddy topics create"

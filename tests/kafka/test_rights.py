@@ -45,6 +45,7 @@ def test_each_flow_has_its_user_and_whoever_makes_topics_another() -> None:
         "User:eddy-learn",
         "User:eddy-evaluate",
         "User:eddy-serve",
+        "User:eddy-follow",
         "User:eddy-topics",
     }
 

@@ -1,0 +1,71 @@
+"""The overlay with the sequence model that goes on learning, built as kustomize builds it: one pod without a volume."""
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+from typer.testing import CliRunner
+
+from dataflows.cli.main import app
+from tests.deploy.manifests import (
+    BASE,
+    DEPLOY,
+    Document,
+    container_of,
+    documents,
+    kustomized,
+    of_kind,
+    only,
+    pod_environment,
+    settings_in,
+)
+
+FOLLOW = DEPLOY / "kubernetes" / "overlays" / "follow"
+
+
+@pytest.fixture
+def built() -> list[Document]:
+    return kustomized(FOLLOW)
+
+
+def pod_of(built: list[Document]) -> Document:
+    return dict(of_kind("Deployment", built)["follow"]["spec"]["template"])
+
+
+@pytest.mark.parametrize("release", ["1.28", kubernetes_validate.latest_version()])
+def test_every_document_follows_the_schemas_of_kubernetes(built: list[Document], release: str) -> None:
+    for document in built:
+        kubernetes_validate.validate(document, release, strict=True)
+
+
+def test_every_file_of_the_overlay_is_applied() -> None:
+    listed = documents(FOLLOW / "kustomization.yaml")[0]["resources"]
+    assert {*listed, "kustomization.yaml"} == {path.name for path in FOLLOW.iterdir()} | {"../../base"}
+
+
+def test_the_flows_of_the_base_are_there_unchanged_beside_one_pod(built: list[Document]) -> None:
+    assert all(document in built for document in kustomized(BASE))
+    [deployment] = of_kind("Deployment", built).values()
+    assert (deployment["spec"]["replicas"], deployment["spec"]["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_it_runs_a_command_that_there_is_with_the_settings_of_the_flows(
+    built: list[Document], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = container_of(pod_of(built))
+    assert CliRunner().invoke(app, [*container["args"], "--help"]).exit_code == 0
+    assert only("VOLUME") in {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert settings_in(pod_environment(pod_of(built), built, 0), monkeypatch).kafka.bootstrap_servers
+
+
+def test_it_is_confined_as_the_flows_are_and_reaches_no_more(built: list[Document]) -> None:
+    flow = of_kind("StatefulSet", built)["recommend"]["spec"]["template"]
+    pod, policy = pod_of(built), of_kind("NetworkPolicy", built)["follow"]["spec"]
+    context = {name: value for name, value in flow["spec"]["securityContext"].items() if name != "fsGroupChangePolicy"}
+    assert pod["spec"]["securityContext"] == context
+    assert container_of(pod)["securityContext"] == container_of(flow)["securityContext"]
+    assert container_of(pod)["image"] == container_of(flow)["image"]
+    assert not pod["spec"]["automountServiceAccountToken"]
+    assert not pod["spec"]["enableServiceLinks"]
+    assert (policy["policyTypes"], policy["ingress"]) == (["Ingress", "Egress"], [])
+    reached = of_kind("NetworkPolicy", built)["recommend"]["spec"]["egress"]
+    assert policy["egress"] == [rule for rule in reached if rule["ports"] != [{"port": "cluster"}]]
+    assert policy["podSelector"]["matchLabels"] == pod["metadata"]["labels"]

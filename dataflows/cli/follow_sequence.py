@@ -23,7 +23,7 @@ from dataflows.run.resources import state_keys, text_space
 from dataflows.run.settings import Settings
 from dataflows.topics import CATALOG, ERASURES, EVENTS, MODEL_UPDATES
 from models.items import ItemTable
-from models.online.versions import Row
+from models.online.versions import Row, in_order
 
 FLOW = "follow"
 """Under which a cluster knows its consumers and its rights."""
@@ -54,16 +54,15 @@ def follow(every: Every = 60.0, ends_after: For = None) -> None:
     for one in (signal.SIGTERM, signal.SIGINT):
         signal.signal(one, lambda number, _frame: stopped.append(number))
     client = settings.kafka.client() | settings.kafka.consumer_options
-    prefix, counts, erased = settings.topics.prefix, Counter[str](), Erasures(state_keys(settings))
+    prefix, counts = settings.topics.prefix, Counter[str]()
+    erased = Erasures(state_keys(settings), counts, settings.privacy.max_erased)
     with console.status("loading the item tables"):
         tables = _tables(settings, counts, failures)
         tables.load()
     writer = KafkaWriter(settings.kafka.client() | settings.kafka.producer_options, prefix + MODEL_UPDATES.name)
 
     def write(rows: list[Row]) -> None:
-        for row in rows:
-            writer.write(row.key, row.value)
-        writer.flush()
+        in_order(rows, lambda row: writer.write(row.key, row.value), writer.flush)
 
     reader = KafkaReader(client, [prefix + EVENTS.name], helper_group(FLOW, prefix, "events"))
     decode = erasure_decoder(settings.events)

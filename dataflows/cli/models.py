@@ -20,7 +20,7 @@ from dataflows.run.settings import Settings
 from dataflows.topics import MODEL_UPDATES
 from models.names import FUNNEL, SEQUENCE
 from models.online.registry import VersionRegistry
-from models.online.versions import NDCG, PREFIX, Row, Version, pin_row, rows_of_sequence
+from models.online.versions import NDCG, PREFIX, Row, Version, in_order, pin_row, rows_of_sequence
 from models.rankers.checkpoint import CheckpointError
 from models.sequence.checkpoint import load_sequence_checkpoint
 
@@ -193,6 +193,4 @@ def _pin(settings: Settings, name: str, version: Version | None) -> None:
 def _write(settings: Settings, rows: Iterable[Row]) -> None:
     client = settings.kafka.client() | settings.kafka.producer_options
     writer = KafkaWriter(client, settings.topics.prefix + MODEL_UPDATES.name)
-    for row in rows:
-        writer.write(row.key, row.value)
-    writer.flush()
+    in_order(rows, lambda row: writer.write(row.key, row.value), writer.flush)

@@ -29,7 +29,7 @@ from dataflows.run.infrastructure import KafkaSettings
 from dataflows.run.settings import Settings
 from dataflows.topics import declare
 from models.messages import Event, Request
-from models.online.versions import rows_of_sequence
+from models.online.versions import in_order, rows_of_sequence
 from models.sequence.checkpoint import load_sequence_checkpoint
 
 FRAME_S = 0.25
@@ -166,9 +166,8 @@ class _Demo:
     def publish(self, sequence: Path) -> None:
         """Put a sequence model into service, as `eddy models publish` does."""
         writer = KafkaWriter(self._client, f"{self.prefix}model-updates")
-        for row in rows_of_sequence(load_sequence_checkpoint(sequence), (), ()):
-            writer.write(row.key, row.value)
-        writer.flush()
+        rows = rows_of_sequence(load_sequence_checkpoint(sequence), (), ())
+        in_order(rows, lambda row: writer.write(row.key, row.value), writer.flush)
 
     def wait_until_learned(self, learning: FlowProcess, quiet_s: float = 2.5, deadline_s: float = 60.0) -> None:
         """Wait until the tables have come and stay quiet."""

@@ -8,13 +8,14 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import NamedTuple
 
 from dataflows.errors import EddyError
 from dataflows.kafka.admin import Client
 from dataflows.kafka.reader import Batch, Follower, KafkaReader
 from dataflows.records import Record
-from models.messages import DeadLetter, Erasure
+from models.messages import DeadLetter, Erasure, Event
 from models.numeric.ids import hash64
 from models.pseudonyms import StateKeys
 
@@ -108,6 +109,27 @@ class Erasures:
         for message in messages:
             if isinstance(message, Erasure):
                 self.note(message.user_id, message.requested_at)
+
+
+def known_events(
+    decode: Callable[[list[Record]], list[Event | DeadLetter]],
+    records: list[Record],
+    erasures: Erasures,
+    counts: Counter[str],
+) -> Iterator[tuple[Event, Record]]:
+    """Decode events, each with its record; those that are bad, or older than their users' erasures, are only counted.
+
+    From here on users are called by their state keys.
+    """
+    for message, record in zip(decode(records), records, strict=True):
+        if isinstance(message, DeadLetter):
+            counts[message.reason] += 1
+            continue
+        key = erasures.keys(message.user_id)
+        if erasures.covers(key, message.timestamp, record.timestamp):
+            counts["before_erasure"] += 1
+        else:
+            yield (message if key == message.user_id else replace(message, user_id=key)), record
 
 
 @contextmanager

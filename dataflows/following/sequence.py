@@ -1,28 +1,27 @@
 """The sequence model in service goes on learning: a process of its own reads the events and publishes what is better.
 
-It keeps no state of its own. The model is on `model-updates`, with the moment until which it has learned, and the
-events are on their topic: a process that starts reads them again, remembers what users did until that moment, and
-learns what came after it. So it may be killed at any time, and runs beside the flows without taking their time.
+It keeps no state of its own. The model is on `model-updates`, with the places in the topic of events until which it has
+learned: a process that starts reads the events from their beginning, remembers what users did until there, and learns
+what came after it. So it may be killed at any time, and runs beside the flows without taking their time.
 """
 
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from dataflows.codecs import Decoder
 from dataflows.errors import EddyError
-from dataflows.following.erasures import Erasures
+from dataflows.following.erasures import Erasures, known_events
 from dataflows.following.tables import KafkaTables
 from dataflows.kafka.reader import Batch, KafkaReader
 from models.config import ProfileConfig
 from models.counts.transitions import UserTransitions, act_of
 from models.events import EventConfig
-from models.messages import DeadLetter, Event
+from models.messages import Event
 from models.names import SEQUENCE
-from models.numeric.ids import hash64
 from models.online.sequence_learner import SequenceAct, SequenceLearner
-from models.online.versions import Row, rows_of_sequence
+from models.online.versions import FOLLOWED_SLOTS, Row, rows_of_sequence
 from models.sequence.checkpoint import SequenceCheckpoint
 
 log = logging.getLogger(__name__)
@@ -30,6 +29,10 @@ log = logging.getLogger(__name__)
 POLL_S = 0.2
 MOST_ACTIVE = 50_000
 """Users of whom is known what came twice and who is a bot: those who acted last; some 6 KB each."""
+NOBODY_SERVES = (
+    "no sequence model is in service to go on from: `eddy train --model sequence` makes one, and `eddy models publish` "
+    "puts it into service"
+)
 
 
 class SequenceFollower:
@@ -37,11 +40,11 @@ class SequenceFollower:
 
     Parameters
     ----------
-    reader : of the events, from their beginning.
+    reader : of the events, from their beginning; nobody else uses it.
     tables : what is known of the items, and which model serves; loaded.
     decode : reads events; bad ones are only counted, `recommend` writes their dead letters.
     erasures : who has asked to be forgotten; followed by somebody.
-    write : writes rows of `model-updates`, and waits until they are there.
+    write : writes rows of `model-updates`, each as `models.online.versions.in_order` says.
     every_s : how long it learns until it decides again whether it is better than the model in service.
     counts : acts that taught nothing are added to it, by reason, and `learned`.
     clock : seconds that only rise.
@@ -71,76 +74,121 @@ class SequenceFollower:
         self._counts = counts
         self._users: dict[str, UserTransitions] = {}
         self._decide_at = clock() + every_s
-        start = self._newest_in_service()
+        self._served_before: str | None = None
+        """What served when it published, until that has come back."""
+        start = self._changed_service()
         if start is None:
-            raise EddyError(
-                "no sequence model is in service to go on from: `eddy train --model sequence` makes one, and `eddy "
-                "models publish` puts it into service"
-            )
+            raise EddyError(NOBODY_SERVES)
+        self._in_service = start
         self.learner = SequenceLearner(start)
-        self._remembers_until = start.learned_until
+        self._positions = self._usable_positions()
 
     def step(self) -> SequenceCheckpoint | None:
         """Take what has come, and decide where it is time to; return the model that went into service.
 
         Raises
         ------
-        EddyError : a topic cannot be read or written.
+        EddyError : a topic cannot be read or written, or no model serves any more.
         """
         self._take(self._reader.poll(POLL_S))
         self._tables.refresh()
-        if (other := self._newest_in_service()) is not None and other.version != self.learner.service.version:
-            log.info("%s is in service: it goes on from there", other.version)
-            self.learner.go_on_from(other)
+        self._in_service = self._changed_service() or self._in_service
+        is_own_on_its_way = self._is_own_on_its_way()
         if self._erasures.version != self._n_erased:
-            self._n_erased = self._erasures.version
-            self._counts["erased_users"] += self.learner.forget(lambda user: self._erasures.until_hash(user) > 0)
-        if self._clock() < self._decide_at or not self._reader.complete:
+            self._forget()
+        if self._clock() < self._decide_at or not self._reader.complete or is_own_on_its_way:
             return None
         self._decide_at = self._clock() + self._every_s
         if self._tables.registry.pinned(SEQUENCE) is not None:
             return None  # a person has chosen
-        better = self.learner.decide()
+        better = self.learner.decide(self._tables.table)
         if better is not None:
-            registry = self._tables.registry
-            try:
-                rows = rows_of_sequence(better, registry.versions(SEQUENCE), registry.in_use(SEQUENCE))
-            except ValueError as error:
-                raise EddyError(f"the sequence model has become too large to be published: {error}") from error
-            self._write(rows)
+            self._publish(better)
         return better
 
+    def _publish(self, better: SequenceCheckpoint) -> None:
+        registry = self._tables.registry
+        try:
+            rows = rows_of_sequence(better, registry.versions(SEQUENCE), registry.in_use(SEQUENCE), FOLLOWED_SLOTS)
+        except ValueError as error:
+            raise EddyError(f"the sequence model has become too large to be published: {error}") from error
+        self._served_before = registry.serving(SEQUENCE).version
+        self._write(rows)
+
+    def _is_own_on_its_way(self) -> bool:
+        """Say whether what was published has yet to come back; until then nobody knows which slots are free.
+
+        Where another model serves, it goes on from that one.
+        """
+        serving = self._tables.registry.serving(SEQUENCE).version
+        if serving == self.learner.service.version:
+            self._served_before = None
+        elif serving != self._served_before and serving == self._in_service.version:
+            self._begin_with(self._in_service)
+        return self._served_before is not None
+
+    def _begin_with(self, other: SequenceCheckpoint) -> None:
+        """Go on from another model: it has learned until elsewhere, so the events are read again."""
+        log.info("%s is in service: it goes on from there", other.version)
+        self.learner, self._served_before = SequenceLearner(other), None
+        self._users.clear()
+        self._reader.begin("earliest")
+        self._positions = self._usable_positions()
+
+    def _usable_positions(self) -> dict[str, int]:
+        """Return until where the model has learned each partition; nothing, where the topic is another one since."""
+        positions, ends = self.learner.start.positions, self._reader.ends
+        is_the_same = all(positions.get(str(partition), 0) <= end for (_, partition), end in ends.items())
+        return positions if is_the_same else {}
+
+    def _forget(self) -> None:
+        self._n_erased = self._erasures.version
+        self._counts["erased_acts"] += self.learner.forget(self._erasures.until_hash)
+        for key in [key for key, user in self._users.items() if user.newest_at <= self._erasures.until(key)]:
+            del self._users[key]
+
     def _take(self, batches: Iterable[Batch]) -> None:
-        acts = sorted(
-            (act for batch in batches for act in self._acts(batch)), key=lambda act: act.at
-        )  # a partition holds whole users, so theirs keep their order
-        known = [act for act in acts if act.at <= self._remembers_until]
-        self.learner.remember(known)
-        self.learner.learn((act for act in acts if act.at > self._remembers_until), self._tables.table)
-        self._counts["learned"] += len(acts) - len(known)
+        known: list[SequenceAct] = []
+        new: list[SequenceAct] = []
+        learner, positions = self.learner, self._positions
+        for batch in batches:
+            place = str(batch.partition)
+            for event, record in known_events(self._decode, batch.records, self._erasures, self._counts):
+                if (act := self._act_of(event)) is not None:
+                    is_known = (
+                        record.offset < positions.get(place, 0) if positions else act.at <= learner.start.learned_until
+                    )
+                    (known if is_known else new).append(act)
+            learner.positions[place] = max(learner.positions.get(place, 0), batch.records[-1].offset + 1)
+        # A partition holds whole users, so theirs keep their order.
+        learner.remember(sorted(known, key=lambda act: act.at))
+        learner.learn(sorted(new, key=lambda act: act.at), self._tables.table)
+        self._counts["learned"] += len(new)
 
-    def _acts(self, batch: Batch) -> Iterator[SequenceAct]:
-        for event in self._decode(batch.records):
-            if isinstance(event, DeadLetter):
-                self._counts[event.reason] += 1
-                continue
-            key = self._erasures.keys(event.user_id)
-            if self._erasures.covers(key, event.timestamp, event.timestamp):
-                self._counts["before_erasure"] += 1
-            elif (act := act_of(event, self._events)) is not None:
-                user = self._users.pop(key, None) or UserTransitions(self._profile)
-                self._users[key] = user
-                if len(self._users) > MOST_ACTIVE:
-                    del self._users[next(iter(self._users))]
-                if isinstance(learned := user.apply(act), str):
-                    self._counts[learned] += 1
-                else:
-                    yield SequenceAct(hash64(key), act.item, act.at)
+    def _act_of(self, event: Event) -> SequenceAct | None:
+        """Say what a model learns of an event: nothing where it teaches nothing, by the rules of `learn`."""
+        act = act_of(event, self._events)
+        if act is None:
+            return None
+        user = self._users.pop(event.user_id, None) or UserTransitions(self._profile)
+        self._users[event.user_id] = user
+        if len(self._users) > MOST_ACTIVE:
+            del self._users[next(iter(self._users))]
+        if isinstance(refused := user.apply(act), str):
+            self._counts[refused] += 1
+            return None
+        return SequenceAct(act.user, act.item, act.at)
 
-    def _newest_in_service(self) -> SequenceCheckpoint | None:
-        """Return the sequence model that has come into service since this was last asked, if any has."""
-        newest = None
-        for name, version in self._tables.take_versions():
+    def _changed_service(self) -> SequenceCheckpoint | None:
+        """Return the sequence model that has come into service since this was last asked; None where none has.
+
+        Raises
+        ------
+        EddyError : none serves any more.
+        """
+        for name, version in reversed(self._tables.take_versions()):
             if name == SEQUENCE:
-                newest = version if isinstance(version, SequenceCheckpoint) else None
-        return newest
+                if not isinstance(version, SequenceCheckpoint):
+                    raise EddyError(NOBODY_SERVES)
+                return version
+        return None

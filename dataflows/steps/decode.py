@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 import bytewax.operators as op
@@ -10,7 +9,7 @@ from bytewax.dataflow import Stream
 from bytewax.operators import KeyedStream
 
 from dataflows.codecs import encode
-from dataflows.following.erasures import Erasures
+from dataflows.following.erasures import Erasures, known_events
 from dataflows.records import Outgoing, Record
 from dataflows.steps.rest import Rested, Resting
 from models.messages import DeadLetter, Erasure, Event, Request
@@ -74,17 +73,7 @@ def decode_known(
     """
 
     def mapper(batch: list[Record]) -> list[Event]:
-        messages = []
-        for message, record in zip(decoder(batch), batch, strict=True):
-            if isinstance(message, DeadLetter):
-                counts[message.reason] += 1
-                continue
-            key = erasures.keys(message.user_id)
-            if erasures.covers(key, message.timestamp, record.timestamp):
-                counts["before_erasure"] += 1
-            else:
-                messages.append(message if key == message.user_id else replace(message, user_id=key))
-        return messages
+        return [event for event, _ in known_events(decoder, batch, erasures, counts)]
 
     return op.flat_map_batch(step_id, records, mapper)
 

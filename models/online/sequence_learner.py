@@ -5,7 +5,7 @@ act is an example: it is predicted from what its user did before it, by the mode
 then learned. The one that learns goes into service once it has predicted better.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,11 +16,16 @@ from torch.nn import functional
 
 from models.items.columns import Columns
 from models.numeric.arrays import Doubles, Int64s
+from models.online.versions import MAX_PARTS, PART_BYTES
 from models.sequence.checkpoint import SequenceCheckpoint, named
 from models.sequence.config import OnlineSequenceConfig
 from models.sequence.network import SequenceNetwork
 from models.sequence.vocabulary import Facts, Vocabulary
 
+MOST_COMPARED = 100_000
+"""Users by whom two models are compared: those who acted last."""
+_MOST_BYTES = MAX_PARTS * PART_BYTES * 3 // 4
+"""Of the vectors of all items: more could not be published."""
 _NOTHING: Int64s = np.empty((0, 2), np.int64)
 _ROOM = 1_024
 """Items and attributes for which there is room at least, before tables have to grow."""
@@ -54,16 +59,15 @@ class SequenceLearner:
 
     def __init__(self, start: SequenceCheckpoint, config: OnlineSequenceConfig | None = None) -> None:
         self.config = config or OnlineSequenceConfig()
-        self.service = start
+        self.start = self.service = start
+        self.positions = start.positions
+        """Where the acts that it has taken end, as whoever feeds it counts; the checkpoint says it."""
         self.compared = HeadToHead()
         self.n_steps = 0
         self.learned_until = start.learned_until
-        self._model = self._growing(start)
+        self._model = _GrowingModel(start, self.config.learning_rate, self.config.max_items)
         self._users: dict[int, Int64s] = {}
         self._waiting: list[Followed] = []
-
-    def _growing(self, start: SequenceCheckpoint) -> "_GrowingModel":
-        return _GrowingModel(start, self.config.learning_rate, self.config.max_items)
 
     def remember(self, acts: Iterable[SequenceAct]) -> None:
         """Take acts, in the order of time, that the model has learned already."""
@@ -89,42 +93,33 @@ class SequenceLearner:
             if len(before):
                 self._waiting.append(Followed(act, before))
             if len(self._waiting) >= self.config.batch_size:
-                batch, self._waiting = self._waiting, []
-                self._step(batch, table)
+                self._step_if_any(table)
         return self.n_steps - n_before
 
-    def decide(self) -> SequenceCheckpoint | None:
+    def decide(self, table: Columns) -> SequenceCheckpoint | None:
         """Return the model as it is, and take it for in service, if it is better than the one that is; else None.
 
         It goes on from that one by small steps. So where the two are alike nothing is lost by the swap, and to wait
         until nobody can doubt it would cost what was learned: better on the acts since the last decision suffices.
         """
+        self._step_if_any(table)
         compared, config = self.compared, self.config
         if compared.n < config.min_judged or compared.n_users < config.min_users:
             return None
         learner, service = compared.means()
-        if learner <= service:
-            self.compared = HeadToHead()
-            return None
-        self.service = self.checkpoint()
+        made = self.checkpoint() if learner > service else None
         self.compared = HeadToHead()
-        return self.service
-
-    def go_on_from(self, other: SequenceCheckpoint) -> None:
-        """Take another model, which is in service now, in the place of the one that learned; users are remembered."""
-        counted = self._model
-        self._model = self._growing(other)
-        self._model.count_as(counted)
-        self.learned_until = max(self.learned_until, other.learned_until)
-        self.service = other
-        self.compared = HeadToHead()
+        if made is not None:
+            self.service = made
+        return made
 
     def checkpoint(self) -> SequenceCheckpoint:
-        """Return the model as it is."""
+        """Return the model as it is, with what it was trained on until now."""
         network, vocabulary = self._model.frozen()
         provenance = {
             **self.service.provenance,
             "learned_until": self.learned_until,
+            "positions": dict(self.positions),
             "online": self._evidence(),
         }
         return named(network, vocabulary, str(self.service.provenance.get("data_set", "stream")), provenance)
@@ -135,26 +130,41 @@ class SequenceLearner:
         learner, service = self.compared.means()
         return {"gain": round(learner, 4), "replaced": round(service, 4), "n_slates": self.compared.n}
 
-    def forget(self, is_erased: Callable[[int], bool]) -> int:
-        """Take away what users did, by their hashes; say of how many users. What they taught before stays."""
-        n_before = len(self._users)
-        self._users = {user: acts for user, acts in self._users.items() if not is_erased(user)}
-        self._waiting = [one for one in self._waiting if not is_erased(one.act.user)]
-        self.compared.forget(is_erased)
-        return n_before - len(self._users)
+    def forget(self, erased_until: Callable[[int], int]) -> int:
+        """Take away what users did until they asked for it, by their hashes; say how many acts. What they taught stays.
+
+        Parameters
+        ----------
+        erased_until : Unix ms; 0 where a user never asked.
+        """
+        n_gone = 0
+        for user in [user for user in self._users if erased_until(user)]:
+            acts = self._users.pop(user)
+            kept = acts[acts[:, 0] > erased_until(user)]
+            n_gone += len(acts) - len(kept)
+            if len(kept):
+                self._users[user] = kept
+        self._waiting = [one for one in self._waiting if one.before[0, 0] > erased_until(one.act.user)]
+        self.compared.forget(lambda user: erased_until(user) > 0)
+        return n_gone
 
     def _note(self, act: SequenceAct) -> Int64s:
         """Put an act behind what its user did before, in the order that a profile keeps; return what was before."""
         before = self._users.pop(act.user, _NOTHING)
         after = np.concatenate([before, np.array([[act.at, -act.item]])])
-        if len(before) and (act.at, -act.item) < tuple(before[-1].tolist()):
+        if len(before) and act.at <= before[-1, 0]:
             after = after[np.lexsort((after[:, 1], after[:, 0]))]
+            before = before[before[:, 0] <= act.at]  # what came later is no past of an act that is late
         self._users[act.user] = after[-self._model.n_recent :]
         if len(self._users) > self.config.max_users:
             del self._users[next(iter(self._users))]
         return before
 
-    def _step(self, batch: Sequence[Followed], table: Columns) -> None:
+    def _step_if_any(self, table: Columns) -> None:
+        """Predict, then learn the acts that wait."""
+        batch, self._waiting = self._waiting, []
+        if not batch:
+            return
         draws = self._model.draw(self.config.n_negatives, self.n_steps)
         self._model.meet(batch, draws, table)
         self._judge(batch, draws, table)
@@ -189,8 +199,10 @@ class HeadToHead:
 
     def add(self, user: int, learner: float, service: float) -> None:
         """Take the gains on an act."""
-        n, ours, theirs = self._users.get(user, (0, 0.0, 0.0))
+        n, ours, theirs = self._users.pop(user, (0, 0.0, 0.0))
         self._users[user] = n + 1, ours + learner, theirs + service
+        if len(self._users) > MOST_COMPARED:
+            del self._users[next(iter(self._users))]
 
     def means(self) -> tuple[float, float]:
         """Return the mean gains of the one that learns and of the one in service: over users, of each one's acts."""
@@ -218,28 +230,20 @@ class _GrowingModel:
     """
 
     def __init__(self, start: SequenceCheckpoint, learning_rate: float, max_items: int) -> None:
-        self._items = _Numbers(start.vocabulary.items, max_items)
-        self._attributes = _Numbers(start.vocabulary.attributes, max_items)
+        most = min(max_items, _MOST_BYTES // (4 * start.network.config.n_dimensions + 8))
+        self._items = _Numbers(start.vocabulary.items, most)
+        self._attributes = _Numbers(start.vocabulary.attributes, most)
         self.network = _copied(start.network, np.arange(len(self._items)), np.arange(len(self._attributes)))
         self.n_recent = self.network.config.n_recent
         self._optimizer = torch.optim.AdamW(self.network.parameters(), learning_rate, weight_decay=0.0)
         self._counts = np.zeros(len(self._items) + 1)
 
-    def count(self, item: int, n: float = 1.0) -> None:
-        """Count acts on an item, which may be new."""
+    def count(self, item: int) -> None:
+        """Count an act on an item, which may be new."""
         number = self._items.ensure(item)
         if number >= len(self._counts):
             self._counts = np.concatenate([self._counts, np.zeros(len(self._counts) + _ROOM)])
-        self._counts[number] += n
-
-    def count_as(self, other: "_GrowingModel") -> None:
-        """Take over what another model has counted."""
-        for item, n in other.counted():
-            self.count(item, n)
-
-    def counted(self) -> Iterator[tuple[int, float]]:
-        """Give each item with the acts on it."""
-        return zip(self._items.names.tolist(), self._counts[1:].tolist(), strict=False)
+        self._counts[number] += 1
 
     def draw(self, n: int, seed: int) -> _Drawn:
         """Draw items, half of them by how often they were acted on, as many as there are at most."""
@@ -409,5 +413,6 @@ def _gains(network: SequenceNetwork, describe: Describe, laid: _LaidOut, drawn: 
     with torch.inference_mode():
         own, others = _logits(network, describe, laid, drawn, table)
     is_other = drawn != laid.targets[:, None]
-    gains: Doubles = 1 / (1 + ((others >= own).numpy() & is_other).sum(axis=1))
+    is_below = (others < own).numpy()  # no number is below none: a model that has gone wrong puts everything first
+    gains: Doubles = 1 / (1 + (~is_below & is_other).sum(axis=1))
     return gains

@@ -11,10 +11,11 @@ key                            value
 =============================  ==========================================================================
 
 Slots are used in turn, so the compacted topic keeps the newest versions, to roll back to. The name `sequence` is the
-sequence model's: a person publishes it, and `learn` says nothing of it.
+sequence model's: a person publishes it, or the process in which it goes on learning, each into slots of its own;
+`learn` says nothing of it. Its rows stand on several partitions, so each must be there before the next (`in_order`).
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, NamedTuple, TypeAlias
 from urllib.parse import quote
@@ -37,8 +38,12 @@ MAX_PARTS = 256
 LAST_YEAR = 253_370_764_800_000
 """Unix ms: the beginning of the year 9999, beyond which no calendar shows a time."""
 PREFIX = b"ranker/"
-N_SEQUENCE_SLOTS = 3
-"""Versions of the sequence model that are kept: what serves, what a person has chosen, and the next."""
+_SLASHES = 2
+"""In the key of a version."""
+PERSONS_SLOTS = range(3)
+"""Of the sequence models that a person has published: what serves, what is pinned, and the next."""
+FOLLOWED_SLOTS = range(3, 6)
+"""Of those that have gone on learning (`eddy models follow`)."""
 NDCG = "ndcg@10"
 """Among the evidence of a sequence model: of acts that it had not learned, among all items."""
 
@@ -148,13 +153,19 @@ def rows_of(name: str, published: Published | Reliability) -> list[Row]:
     return _rows_of_version(key, version, checkpoint.to_bytes())
 
 
-def rows_of_sequence(checkpoint: SequenceCheckpoint, known: Collection[Version], in_use: Collection[str]) -> list[Row]:
+def rows_of_sequence(
+    checkpoint: SequenceCheckpoint,
+    known: Collection[Version],
+    in_use: Collection[str],
+    slots: Iterable[int] = PERSONS_SLOTS,
+) -> list[Row]:
     """Write a sequence model as the version that serves from now on, in the order in which rows have to be written.
 
     Parameters
     ----------
     known : versions that were published before.
     in_use : those of them that may not be written over.
+    slots : where it may be written.
 
     Raises
     ------
@@ -163,14 +174,33 @@ def rows_of_sequence(checkpoint: SequenceCheckpoint, known: Collection[Version],
     taken = {version.slot for version in known if version.version in in_use}
     newest = max((version.number for version in known), default=0)
     number_by_slot = {version.slot: version.number for version in known}
-    slot = min(set(range(N_SEQUENCE_SLOTS)) - taken, key=lambda one: number_by_slot.get(one, 0))
+    slot = min(set(slots) - taken, key=lambda one: number_by_slot.get(one, 0))
     evidence = checkpoint.evidence or {NDCG: checkpoint.ndcg, "n_slates": float(checkpoint.n_judged)}
     version = Version(
         checkpoint.version, newest + 1, slot, 1, checkpoint.digest, checkpoint.learned_until, evidence=evidence
     )
     rows = _rows_of_version(f"ranker/{SEQUENCE}", version, checkpoint.to_bytes())
     left_over = next((one.n_parts for one in known if one.slot == slot), 0)
-    return [*rows, *(Row(f"ranker/{SEQUENCE}/{slot}/{number}", None) for number in range(len(rows) - 2, left_over))]
+    key = f"ranker/{SEQUENCE}/{slot}"
+    # First of all the version that was there is none any more: half written over, nobody may choose it.
+    return [Row(key, None), *rows, *(Row(f"{key}/{number}", None) for number in range(len(rows) - 2, left_over))]
+
+
+def in_order(rows: Iterable[Row], write: Callable[[Row], None], wait: Callable[[], None]) -> None:
+    """Write rows of a version, so that whenever this ends, a version that is named is there whole.
+
+    Parameters
+    ----------
+    wait : until all that was written is there.
+    """
+    for row in rows:
+        is_part = row.key.count("/") > _SLASHES
+        if not is_part:
+            wait()
+        write(row)
+        if not is_part:
+            wait()
+    wait()
 
 
 def _rows_of_version(key: str, version: Version, data: bytes) -> list[Row]:

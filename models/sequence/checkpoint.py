@@ -45,6 +45,11 @@ class SequenceCheckpoint:
         return int(self.provenance.get("learned_until", 0))
 
     @property
+    def positions(self) -> dict[str, int]:
+        """Return until which offset of each partition of events it has learned on the stream, by their numbers."""
+        return {partition: int(offset) for partition, offset in self.provenance.get("positions", {}).items()}
+
+    @property
     def ndcg(self) -> float:
         """NDCG@10 on acts that it had not learned, among all items; 0 where nobody has said."""
         return float(self.provenance.get("validation", {}).get("ndcg@10", 0))
@@ -141,7 +146,7 @@ def _try_out(checkpoint: SequenceCheckpoint, where: str) -> None:
         encoder = checkpoint.encoder()
         acts = np.zeros((1, min(2, encoder.n_recent), encoder.n_dimensions), np.float32)
         user = encoder.user_vectors(acts, np.zeros(acts.shape[:2], np.int64), np.array([acts.shape[1]]))
-        _ = checkpoint.ndcg, checkpoint.n_judged, checkpoint.evidence
+        _ = checkpoint.ndcg, checkpoint.n_judged, checkpoint.evidence, checkpoint.positions
     except (RuntimeError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"{where} cannot be asked: {error}") from error
     if not np.isfinite(user).all():

@@ -188,7 +188,7 @@ class PrequentialTrainer:
         self._learner.learn(_acts(events, self._config.events), table)
         if self._learner.n_steps // DECIDED_EVERY == before:
             return None
-        better = self._learner.decide()
+        better = self._learner.decide(table)
         return better.encoder() if better else None
 
 

@@ -9,7 +9,7 @@ import torch
 from models.names import SEQUENCE
 from models.online import versions as versions_module
 from models.online.registry import VersionRegistry
-from models.online.versions import N_SEQUENCE_SLOTS, Row, pin_row, rows_of_sequence
+from models.online.versions import FOLLOWED_SLOTS, PERSONS_SLOTS, Row, in_order, pin_row, rows_of_sequence
 from models.rankers.checkpoint import CheckpointError, write_tensors
 from models.sequence.checkpoint import SequenceCheckpoint, read_sequence_checkpoint
 from tests.models.online.test_registry import a_registry, decided
@@ -55,7 +55,7 @@ def test_the_newest_serves_and_the_two_before_it_are_kept():
         publish(registry, model)
         assert changed(registry) == {SEQUENCE: model.version}
     assert [version.version for version in registry.versions(SEQUENCE)] == [
-        model.version for model in reversed(models[-N_SEQUENCE_SLOTS:])
+        model.version for model in reversed(models[-len(PERSONS_SLOTS) :])
     ]
     older = registry.before(SEQUENCE)
     assert older is not None
@@ -75,12 +75,47 @@ def test_what_a_person_has_chosen_is_never_written_over():
     assert changed(registry) == {SEQUENCE: models[-1].version}
 
 
+def test_what_goes_on_learning_leaves_what_a_person_has_published():
+    registry, persons = VersionRegistry(), a_sequence_model(0)
+    publish(registry, persons)
+    for seed in range(1, 9):
+        known, in_use = registry.versions(SEQUENCE), registry.in_use(SEQUENCE)
+        take(registry, rows_of_sequence(a_sequence_model(seed), known, in_use, FOLLOWED_SLOTS))
+    assert persons.version in {version.version for version in registry.versions(SEQUENCE)}
+    assert changed(registry) == {SEQUENCE: a_sequence_model(8).version}
+
+
+def test_wherever_the_writing_of_a_version_ends_a_whole_one_serves(monkeypatch: pytest.MonkeyPatch):
+    """Rows go to several partitions: of those between two waits any may be there."""
+    monkeypatch.setattr(versions_module, "PART_BYTES", 1_000)
+    models = [a_sequence_model(seed) for seed in range(5)]
+    for n_whole in range(1, 5):  # the fifth is written over the oldest
+        registry, log = VersionRegistry(), list[Row]()
+        for model in models[:n_whole]:
+            log += publish(registry, model)
+        waits: list[list[Row]] = [[]]
+        rows = rows_of_sequence(models[n_whole], registry.versions(SEQUENCE), registry.in_use(SEQUENCE))
+        in_order(rows, lambda row, waits=waits: waits[-1].append(row), lambda waits=waits: waits.append([]))
+        sure: list[Row] = []
+        for written in waits:
+            for there in (written[:1], written[1:], list(reversed(written))):
+                left = VersionRegistry()
+                take(left, [*log, *sure, *there])
+                assert changed(left) in ({SEQUENCE: models[n_whole - 1].version}, {SEQUENCE: models[n_whole].version})
+                for version in left.versions(SEQUENCE):  # whatever is listed can be chosen
+                    take(left, [pin_row(SEQUENCE, version)])
+                    assert left.serving(SEQUENCE).version == version.version
+                    assert changed(left) in ({}, {SEQUENCE: version.version})
+            sure += written
+        assert changed(left) in ({}, {SEQUENCE: models[n_whole].version})
+
+
 def test_parts_of_a_longer_version_before_are_taken_away(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(versions_module, "PART_BYTES", 1_000)
     registry, held = VersionRegistry(), dict[str, bytes | None]()
-    for seed in range(N_SEQUENCE_SLOTS):
+    for seed in range(len(PERSONS_SLOTS)):
         held.update(publish(registry, a_sequence_model(seed, n_dimensions=16)))
-    for seed in range(N_SEQUENCE_SLOTS):
+    for seed in range(len(PERSONS_SLOTS)):
         held.update(publish(registry, a_sequence_model(10 + seed)))
     newest = registry.versions(SEQUENCE)
     parts = [key for key, value in held.items() if value is not None and key.count("/") == 3]

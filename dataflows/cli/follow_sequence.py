@@ -3,6 +3,8 @@
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import torch
@@ -41,18 +43,15 @@ For = Annotated[
 def follow(every: Every = 60.0, ends_after: For = None) -> None:
     """Let the sequence model in service go on learning, and publish it whenever it has become better.
 
-    It reads the events from their beginning: until the moment that the model has learned it remembers what users did,
-    from there on it predicts each act and then learns it. When it predicts better than the model in service, by the
-    rule that rankers go into service by, it becomes the next version; `recommend` takes it over within moments. Run
-    one such process. It keeps nothing of its own and may be stopped at any time.
+    It reads the events from their beginning: as far as the model has learned it remembers what users did, from there on
+    it predicts each act and then learns it. Once it has predicted better than the model in service, on average over
+    users, it becomes the next version; `recommend` takes it over within moments. Run one such process. It keeps nothing
+    of its own and may be stopped at any time.
     """
     torch.set_num_threads(1)  # steps are small: a second thread costs more than it brings
     settings = load_for_cluster()
     console = Console(stderr=True)
     failures: list[EddyError] = []
-    stopped: list[int] = []
-    for one in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(one, lambda number, _frame: stopped.append(number))
     client = settings.kafka.client() | settings.kafka.consumer_options
     prefix, counts = settings.topics.prefix, Counter[str]()
     erased = Erasures(state_keys(settings), counts, settings.privacy.max_erased)
@@ -67,8 +66,12 @@ def follow(every: Every = 60.0, ends_after: For = None) -> None:
     reader = KafkaReader(client, [prefix + EVENTS.name], helper_group(FLOW, prefix, "events"))
     decode = erasure_decoder(settings.events)
     try:
-        with followed_erasures(
-            client, prefix + ERASURES.name, helper_group(FLOW, prefix, "erasures"), decode, erased, failures.append
+        with (
+            _stopped() as stopped,
+            console.status("learning") as status,
+            followed_erasures(
+                client, prefix + ERASURES.name, helper_group(FLOW, prefix, "erasures"), decode, erased, failures.append
+            ),
         ):
             follower = SequenceFollower(
                 reader, tables, event_decoder(settings.events), settings.events, settings.profile, erased, write,
@@ -80,6 +83,7 @@ def follow(every: Every = 60.0, ends_after: For = None) -> None:
                 if failures:
                     raise failures[0]
                 better = follower.step()
+                status.update(_told(counts))
                 if better is not None:
                     online = better.provenance["online"]
                     console.print(
@@ -94,6 +98,19 @@ def follow(every: Every = 60.0, ends_after: For = None) -> None:
     finally:
         reader.close()
         tables.close()
+
+
+@contextmanager
+def _stopped() -> Iterator[list[int]]:
+    """Give a list that holds the signals to stop which have come."""
+    stopped: list[int] = []
+    kinds = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(kind, lambda number, _frame: stopped.append(number)) for kind in kinds]
+    try:
+        yield stopped
+    finally:
+        for kind, handler in zip(kinds, before, strict=True):
+            signal.signal(kind, handler)
 
 
 def _told(counts: Counter[str]) -> str:

@@ -153,3 +153,25 @@ def _fields(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
             yield from _fields(field.annotation, full + "__")
         else:
             yield full, field.annotation
+
+
+def deployed(name: str, built: list[Document]) -> Document:
+    """Return the pod of a deployment."""
+    return dict(of_kind("Deployment", built)[name]["spec"]["template"])
+
+
+def assert_confined_as_the_flows_are(name: str, built: list[Document]) -> None:
+    """Check that a deployment may do no more on its node and reaches no more of the network than a flow."""
+    flow = of_kind("StatefulSet", built)["recommend"]["spec"]["template"]
+    pod, policy = deployed(name, built), of_kind("NetworkPolicy", built)[name]["spec"]
+    context = {key: value for key, value in flow["spec"]["securityContext"].items() if key != "fsGroupChangePolicy"}
+    reached = of_kind("NetworkPolicy", built)["recommend"]["spec"]["egress"]
+
+    assert pod["spec"]["securityContext"] == context
+    assert container_of(pod)["securityContext"] == container_of(flow)["securityContext"]
+    assert container_of(pod)["image"] == container_of(flow)["image"]
+    assert not pod["spec"]["automountServiceAccountToken"]
+    assert not pod["spec"]["enableServiceLinks"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert policy["egress"] == [rule for rule in reached if rule["ports"] != [{"port": "cluster"}]]
+    assert policy["podSelector"]["matchLabels"] == pod["metadata"]["labels"]

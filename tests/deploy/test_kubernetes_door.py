@@ -7,7 +7,9 @@ from tests.deploy.manifests import (
     BASE,
     DEPLOY,
     Document,
+    assert_confined_as_the_flows_are,
     container_of,
+    deployed,
     documents,
     kustomized,
     of_kind,
@@ -25,10 +27,6 @@ FLOWS = {"recommend", "learn", "evaluate"}
 @pytest.fixture
 def built() -> list[Document]:
     return kustomized(DOOR)
-
-
-def pod_of(built: list[Document]) -> Document:
-    return dict(of_kind("Deployment", built)["door"]["spec"]["template"])
 
 
 @pytest.mark.parametrize("release", ["1.28", kubernetes_validate.latest_version()])
@@ -57,7 +55,7 @@ def test_the_door_alone_is_scaled_by_load(built: list[Document]) -> None:
 
     assert (target["kind"], target["name"]) == ("Deployment", "door")
     assert "replicas" not in of_kind("Deployment", built)["door"]["spec"]
-    assert "cpu" in container_of(pod_of(built))["resources"]["requests"]
+    assert "cpu" in container_of(deployed("door", built))["resources"]["requests"]
 
 
 def test_a_drain_may_always_take_a_door_and_never_the_last_one(built: list[Document]) -> None:
@@ -69,7 +67,7 @@ def test_a_drain_may_always_take_a_door_and_never_the_last_one(built: list[Docum
 
 
 def test_every_selector_matches_the_doors_pods_alone(built: list[Document]) -> None:
-    labels = pod_of(built)["metadata"]["labels"]
+    labels = deployed("door", built)["metadata"]["labels"]
     selectors = [
         of_kind("Service", built)["door"]["spec"]["selector"],
         of_kind("Deployment", built)["door"]["spec"]["selector"]["matchLabels"],
@@ -80,19 +78,10 @@ def test_every_selector_matches_the_doors_pods_alone(built: list[Document]) -> N
     assert all(selector == labels for selector in selectors)
 
 
-def test_the_door_is_reached_by_http_and_reaches_names_and_brokers_as_the_flows_do(built: list[Document]) -> None:
-    policy = of_kind("NetworkPolicy", built)["door"]["spec"]
-    flow = of_kind("NetworkPolicy", built)["recommend"]["spec"]
-
-    assert policy["policyTypes"] == ["Ingress", "Egress"]
-    assert policy["ingress"] == [{"ports": [{"port": "http"}]}]
-    assert policy["egress"] == [rule for rule in flow["egress"] if rule["ports"] != [{"port": "cluster"}]]
-
-
 def test_its_store_is_on_a_volume_of_its_own_that_goes_with_the_pod(
     built: list[Document], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pod = pod_of(built)
+    pod = deployed("door", built)
     mounts = {mount["name"]: mount["mountPath"] for mount in container_of(pod)["volumeMounts"]}
     volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
     environment = pod_environment(pod, built, 0) | documents(SECRET)[0]["stringData"]
@@ -105,21 +94,16 @@ def test_its_store_is_on_a_volume_of_its_own_that_goes_with_the_pod(
 
 
 def test_the_door_does_not_start_without_tokens(built: list[Document]) -> None:
-    [secret] = [source["secretRef"] for source in container_of(pod_of(built))["envFrom"] if "secretRef" in source]
+    [secret] = [
+        source["secretRef"] for source in container_of(deployed("door", built))["envFrom"] if "secretRef" in source
+    ]
     [example] = documents(SECRET)
 
     assert secret == {"name": example["metadata"]["name"]}
     assert "EDDY_SERVE__TOKENS" in example["stringData"]
-    assert {variable["name"] for variable in container_of(pod_of(built))["env"]}.isdisjoint(secret_settings())
+    assert {variable["name"] for variable in container_of(deployed("door", built))["env"]}.isdisjoint(secret_settings())
 
 
-def test_the_door_is_confined_as_the_flows_are(built: list[Document]) -> None:
-    flow = of_kind("StatefulSet", built)["recommend"]["spec"]["template"]
-    pod = pod_of(built)
-    context = {name: value for name, value in flow["spec"]["securityContext"].items() if name != "fsGroupChangePolicy"}
-
-    assert pod["spec"]["securityContext"] == context
-    assert container_of(pod)["securityContext"] == container_of(flow)["securityContext"]
-    assert container_of(pod)["image"] == container_of(flow)["image"]
-    assert not pod["spec"]["automountServiceAccountToken"]
-    assert not pod["spec"]["enableServiceLinks"]
+def test_the_door_is_confined_as_the_flows_are_and_reached_by_http(built: list[Document]) -> None:
+    assert_confined_as_the_flows_are("door", built)
+    assert of_kind("NetworkPolicy", built)["door"]["spec"]["ingress"] == [{"ports": [{"port": "http"}]}]

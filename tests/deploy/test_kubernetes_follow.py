@@ -9,7 +9,9 @@ from tests.deploy.manifests import (
     BASE,
     DEPLOY,
     Document,
+    assert_confined_as_the_flows_are,
     container_of,
+    deployed,
     documents,
     kustomized,
     of_kind,
@@ -24,10 +26,6 @@ FOLLOW = DEPLOY / "kubernetes" / "overlays" / "follow"
 @pytest.fixture
 def built() -> list[Document]:
     return kustomized(FOLLOW)
-
-
-def pod_of(built: list[Document]) -> Document:
-    return dict(of_kind("Deployment", built)["follow"]["spec"]["template"])
 
 
 @pytest.mark.parametrize("release", ["1.28", kubernetes_validate.latest_version()])
@@ -50,22 +48,12 @@ def test_the_flows_of_the_base_are_there_unchanged_beside_one_pod(built: list[Do
 def test_it_runs_a_command_that_there_is_with_the_settings_of_the_flows(
     built: list[Document], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    container = container_of(pod_of(built))
+    container = container_of(deployed("follow", built))
     assert CliRunner().invoke(app, [*container["args"], "--help"]).exit_code == 0
     assert only("VOLUME") in {mount["mountPath"] for mount in container["volumeMounts"]}
-    assert settings_in(pod_environment(pod_of(built), built, 0), monkeypatch).kafka.bootstrap_servers
+    assert settings_in(pod_environment(deployed("follow", built), built, 0), monkeypatch).kafka.bootstrap_servers
 
 
-def test_it_is_confined_as_the_flows_are_and_reaches_no_more(built: list[Document]) -> None:
-    flow = of_kind("StatefulSet", built)["recommend"]["spec"]["template"]
-    pod, policy = pod_of(built), of_kind("NetworkPolicy", built)["follow"]["spec"]
-    context = {name: value for name, value in flow["spec"]["securityContext"].items() if name != "fsGroupChangePolicy"}
-    assert pod["spec"]["securityContext"] == context
-    assert container_of(pod)["securityContext"] == container_of(flow)["securityContext"]
-    assert container_of(pod)["image"] == container_of(flow)["image"]
-    assert not pod["spec"]["automountServiceAccountToken"]
-    assert not pod["spec"]["enableServiceLinks"]
-    assert (policy["policyTypes"], policy["ingress"]) == (["Ingress", "Egress"], [])
-    reached = of_kind("NetworkPolicy", built)["recommend"]["spec"]["egress"]
-    assert policy["egress"] == [rule for rule in reached if rule["ports"] != [{"port": "cluster"}]]
-    assert policy["podSelector"]["matchLabels"] == pod["metadata"]["labels"]
+def test_it_is_confined_as_the_flows_are_and_nobody_reaches_it(built: list[Document]) -> None:
+    assert_confined_as_the_flows_are("follow", built)
+    assert of_kind("NetworkPolicy", built)["follow"]["spec"]["ingress"] == []

@@ -20,7 +20,8 @@ from models.counts.transitions import UserTransitions, act_of
 from models.events import EventConfig
 from models.messages import Event
 from models.names import SEQUENCE
-from models.online.sequence_learner import SequenceAct, SequenceLearner
+from models.online.growing_model import SequenceAct
+from models.online.sequence_learner import SequenceLearner
 from models.online.versions import FOLLOWED_SLOTS, Row, rows_of_sequence
 from models.sequence.checkpoint import SequenceCheckpoint
 
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.2
 MOST_ACTIVE = 50_000
-"""Users of whom is known what came twice and who is a bot: those who acted last; some 6 KB each."""
+"""Users of whom is known what came twice and who is a bot: those who acted last; of each a few dozen acts."""
 NOBODY_SERVES = (
     "no sequence model is in service to go on from: `eddy train --model sequence` makes one, and `eddy models publish` "
     "puts it into service"

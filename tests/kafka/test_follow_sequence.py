@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 from dataflows.cli.main import app
 from dataflows.kafka.writer import KafkaWriter
 from models.numeric.ids import hash64
-from models.online.sequence_learner import SequenceAct
+from models.online.growing_model import SequenceAct
 from tests.models.online.test_sequence_learner import NEW, circle
 from tests.models.sequence.builders import a_sequence_model
 

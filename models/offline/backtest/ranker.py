@@ -19,7 +19,8 @@ from models.offline.fitting import LEAST_EXAMPLES, MAX_EXAMPLES, Gathered, refit
 from models.offline.source_pools import MAX_POOLS, PoolGatherer
 from models.offline.source_weights import fit_sources
 from models.offline.walk import Examples, WalkConfig, labelled, ranked_slates, slates_due
-from models.online.sequence_learner import SequenceAct, SequenceLearner
+from models.online.growing_model import SequenceAct
+from models.online.sequence_learner import SequenceLearner
 from models.rankers.checkpoint import Checkpoint, weights_digest
 from models.rankers.network import Network
 from models.rankers.served import BlendRanker, NetworkRanker

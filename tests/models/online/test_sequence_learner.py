@@ -12,8 +12,9 @@ from models.events import EventConfig
 from models.items import ItemTable
 from models.messages import Item
 from models.numeric.ids import hash64, hash_all
-from models.online import sequence_learner
-from models.online.sequence_learner import HeadToHead, SequenceAct, SequenceLearner
+from models.online import growing_model
+from models.online.growing_model import SequenceAct
+from models.online.sequence_learner import HeadToHead, SequenceLearner
 from models.sequence.checkpoint import SequenceCheckpoint, read_sequence_checkpoint
 from models.sequence.config import OnlineSequenceConfig
 from tests.models.sequence.builders import ITEMS, LEARNED_UNTIL, a_sequence_model
@@ -227,7 +228,7 @@ def test_no_more_items_have_vectors_of_their_own_than_are_set(table: ItemTable):
 
 
 def test_a_wide_model_grows_no_further_than_can_be_published(table: ItemTable, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sequence_learner, "_MOST_BYTES", 40 * 50)  # of 8 numbers and a hash: 50 items
+    monkeypatch.setattr(growing_model, "_MOST_BYTES", 40 * 50)  # of 8 numbers and a hash: 50 items
     learner = SequenceLearner(a_sequence_model(), CONFIG)
     learner.learn(circle([Item(f"x-{n}") for n in range(500)], 1_000), table)
     assert len(learner.checkpoint().vocabulary.items) == 50

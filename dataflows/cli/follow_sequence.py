@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
-import torch
 import typer
 from rich.console import Console
 
@@ -48,7 +47,6 @@ def follow(every: Every = 60.0, ends_after: For = None) -> None:
     users, it becomes the next version; `recommend` takes it over within moments. Run one such process. It keeps nothing
     of its own and may be stopped at any time.
     """
-    torch.set_num_threads(1)  # steps are small: a second thread costs more than it brings
     settings = load_for_cluster()
     console = Console(stderr=True)
     failures: list[EddyError] = []

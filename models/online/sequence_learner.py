@@ -14,6 +14,7 @@ from models.numeric.arrays import Int64s
 from models.online.growing_model import Drawn, Followed, GrowingModel, SequenceAct, gains_of, laid_out
 from models.sequence.checkpoint import SequenceCheckpoint, named
 from models.sequence.config import OnlineSequenceConfig
+from models.sequence.fit import threads
 
 MOST_COMPARED = 100_000
 """Users by whom two models are compared: those who acted last."""
@@ -138,8 +139,9 @@ class SequenceLearner:
             return
         draws = self._model.draw(self.config.n_negatives, self.n_steps)
         self._model.meet(batch, draws, table)
-        self._judge(batch, draws, table)
-        self._model.learn(batch, draws, table, self.n_steps)
+        with threads(1):  # steps are small: others would wait for each other, and on a busy machine for long
+            self._judge(batch, draws, table)
+            self._model.learn(batch, draws, table, self.n_steps)
         self.learned_until = max(self.learned_until, *(one.act.at for one in batch))
         self.n_steps += 1
 

@@ -120,7 +120,7 @@ def fit(
     if not windows.n:
         raise ValueError("no user did two things one after the other, so there is nothing to learn from")
     validation = validation.drawn(training.most_judged, training.seed) if validation else None
-    with torch.random.fork_rng(devices=[]), _threads(training.n_threads):
+    with torch.random.fork_rng(devices=[]), threads(training.n_threads):
         torch.manual_seed(training.seed)
         network = SequenceNetwork(config, len(vocabulary.items), len(vocabulary.attributes))
         if start is not None:
@@ -141,7 +141,7 @@ def fit(
 
 
 @contextmanager
-def _threads(n: int) -> Iterator[None]:
+def threads(n: int) -> Iterator[None]:
     """Let PyTorch compute on so many threads meanwhile."""
     before = torch.get_num_threads()
     torch.set_num_threads(n)

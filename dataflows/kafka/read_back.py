@@ -84,6 +84,14 @@ def read_back(
     )
 
 
+def is_untouched(client: Client, topic: str, partition: int, flow: str, timeout_s: float) -> bool:
+    """Say whether nothing was ever written to a partition; where nobody answers, that it may have been."""
+    try:
+        return written_ends(client, f"{flow}-read-back", [(topic, partition)], timeout_s)[topic, partition] == 0
+    except KafkaException:
+        return False
+
+
 def _is_end(message: Message) -> bool:
     """Say whether this is the partition's end in place of a message; raises what is neither."""
     error = message.error()

@@ -3,46 +3,34 @@
 The snapshot of a partition is the offset from which a successor has to read back. A resumed writer first fences its
 predecessor, then reads its own partition back from that offset and drops whatever the flow emits again. As long as the
 flow has not repeated all that was read back, the snapshot stays before the first record that it still owes: a flow
-that is stopped while it repeats is repeated again from the same place. Transactions commit beside the flow, as many
-messages at a time as have gathered while the one before committed.
+that is stopped while it repeats is repeated again from the same place.
 """
 
-import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 from zlib import crc32
 
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from dataflows.errors import EddyError, FencedError
-from dataflows.kafka.admin import Client, Option, partitions_of
-from dataflows.kafka.read_back import FLOW_HEADER, ID_HEADER, read_back, record_hash
+from dataflows.errors import EddyError
+from dataflows.kafka.admin import Client, partitions_of
+from dataflows.kafka.partition_writer import Delivery, PartitionWriter
+from dataflows.kafka.read_back import is_untouched, read_back, record_hash
 from dataflows.records import Outgoing
-
-Delivery = Literal["transactional", "idempotent"]
 
 REPEATED_S = 600.0
 """What was read back and is not repeated for so long, while the flow writes other records, is forgotten."""
 
-log = logging.getLogger(__name__)
-
 READ_BACK_S = 90.0
 """How long reading back waits for what an open transaction hides: longer than a broker lets one stay open."""
-
-FENCED = (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)  # noqa: SLF001
 
 
 def nothing() -> None:
     """Let a partition be opened."""
-
-
-class DeliveryError(EddyError):
-    """The broker did not take a message."""
 
 
 class GrownTopicError(EddyError):
@@ -83,11 +71,47 @@ class KafkaSink(FixedPartitionedSink[Outgoing, SinkState]):
 
     dealt: list[int] = field(default_factory=list, repr=False)
     """Among how many partitions the engine deals keys."""
+    opened: "dict[int, Future[Opened]]" = field(default_factory=dict, repr=False)
+    """What is opened ahead, by partition."""
 
     def list_parts(self) -> list[str]:
-        """Name the partitions; zero-padded, since the engine orders names as text."""
+        """Name the partitions, zero-padded, since the engine orders names as text; begin to open them.
+
+        The engine builds a partition when the first message comes to it, and everything waits meanwhile: most of a
+        second for a new transactional writer, partition after partition. So all are opened at once, beside the flow,
+        as soon as it is laid out; in a cluster each process opens those that the engine gives it.
+        """
         self.dealt[:] = [partitions_of(self.client, self.topic)]
+        if self.is_alone:
+            self.before_open()
+            for partition in range(*self.dealt):
+                if partition not in self.opened:
+                    self.opened[partition] = Future()
+                    threading.Thread(target=self._open_ahead, args=(partition,), daemon=True).start()
         return [f"{partition:05d}" for partition in range(*self.dealt)]
+
+    def _open_ahead(self, partition: int) -> None:
+        future = self.opened[partition]
+        try:
+            future.set_result(self._open(partition))
+        except Exception as error:  # noqa: BLE001 - raised where the engine builds the partition
+            future.set_exception(error)
+
+    def _open(self, partition: int) -> "Opened":
+        """Fence a partition's former writer, and look whether there is anything to read back."""
+        writer = PartitionWriter(self, partition)
+        return writer, self.read_back and is_untouched(self.client, self.topic, partition, self.flow, self.timeout_s)
+
+    def take(self, partition: int) -> "Opened":
+        """Return a partition's writer, opened ahead or now, and whether the partition was untouched then.
+
+        Raises
+        ------
+        FencedError : another copy of the flow has started.
+        DeliveryError : the broker does not answer, or refuses the writer.
+        """
+        ahead = self.opened.get(partition)
+        return self._open(partition) if ahead is None else ahead.result()
 
     def part_fn(self, item_key: str) -> int:
         """Route a key as librdkafka's own `consistent` partitioner does (a small int, or the engine panics)."""
@@ -96,6 +120,10 @@ class KafkaSink(FixedPartitionedSink[Outgoing, SinkState]):
     def build_part(self, step_id: str, for_part: str, resume_state: SinkState | None) -> "KafkaSinkPartition":  # noqa: ARG002
         """Fence the partition's former writer, then read back what it wrote after the snapshot."""
         return KafkaSinkPartition(self, int(for_part), resume_state)
+
+
+Opened: TypeAlias = tuple[PartitionWriter, bool]
+"""A partition's writer, and whether nothing had ever been written to the partition when it was made."""
 
 
 class KafkaSinkPartition(StatefulSinkPartition[Outgoing, SinkState]):
@@ -111,14 +139,14 @@ class KafkaSinkPartition(StatefulSinkPartition[Outgoing, SinkState]):
     ) -> None:
         sink.before_open()
         resume_at, n_then = resume if isinstance(resume, tuple) else (resume, None)
-        self._n_partitions = len(sink.list_parts()) if not sink.dealt else sink.dealt[0]
-        self._writer = _Writer(sink, partition)
+        self._n_partitions = sink.dealt[0] if sink.dealt else partitions_of(sink.client, sink.topic)
+        self._writer, is_untouched = sink.take(partition)
         self._all_owed = sink.owed
         self._owed: dict[int, int] = {}
         self._clock = clock
         self._repeated_at = clock()
         end = resume_at or 0
-        if sink.read_back:
+        if sink.read_back and not is_untouched:
             found = read_back(
                 sink.client, sink.topic, partition, resume_at, sink.flow, max(sink.timeout_s, READ_BACK_S)
             )
@@ -164,170 +192,3 @@ class KafkaSinkPartition(StatefulSinkPartition[Outgoing, SinkState]):
     def close(self) -> None:
         """Write what is left, and leave; raises nothing."""
         self._writer.close()
-
-
-class _Writer(threading.Thread):
-    """Commits beside the flow: while one transaction commits, the next one gathers."""
-
-    def __init__(self, sink: KafkaSink, partition: int) -> None:
-        super().__init__(name=f"write-{sink.topic}-{partition}", daemon=True)
-        self._sink = sink
-        self._partition = partition
-        self._where = f"{sink.topic}/{partition}"
-        self._changed = threading.Condition()
-        self._gathered: deque[list[Outgoing]] = deque()
-        self._n_pending = 0
-        self._closing = False
-        self._failure: EddyError | None = None
-        self._refused: KafkaError | None = None
-        """Why the broker will never take a message of this transaction."""
-        self.end_offset = 0
-        options: dict[str, Option] = {
-            "enable.idempotence": True, "linger.ms": 0, "acks": "all", "compression.type": "lz4",
-        }  # fmt: skip
-        if sink.delivery == "transactional":
-            options["transactional.id"] = f"{sink.flow}-{sink.topic}-{partition}"
-            options["transaction.timeout.ms"] = int(sink.timeout_s * 1_000)
-        self._producer = Producer({**options, **sink.client, **sink.producer})
-        if sink.delivery == "transactional":
-            self._guard(lambda: self._producer.init_transactions(sink.timeout_s))
-
-    def _guard(self, call: Callable[[], object]) -> None:
-        """Turn a client's exception into one that says what to do."""
-        try:
-            call()
-        except KafkaException as failure:
-            raise self._explained(failure.args[0]) from failure
-
-    def _explained(self, error: KafkaError) -> EddyError:
-        if error.code() in FENCED:
-            return FencedError(
-                f"{self._where}: fenced. Another copy of the flow {self._sink.flow!r} has started and writes "
-                "from now on; this one stops. Nothing was written twice and nothing is lost. Run one copy a flow, "
-                "or let the copies share the users as one cluster (EDDY_CLUSTER__ADDRESSES)"
-            )
-        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            return DeliveryError(
-                f"{self._where}: a message is larger than the topic takes. The flow stops before it loses one: raise "
-                f"the limit (kafka-configs.sh --alter --entity-type topics --entity-name {self._sink.topic} "
-                "--add-config max.message.bytes=1048588; above that EDDY_KAFKA__PRODUCER_OPTIONS has to say "
-                "message.max.bytes too) and start again, it resumes from its last snapshot"
-            )
-        return DeliveryError(
-            f"{self._where}: the broker did not take a message: {error.str()}. The flow stops before it loses one; "
-            "fix the broker (`eddy doctor` says what is wrong) and start again, it resumes from its last snapshot"
-        )
-
-    def put(self, values: list[Outgoing]) -> None:
-        with self._changed:
-            while self._n_pending >= self._sink.max_pending and self._failure is None:
-                self._changed.wait()
-            self._raise_failure()
-            self._gathered.append(values)
-            self._n_pending += len(values)
-            self._changed.notify_all()
-
-    def drain(self) -> int:
-        with self._changed:
-            while self._n_pending and self._failure is None:
-                self._changed.wait()
-            self._raise_failure()
-            return self.end_offset
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-    def close(self) -> None:
-        # Never raises. The engine also closes partitions while it unwinds from another one's failure, where a second
-        # would abort the process; in a clean stop it asks for a snapshot first, which raises what went wrong.
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
-        self.join(self._sink.timeout_s)
-
-    def run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._gathered and not self._closing:
-                    self._changed.wait()
-                if not self._gathered:
-                    return
-                values = [value for batch in self._gathered for value in batch]
-                self._gathered.clear()
-            try:
-                self._write(values)
-            except KafkaException as failure:
-                self._fail(self._explained(failure.args[0]))
-                return
-            except EddyError as failure:
-                self._fail(failure)
-                return
-            with self._changed:
-                self._n_pending -= len(values)
-                self._changed.notify_all()
-
-    def _fail(self, failure: EddyError) -> None:
-        log.error("%s", failure)
-        with self._changed:
-            self._failure = failure
-            self._changed.notify_all()
-
-    def _write(self, values: list[Outgoing]) -> None:
-        if self._sink.delivery == "idempotent":
-            self._produce(values)
-            if self._producer.flush(self._sink.timeout_s):
-                raise self._explained(KafkaError(KafkaError._MSG_TIMED_OUT))  # noqa: SLF001
-            self._raise_failure()
-            return
-        deadline = time.monotonic() + self._sink.timeout_s
-        while True:
-            try:
-                self._producer.begin_transaction()
-                self._produce(values)
-                began_at = time.monotonic()
-                self._commit(deadline)
-            except KafkaException as failure:
-                error = failure.args[0]
-                if self._refused is not None:  # no other try helps
-                    raise self._explained(self._refused) from failure
-                if not error.txn_requires_abort() or time.monotonic() > deadline:
-                    raise
-                log.warning("%s: transaction aborted and tried again: %s", self._where, error.str())
-                self._producer.abort_transaction(self._sink.timeout_s)
-            else:
-                self._sink.on_commit(time.monotonic() - began_at)
-                return
-
-    def _commit(self, deadline: float) -> None:
-        while True:
-            try:
-                self._producer.commit_transaction(self._sink.timeout_s)
-            except KafkaException as failure:
-                if not failure.args[0].retriable() or time.monotonic() > deadline:
-                    raise
-            else:
-                return
-
-    def _produce(self, values: list[Outgoing]) -> None:
-        produce, flow = self._producer.produce, (FLOW_HEADER, self._sink.flow.encode())
-        for value in values:
-            while True:
-                try:
-                    produce(
-                        self._sink.topic, value.value, value.key, self._partition, self._delivered,
-                        headers=[(ID_HEADER, value.record_id.encode()), flow],
-                    )  # fmt: skip
-                except BufferError:
-                    self._producer.poll(0.1)
-                else:
-                    break
-        self._producer.poll(0)
-
-    def _delivered(self, error: KafkaError | None, message: Message) -> None:
-        if error is None:
-            self.end_offset = (message.offset() or 0) + 1
-        elif self._sink.delivery == "idempotent":
-            self._failure = self._explained(error)
-        elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
-            self._refused = error

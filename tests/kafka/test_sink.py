@@ -12,8 +12,9 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 from dataflows.errors import FencedError
 from dataflows.kafka import sink as sink_module
 from dataflows.kafka.admin import partitions_of
+from dataflows.kafka.partition_writer import DeliveryError, PartitionWriter
 from dataflows.kafka.reader import scan
-from dataflows.kafka.sink import DeliveryError, GrownTopicError, KafkaSink, KafkaSinkPartition
+from dataflows.kafka.sink import GrownTopicError, KafkaSink, KafkaSinkPartition
 from dataflows.records import Outgoing, Record
 from dataflows.topics import NEWEST_COUNTS
 
@@ -187,6 +188,79 @@ def test_a_copy_that_was_replaced_fences_nobody(broker: str, topics: Callable[..
     successor.snapshot()
     successor.close()
     assert what_is_there(broker, prefix) == [1]
+
+
+def test_partitions_are_opened_side_by_side_and_not_by_the_first_message_that_comes_to_each(
+    broker: str, topics: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix = topics(3)
+    meet, opened_by = threading.Barrier(3, timeout=30), []
+
+    class Noted(PartitionWriter):
+        def __init__(self, sink: KafkaSink, partition: int) -> None:
+            meet.wait()  # one after the other, nobody would come to meet the first
+            opened_by.append(threading.current_thread())
+            super().__init__(sink, partition)
+
+    monkeypatch.setattr(sink_module, "PartitionWriter", Noted)
+    sink = a_sink(broker, prefix)
+    for number, name in enumerate(sink.list_parts()):
+        part = sink.build_part("recommendations", name, None)
+        part.write_batch(some(number))
+        part.snapshot()
+        part.close()
+    assert len(set(opened_by)) == 3
+    assert threading.main_thread() not in opened_by
+    assert what_is_there(broker, prefix) == [0, 1, 2]
+
+
+def test_a_successor_fences_all_partitions_at_its_start_also_those_that_it_has_nothing_for_yet(
+    broker: str, topics: Callable[..., str]
+) -> None:
+    prefix = topics(2)
+    first = KafkaSinkPartition(a_sink(broker, prefix), 1, None)
+    sink = a_sink(broker, prefix)
+    sink.list_parts()
+    sink.take(1)
+    first.write_batch(some(1))
+    with pytest.raises(FencedError):
+        first.snapshot()
+    first.close()
+
+
+def test_a_copy_that_was_replaced_opens_nothing_ahead(broker: str, topics: Callable[..., str]) -> None:
+    prefix = topics(1)
+    successor = KafkaSinkPartition(a_sink(broker, prefix), 0, None)
+
+    def replaced() -> None:
+        raise FencedError("another copy has started")
+
+    sink = a_sink(broker, prefix, before_open=replaced)
+    with pytest.raises(FencedError, match="another copy"):
+        sink.list_parts()
+    assert not sink.opened
+    successor.write_batch(some(1))
+    successor.snapshot()
+    successor.close()
+
+
+def test_a_process_of_a_cluster_leaves_the_partitions_of_others_alone(broker: str, topics: Callable[..., str]) -> None:
+    sink = a_sink(broker, topics(3), is_alone=False)
+    assert sink.list_parts() == ["00000", "00001", "00002"]
+    assert not sink.opened
+
+
+def test_what_went_wrong_ahead_is_told_where_the_partition_is_needed(
+    broker: str, topics: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(sink: KafkaSink, partition: int) -> PartitionWriter:
+        raise DeliveryError(f"{sink.topic}/{partition}: refused")
+
+    monkeypatch.setattr(sink_module, "PartitionWriter", refused)
+    sink = a_sink(broker, topics(1))
+    (name,) = sink.list_parts()
+    with pytest.raises(DeliveryError, match="recommendations/0: refused"):
+        sink.build_part("recommendations", name, None)
 
 
 def test_an_id_with_a_nul_in_it_is_told_from_one_that_begins_alike(broker: str, topics: Callable[..., str]) -> None:

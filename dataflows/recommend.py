@@ -73,6 +73,7 @@ def build(
     metrics: FlowMetrics | None = None,
     tracer: "Tracer | None" = None,
     find_rested: FindRested | None = None,
+    while_idle: Callable[[Callable[[], None]], None] | None = None,
 ) -> Dataflow:
     """Lay out the flow.
 
@@ -85,6 +86,7 @@ def build(
     metrics : what Prometheus is told; none: nobody asks.
     tracer : gives batches spans; none: nobody asks for traces.
     find_rested : finds users who are to be forgotten; none: the engine wakes each of them.
+    while_idle : takes what is to be called while nothing arrives; none: there are no pauses.
 
     Raises
     ------
@@ -103,6 +105,8 @@ def build(
     is_swept = find_rested is not None
     step = profile_step(settings, experiments, tables.table, clock, counts, erased, metrics.users, is_swept=is_swept)
     resting = find_rested("recommend.profile", step.rest) if find_rested else None
+    if while_idle is not None:
+        while_idle(step.awake.pack_one)
 
     flow = Dataflow("recommend")
 

@@ -1,6 +1,7 @@
 """A lean partitioned Kafka source: bytes in batches, offsets in the recovery store and, for lag tools, in a group."""
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,8 +25,13 @@ MAX_BYTES = 64 * 2**20
 """Bytes of the same."""
 MAX_BATCH_BYTES = 8 * 2**20
 """Of what a partition hands over in a round, or one record."""
-IDLE = timedelta(milliseconds=2)
-"""How long an empty partition rests before it is polled again."""
+LEAST_REST_S, MOST_REST_S = 0.0005, 0.002
+"""How long an empty partition rests before it is polled again: an eighth of the time for which nothing has come, within
+these. Of slates at 500/s the middle one took 2.8 ms with the first and 3.6 with the second; at rest the first alone
+would keep a sixth of a core busy."""
+ASK_EVERY_S = 0.0002
+"""Between two questions to the client: the partitions of a process are polled one after the other, and one question is
+for all."""
 
 log = logging.getLogger(__name__)
 
@@ -48,18 +54,24 @@ class SharedConsumer:
     ----------
     client : librdkafka options; they may hold secrets.
     group : consumer group to which offsets are committed, for lag tools; the recovery store decides where to resume.
+    clock : seconds that only rise.
     """
 
-    def __init__(self, client: Client, group: str) -> None:
+    def __init__(self, client: Client, group: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
         self._group = group
         self._consumer: Consumer | None = None
         self._inboxes: dict[tuple[str, int], Inbox] = {}
         self._n_waiting = 0
         self._n_bytes = 0
+        self._clock = clock
+        self._asked_at = self._arrived_at = clock()
         self._latest: dict[str, dict[int, int]] = {}
         self._topic_ids: dict[str, str | None] = {}
         self._looked_up: dict[tuple[str, int], tuple[int, int]] = {}
+        self.while_idle: list[Callable[[], None]] = []
+        """Each is called where a partition is asked and nothing has arrived for any; not longer than a slate may
+        wait."""
 
     @property
     def client(self) -> Consumer:
@@ -119,9 +131,14 @@ class SharedConsumer:
 
     def take(self, inbox: "Inbox") -> list[Record]:
         """Return what has arrived for a partition, at most its part of a round, without waiting."""
-        if not inbox.records and self._n_waiting < MAX_READ_AHEAD and self._n_bytes < MAX_BYTES:
+        has_room = self._n_waiting < MAX_READ_AHEAD and self._n_bytes < MAX_BYTES
+        if not inbox.records and has_room and (now := self._clock()) - self._asked_at >= ASK_EVERY_S:
+            self._asked_at = now
             self._distribute()
         if not inbox.records:
+            if not self._n_waiting:
+                for work in self.while_idle:
+                    work()
             return []
         taken: list[Record] = []
         n_bytes = 0
@@ -134,6 +151,11 @@ class SharedConsumer:
         inbox.next = taken[-1].offset + 1
         return taken
 
+    def rest(self) -> timedelta:
+        """Say how long an empty partition may be left alone."""
+        silent_s = self._asked_at - self._arrived_at
+        return timedelta(seconds=min(max(silent_s / 8, LEAST_REST_S), MOST_REST_S))
+
     def _distribute(self) -> None:
         for message in self.client.consume(BATCH if self._n_bytes < MAX_BYTES // 2 else 1, 0):
             inbox = self._inboxes.get((message.topic() or "", message.partition() or 0))
@@ -145,6 +167,7 @@ class SharedConsumer:
                 continue  # left in the client's queue by a partition that was closed
             record = record_of(message)
             inbox.records.append(record)
+            self._arrived_at = self._asked_at
             self._n_waiting += 1
             self._n_bytes += size_of(record)
 
@@ -317,7 +340,7 @@ class KafkaSourcePartition(StatefulSourcePartition[Record, SourceState]):
         elif self._inbox.out_of_range:
             self._go_on_behind_the_gap()
         else:
-            self._awake = datetime.now(UTC) + IDLE
+            self._awake = datetime.now(UTC) + source.consumer.rest()
         return records
 
     def _go_on_behind_the_gap(self) -> None:

@@ -1,6 +1,7 @@
 """Where a flow's topics are: on a cluster, or in a folder of files. Both give the same sources, sinks and tables."""
 
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import Protocol
@@ -57,6 +58,9 @@ class Edges(Protocol):
 
     def follow(self, erasures: Erasures) -> AbstractContextManager[None]:
         """Know who is erased before the first message is read, and from then on."""
+
+    def while_idle(self, work: Callable[[], None]) -> None:
+        """Do a little again and again while nothing arrives."""
 
     def n_behind(self) -> float:
         """Count the messages of all topics that this process has not read yet."""
@@ -182,6 +186,10 @@ class KafkaEdges:
             client, self._watched("erasures"), group, erasure_decoder(self._settings.events), erasures, self._stop.fail
         )
 
+    def while_idle(self, work: Callable[[], None]) -> None:
+        """Call it where a partition has nothing new."""
+        self._consumer.while_idle.append(work)
+
     def n_behind(self) -> float:
         """Count what the client knows to be unread."""
         return sum(n for _, n in self._consumer.behind())
@@ -235,6 +243,9 @@ class FileEdges:
         for records in read_whole(FileSource(self._folder, f"{self._prefix}erasures", optional=True)):
             erasures.take(decode(records))
         return nullcontext()
+
+    def while_idle(self, work: Callable[[], None]) -> None:
+        """Leave it: files have no pauses."""
 
     def n_behind(self) -> float:
         """Return 0: files have no more than what is being read."""

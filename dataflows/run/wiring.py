@@ -139,7 +139,7 @@ def _recommend(
         try:
             flow = recommend.build(
                 inputs, outputs, settings, experiments, recommender, tables, now, health.counts, erased, signer,
-                health.metrics, health.tracer, find_rested,
+                health.metrics, health.tracer, find_rested, edges.while_idle,
             )  # fmt: skip
         except ValueError as error:
             raise EddyError(str(error)) from error

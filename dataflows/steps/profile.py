@@ -43,17 +43,28 @@ class Awake:
     def __init__(self, room: int = MAX_AWAKE) -> None:
         self._room = room
         self._users: OrderedDict[ProfileLogic, None] = OrderedDict()
+        self._changed: OrderedDict[ProfileLogic, None] = OrderedDict()
+        """Those of them who have acted and were not packed ahead since."""
 
     def note(self, user: "ProfileLogic") -> None:
         """Note that a user acts."""
-        self._users[user] = None
-        self._users.move_to_end(user)
+        for users in (self._users, self._changed):
+            users[user] = None
+            users.move_to_end(user)
         if len(self._users) > self._room:
-            self._users.popitem(last=False)[0].rest()
+            longest, _ = self._users.popitem(last=False)
+            self._changed.pop(longest, None)
+            longest.rest()
 
     def drop(self, user: "ProfileLogic") -> None:
         """Forget a user."""
         self._users.pop(user, None)
+        self._changed.pop(user, None)
+
+    def pack_one(self) -> None:
+        """Pack whoever acted longest ago, so that it need not be done while everything waits for a snapshot."""
+        if self._changed:
+            self._changed.popitem(last=False)[0].pack()
 
 
 @dataclass(frozen=True)
@@ -115,16 +126,15 @@ class ProfileLogic(StatefulBatchLogic[Received | Rested, Output, State]):
     SnapshotError : the state cannot be read.
     """
 
-    __slots__ = (
-        "_active_at", "_awake", "_erased_until", "_held", "_n_erased", "_packed", "_step", "_wake_at",
-    )  # fmt: skip
+    __slots__ = ("_active_at", "_erased_until", "_held", "_n_erased", "_packed", "_step", "_unpacked", "_wake_at")
 
     def __init__(self, state: State | None, step: ProfileStep) -> None:
         self._step = step
         self._held: Held = NOTHING if state is None else step.held.setdefault(state[1], state[1])
         self._packed: PackedUser | None = None
-        """None while the user is awake, or new."""
-        self._awake: UserState | None = None
+        """None where the user is new, or has acted since they were packed."""
+        self._unpacked: UserState | None = None
+        """None while the user rests, or is new."""
         if state is not None:
             check(state[0], step.config, step.events)
             self._packed = state[0], state[2], state[3]
@@ -138,19 +148,26 @@ class ProfileLogic(StatefulBatchLogic[Received | Rested, Output, State]):
 
     @property
     def _user(self) -> UserState:
-        """The user, unpacked."""
-        if self._awake is None:
-            self._awake, self._packed = UserState(self._step.config, self._step.events, self._packed), None
-        return self._awake
+        """The user, unpacked, as whoever changes them needs it: what was packed before no longer holds."""
+        if self._unpacked is None:
+            self._unpacked = UserState(self._step.config, self._step.events, self._packed)
+        self._packed = None
+        return self._unpacked
 
     @_user.setter
     def _user(self, user: UserState) -> None:
-        self._awake, self._packed = user, None
+        self._unpacked, self._packed = user, None
+
+    def pack(self) -> PackedUser:
+        """Pack the user, who may go on acting."""
+        if self._packed is None:
+            self._packed = self._user.pack()
+        return self._packed
 
     def rest(self) -> None:
-        """Pack the user until something arrives."""
-        if self._awake is not None:
-            self._packed, self._awake = self._awake.pack(), None
+        """Keep no more than the packed user until something arrives."""
+        self.pack()
+        self._unpacked = None
 
     def on_batch(self, values: list[Received | Rested]) -> tuple[Iterable[Output], bool]:
         """Apply each message; emit the slates that are due, new assignments, late events and erasures."""
@@ -280,7 +297,7 @@ class ProfileLogic(StatefulBatchLogic[Received | Rested, Output, State]):
 
     def snapshot(self) -> State:
         """Pack the user."""
-        packed, requests, run = self._user.pack() if self._packed is None else self._packed
+        packed, requests, run = self.pack()
         return packed, self._held, requests, run, self._erased_until
 
 

@@ -1,9 +1,21 @@
 """What waits in a process for its flow: bounded in records and in bytes, whoever writes what."""
 
 from collections.abc import Iterator
+from datetime import timedelta
+from itertools import count
 from typing import Any
 
-from dataflows.kafka.source import BATCH, MAX_BYTES, MAX_READ_AHEAD, SharedConsumer
+import pytest
+
+from dataflows.kafka.source import (
+    ASK_EVERY_S,
+    BATCH,
+    LEAST_REST_S,
+    MAX_BYTES,
+    MAX_READ_AHEAD,
+    MOST_REST_S,
+    SharedConsumer,
+)
 from dataflows.records import Record
 
 
@@ -51,7 +63,7 @@ class AClient:
 
 
 def a_consumer(size: int, partition: int = 1) -> tuple[SharedConsumer, AClient]:
-    consumer, client = SharedConsumer({}, "group"), AClient(size, partition)
+    consumer, client = SharedConsumer({}, "group", map(float, count()).__next__), AClient(size, partition)
     consumer._consumer = client  # type: ignore[assignment]
     return consumer, client
 
@@ -95,3 +107,60 @@ def test_partitions_with_a_backlog_share_a_round():
     assert [len(consumer.take(inbox)) for inbox in (first, second)] == [BATCH // 2, BATCH // 2]
     second.records.clear()
     assert len(consumer.take(first)) == BATCH
+
+
+class ASilentClient(AClient):
+    """A topic to which nothing comes unless it is put there."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 0)
+        self.n_asked, self.n_there = 0, 0
+
+    def consume(self, _n: int, _timeout: float) -> Iterator[AMessage]:
+        self.n_asked += 1
+        n, self.n_there = self.n_there, 0
+        return (AMessage(offset, self.value, self.partition) for offset in range(n))
+
+
+def a_silent_consumer() -> tuple[SharedConsumer, ASilentClient, list[float]]:
+    now, client = [100.0], ASilentClient()
+    consumer = SharedConsumer({}, "group", lambda: now[0])
+    consumer._consumer = client  # type: ignore[assignment]
+    now[0] += 1
+    return consumer, client, now
+
+
+def test_one_question_to_the_client_is_for_all_partitions_of_a_round():
+    consumer, client, now = a_silent_consumer()
+    inboxes = [consumer.open("events", partition, 0) for partition in range(9)]
+    for _ in range(2):
+        for inbox in inboxes:
+            consumer.take(inbox)
+        now[0] += ASK_EVERY_S * 1.5
+    assert client.n_asked == 2
+
+
+def test_a_partition_rests_longer_the_longer_nothing_has_come():
+    consumer, client, now = a_silent_consumer()
+    inbox = consumer.open("events", 0, 0)
+    client.n_there = 1
+    assert len(consumer.take(inbox)) == 1
+    rests = []
+    for silent_s in (0.001, 0.008, 1.0):
+        now[0] += silent_s
+        consumer.take(inbox)
+        rests.append(consumer.rest() / timedelta(seconds=1))
+    assert rests == pytest.approx([LEAST_REST_S, 0.009 / 8, MOST_REST_S], abs=2e-6)
+
+
+def test_what_can_wait_is_done_where_nothing_waits_for_any_partition():
+    consumer, client, now = a_silent_consumer()
+    done: list[float] = []
+    consumer.while_idle.append(lambda: done.append(now[0]))
+    empty, full = consumer.open("events", 1, 0), consumer.open("events", 0, 0)
+    client.n_there = 2
+    consumer.take(empty)
+    assert not done  # another partition has something
+    consumer.take(full)
+    consumer.take(empty)
+    assert len(done) == 1

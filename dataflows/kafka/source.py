@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeAlias
 
-from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from bytewax.inputs import AbortExecution, FixedPartitionedSource, StatefulSourcePartition
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from dataflows.errors import EddyError
@@ -263,7 +263,9 @@ class KafkaSource(FixedPartitionedSource[Record, SourceState]):
     consumer: SharedConsumer
     """Reads for all sources of a process."""
     stop: Callable[[], bool]
-    """Once true, every partition ends and the flow drains."""
+    """Once true, nothing more is read: every partition ends and the flow drains."""
+    after_epoch: Callable[[], bool] = lambda: False
+    """Once that is so: whether the flow ends with the snapshot of the running epoch, with no partition at its end."""
     before_snapshot: Callable[[], None] = lambda: None
     """Called before each snapshot; what it raises stops the flow with nothing snapshot."""
     start: Literal["earliest", "latest"] = "earliest"
@@ -290,6 +292,8 @@ class KafkaSourcePartition(StatefulSourcePartition[Record, SourceState]):
         self._topic_id = source.consumer.topic_id(source.topic)
         bounds = source.consumer.bounds(source.topic, partition)
         self._next = self._begin(*bounds) if resume is None else self._resume(resume, *bounds)
+        self._is_stopped = self._is_over = False
+        """Whether nothing more is read; whether that is so since before the newest snapshot."""
         self._snapshot_at: int | None = None
         self._committed_at = self._next
         self._inbox = source.consumer.open(source.topic, partition, self._next)
@@ -332,7 +336,7 @@ class KafkaSourcePartition(StatefulSourcePartition[Record, SourceState]):
         """Return what has arrived, without waiting."""
         source = self._source
         if source.stop():
-            raise StopIteration
+            return self._end()
         records = source.consumer.take(self._inbox)
         if records:
             self._next = records[-1].offset + 1
@@ -342,6 +346,25 @@ class KafkaSourcePartition(StatefulSourcePartition[Record, SourceState]):
         else:
             self._awake = datetime.now(UTC) + source.consumer.rest()
         return records
+
+    def _end(self) -> list[Record]:
+        """End, or wait until what was read is in a snapshot.
+
+        The engine asks nobody in an epoch before the snapshots of the one before are written; and since the stop
+        nothing was read for any partition. So whoever is asked again after its snapshot may end the flow at once.
+
+        Raises
+        ------
+        StopIteration : the partition is at its end.
+        AbortExecution : the flow is.
+        """
+        if not self._source.after_epoch():
+            raise StopIteration
+        if self._is_over:
+            raise AbortExecution
+        self._is_stopped = True
+        self._awake = datetime.now(UTC) + timedelta(seconds=MOST_REST_S)
+        return []
 
     def _go_on_behind_the_gap(self) -> None:
         """Begin again at the log's beginning, where the settings allow it: the log has lost the next offset."""
@@ -363,6 +386,7 @@ class KafkaSourcePartition(StatefulSourcePartition[Record, SourceState]):
     def snapshot(self) -> SourceState:
         """Return the next offset; commit the one before it, which the recovery store holds by now."""
         self._source.before_snapshot()
+        self._is_over = self._is_stopped
         if self._snapshot_at is not None and self._snapshot_at != self._committed_at:
             self._commit(self._snapshot_at, asynchronous=True)
         self._snapshot_at = self._next

@@ -131,7 +131,8 @@ class KafkaEdges:
             self._watched(topic),
             self._consumer,
             self._stop,
-            self._stop.before_snapshot,
+            after_epoch=lambda: self._stop.after_epoch,
+            before_snapshot=self._stop.before_snapshot,
             start=kafka.start,
             lost_offsets=kafka.lost_offsets,
         )

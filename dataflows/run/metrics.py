@@ -9,6 +9,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Gauge, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from dataflows.store.files import size_of
+
 SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 SLATES = (1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0)
 
@@ -89,7 +91,7 @@ class FlowMetrics:
 
     def watch_store(self, folder: Path) -> None:
         """Export how large a recovery store is."""
-        self.watch("eddy_store_bytes", "Size of the recovery store's files.", lambda: _size(folder))
+        self.watch("eddy_store_bytes", "Size of the recovery store's files.", lambda: float(size_of(folder)))
 
 
 Labelled = Iterable[tuple[tuple[str, ...], float]]
@@ -103,17 +105,6 @@ class _Standing:
 
     def collect(self) -> Iterable[Metric]:
         return self._families()
-
-
-def _size(folder: Path) -> float:
-    """Add up the files of a folder; one may go while this looks."""
-    total = 0.0
-    for path in folder.glob("*"):
-        try:
-            total += path.stat().st_size
-        except FileNotFoundError:
-            continue
-    return total
 
 
 def age_of(at_ms: int) -> float:

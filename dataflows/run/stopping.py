@@ -128,6 +128,11 @@ class Stop:
 
     requested: bool = False
     on_request: list[Callable[[], None]] = field(default_factory=list)
+    epoch_is_better: Callable[[], bool] = lambda: False
+    """Asked when a stop is requested: at the end of its input the engine writes every state once more, and where they
+    are many it takes less to let the running epoch end, whose snapshot holds what has changed, and to leave then."""
+    after_epoch: bool = False
+    """Whether the flow leaves that way."""
     owner: Owner | None = None
     """Of the recovery store; none: there is no store."""
     failure: EddyError | None = None
@@ -174,6 +179,7 @@ class Stop:
     def request(self) -> None:
         """Drain: sources end, state is snapshot, sinks flush, the process exits 0."""
         if not self.requested:
+            self.after_epoch = self.epoch_is_better()
             self.requested = True
             for call in self.on_request:
                 call()

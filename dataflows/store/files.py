@@ -7,7 +7,7 @@ that is, the store says itself: no epoch counts before all of its rows are writt
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +40,15 @@ class KeptState(NamedTuple):
 def partition_files(folder: Path) -> list[Path]:
     """List the files of a store; none where there is no store yet."""
     return sorted(folder.glob("*.sqlite3"))
+
+
+def size_of(folder: Path) -> int:
+    """Add up the bytes of a store's files; one may go while this looks."""
+    total = 0
+    for path in folder.glob("*"):
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
 
 
 def open_file(path: Path, *, writable: bool = False, whole: bool = True) -> sqlite3.Connection:

@@ -1,5 +1,6 @@
 """The recommend flow as it runs in production: a process, a broker, and what goes wrong."""
 
+import os
 import random
 import signal
 import time
@@ -10,8 +11,11 @@ from typing import Any
 
 import pytest
 
+import dataflows
 from dataflows.demo.broker_process import BrokerProcess, free_port
 from dataflows.kafka.admin import create_topics
+from dataflows.store.files import reading
+from dataflows.store.states import unpickle
 from dataflows.topics import declare
 from tests.kafka.flows import DEADLINE_S, FlowUnderTest, Platform
 
@@ -162,6 +166,52 @@ def test_after_a_clean_stop_the_consumer_group_stands_at_the_end_of_the_log(
     finally:
         flow.close()
     assert platform.lag("events", f"{prefix}eddy-recommend") == 0
+
+
+LARGE_STORES = """
+import dataflows.run.worker
+dataflows.run.worker.LARGE = 0
+"""
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_a_stop_with_a_large_store_writes_no_more_than_what_has_changed_and_leaves_nothing_to_repeat(
+    broker: str, topics: Callable[..., str], tmp_path: Path, *, is_large: bool
+) -> None:
+    prefix = topics(2)
+    platform = Platform(broker, prefix)
+    (tmp_path / "sitecustomize.py").write_text(LARGE_STORES if is_large else "")
+    path = os.pathsep.join((str(tmp_path), str(Path(dataflows.__file__).parents[1])))
+    flow = FlowUnderTest(
+        broker, prefix, tmp_path / "store", EDDY_RECOVERY__EPOCH_INTERVAL_S="1", PYTHONPATH=path
+    ).start()
+    try:
+        platform.write(300)
+        platform.wait_for("recommendations", 300)
+        time.sleep(3)  # all 100 users are in a snapshot, and rest
+        platform.write_acts(["u-0"] * 5)
+        platform.wait_for("recommendations", 305)
+        assert flow.end(signal.SIGTERM) == 0, flow.log.read_text()
+        with reading(tmp_path / "store" / "recommend") as moment:
+            newest = moment.newest()
+        users = {key: row.epoch for (step, key), row in newest.items() if step == "recommend.profile"}
+        written_last = [key for key, epoch in users.items() if epoch == max(users.values())]
+        read, written = (
+            sum(unpickle(row.change or b"")[0] for (step, _), row in newest.items() if step == f"recommend.{topic}")
+            for topic in ("events", "recommendations")
+        )
+        assert len(users) == 100
+        assert sorted(written_last) == (["u-0"] if is_large else sorted(users))
+        assert read == 305
+        assert written >= 305  # behind the last slate of each partition, so that nothing is owed
+        assert platform.lag("events", f"{prefix}eddy-recommend") == 0
+        flow.start()
+        platform.write(100)
+        platform.wait_for("recommendations", 405)
+        assert flow.end(signal.SIGTERM) == 0, flow.log.read_text()
+    finally:
+        flow.close()
+    assert_each_event_has_one_slate(platform.read("recommendations"), 405)
 
 
 @pytest.mark.slow

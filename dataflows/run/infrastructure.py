@@ -104,14 +104,17 @@ class RecoverySettings(Section):
     folder: Path | None = None
     """The recovery store's folder, one sub-folder a flow; none: a crash starts from the log's beginning."""
     epoch_interval_s: int = Field(default=5, ge=0)
-    """Seconds between snapshots of `recommend`: the flow rests while one is written, and a crash repeats so much. A
-    flow of one process takes more where its store is large: 30 at a million users."""
+    """Seconds between snapshots of `recommend`: the flow rests while one is written, and a crash repeats so much."""
     learn_epoch_interval_s: int = Field(default=10, ge=0)
     """Seconds between snapshots of `learn`, which packs whole shards, and of `evaluate`: nobody waits for them."""
     partitions: int = Field(default=2, ge=1, le=4096)
     """Files that a store begins with. Each is synced to the disk at a snapshot, so many make a long pause; but a resume
     is quadratic in the users of one. A flow of one process gets more of them as it grows; for a cluster, which keeps
     this number, take 64 from 300,000 users a process on."""
+
+    def epoch_s(self, flow: str) -> int:
+        """Say how many seconds lie between two snapshots of a flow."""
+        return self.epoch_interval_s if flow == "recommend" else self.learn_epoch_interval_s
 
 
 class ClusterSettings(Section):

@@ -4,20 +4,18 @@ import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 from bytewax.recovery import RecoveryConfig, init_db_dir
 
 from dataflows.run.settings import Settings
 from dataflows.run.write_ahead import index_of, log_of, n_uncounted, read_log
-from dataflows.store.files import StoreError, explained, open_file, partition_files
+from dataflows.store.files import MAX_LAG, StoreError
 
 FILES = "part-*.sqlite3"
-MAX_LAG = 4
-"""Epochs by which a file's last commit may lie behind the flow's. Of 80 kills none left more than 2."""
-
-SECONDS_A_ROW = 30e-6
-"""Of an epoch: twenty times what the engine's look at a row takes."""
+NEVER = timedelta(days=36_500)
+"""When the engine drops superseded rows: `dataflows.store.sweeping` does so."""
 
 log = logging.getLogger(__name__)
 
@@ -28,31 +26,6 @@ OF_THE_FILE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTA
 def store_folder(settings: Settings, flow: str) -> Path | None:
     """Name the folder of the flow's recovery store; None where recovery is off."""
     return None if settings.recovery.folder is None else settings.recovery.folder / flow
-
-
-def epoch_s(settings: Settings, flow: str) -> float:
-    """Say how many seconds lie between two snapshots: as many as are set, and more where the store is large.
-
-    At each the engine looks through all rows of the store for what it can drop, which is to take a twentieth of the
-    time at most. The processes of a cluster, of which one has the store, take what is set.
-
-    Raises
-    ------
-    StoreError : the store cannot be read.
-    """
-    recovery = settings.recovery
-    seconds = recovery.epoch_interval_s if flow == "recommend" else recovery.learn_epoch_interval_s
-    folder = store_folder(settings, flow)
-    if folder is None or len(settings.cluster.members) > 1:
-        return seconds
-    n_rows = 0
-    for path in partition_files(folder):
-        with explained(folder), closing(open_file(path)) as file:
-            n_rows += file.execute("SELECT count(*) FROM snaps").fetchone()[0]
-    least = int(n_rows * SECONDS_A_ROW)
-    if least > seconds:
-        log.info("%s: a snapshot each %d s and not each %d, for the store has %d rows", flow, least, seconds, n_rows)
-    return max(seconds, least)
 
 
 def recovery_config(settings: Settings, flow: str) -> RecoveryConfig | None:
@@ -72,7 +45,8 @@ def recovery_config(settings: Settings, flow: str) -> RecoveryConfig | None:
             _mark(folder, len(settings.privacy.secrets))
     except OSError as error:
         raise unusable(folder, str(error)) from error
-    return RecoveryConfig(str(folder))  # type: ignore[no-untyped-call]
+    # The processes of a cluster have no store of their own to sweep.
+    return RecoveryConfig(str(folder), NEVER if len(settings.cluster.members) <= 1 else None)  # type: ignore[no-untyped-call]
 
 
 def _mark(folder: Path, n_secrets: int) -> None:

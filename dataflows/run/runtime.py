@@ -4,7 +4,7 @@ import gc
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from socket import SHUT_RDWR, socket
@@ -21,9 +21,10 @@ from dataflows.following.erasures import Erasures
 from dataflows.run.engine_failures import explained
 from dataflows.run.infrastructure import HttpSettings
 from dataflows.run.metrics import FlowMetrics
-from dataflows.run.recovery_store import epoch_s, recovery_config, store_folder
+from dataflows.run.recovery_store import recovery_config, store_folder
 from dataflows.run.settings import Settings
 from dataflows.run.stopping import Pauses
+from dataflows.store.sweeping import Sweeping
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -156,17 +157,19 @@ def run_flow(dataflow: Dataflow, settings: Settings, flow: str) -> None:
     """
     recovery = recovery_config(settings, flow)
     members = settings.cluster.members
+    store = store_folder(settings, flow)
     tune_gc()
     try:
-        cli_main(  # type: ignore[no-untyped-call]
-            dataflow,
-            process_id=settings.cluster.process_id if members else None,
-            addresses=members or None,
-            epoch_interval=timedelta(seconds=epoch_s(settings, flow)) if recovery else None,
-            recovery_config=recovery,
-        )
+        with closing(Sweeping(store)) if store is not None and len(members) <= 1 else nullcontext():
+            cli_main(  # type: ignore[no-untyped-call]
+                dataflow,
+                process_id=settings.cluster.process_id if members else None,
+                addresses=members or None,
+                epoch_interval=timedelta(seconds=settings.recovery.epoch_s(flow)) if recovery else None,
+                recovery_config=recovery,
+            )
     except BaseException as error:
-        known = fixable(error) or explained(error, store_folder(settings, flow))
+        known = fixable(error) or explained(error, store)
         if known is None:
             raise
         raise known from None

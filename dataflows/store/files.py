@@ -16,6 +16,8 @@ from dataflows.run.write_ahead import index_of, log_of, read_log
 
 FIRST_EPOCH = 1
 """From which a store resumes that nothing has been written to."""
+MAX_LAG = 4
+"""Epochs by which a file's last commit may lie behind the flow's. Of 80 kills none left more than 2."""
 TRIES, PAUSE_S = 100, 0.1
 """How often, and after which pause, a running store is looked at until no epoch ends while we look."""
 TAKEN = "taken-over"

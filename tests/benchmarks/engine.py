@@ -3,7 +3,7 @@
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -19,9 +19,11 @@ from bytewax.testing import TestingSource, run_main
 
 from dataflows import learn, recommend
 from dataflows.records import Outgoing, Record
+from dataflows.run.recovery_store import NEVER
 from dataflows.run.settings import EventSettings, Settings
 from dataflows.steps.rest import Resting
 from dataflows.store.rested import look_up
+from dataflows.store.sweeping import Sweeping
 from models.experiments.assign.assignment import Experiments
 from models.serving.recommender import Recommender
 from models.strategy import Strategy
@@ -191,9 +193,10 @@ def time_learn(world: World, settings: Settings) -> Stopwatch:
 
 
 def run_with_store(flow: Any, store: Path, epoch: timedelta = EPOCH) -> None:
-    """Run a flow on a recovery store that is there, with a snapshot an epoch."""
-    recovery = RecoveryConfig(str(store))  # type: ignore[no-untyped-call]
-    run_main(flow, epoch_interval=epoch, recovery_config=recovery)  # type: ignore[no-untyped-call]
+    """Run a flow on a recovery store that is there, with a snapshot an epoch, as `run_flow` does."""
+    recovery = RecoveryConfig(str(store), NEVER)  # type: ignore[no-untyped-call]
+    with closing(Sweeping(store)):
+        run_main(flow, epoch_interval=epoch, recovery_config=recovery)  # type: ignore[no-untyped-call]
 
 
 def batches(records: list[Record]) -> Iterable[list[Record]]:

@@ -11,13 +11,9 @@ from pathlib import Path
 import pytest
 from bytewax.recovery import init_db_dir
 
-from dataflows.run import recovery_store
 from dataflows.run.engine_failures import PeerError, explained
-from dataflows.run.infrastructure import ClusterSettings, RecoverySettings
-from dataflows.run.recovery_store import check_files, epoch_s, make_folder
-from dataflows.run.settings import Settings
+from dataflows.run.recovery_store import check_files, make_folder
 from dataflows.store.files import StoreError
-from tests.dataflows.store.builders import PROFILES, a_store
 
 PANIC = "(src/run.rs:167:13) called `Result::unwrap()` on an `Err` value: SqliteFailure(Error { code:"
 
@@ -136,19 +132,6 @@ def log(file: Path) -> Path:
 
 def index(file: Path) -> Path:
     return file.with_name(f"{file.name}-shm")
-
-
-def test_a_large_store_has_fewer_snapshots_and_a_small_one_or_a_clusters_as_many_as_are_set(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(recovery_store, "SECONDS_A_ROW", 2.0)
-    a_store(tmp_path / "recommend", [(PROFILES, f"u-{n}", 1, b"") for n in range(10)])
-    settings = Settings(recovery=RecoverySettings(folder=tmp_path, epoch_interval_s=5))
-    addresses = ClusterSettings(addresses="127.0.0.1:1;127.0.0.1:2")
-    assert epoch_s(settings, "recommend") == 20
-    assert epoch_s(settings.model_copy(update={"cluster": addresses}), "recommend") == 5
-    assert epoch_s(settings, "learn") == settings.recovery.learn_epoch_interval_s
-    assert epoch_s(Settings(), "recommend") == 5
 
 
 def test_only_its_user_may_look_into_a_store(tmp_path: Path):

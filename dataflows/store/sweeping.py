@@ -1,0 +1,203 @@
+"""Drops the rows of a store that newer ones supersede, beside the flow that writes to it.
+
+The engine does that itself at each snapshot, and for it looks through all rows of the store, 1.5 us each, while the
+flow waits: a second and a half for a million users, whoever has acted. So it is told to keep everything, and a process
+of its own drops what need not be kept. Rows of a file are numbered as they are written, so what has come since the last
+look is found at once, and only its keys can have older rows.
+
+`python -m dataflows.store.sweeping FOLDER` does so until its standard input ends, as it does with the flow. It is a
+process of its own for the reason that `dataflows.store.rested` says. It keeps its files open: opened anew by name, one
+might just be taking another's place (`dataflows.store.taking_over`).
+"""
+
+import logging
+import select
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack, closing
+from itertools import takewhile
+from pathlib import Path
+
+from dataflows.store.files import MAX_LAG, open_file, partition_files, resume_epoch_of
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 1.0
+"""Between two looks whether an epoch has ended."""
+AT_ONCE = 500
+"""Rows in one transaction, for which a snapshot would wait: some milliseconds."""
+AGAIN_S = 10.0
+"""After which a process that ended is started again."""
+WAIT_MS = 30_000
+"""How long to wait for a snapshot that is being written."""
+CACHE_KB = 512
+"""Of a file's pages that are kept; SQLite would keep four times as many, and a store may have 256 files."""
+END_S = 5.0
+"""How long the process may take to end."""
+
+
+class Sweeper:
+    """A store's files, and how far each was looked through.
+
+    Raises
+    ------
+    sqlite3.Error : a file cannot be opened, or written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._held = ExitStack()
+        self._files = [
+            self._held.enter_context(closing(open_file(path, writable=True))) for path in partition_files(folder)
+        ]
+        for file in self._files:
+            file.execute(f"PRAGMA busy_timeout = {WAIT_MS:d}")
+            file.execute(f"PRAGMA cache_size = -{CACHE_KB:d}")
+            file.execute("PRAGMA synchronous = NORMAL")  # what is lost with the machine is dropped again
+        self._seen: list[int | None] = [None] * len(self._files)
+        """By file: the last row that was looked at."""
+        self._swept_to = 0
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._held.close()
+
+    def sweep(self) -> int:
+        """Drop what newer snapshots supersede, where an epoch has ended since; returns how many rows."""
+        resume = resume_epoch_of(self._files)
+        if resume <= self._swept_to:
+            return 0
+        n_dropped = sum(self._sweep(number, resume) for number in range(len(self._files)))
+        self._commit(resume - 1)
+        self._swept_to = resume
+        return n_dropped
+
+    def _sweep(self, number: int, resume: int) -> int:
+        """Drop in one file what lies before the newest row of its key that a resume would take."""
+        file = self._files[number]
+        seen, keys = self._whole(file, resume) if self._seen[number] is None else self._new(file, number, resume)
+        n_dropped = 0
+        for start in range(0, len(keys), AT_ONCE):
+            began_at = time.monotonic()
+            file.execute("BEGIN IMMEDIATE")
+            n_dropped += file.executemany(
+                "DELETE FROM snaps WHERE snap_epoch < ? AND step_id = ? AND state_key = ?",
+                keys[start : start + AT_ONCE],
+            ).rowcount
+            file.execute("COMMIT")
+            # A snapshot that waits asks now and then: most of the time it may write.
+            time.sleep(2 * (time.monotonic() - began_at))
+        self._seen[number] = seen
+        return n_dropped
+
+    @staticmethod
+    def _whole(file: sqlite3.Connection, resume: int) -> tuple[int, list[tuple[int, str, str]]]:
+        """Look at all of a file for keys that have more than one row: up to which row, and the keys' newest epochs."""
+        ((seen,),) = file.execute("SELECT ifnull(max(rowid), 0) FROM snaps WHERE snap_epoch < ?", (resume,))
+        keys = file.execute(
+            "SELECT max(snap_epoch), step_id, state_key FROM snaps WHERE snap_epoch < ? "
+            "GROUP BY step_id, state_key HAVING count(*) > 1",
+            (resume,),
+        ).fetchall()
+        return seen, keys
+
+    def _new(self, file: sqlite3.Connection, number: int, resume: int) -> tuple[int, list[tuple[int, str, str]]]:
+        """Look at what has come since, as far as its epochs have ended."""
+        rows = file.execute(
+            "SELECT rowid, snap_epoch, step_id, state_key FROM snaps WHERE rowid > ? ORDER BY rowid",
+            (self._seen[number],),
+        ).fetchall()
+        ended = list(takewhile(lambda row: row[1] < resume, rows))
+        return ended[-1][0] if ended else self._seen[number] or 0, [row[1:] for row in ended]
+
+    def _commit(self, epoch: int) -> None:
+        """Write into each file until when it was swept, as the engine does; a start compares these.
+
+        In steps, so that no file is ever behind another by more than a start bears.
+        """
+        before = [self._committed(file) for file in self._files]
+        for step in (*range(min(before, default=0) + MAX_LAG, epoch, MAX_LAG), epoch):
+            for file, committed in zip(self._files, before, strict=True):
+                if committed < step:
+                    file.execute(
+                        "INSERT INTO commits (part_index, commit_epoch) SELECT part_index, ? FROM parts WHERE true "
+                        "ON CONFLICT (part_index) DO UPDATE SET commit_epoch = excluded.commit_epoch, "
+                        "created_at = excluded.created_at",
+                        (step,),
+                    )
+
+    @staticmethod
+    def _committed(file: sqlite3.Connection) -> int:
+        ((committed,),) = file.execute("SELECT ifnull(max(commit_epoch), 0) FROM commits")
+        return int(committed)
+
+
+class Sweeping(threading.Thread):
+    """Keeps a process that sweeps a store running, until it is closed.
+
+    One that fails is logged and started again: until then the store grows, and loses nothing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(name="sweeping", daemon=True)
+        self._folder = folder
+        self._closed = threading.Event()
+        self._changing = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def run(self) -> None:
+        """Start it, as often as it ends."""
+        while (process := self._launch()) is not None:
+            with process:
+                said = process.stderr.read().decode(errors="replace").strip() if process.stderr is not None else ""
+            code = process.returncode
+            if not self._closed.is_set():
+                log.warning(
+                    "%s: superseded rows stay for now: what drops them has ended with exit code %d, and is started "
+                    "again in %.0f s: %s", self._folder, code, AGAIN_S, said.rpartition("\n")[2],
+                )  # fmt: skip
+                self._closed.wait(AGAIN_S)
+
+    def _launch(self) -> subprocess.Popen[bytes] | None:
+        with self._changing:
+            if self._closed.is_set():
+                return None
+            self._process = subprocess.Popen(  # noqa: S603 - of our own words
+                [sys.executable, "-m", "dataflows.store.sweeping", str(self._folder)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            )
+            return self._process
+
+    def close(self) -> None:
+        """End it."""
+        with self._changing:
+            self._closed.set()
+            if self._process is not None and self._process.stdin is not None:
+                self._process.stdin.close()
+        self.join(END_S)
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+
+
+def main(folder: Path) -> None:
+    """Sweep a store until the standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal; the flow ends this
+    sweeper = Sweeper(folder)
+    try:
+        while not select.select([sys.stdin], [], [], EVERY_S)[0]:
+            sweeper.sweep()
+    finally:
+        sweeper.close()
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]))
+    except (sqlite3.Error, OSError) as failure:
+        raise SystemExit(str(failure)) from None

@@ -1,0 +1,174 @@
+"""Rows that newer ones supersede go, beside a flow that writes; nothing that a resume would take does."""
+
+import random
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from dataflows.run.recovery_store import check_files
+from dataflows.store import sweeping
+from dataflows.store.files import MAX_LAG, open_file, partition_files, reading
+from dataflows.store.sweeping import Sweeper, Sweeping
+from tests.dataflows.store.builders import a_store, query
+
+STEP = "recommend.profile"
+Row = tuple[str, str, int, object]
+
+
+@contextmanager
+def sweeper_of(store: Path) -> Iterator[Sweeper]:
+    sweeper = Sweeper(store)
+    try:
+        yield sweeper
+    finally:
+        sweeper.close()
+
+
+def rows_of(store: Path) -> set[tuple[str, int]]:
+    return set(query(store, "SELECT state_key, snap_epoch FROM snaps"))
+
+
+def write(store: Path, keys: list[str], epoch: int, *, ends: bool = True) -> None:
+    """Write rows of an epoch as the engine does, each into its key's file, and end the epoch."""
+    paths = partition_files(store)
+    for key in keys:
+        with closing(open_file(paths[int(key) % len(paths)], writable=True)) as file:
+            file.execute("INSERT INTO snaps (step_id, state_key, snap_epoch) VALUES (?, ?, ?)", (STEP, key, epoch))
+    if ends:
+        with closing(open_file(paths[0], writable=True)) as file:
+            file.execute("UPDATE fronts SET worker_frontier = ?", (epoch + 1,))
+
+
+def needed(rows: set[tuple[str, int]], resume: int) -> set[tuple[str, int]]:
+    """What a resume takes, and what it has not come to yet."""
+    newest: dict[str, int] = {}
+    for key, epoch in rows:
+        if epoch < resume:
+            newest[key] = max(epoch, newest.get(key, 0))
+    return set(newest.items()) | {(key, epoch) for key, epoch in rows if epoch >= resume}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_superseded_goes_as_it_comes_and_nothing_else(tmp_path: Path, seed: int):
+    rng = random.Random(seed)  # noqa: S311 - no secret is made of it
+    store = a_store(tmp_path / "store", [], n_files=3, resume_epoch=1)
+    written: set[tuple[str, int]] = set()
+    with sweeper_of(store) as sweeper:
+        for epoch in range(1, 40):
+            keys = [str(key) for key in range(12) if rng.random() < 0.4]
+            ends = rng.random() < 0.8
+            write(store, keys, epoch, ends=ends)
+            written |= {(key, epoch) for key in keys}
+            if ends:
+                resume = epoch + 1
+            if rng.random() < 0.6:
+                sweeper.sweep()
+                if ends:
+                    assert rows_of(store) == needed(written, resume)
+    with sweeper_of(store) as another:  # of the next start, which has to look at all
+        another.sweep()
+    assert rows_of(store) == needed(written, resume)
+
+
+def test_a_row_of_an_epoch_that_has_not_ended_takes_nothing_with_it_until_it_has(tmp_path: Path):
+    store = a_store(tmp_path / "store", [], resume_epoch=1)
+    write(store, ["0"], 1)
+    with sweeper_of(store) as sweeper:
+        sweeper.sweep()
+        write(store, ["0"], 2, ends=False)
+        write(store, ["1"], 2, ends=False)
+        assert sweeper.sweep() == 0
+        assert rows_of(store) == {("0", 1), ("0", 2), ("1", 2)}
+        write(store, [], 2)
+        assert sweeper.sweep() == 1
+    assert rows_of(store) == {("0", 2), ("1", 2)}
+
+
+def test_a_look_goes_by_what_has_come_and_not_by_how_much_there_is(tmp_path: Path):
+    store = a_store(tmp_path / "store", [(STEP, str(n), 1, n) for n in range(1_000)], n_files=1, resume_epoch=2)
+    with sweeper_of(store) as sweeper:
+        sweeper.sweep()
+        write(store, ["7"], 2)
+        statements: list[str] = []
+        sweeper._files[0].set_trace_callback(statements.append)
+        assert sweeper.sweep() == 1
+    assert not [statement for statement in statements if "GROUP BY" in statement]
+    assert len([statement for statement in statements if statement.startswith("DELETE")]) == 1
+
+
+def test_files_say_until_when_they_were_swept_and_never_lag_by_more_than_a_start_bears(tmp_path: Path):
+    store = a_store(tmp_path / "store", [(STEP, "1", 1, "state")], n_files=4, resume_epoch=50)
+    seen: list[list[int]] = []
+    with sweeper_of(store) as sweeper:
+        for file in sweeper._files:
+            file.set_trace_callback(lambda _: seen.append([sweeper._committed(file) for file in partitions]))
+        partitions = [open_file(path) for path in partition_files(store)]
+        sweeper.sweep()
+        for file in partitions:
+            file.close()
+    assert max(max(commits) - min(commits) for commits in seen) == MAX_LAG
+    assert query(store, "SELECT part_index, commit_epoch FROM commits") == [(number, 49) for number in range(4)]
+    check_files(store)
+
+
+def test_whoever_waits_to_write_a_snapshot_gets_its_turn_amid_a_sweep(tmp_path: Path):
+    rows: list[Row] = [(STEP, str(n // 2), 1 + n % 2, n) for n in range(20_000)]
+    store = a_store(tmp_path / "store", rows, n_files=1, resume_epoch=5)
+    with closing(Sweeping(store)), closing(sqlite3.connect(partition_files(store)[0], timeout=5)) as engine:
+        deadline, n_written, n_left = time.monotonic() + 60, 0, 20_000
+        while n_left > 10_000 + n_written and time.monotonic() < deadline:
+            n_written += 1
+            time.sleep(0.01)
+            with engine:  # fails where it waits for longer than the engine would
+                engine.execute(
+                    "INSERT INTO snaps (step_id, state_key, snap_epoch) VALUES (?, ?, 4)", (STEP, f"new-{n_written}")
+                )
+            ((n_left,),) = engine.execute("SELECT count(*) FROM snaps")
+    assert n_left == 10_000 + n_written
+
+
+def test_one_that_fails_is_told_and_started_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sweeping, "AGAIN_S", 0.1)
+    store = a_store(tmp_path / "store", [(STEP, "1", epoch, "state") for epoch in (1, 1 + 1)], n_files=1)
+    with closing(Sweeping(store)) as running:
+        deadline = time.monotonic() + 30
+        while len(rows_of(store)) > 1 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert running._process is not None
+        running._process.kill()
+        write(store, ["1"], 20)
+        while len(rows_of(store)) > 1 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        ended = running._process
+    assert rows_of(store) == {("1", 20)}
+    assert "started again" in caplog.text
+    assert ended.poll() is not None
+
+
+def test_nothing_is_left_running_where_the_flow_is_killed(tmp_path: Path):
+    store = a_store(tmp_path / "store", [(STEP, "1", 1, "state")])
+    running = Sweeping(store)
+    while running._process is None:
+        time.sleep(0.01)
+    assert running._process.stdin is not None
+    running._process.stdin.close()  # as the system does
+    assert running._process.wait(30) == 0
+    running.close()
+
+
+def test_a_backup_while_a_store_is_swept_is_whole(tmp_path: Path):
+    store = a_store(tmp_path / "store", [(STEP, str(n), epoch, n) for epoch in (1, 2) for n in range(300)], n_files=2)
+    with closing(Sweeping(store)):
+        deadline = time.monotonic() + 30
+        n_rows = 600
+        while n_rows > 300 and time.monotonic() < deadline:
+            with reading(store) as moment:
+                assert len(moment.newest()) == 300
+            n_rows = len(rows_of(store))
+    assert n_rows == 300

@@ -83,16 +83,24 @@ class Scene:
         assert not any((*found.lost.values(), *found.duplicated.values(), found.state_jumps)), found
         return f"{len(self.platform.sent.events):,} events, nothing lost, nothing there twice"
 
+    def is_behind(self) -> bool:
+        """Whether there are events that are in no snapshot of `recommend` yet."""
+        return self.platform.lag("events", f"{self.prefix}eddy-recommend") > 0
+
     def wait_for_snapshot(self) -> None:
         """Wait until all events are in a snapshot of `recommend`: its group is told the offset once one holds it."""
         deadline = time.monotonic() + DEADLINE_S
-        while self.platform.lag("events", f"{self.prefix}eddy-recommend"):
+        while self.is_behind():
             assert time.monotonic() < deadline
             time.sleep(0.2)
 
     def drain_and_count(self, flow: FlowUnderTest) -> str:
         """Wait for the last slate, stop the flow, and count."""
-        self.platform.wait_for("recommendations", self.platform.n_written)
+        try:
+            self.platform.wait_for("recommendations", self.platform.n_written)
+        except AssertionError as error:
+            state = "runs" if flow.is_running else "has ended"
+            raise AssertionError(f"{error}; the flow {state}: {flow.log.read_text()[-3_000:]}") from None
         assert flow.end(signal.SIGTERM) == 0, flow.log.read_text()
         return self.count()
 

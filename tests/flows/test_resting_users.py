@@ -91,5 +91,7 @@ def test_who_is_forgotten_is_not_kept_among_those_awake():
     stranger = Event("e-1", "u", "i-1", "view", NOW, consent=False)
     assert nobody.on_batch([Received(stranger, Record(0, 0, NOW, b"u", b""), "u")])[1] is ProfileLogic.DISCARD
     assert not step.awake._users
+    step.awake.pack_one()
     assert not step.awake._changed
+    assert nobody._packed is None
     assert other._packed is None

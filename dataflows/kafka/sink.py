@@ -25,6 +25,9 @@ from dataflows.records import Outgoing
 REPEATED_S = 600.0
 """What was read back and is not repeated for so long, while the flow writes other records, is forgotten."""
 
+MAX_AHEAD = 32
+"""Partitions of a topic that are opened ahead, ten file handles each with three brokers; the others are when the first
+message comes to them."""
 READ_BACK_S = 90.0
 """How long reading back waits for what an open transaction hides: longer than a broker lets one stay open."""
 
@@ -82,17 +85,18 @@ class KafkaSink(FixedPartitionedSink[Outgoing, SinkState]):
         as soon as it is laid out; in a cluster each process opens those that the engine gives it.
         """
         self.dealt[:] = [partitions_of(self.client, self.topic)]
-        if self.is_alone:
+        if self.is_alone and not self.opened:
             self.before_open()
-            for partition in range(*self.dealt):
-                if partition not in self.opened:
-                    self.opened[partition] = Future()
-                    threading.Thread(target=self._open_ahead, args=(partition,), daemon=True).start()
+            ahead = range(min(self.dealt[0], MAX_AHEAD))
+            self.opened.update((partition, Future()) for partition in ahead)
+            for partition in ahead:
+                threading.Thread(target=self._open_ahead, args=(partition,), daemon=True).start()
         return [f"{partition:05d}" for partition in range(*self.dealt)]
 
     def _open_ahead(self, partition: int) -> None:
         future = self.opened[partition]
         try:
+            self.before_open()  # once more: this process may have slept
             future.set_result(self._open(partition))
         except Exception as error:  # noqa: BLE001 - raised where the engine builds the partition
             future.set_exception(error)

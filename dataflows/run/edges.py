@@ -148,7 +148,7 @@ class KafkaEdges:
             is_alone=len(self._settings.cluster.members) < 2,
             producer=self._settings.kafka.producer_options,
             on_commit=self._metrics.commits_of(topic),
-            before_open=self._stop.before_snapshot,
+            before_open=self._stop.check_owner,
         )
 
     def tables(self, table: ItemTable, counts: Counter[str]) -> KafkaTables:

@@ -158,6 +158,18 @@ class Stop:
             self.owner.check_now_and_then()
         return self.requested
 
+    def check_owner(self) -> None:
+        """Keep a copy that was replaced from what would hinder its successor.
+
+        Raises
+        ------
+        FencedError : another copy of the flow has taken the recovery store.
+        EddyError : a helper of the flow has failed.
+        """
+        self.raise_failure()
+        if self.owner is not None:
+            self.owner.check()
+
     def before_snapshot(self) -> None:
         """Keep a fenced copy from writing over its successor's snapshots: every source calls it before its own.
 
@@ -166,10 +178,8 @@ class Stop:
         FencedError : another copy of the flow has taken the recovery store.
         EddyError : a helper of the flow has failed.
         """
-        self.raise_failure()
+        self.check_owner()
         self.pauses.begin_snapshot(time.monotonic())
-        if self.owner is not None:
-            self.owner.check()
 
     def raise_failure(self) -> None:
         """Raise what a helper of the flow has found, if any has."""

@@ -39,6 +39,9 @@ LARGE = 128 * 2**20
 """Bytes of a store, from which on a stop waits for the running epoch rather than write every state once more: of some
 50,000 users, whom the engine would write in as many seconds as an epoch has."""
 
+LONGEST_S = 30
+"""An epoch for which a stop may wait: half of what the manifests grant it."""
+
 log = logging.getLogger(__name__)
 
 
@@ -84,7 +87,8 @@ def open_worker(flow: str, settings: Settings, store: Path | None) -> Iterator[W
             check_generation(store, state_keys(settings))
             erased = health.erased.known if health.erased is not None else ()
             held.enter_context(closing(_take_store(store, dataflow, stop, settings.cluster, erased)))
-            if len(settings.cluster.members) <= 1:  # the processes of a cluster do not leave in the same epoch
+            is_alone = len(settings.cluster.members) <= 1  # the processes of a cluster do not leave in the same epoch
+            if is_alone and settings.recovery.epoch_s(flow) <= LONGEST_S:
                 stop.epoch_is_better = lambda: size_of(store) > LARGE
         stop.raise_failure()  # nothing was consumed yet
         health.ready = True

@@ -18,8 +18,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, closing
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
 
 from dataflows.store.files import MAX_LAG, open_file, partition_files, resume_epoch_of
@@ -28,8 +29,8 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
 """Between two looks whether an epoch has ended."""
-AT_ONCE = 500
-"""Rows in one transaction, for which a snapshot would wait: some milliseconds."""
+HOLD_S = 0.02
+"""For how long a file is held at most, and one key's rows: a snapshot would wait for it, five seconds at most."""
 AGAIN_S = 10.0
 """After which a process that ended is started again."""
 WAIT_MS = 30_000
@@ -43,12 +44,17 @@ END_S = 5.0
 class Sweeper:
     """A store's files, and how far each was looked through.
 
+    Parameters
+    ----------
+    is_over : asked before each transaction; once true, the rest is left to whoever comes next.
+
     Raises
     ------
     sqlite3.Error : a file cannot be opened, or written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, is_over: Callable[[], bool] = lambda: False) -> None:
+        self._is_over = is_over
         self._held = ExitStack()
         self._files = [
             self._held.enter_context(closing(open_file(path, writable=True))) for path in partition_files(folder)
@@ -56,7 +62,8 @@ class Sweeper:
         for file in self._files:
             file.execute(f"PRAGMA busy_timeout = {WAIT_MS:d}")
             file.execute(f"PRAGMA cache_size = -{CACHE_KB:d}")
-            file.execute("PRAGMA synchronous = NORMAL")  # what is lost with the machine is dropped again
+            # As the engine does: a log whose end was not written, as after a loss of power, would look damaged.
+            file.execute("PRAGMA synchronous = FULL")
         self._seen: list[int | None] = [None] * len(self._files)
         """By file: the last row that was looked at."""
         self._swept_to = 0
@@ -70,8 +77,9 @@ class Sweeper:
         resume = resume_epoch_of(self._files)
         if resume <= self._swept_to:
             return 0
-        n_dropped = sum(self._sweep(number, resume) for number in range(len(self._files)))
+        # First: whoever reads file after file knows by it that something may be gone which it would have needed.
         self._commit(resume - 1)
+        n_dropped = sum(self._sweep(number, resume) for number in range(len(self._files)))
         self._swept_to = resume
         return n_dropped
 
@@ -79,14 +87,18 @@ class Sweeper:
         """Drop in one file what lies before the newest row of its key that a resume would take."""
         file = self._files[number]
         seen, keys = self._whole(file, resume) if self._seen[number] is None else self._new(file, number, resume)
-        n_dropped = 0
-        for start in range(0, len(keys), AT_ONCE):
+        n_dropped, left = 0, iter(keys)
+        for key in left:
+            if self._is_over():
+                return n_dropped
             began_at = time.monotonic()
             file.execute("BEGIN IMMEDIATE")
-            n_dropped += file.executemany(
-                "DELETE FROM snaps WHERE snap_epoch < ? AND step_id = ? AND state_key = ?",
-                keys[start : start + AT_ONCE],
-            ).rowcount
+            for one in chain([key], left):
+                n_dropped += file.execute(
+                    "DELETE FROM snaps WHERE snap_epoch < ? AND step_id = ? AND state_key = ?", one
+                ).rowcount
+                if time.monotonic() - began_at > HOLD_S:
+                    break
             file.execute("COMMIT")
             # A snapshot that waits asks now and then: most of the time it may write.
             time.sleep(2 * (time.monotonic() - began_at))
@@ -121,11 +133,13 @@ class Sweeper:
         before = [self._committed(file) for file in self._files]
         for step in (*range(min(before, default=0) + MAX_LAG, epoch, MAX_LAG), epoch):
             for file, committed in zip(self._files, before, strict=True):
+                if self._is_over():
+                    return
                 if committed < step:
                     file.execute(
                         "INSERT INTO commits (part_index, commit_epoch) SELECT part_index, ? FROM parts WHERE true "
-                        "ON CONFLICT (part_index) DO UPDATE SET commit_epoch = excluded.commit_epoch, "
-                        "created_at = excluded.created_at",
+                        "ON CONFLICT (part_index) DO UPDATE SET created_at = excluded.created_at, "
+                        "commit_epoch = max(commit_epoch, excluded.commit_epoch)",
                         (step,),
                     )
 
@@ -151,16 +165,26 @@ class Sweeping(threading.Thread):
 
     def run(self) -> None:
         """Start it, as often as it ends."""
-        while (process := self._launch()) is not None:
-            with process:
-                said = process.stderr.read().decode(errors="replace").strip() if process.stderr is not None else ""
-            code = process.returncode
+        while not self._closed.is_set():
+            why = self._kept()
             if not self._closed.is_set():
                 log.warning(
-                    "%s: superseded rows stay for now: what drops them has ended with exit code %d, and is started "
-                    "again in %.0f s: %s", self._folder, code, AGAIN_S, said.rpartition("\n")[2],
+                    "%s: superseded rows stay for now: what drops them has ended, and is started again in %.0f s: %s",
+                    self._folder, AGAIN_S, why,
                 )  # fmt: skip
                 self._closed.wait(AGAIN_S)
+
+    def _kept(self) -> str:
+        """Run it until it ends; says why it did."""
+        try:
+            process = self._launch()
+        except OSError as error:
+            return str(error)
+        if process is None:
+            return ""
+        with process:
+            said = process.stderr.read().decode(errors="replace").strip() if process.stderr is not None else ""
+        return f"exit code {process.returncode}: {said.rpartition(chr(10))[2]}"
 
     def _launch(self) -> subprocess.Popen[bytes] | None:
         with self._changing:
@@ -187,10 +211,15 @@ class Sweeping(threading.Thread):
 
 def main(folder: Path) -> None:
     """Sweep a store until the standard input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal; the flow ends this
-    sweeper = Sweeper(folder)
+    for number in (signal.SIGINT, signal.SIGTERM):  # of a terminal, or of whoever ends a group: the flow ends this
+        signal.signal(number, signal.SIG_IGN)
+
+    def is_over(wait_s: float = 0.0) -> bool:
+        return bool(select.select([sys.stdin], [], [], wait_s)[0])
+
+    sweeper = Sweeper(folder, is_over)
     try:
-        while not select.select([sys.stdin], [], [], EVERY_S)[0]:
+        while not is_over(EVERY_S):
             sweeper.sweep()
     finally:
         sweeper.close()

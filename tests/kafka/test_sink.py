@@ -244,6 +244,38 @@ def test_a_copy_that_was_replaced_opens_nothing_ahead(broker: str, topics: Calla
     successor.close()
 
 
+def test_a_copy_that_slept_while_it_opened_fences_nobody(broker: str, topics: Callable[..., str]) -> None:
+    prefix = topics(1)
+    successor = KafkaSinkPartition(a_sink(broker, prefix), 0, None)
+    asked: list[int] = []
+
+    def replaced_meanwhile() -> None:
+        asked.append(1)
+        if len(asked) > 1:
+            raise FencedError("another copy has started")
+
+    sink = a_sink(broker, prefix, before_open=replaced_meanwhile)
+    sink.list_parts()
+    with pytest.raises(FencedError, match="another copy"):
+        sink.take(0)
+    successor.write_batch(some(1))
+    successor.snapshot()
+    successor.close()
+
+
+def test_of_very_many_partitions_the_rest_is_opened_when_its_first_message_comes(
+    broker: str, topics: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sink_module, "MAX_AHEAD", 1)
+    sink = a_sink(broker, topics(3))
+    names = sink.list_parts()
+    assert list(sink.opened) == [0]
+    part = sink.build_part("recommendations", names[2], None)
+    part.write_batch(some(1))
+    part.snapshot()
+    part.close()
+
+
 def test_a_process_of_a_cluster_leaves_the_partitions_of_others_alone(broker: str, topics: Callable[..., str]) -> None:
     sink = a_sink(broker, topics(3), is_alone=False)
     assert sink.list_parts() == ["00000", "00001", "00002"]

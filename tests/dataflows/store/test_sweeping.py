@@ -2,10 +2,12 @@
 
 import random
 import sqlite3
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -113,6 +115,84 @@ def test_files_say_until_when_they_were_swept_and_never_lag_by_more_than_a_start
     assert max(max(commits) - min(commits) for commits in seen) == MAX_LAG
     assert query(store, "SELECT part_index, commit_epoch FROM commits") == [(number, 49) for number in range(4)]
     check_files(store)
+
+
+def test_a_file_says_that_rows_may_be_gone_before_any_is(tmp_path: Path):
+    # Whoever reads file after file (a backup, a take-over) would else take for whole what lacks a user.
+    store = a_store(tmp_path / "store", [(STEP, "1", epoch, "state") for epoch in (1, 2, 3, 4)], resume_epoch=6)
+    seen: list[list[int]] = []
+
+    def look(statement: str) -> None:
+        if statement.startswith("DELETE"):
+            seen.append([sweeper._committed(file) for file in others])
+
+    with sweeper_of(store) as sweeper:
+        others = [open_file(path) for path in partition_files(store)]
+        for file in sweeper._files:
+            file.set_trace_callback(look)
+        assert sweeper.sweep() == 2
+        for file in others:
+            file.close()
+    assert seen
+    assert all(commits == [5, 5] for commits in seen)
+
+
+def test_until_when_a_file_was_swept_is_never_taken_back(tmp_path: Path):
+    store = a_store(tmp_path / "store", [(STEP, "1", 1, "state")], resume_epoch=6)
+    with sweeper_of(store) as lingering, sweeper_of(store) as newer:
+        before = [lingering._committed(file) for file in lingering._files]
+        newer.sweep()
+        lingering._committed = lambda _file: before[0]  # type: ignore[method-assign]  # it slept since it looked
+        lingering._commit(3)
+    assert query(store, "SELECT commit_epoch FROM commits") == [(5,), (5,)]
+
+
+def test_what_was_written_is_on_the_disk_as_what_the_engine_writes_is(tmp_path: Path):
+    with sweeper_of(a_store(tmp_path / "store", [])) as sweeper:
+        assert [file.execute("PRAGMA synchronous").fetchone() for file in sweeper._files] == [(2,), (2,)]
+
+
+def test_a_file_is_held_for_some_milliseconds_whatever_its_rows_weigh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sweeping, "HOLD_S", 0.0)
+    rows: list[Row] = [(STEP, str(n), epoch, n) for epoch in (1, 2) for n in range(5)]
+    store = a_store(tmp_path / "store", rows, n_files=1, resume_epoch=3)
+    statements: list[str] = []
+    with sweeper_of(store) as sweeper:
+        sweeper._files[0].set_trace_callback(statements.append)
+        assert sweeper.sweep() == 5
+    assert statements.count("COMMIT") == 5
+
+
+def test_a_sweep_ends_with_its_flow_and_the_next_one_does_the_rest(tmp_path: Path):
+    rows: list[Row] = [(STEP, str(n), epoch, n) for epoch in (1, 2) for n in range(5)]
+    store = a_store(tmp_path / "store", rows, n_files=1, resume_epoch=3)
+    with closing(Sweeper(store, lambda: True)) as cut_off:
+        assert cut_off.sweep() == 0
+    with sweeper_of(store) as sweeper:
+        assert sweeper.sweep() == 5
+    assert rows_of(store) == {(str(n), 2) for n in range(5)}
+
+
+def test_a_process_that_cannot_be_started_ends_no_flow(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sweeping, "AGAIN_S", 0.05)
+    store = a_store(tmp_path / "store", [(STEP, "1", epoch, "state") for epoch in (1, 2)], n_files=1)
+    real, n_tries = subprocess.Popen, []
+
+    def refused(*arguments: Any, **options: Any) -> Any:
+        n_tries.append(1)
+        if len(n_tries) < 3:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(sweeping.subprocess, "Popen", refused)
+    with closing(Sweeping(store)):
+        deadline = time.monotonic() + 30
+        while len(rows_of(store)) > 1 and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert rows_of(store) == {("1", 2)}
+    assert "Resource temporarily unavailable" in caplog.text
 
 
 def test_whoever_waits_to_write_a_snapshot_gets_its_turn_amid_a_sweep(tmp_path: Path):

@@ -5,17 +5,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from dataflows.errors import EddyError, FencedError
+from dataflows.kafka.admin import Client, Option
 from dataflows.kafka.read_back import FLOW_HEADER, ID_HEADER
 from dataflows.records import Outgoing
-
-if TYPE_CHECKING:
-    from dataflows.kafka.admin import Option
-    from dataflows.kafka.sink import KafkaSink
 
 Delivery = Literal["transactional", "idempotent"]
 
@@ -26,6 +24,26 @@ log = logging.getLogger(__name__)
 
 class DeliveryError(EddyError):
     """The broker did not take a message."""
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A topic, who writes it and how."""
+
+    client: Client = field(repr=False)
+    """librdkafka options; they may hold secrets."""
+    topic: str
+    flow: str
+    """Names the writer: one flow, one writer a partition."""
+    delivery: Delivery = "transactional"
+    timeout_s: float = 60.0
+    """How long a broker may be away before the flow stops."""
+    max_pending: int = 50_000
+    """Messages that may wait for a partition's broker before the flow waits too."""
+    producer: Client = field(default_factory=dict, repr=False)
+    """librdkafka options of the writers alone."""
+    on_commit: Callable[[float], object] = lambda _seconds: None
+    """Told how many seconds each transaction took to commit."""
 
 
 class PartitionWriter(threading.Thread):
@@ -39,11 +57,11 @@ class PartitionWriter(threading.Thread):
     DeliveryError : the broker does not answer, or refuses the writer.
     """
 
-    def __init__(self, sink: "KafkaSink", partition: int) -> None:
-        super().__init__(name=f"write-{sink.topic}-{partition}", daemon=True)
-        self._sink = sink
+    def __init__(self, destination: Destination, partition: int) -> None:
+        super().__init__(name=f"write-{destination.topic}-{partition}", daemon=True)
+        self._destination = destination
         self._partition = partition
-        self._where = f"{sink.topic}/{partition}"
+        self._where = f"{destination.topic}/{partition}"
         self._changed = threading.Condition()
         self._gathered: deque[list[Outgoing]] = deque()
         self._n_pending = 0
@@ -55,12 +73,12 @@ class PartitionWriter(threading.Thread):
         options: dict[str, Option] = {
             "enable.idempotence": True, "linger.ms": 0, "acks": "all", "compression.type": "lz4",
         }  # fmt: skip
-        if sink.delivery == "transactional":
-            options["transactional.id"] = f"{sink.flow}-{sink.topic}-{partition}"
-            options["transaction.timeout.ms"] = int(sink.timeout_s * 1_000)
-        self._producer = Producer({**options, **sink.client, **sink.producer})
-        if sink.delivery == "transactional":
-            self._guard(lambda: self._producer.init_transactions(sink.timeout_s))
+        if destination.delivery == "transactional":
+            options["transactional.id"] = f"{destination.flow}-{destination.topic}-{partition}"
+            options["transaction.timeout.ms"] = int(destination.timeout_s * 1_000)
+        self._producer = Producer({**options, **destination.client, **destination.producer})
+        if destination.delivery == "transactional":
+            self._guard(lambda: self._producer.init_transactions(destination.timeout_s))
 
     def _guard(self, call: Callable[[], object]) -> None:
         """Turn a client's exception into one that says what to do."""
@@ -72,14 +90,14 @@ class PartitionWriter(threading.Thread):
     def _explained(self, error: KafkaError) -> EddyError:
         if error.code() in FENCED:
             return FencedError(
-                f"{self._where}: fenced. Another copy of the flow {self._sink.flow!r} has started and writes "
+                f"{self._where}: fenced. Another copy of the flow {self._destination.flow!r} has started and writes "
                 "from now on; this one stops. Nothing was written twice and nothing is lost. Run one copy a flow, "
                 "or let the copies share the users as one cluster (EDDY_CLUSTER__ADDRESSES)"
             )
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             return DeliveryError(
                 f"{self._where}: a message is larger than the topic takes. The flow stops before it loses one: raise "
-                f"the limit (kafka-configs.sh --alter --entity-type topics --entity-name {self._sink.topic} "
+                f"the limit (kafka-configs.sh --alter --entity-type topics --entity-name {self._destination.topic} "
                 "--add-config max.message.bytes=1048588; above that EDDY_KAFKA__PRODUCER_OPTIONS has to say "
                 "message.max.bytes too) and start again, it resumes from its last snapshot"
             )
@@ -96,7 +114,7 @@ class PartitionWriter(threading.Thread):
         EddyError : what went wrong with earlier ones.
         """
         with self._changed:
-            while self._n_pending >= self._sink.max_pending and self._failure is None:
+            while self._n_pending >= self._destination.max_pending and self._failure is None:
                 self._changed.wait()
             self._raise_failure()
             self._gathered.append(values)
@@ -127,7 +145,7 @@ class PartitionWriter(threading.Thread):
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self.join(self._sink.timeout_s)
+        self.join(self._destination.timeout_s)
 
     def run(self) -> None:
         """Write what has gathered, again and again."""
@@ -158,13 +176,13 @@ class PartitionWriter(threading.Thread):
             self._changed.notify_all()
 
     def _write(self, values: list[Outgoing]) -> None:
-        if self._sink.delivery == "idempotent":
+        if self._destination.delivery == "idempotent":
             self._produce(values)
-            if self._producer.flush(self._sink.timeout_s):
+            if self._producer.flush(self._destination.timeout_s):
                 raise self._explained(KafkaError(KafkaError._MSG_TIMED_OUT))  # noqa: SLF001
             self._raise_failure()
             return
-        deadline = time.monotonic() + self._sink.timeout_s
+        deadline = time.monotonic() + self._destination.timeout_s
         while True:
             try:
                 self._producer.begin_transaction()
@@ -178,15 +196,15 @@ class PartitionWriter(threading.Thread):
                 if not error.txn_requires_abort() or time.monotonic() > deadline:
                     raise
                 log.warning("%s: transaction aborted and tried again: %s", self._where, error.str())
-                self._producer.abort_transaction(self._sink.timeout_s)
+                self._producer.abort_transaction(self._destination.timeout_s)
             else:
-                self._sink.on_commit(time.monotonic() - began_at)
+                self._destination.on_commit(time.monotonic() - began_at)
                 return
 
     def _commit(self, deadline: float) -> None:
         while True:
             try:
-                self._producer.commit_transaction(self._sink.timeout_s)
+                self._producer.commit_transaction(self._destination.timeout_s)
             except KafkaException as failure:
                 if not failure.args[0].retriable() or time.monotonic() > deadline:
                     raise
@@ -194,12 +212,12 @@ class PartitionWriter(threading.Thread):
                 return
 
     def _produce(self, values: list[Outgoing]) -> None:
-        produce, flow = self._producer.produce, (FLOW_HEADER, self._sink.flow.encode())
+        produce, flow = self._producer.produce, (FLOW_HEADER, self._destination.flow.encode())
         for value in values:
             while True:
                 try:
                     produce(
-                        self._sink.topic, value.value, value.key, self._partition, self._delivered,
+                        self._destination.topic, value.value, value.key, self._partition, self._delivered,
                         headers=[(ID_HEADER, value.record_id.encode()), flow],
                     )  # fmt: skip
                 except BufferError:
@@ -211,7 +229,7 @@ class PartitionWriter(threading.Thread):
     def _delivered(self, error: KafkaError | None, message: Message) -> None:
         if error is None:
             self.end_offset = (message.offset() or 0) + 1
-        elif self._sink.delivery == "idempotent":
+        elif self._destination.delivery == "idempotent":
             self._failure = self._explained(error)
         elif error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
             self._refused = error

@@ -17,8 +17,8 @@ from zlib import crc32
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
 from dataflows.errors import EddyError
-from dataflows.kafka.admin import Client, partitions_of
-from dataflows.kafka.partition_writer import Delivery, PartitionWriter
+from dataflows.kafka.admin import partitions_of
+from dataflows.kafka.partition_writer import Destination, PartitionWriter
 from dataflows.kafka.read_back import is_untouched, read_back, record_hash
 from dataflows.records import Outgoing
 
@@ -45,27 +45,13 @@ SinkState: TypeAlias = int | tuple[int, int]
 
 
 @dataclass(frozen=True)
-class KafkaSink(FixedPartitionedSink[Outgoing, SinkState]):
+class KafkaSink(Destination, FixedPartitionedSink[Outgoing, SinkState]):
     """All partitions of one topic; the state of each is where a successor has to read back from."""
 
-    client: Client = field(repr=False)
-    """librdkafka options; they may hold secrets."""
-    topic: str
-    flow: str
-    """Names the writer: one flow, one writer a partition."""
-    delivery: Delivery = "transactional"
     read_back: bool = True
     """False for topics of which the newest message of a key is all that counts: the last may be written again."""
-    timeout_s: float = 60.0
-    """How long a broker may be away before the flow stops."""
-    max_pending: int = 50_000
-    """Messages that may wait for a partition's broker before the flow waits too."""
     is_alone: bool = True
     """Whether this process has all partitions: another of a cluster's does not know what this one reads back."""
-    producer: Client = field(default_factory=dict, repr=False)
-    """librdkafka options of the writers alone."""
-    on_commit: Callable[[float], object] = lambda _seconds: None
-    """Told how many seconds each transaction took to commit."""
     before_open: Callable[[], None] = nothing
     """Called before a partition's former writer is fenced; what it raises leaves that writer alone."""
     owed: dict[int, dict[int, int]] = field(default_factory=dict, repr=False)

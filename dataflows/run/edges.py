@@ -16,8 +16,9 @@ from dataflows.following.tables import FileTables, KafkaTables, Tables
 from dataflows.kafka.check import check_topics
 from dataflows.kafka.control import Cluster
 from dataflows.kafka.rights import helper_group, source_group
+from dataflows.kafka.shared_consumer import SharedConsumer
 from dataflows.kafka.sink import KafkaSink
-from dataflows.kafka.source import KafkaSource, SharedConsumer
+from dataflows.kafka.source import KafkaSource
 from dataflows.kafka.watch import TopicWatch
 from dataflows.run.fingerprint import fingerprints
 from dataflows.run.metrics import FlowMetrics

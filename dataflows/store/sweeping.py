@@ -184,7 +184,8 @@ class Sweeping(threading.Thread):
             return ""
         with process:
             said = process.stderr.read().decode(errors="replace").strip() if process.stderr is not None else ""
-        return f"exit code {process.returncode}: {said.rpartition(chr(10))[2]}"
+        last_line = said.splitlines()[-1] if said else "it said nothing"
+        return f"exit code {process.returncode}: {last_line}"
 
     def _launch(self) -> subprocess.Popen[bytes] | None:
         with self._changing:

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
 
+from dataflows.kafka import shared_consumer
 from dataflows.kafka import source as source_module
 from dataflows.kafka.admin import create_topics, topic_id
-from dataflows.kafka.source import KafkaSource, LostOffsetError, SharedConsumer
+from dataflows.kafka.shared_consumer import SharedConsumer
+from dataflows.kafka.source import KafkaSource, LostOffsetError
 from dataflows.kafka.writer import KafkaWriter
 from dataflows.topics import declare
 
@@ -77,7 +79,8 @@ def test_partitions_are_opened_without_a_question_to_the_broker_so_that_their_ep
         raise AssertionError(f"asked {asked}")
 
     for question in ("bounds_of", "topic_id", "partitions_of"):
-        monkeypatch.setattr(source_module, question, refuse)
+        monkeypatch.setattr(shared_consumer, question, refuse)
+    monkeypatch.setattr(source_module, "topic_id", refuse)
     parts = [source.build_part("events", name, None) for name in names]
     found: list[int] = []
     while len(found) < 20:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dataflows.kafka.source import (
+from dataflows.kafka.shared_consumer import (
     ASK_EVERY_S,
     BATCH,
     LEAST_REST_S,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from confluent_kafka import TopicPartition
 
-from dataflows.kafka.source import Inbox, SharedConsumer
+from dataflows.kafka.shared_consumer import Inbox, SharedConsumer
 
 
 class AClient:

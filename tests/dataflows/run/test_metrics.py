@@ -6,7 +6,7 @@ from pathlib import Path
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from dataflows.kafka.source import Inbox
+from dataflows.kafka.shared_consumer import Inbox
 from dataflows.run.metrics import FlowMetrics, age_of
 from dataflows.run.runtime import Health
 

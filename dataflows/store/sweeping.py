@@ -11,6 +11,7 @@ might just be taking another's place (`dataflows.store.taking_over`).
 """
 
 import logging
+import os
 import select
 import signal
 import sqlite3
@@ -19,7 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from itertools import chain, takewhile
 from pathlib import Path
 
@@ -37,6 +38,8 @@ WAIT_MS = 30_000
 """How long to wait for a snapshot that is being written."""
 CACHE_KB = 512
 """Of a file's pages that are kept; SQLite would keep four times as many, and a store may have 256 files."""
+GOODBYE = b"\n"
+"""What a flow that ends in order says before the standard input ends."""
 END_S = 5.0
 """How long the process may take to end."""
 
@@ -204,7 +207,9 @@ class Sweeping(threading.Thread):
         with self._changing:
             self._closed.set()
             if self._process is not None and self._process.stdin is not None:
-                self._process.stdin.close()
+                with suppress(BrokenPipeError):
+                    self._process.stdin.write(GOODBYE)
+                    self._process.stdin.close()
         self.join(END_S)
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
@@ -219,11 +224,13 @@ def main(folder: Path) -> None:
         return bool(select.select([sys.stdin], [], [], wait_s)[0])
 
     sweeper = Sweeper(folder, is_over)
-    try:
-        while not is_over(EVERY_S):
-            sweeper.sweep()
-    finally:
-        sweeper.close()
+    while not is_over(EVERY_S):
+        sweeper.sweep()
+    if not os.read(sys.stdin.fileno(), 1):
+        # The flow was killed. Whoever closes a file last takes its log into it and away, and the next start may just be
+        # looking at it: so the files are left as the flow left them.
+        os._exit(0)
+    sweeper.close()
 
 
 if __name__ == "__main__":

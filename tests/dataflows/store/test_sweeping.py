@@ -3,6 +3,7 @@
 import random
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -14,7 +15,7 @@ import pytest
 from dataflows.run.recovery_store import check_files
 from dataflows.store import sweeping
 from dataflows.store.files import MAX_LAG, open_file, partition_files, reading
-from dataflows.store.sweeping import Sweeper, Sweeping
+from dataflows.store.sweeping import GOODBYE, Sweeper, Sweeping
 from tests.dataflows.store.builders import a_store, query
 
 STEP = "recommend.profile"
@@ -231,15 +232,23 @@ def test_one_that_fails_is_told_and_started_again(
     assert ended.poll() is not None
 
 
-def test_nothing_is_left_running_where_the_flow_is_killed(tmp_path: Path):
-    store = a_store(tmp_path / "store", [(STEP, "1", 1, "state")])
-    running = Sweeping(store)
-    while running._process is None:
-        time.sleep(0.01)
-    assert running._process.stdin is not None
-    running._process.stdin.close()  # as the system does
-    assert running._process.wait(30) == 0
-    running.close()
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_the_files_of_a_flow_that_was_killed_are_left_as_they_are(tmp_path: Path, *, is_killed: bool):
+    # Whoever closes a file last takes its log into it: a start that looks at the log meanwhile would find it gone.
+    store = a_store(tmp_path / "store", [(STEP, "1", epoch, "state") for epoch in (1, 2)], n_files=1)
+    log = partition_files(store)[0].with_name(f"{partition_files(store)[0].name}-wal")
+    command = [sys.executable, "-m", "dataflows.store.sweeping", str(store)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 30
+        while len(rows_of(store)) > 1 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert process.stdin is not None
+        if not is_killed:
+            process.stdin.write(GOODBYE)
+        process.stdin.close()  # as the system does where a flow is killed
+        assert process.wait(30) == 0  # nothing is left running
+    assert (log.exists() and log.stat().st_size > 0) == is_killed
+    assert len(rows_of(store)) == 1
 
 
 def test_a_backup_while_a_store_is_swept_is_whole(tmp_path: Path):

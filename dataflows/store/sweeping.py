@@ -40,8 +40,8 @@ CACHE_KB = 512
 """Of a file's pages that are kept; SQLite would keep four times as many, and a store may have 256 files."""
 GOODBYE = b"\n"
 """What a flow that ends in order says before the standard input ends."""
-END_S = 5.0
-"""How long the process may take to end."""
+LAST_S, END_S = 3.0, 5.0
+"""How long the last sweep may take, of a flow that ends in order, and the process to end."""
 
 
 class Sweeper:
@@ -70,6 +70,16 @@ class Sweeper:
         self._seen: list[int | None] = [None] * len(self._files)
         """By file: the last row that was looked at."""
         self._swept_to = 0
+        self._is_last = False
+
+    def sweep_last(self) -> int:
+        """Drop what may be dropped of a flow that has ended and written all there is; returns how many rows.
+
+        What a flow writes at its end would otherwise lie there twice until the next one starts.
+        """
+        until = time.monotonic() + LAST_S
+        self._is_last, self._is_over = True, lambda: time.monotonic() > until
+        return self.sweep()
 
     def close(self) -> None:
         """Let go of the files."""
@@ -103,8 +113,9 @@ class Sweeper:
                 if time.monotonic() - began_at > HOLD_S:
                     break
             file.execute("COMMIT")
-            # A snapshot that waits asks now and then: most of the time it may write.
-            time.sleep(2 * (time.monotonic() - began_at))
+            if not self._is_last:
+                # A snapshot that waits asks now and then: most of the time it may write.
+                time.sleep(2 * (time.monotonic() - began_at))
         self._seen[number] = seen
         return n_dropped
 
@@ -230,6 +241,7 @@ def main(folder: Path) -> None:
         # The flow was killed. Whoever closes a file last takes its log into it and away, and the next start may just be
         # looking at it: so the files are left as the flow left them.
         os._exit(0)
+    sweeper.sweep_last()
     sweeper.close()
 
 

@@ -1,8 +1,10 @@
 """Profiles as bytes, for the recovery store."""
 
 import struct
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+from operator import sub
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -14,11 +16,13 @@ from models.numeric.windows import SessionWindows, SlidingWindow
 from models.user.profile import HOUR_MS, MINUTE_MS, Profile
 from models.user.record import N_INTERESTS, N_RECENT, STATE, States
 
-VERSION = 3
+VERSION = 4
 """First byte of a snapshot. Version 1 differs in the learner's weights, which did not decay; up to version 2 the record
-was written as it is, with the room that nothing was in."""
-_UNDECAYED, _WHOLE = 1, 2
+was written as it is, with the room that nothing was in; up to version 3 the recent items' moments and weights were, and
+each id took nine bytes."""
+_UNDECAYED, _WHOLE, _LONG = 1, 2, 3
 _FIRST = bytes([VERSION])
+_FIRST_MS = -(2**63)
 
 
 _FIELDS: Mapping[str, Any] = STATE.fields or {}
@@ -32,19 +36,35 @@ def _at(name: str) -> int:
 _HALF_LIVES, _HALF_LIVES_AT = struct.Struct("<qq"), _at("half_life_moment_ms")
 _COUNTS, _COUNTS_AT = struct.Struct("<ii"), _at("n_recent")
 """How many recent items and interests are in use."""
+_RECENT_AT, _WEIGHTS_AT = _at("recent_at"), _at("recent_weights")
+_AN_ID, _A_WEIGHT = 8, 4
+"""Bytes of each."""
 _HEAD = _at("recent_at")
 """Bytes of a record before its lists."""
-_LISTS = (
-    *((_at(name), STATE[name].base.itemsize, 0) for name in ("recent_at", "recent_items", "recent_weights")),
-    *((_at(name), STATE[name].base.itemsize, 1) for name in ("attributes", "moment", "habit", "preferences")),
+
+
+def _lists(recent: tuple[str, ...]) -> tuple[tuple[int, int, int], ...]:
+    """Say where each list begins, the bytes of a place in it, and which of the two counts is its length."""
+    kinds = (recent, 0), (("attributes", "moment", "habit", "preferences"), 1)
+    return tuple((_at(name), STATE[name].base.itemsize, which) for names, which in kinds for name in names)
+
+
+_CUT = _lists(("recent_items",))
+"""The lists of which a snapshot has what is in use, as it is."""
+_CUT_LONG = _lists(("recent_at", "recent_items", "recent_weights"))
+"""As in version 3."""
+_SIZES, _SIZES_LONG = (
+    tuple(sum(size for _, size, which in lists if which == of) for of in (0, 1)) for lists in (_CUT, _CUT_LONG)
 )
-"""Where each list of a record begins, the bytes of a place in it, and which of the two counts is its length."""
-_A_RECENT, _AN_INTEREST = (sum(size for _, size, which in _LISTS if which == of) for of in (0, 1))
-"""Bytes of all lists together, a place."""
+"""Bytes of all such lists together, a place of each of the two kinds."""
 
 
 class SnapshotError(ValueError):
     """A snapshot cannot be read; the text says why."""
+
+
+_Moment = Annotated[int, msgspec.Meta(le=2**63 - 1)]
+_Gap = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class _Rest(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -57,15 +77,22 @@ class _Rest(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=Fals
     sessions: tuple[int, ...]
     minutes: tuple[int, ...]
     hour: tuple[int, ...]
-    event_ids: list[int]
+    event_ids: list[int] | bytes
+    """Little-endian int64, as all ids; a list up to version 3."""
     event_ages: list[int]
     """1 + milliseconds behind the newest event; 0 where it is beyond the lateness."""
-    impressions: list[int]
+    impressions: list[int] | bytes
     impression_counts: bytes
     """Little-endian float64, so that a packed user is the same user; float32 up to version 2."""
     impressions_decay: tuple[int, int] | None
     """Half-life and the landmark's age, both ms."""
-    owned: list[int]
+    owned: list[int] | bytes
+    recent_at: _Moment = 0
+    """When the newest of the recent items was acted on, Unix ms."""
+    recent_gaps: list[_Gap] = []
+    """Milliseconds between each of them and the one before."""
+    recent_weights: bytes = b""
+    """Little-endian float32; one, where all are alike."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -74,6 +101,9 @@ _decode = msgspec.msgpack.Decoder(_Rest).decode
 
 def pack(profile: Profile) -> bytes:
     """Pack a profile: the version byte, the record without the room that nothing is in, then the rest."""
+    record = profile.state.tobytes()
+    n_recent, n_interests = _COUNTS.unpack_from(record, _COUNTS_AT)
+    recent_at = struct.unpack_from(f"<{n_recent}q", record, _RECENT_AT)
     newest_at = profile.sessions.newest_at
     late_before = newest_at - profile.config.lateness_ms
     shown = profile.impressions
@@ -85,20 +115,40 @@ def pack(profile: Profile) -> bytes:
         profile.sessions.pack(),
         profile.minutes.pack(),
         profile.hour.pack(),
-        list(profile.event_ids),
+        _ids(profile.event_ids),
         [newest_at - at + 1 if at >= late_before else 0 for at in profile.event_ids.values()],
-        list(shown.scaled),
+        _ids(shown.scaled),
         struct.pack(f"<{len(shown.scaled)}d", *shown.scaled.values()),
         (shown.half_life_ms, newest_at - shown.landmark) if shown.scaled else None,
-        list(profile.owned),
+        _ids(profile.owned),
+        *((recent_at[0], list(map(sub, recent_at, recent_at[1:])), _weights(record, n_recent)) if n_recent else ()),
     )
-    return b"".join((_FIRST, *_in_use(profile.state.tobytes()), _encode(rest)))
+    counts = n_recent, n_interests
+    lists = [record[at : at + size * counts[which]] for at, size, which in _CUT]
+    return b"".join((_FIRST, record[:_HEAD], *lists, _encode(rest)))
 
 
-def _in_use(record: bytes) -> list[bytes]:
-    """Cut out of a record what is in use."""
-    counts = _COUNTS.unpack_from(record, _COUNTS_AT)
-    return [record[:_HEAD], *(record[at : at + size * counts[which]] for at, size, which in _LISTS)]
+def _weights(record: bytes, n_recent: int) -> bytes:
+    weights = record[_WEIGHTS_AT : _WEIGHTS_AT + n_recent * _A_WEIGHT]
+    first = weights[:_A_WEIGHT]
+    return first if weights == first * n_recent else weights
+
+
+def _ids(of: Iterable[int]) -> bytes:
+    ids = list(of)
+    return struct.pack(f"<{len(ids)}q", *ids)
+
+
+def _read_ids(ids: list[int] | bytes) -> Sequence[int]:
+    return ids if isinstance(ids, list) else struct.unpack(f"<{_n_ids(ids)}q", ids)
+
+
+def _n_ids(ids: list[int] | bytes) -> int:
+    """Count ids; -1 where one is cut off."""
+    if isinstance(ids, list):
+        return len(ids)
+    n, over = divmod(len(ids), _AN_ID)
+    return -1 if over else n
 
 
 def check(data: bytes, config: ProfileConfig, events: EventConfig) -> None:
@@ -124,12 +174,13 @@ def unpack(data: bytes, config: ProfileConfig, events: EventConfig) -> Profile:
     SnapshotError : the snapshot is of another version, or damaged.
     """
     counts, rest = _parse(data)
-    state: States = np.frombuffer(_record(data, counts), STATE)
+    state = _record(data, counts, rest)
     try:
         if data[0] == _UNDECAYED:
             _date_preferences(state)
-        shown = struct.unpack(f"<{len(rest.impressions)}{_count_of(data[0])}", rest.impression_counts)
-        return _restore(state, rest, dict(zip(rest.impressions, shown, strict=True)), config, events)
+        impressions = _read_ids(rest.impressions)
+        shown = struct.unpack(f"<{len(impressions)}{_count_of(data[0])}", rest.impression_counts)
+        return _restore(state, rest, dict(zip(impressions, shown, strict=True)), config, events)
     except (ValueError, ArithmeticError) as error:
         raise _damaged(str(error)) from error
 
@@ -145,29 +196,55 @@ def _parse(data: bytes) -> tuple[tuple[int, int], _Rest]:
     counts = n_recent, n_interests = _COUNTS.unpack_from(data, 1 + _COUNTS_AT)
     if not (0 <= n_recent <= N_RECENT and 0 <= n_interests <= N_INTERESTS):
         raise _damaged("its counts are out of range")
-    size = STATE.itemsize if version <= _WHOLE else _HEAD + n_recent * _A_RECENT + n_interests * _AN_INTEREST
     try:
-        rest = _decode(memoryview(data)[1 + size :])
+        rest = _decode(memoryview(data)[_end_of_lists(version, counts) :])
     except msgspec.DecodeError as error:
         raise _damaged(str(error)) from error
-    counted = struct.calcsize(_count_of(version)) * len(rest.impressions)
-    as_long = len(rest.event_ids) == len(rest.event_ages) and len(rest.impression_counts) == counted
-    if not (as_long and len(rest.sessions) % 4 == 1 and rest.minutes and rest.hour):
+    if not (_fits_together(rest, version) and (version <= _LONG or _is_dated(rest, n_recent))):
         raise _damaged("its lists do not belong together")
     return counts, rest
 
 
-def _record(data: bytes, counts: tuple[int, int]) -> bytearray:
+def _end_of_lists(version: int, counts: tuple[int, int]) -> int:
+    """Say where in a snapshot what was cut out of the record ends."""
+    if version <= _WHOLE:
+        return 1 + STATE.itemsize
+    a_recent, an_interest = _SIZES_LONG if version == _LONG else _SIZES
+    return 1 + _HEAD + counts[0] * a_recent + counts[1] * an_interest
+
+
+def _record(data: bytes, counts: tuple[int, int], rest: _Rest) -> States:
     """Lay a record out, with all its room."""
-    if data[0] <= _WHOLE:
-        return bytearray(data[1 : 1 + STATE.itemsize])
-    record = bytearray(STATE.itemsize)
-    end = 1 + _HEAD
+    version = data[0]
+    if version <= _WHOLE:
+        return np.frombuffer(bytearray(data[1 : 1 + STATE.itemsize]), STATE)
+    record, end = bytearray(STATE.itemsize), 1 + _HEAD
     record[:_HEAD] = data[1:end]
-    for at, size, which in _LISTS:
+    for at, size, which in _CUT_LONG if version == _LONG else _CUT:
         begin, end = end, end + size * counts[which]
         record[at : at + end - begin] = data[begin:end]
-    return record
+    if version > _LONG and (n_recent := counts[0]):
+        recent_at = accumulate(rest.recent_gaps, sub, initial=rest.recent_at)
+        struct.pack_into(f"<{n_recent}q", record, _RECENT_AT, *recent_at)
+        weights = rest.recent_weights if len(rest.recent_weights) > _A_WEIGHT else rest.recent_weights * n_recent
+        record[_WEIGHTS_AT : _WEIGHTS_AT + len(weights)] = weights
+    return np.frombuffer(record, STATE)
+
+
+def _is_dated(rest: _Rest, n_recent: int) -> bool:
+    """Say whether each recent item has a moment, which an int64 can hold, and a weight."""
+    n_weights = len(rest.recent_weights) / _A_WEIGHT
+    if not n_recent:
+        return not (rest.recent_gaps or n_weights)
+    earliest = rest.recent_at - sum(rest.recent_gaps)
+    return len(rest.recent_gaps) == n_recent - 1 and n_weights in (1, n_recent) and earliest >= _FIRST_MS
+
+
+def _fits_together(rest: _Rest, version: int) -> bool:
+    """Say whether lists that belong together are as long as each other, and no id is cut off."""
+    counted = struct.calcsize(_count_of(version)) * _n_ids(rest.impressions)
+    as_long = _n_ids(rest.event_ids) == len(rest.event_ages) and len(rest.impression_counts) == counted
+    return as_long and _n_ids(rest.owned) >= 0 and len(rest.sessions) % 4 == 1 and bool(rest.minutes and rest.hour)
 
 
 def _count_of(version: int) -> str:
@@ -198,9 +275,9 @@ def _restore(
     profile.hour = SlidingWindow.unpack(rest.hour, HOUR_MS, 5 * MINUTE_MS, config.lateness_ms)
     newest_at = profile.sessions.newest_at
     late_at = newest_at - config.lateness_ms - 1
-    ages = zip(rest.event_ids, rest.event_ages, strict=True)
+    ages = zip(_read_ids(rest.event_ids), rest.event_ages, strict=True)
     profile.event_ids = {key: newest_at - age + 1 if age else late_at for key, age in ages}
-    profile.owned = dict.fromkeys(rest.owned)
+    profile.owned = dict.fromkeys(_read_ids(rest.owned))
     if rest.impressions_decay is not None:
         half_life_ms, age = rest.impressions_decay
         shown = DecayedSums(config.half_life_impressions_ms)

@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any
 
 from bytewax.dataflow import Dataflow
-from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+from bytewax.inputs import AbortExecution, FixedPartitionedSource, StatefulSourcePartition
 from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import TestingSource, run_main
@@ -21,7 +21,9 @@ from dataflows import learn, recommend
 from dataflows.records import Outgoing, Record
 from dataflows.run.recovery_store import NEVER
 from dataflows.run.settings import EventSettings, Settings
+from dataflows.run.worker import LARGE
 from dataflows.steps.rest import Resting
+from dataflows.store.files import size_of
 from dataflows.store.rested import look_up
 from dataflows.store.sweeping import Sweeping
 from models.experiments.assign.assignment import Experiments
@@ -57,23 +59,36 @@ class _Feed(StatefulSourcePartition[Record, int]):
     def __init__(self, source: "Feed", start: int) -> None:
         self._source = source
         self._at = start
+        self._is_stopped = self._is_over = False
 
     def next_batch(self) -> list[Record]:
         source, at = self._source, self._at
+        if self._is_stopped:
+            return self._end()
         source.watch.polls.append(perf_counter())
         if at >= len(source.past) and not source.watch.started:
             source.watch.started = perf_counter()
         if at >= source.n:
             source.watch.all_read = perf_counter()
             source.watch.on_all_read()
-            raise StopIteration
+            self._is_stopped = True
+            return self._end()
         self._at += BATCH
         if at < len(source.past):
             self._at = min(self._at, len(source.past))
             return source.past[at : self._at]
         return source.present[at - len(source.past) : self._at - len(source.past)]
 
+    def _end(self) -> list[Record]:
+        """End as the Kafka source does: with the running epoch where the store is large, else at once."""
+        if self._is_over:
+            raise AbortExecution
+        if not self._source.ends_with_epoch:
+            raise StopIteration
+        return []
+
     def snapshot(self) -> int:
+        self._is_over = self._is_stopped
         return self._at
 
 
@@ -84,6 +99,7 @@ class Feed(FixedPartitionedSource[Record, int]):
     past: list[Record]
     present: list[Record]
     watch: Stopwatch
+    ends_with_epoch: bool = False
 
     @property
     def n(self) -> int:
@@ -165,7 +181,11 @@ def lay_out(
         return Resting(partial(look_up, store, step_id), after, clock)
 
     return recommend.build(
-        recommend.RecommendInputs(Feed(world.past, world.present, watch), TestingSource([]), TestingSource([])),
+        recommend.RecommendInputs(
+            Feed(world.past, world.present, watch, store is not None and size_of(store) > LARGE),
+            TestingSource([]),
+            TestingSource([]),
+        ),
         recommend.RecommendOutputs(Count(watch), Count(), Count(), Count()),
         settings,
         Experiments(),

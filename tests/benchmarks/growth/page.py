@@ -13,7 +13,7 @@ ROWS = {
     "users": {
         "memory_bytes_a_user": "memory, bytes a user",
         "store_bytes_a_user": "store as it was filled, bytes a user",
-        "store_bytes_a_user_after": "store after the run and such an end, bytes a user",
+        "store_bytes_a_user_after": "store after the run and its stop, bytes a user",
         "read_s": "SQLite reads all rows, CPU s",
         "check_s": "the store is checked, CPU s",
         "files": "files",
@@ -22,7 +22,7 @@ ROWS = {
         "us_a_slate": "a slate, with its four events and its share of snapshots, CPU µs",
         "median_ms": "between two batches, median, ms",
         "pause_ms": "longest, with a snapshot each five seconds, ms",
-        "stop_s": "the engine at the end of its input, where it writes every user once more, CPU s",
+        "stop_s": "the flow stops, CPU s",
     },
     "items": {
         "load_s": "the table loads, CPU s",
@@ -49,7 +49,8 @@ Seconds of CPU are of the process alone; other times are by the clock, and longe
 Users have 15 views behind them, in a store of 8 files that the engine wrote; the flow resumes from it, and 40,000
 events of all users follow in memory, of which one in four makes a slate (20,000 items, all sources). Items have 50
 neighbours each, attributes and a vector, and 50,000 sessions lie beside them, which the smallest catalog has as well.
-A flow with a large store does not come to the end of its input: it stops with an epoch, and writes what has changed.
+A flow with a store of over 128 MiB stops with the running epoch, and writes what has changed; one with a smaller store
+writes every user once more, and its file keeps the room of what lay there twice for what comes next.
 """
 _START = (
     "`eddy run recommend` over the embedded broker, its kernels compiled before, with an empty table: its probe "

@@ -7,6 +7,7 @@ from bytewax.testing import TestingSource
 
 from dataflows.store.check import UnreadableStateError, check_store, drop_unfinished
 from dataflows.store.files import StoreError, explained
+from models.user.codec import VERSION
 from tests.dataflows.store.builders import PROFILES, a_store, change_states, files_of, opened, query
 from tests.flows.learning import Run as Learn
 from tests.flows.learning import many_entries, many_events
@@ -18,7 +19,7 @@ def a_run(store: Path, n_users: int = 5) -> Run:
 
 
 def another_version(state: tuple[bytes, Any, Any, int]) -> tuple[bytes, Any, Any, int]:
-    return (b"\x04" + state[0][1:], *state[1:])
+    return (bytes([VERSION + 1]) + state[0][1:], *state[1:])
 
 
 def test_a_store_that_the_flow_has_written_is_taken(tmp_path: Path):
@@ -39,7 +40,9 @@ def test_a_folder_without_a_store_is_taken(tmp_path: Path):
 def test_state_of_a_newer_release_is_refused_with_flow_step_and_number_of_rows(tmp_path: Path):
     run = a_run(tmp_path / "store", n_users=5)
     change_states(tmp_path / "store", PROFILES, another_version)
-    with pytest.raises(UnreadableStateError, match=r"flow recommend .*5 of recommend.profile: a profile of version 04"):
+    with pytest.raises(
+        UnreadableStateError, match=f"flow recommend .*5 of recommend.profile: a profile of version {VERSION + 1:02x}"
+    ):
         check_store(tmp_path / "store", run._flow)
 
 

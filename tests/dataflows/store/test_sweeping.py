@@ -251,6 +251,22 @@ def test_the_files_of_a_flow_that_was_killed_are_left_as_they_are(tmp_path: Path
     assert len(rows_of(store)) == 1
 
 
+def test_what_a_flow_writes_at_its_end_is_not_kept_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store = a_store(tmp_path / "store", [(STEP, str(n), 1, n) for n in range(50)], n_files=2)
+    with closing(Sweeping(store)) as running:
+        deadline = time.monotonic() + 30
+        while running._process is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        write(store, [str(n) for n in range(50)], 20)
+    assert rows_of(store) == {(str(n), 20) for n in range(50)}
+    write(store, [str(n) for n in range(50)], 30)
+    monkeypatch.setattr(sweeping, "LAST_S", -1.0)
+    with sweeper_of(store) as sweeper:
+        assert sweeper.sweep_last() == 0  # there is no time for it
+    with sweeper_of(store) as sweeper:  # of the next start
+        assert sweeper.sweep() == 50
+
+
 def test_a_backup_while_a_store_is_swept_is_whole(tmp_path: Path):
     store = a_store(tmp_path / "store", [(STEP, str(n), epoch, n) for epoch in (1, 2) for n in range(300)], n_files=2)
     with closing(Sweeping(store)):

@@ -91,7 +91,7 @@ def test_interests_and_preferences_survive_a_change_of_half_life():
     assert evidence_of(asked(changed)).preferences == pytest.approx(learned, rel=1e-4)
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_a_snapshot_of_each_version_still_loads(version: int):
     """All hold the same 60 events."""
     data = (places.GOLDEN / f"profile_v{version}.bin").read_bytes()
@@ -124,7 +124,7 @@ def test_weights_that_did_not_decay_read_as_they_did_and_decay_from_there():
         assert evidence_of(later).preferences == pytest.approx(faded, rel=1e-5)
 
 
-@pytest.mark.parametrize("data", [b"", b"\x00", b"\x04", b"\x01", b"\x02", b"\x03", b"\x02\x90"])
+@pytest.mark.parametrize("data", [b"", b"\x00", b"\x05", b"\x01", b"\x02", b"\x03", b"\x04", b"\x02\x90"])
 def test_a_damaged_or_newer_snapshot_is_refused(data: bytes):
     with pytest.raises(SnapshotError, match="profile"):
         unpack(data, ProfileConfig(), EventConfig())

@@ -17,14 +17,16 @@ from dataflows.following.erasures import Erasures, followed_erasures
 from dataflows.following.sequence import SequenceFollower
 from dataflows.following.tables import KafkaTables
 from dataflows.kafka.reader import KafkaReader
-from dataflows.kafka.rights import helper_group
-from dataflows.kafka.writer import KafkaWriter
+from dataflows.kafka.rights import helper_group, sole_writer
+from dataflows.kafka.sole_writer import SoleWriter
 from dataflows.plausible import in_ms, now
+from dataflows.run.metrics import FlowMetrics
 from dataflows.run.resources import state_keys, text_space
+from dataflows.run.runtime import Health, serve_health
 from dataflows.run.settings import Settings
 from dataflows.topics import CATALOG, ERASURES, EVENTS, MODEL_UPDATES
 from models.items import ItemTable
-from models.online.versions import Row, in_order
+from models.names import SEQUENCE
 
 FLOW = "follow"
 """Under which a cluster knows its consumers and its rights."""
@@ -44,27 +46,31 @@ def follow(every: Every = 60.0, ends_after: For = None) -> None:
 
     It reads the events from their beginning: as far as the model has learned it remembers what users did, from there on
     it predicts each act and then learns it. Once it has predicted better than the model in service, on average over
-    users, it becomes the next version; `recommend` takes it over within moments. Run one such process. It keeps nothing
-    of its own and may be stopped at any time.
+    users, it becomes the next version; `recommend` takes it over within moments. Run one such process: where two run,
+    the one that started first ends when it has something to publish. It keeps nothing of its own and may be stopped at
+    any time. It answers probes and Prometheus as the flows do.
     """
     settings = load_for_cluster()
     console = Console(stderr=True)
     failures: list[EddyError] = []
+    health = Health(FLOW)
     client = settings.kafka.client() | settings.kafka.consumer_options
-    prefix, counts = settings.topics.prefix, Counter[str]()
+    prefix, counts = settings.topics.prefix, health.counts
     erased = Erasures(state_keys(settings), counts, settings.privacy.max_erased)
     with console.status("loading the item tables"):
         tables = _tables(settings, counts, failures)
         tables.load()
-    writer = KafkaWriter(settings.kafka.client() | settings.kafka.producer_options, prefix + MODEL_UPDATES.name)
-
-    def write(rows: list[Row]) -> None:
-        in_order(rows, lambda row: writer.write(row.key, row.value), writer.flush)
-
+    writer = SoleWriter(
+        settings.kafka.client() | settings.kafka.producer_options,
+        prefix + MODEL_UPDATES.name,
+        sole_writer(FLOW, prefix),
+        "`eddy models follow`",
+    )
     reader = KafkaReader(client, [prefix + EVENTS.name], helper_group(FLOW, prefix, "events"))
     decode = erasure_decoder(settings.events)
     try:
         with (
+            serve_health(settings.http, health) as port,
             _stopped() as stopped,
             console.status("learning") as status,
             followed_erasures(
@@ -72,15 +78,18 @@ def follow(every: Every = 60.0, ends_after: For = None) -> None:
             ),
         ):
             follower = SequenceFollower(
-                reader, tables, event_decoder(settings.events), settings.events, settings.profile, erased, write,
-                every, counts,
+                reader, tables, event_decoder(settings.events), settings.events, settings.profile, erased,
+                lambda rows: writer.write((row.key, row.value) for row in rows), every, counts,
             )  # fmt: skip
-            console.print(f"going on from {follower.learner.service.version}", highlight=False)
+            _watch(health.metrics, reader, follower)
+            probes = f"; health on http://{settings.http.host}:{port}/healthz" if port else ""
+            console.print(f"going on from {follower.learner.service.version}{probes}", highlight=False)
             began = told = time.monotonic()
             while not stopped and (ends_after is None or time.monotonic() - began < ends_after):
                 if failures:
                     raise failures[0]
                 better = follower.step()
+                health.ready = reader.complete
                 status.update(_told(counts))
                 if better is not None:
                     online = better.provenance["online"]
@@ -96,6 +105,18 @@ def follow(every: Every = 60.0, ends_after: For = None) -> None:
     finally:
         reader.close()
         tables.close()
+
+
+def _watch(metrics: FlowMetrics, reader: KafkaReader, follower: SequenceFollower) -> None:
+    """Export how far behind it is, what serves and how well it does."""
+    metrics.watch_lag(reader.behind)
+    metrics.watch_versions(lambda: [(SEQUENCE, follower.learner.service.version)])
+    metrics.watch_by(
+        "eddy_sequence_gain",
+        "1 / rank of acts that were predicted until the newest decision, a mean over users.",
+        ("model",),
+        lambda: zip((("learning",), ("service",)), follower.learner.decided or (), strict=False),
+    )
 
 
 @contextmanager

@@ -45,7 +45,7 @@ class SequenceFollower:
     tables : what is known of the items, and which model serves; loaded.
     decode : reads events; bad ones are only counted, `recommend` writes their dead letters.
     erasures : who has asked to be forgotten; followed by somebody.
-    write : writes rows of `model-updates`, each as `models.online.versions.in_order` says.
+    write : writes rows of `model-updates`: all of them, or none.
     every_s : how long it learns until it decides again whether it is better than the model in service.
     counts : acts that taught nothing are added to it, by reason, and `learned`.
     clock : seconds that only rise.

@@ -1,7 +1,7 @@
 """How every consumer is set up, and what is made of the messages that it gives."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Literal, TypeAlias
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -47,6 +47,22 @@ def new_consumer(
     if committed_only:
         options["isolation.level"] = "read_committed"
     return Consumer(options)
+
+
+def behind_of(consumer: Consumer, read_until: Mapping[Place, int]) -> list[tuple[tuple[str, str], float]]:
+    """Return how many offsets lie after what has been handed over, by topic and partition, as the client knows.
+
+    It may be called from another thread; what is not known yet, or not any more, is left out.
+    """
+    found: list[tuple[tuple[str, str], float]] = []
+    for (topic, partition), next_offset in read_until.items():
+        try:
+            bounds = consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
+        except (KafkaException, RuntimeError):  # it is being closed
+            break
+        if bounds and bounds[1] >= 0:
+            found.append(((topic, str(partition)), float(max(0, bounds[1] - next_offset))))
+    return found
 
 
 def written_ends(client: Client, group: str, places: Iterable[Place], timeout_s: float = 30.0) -> dict[Place, int]:

@@ -13,6 +13,7 @@ from dataflows.kafka.admin import Client, partitions_of
 from dataflows.kafka.consumers import (
     PARTITION_END,
     Place,
+    behind_of,
     bounds_of,
     new_consumer,
     raise_unless_harmless,
@@ -101,6 +102,7 @@ class KafkaReader:
             raise self._explained(failure) from failure
         self.begun = firsts if start == "earliest" else self.ends if start == "latest" else self._begin(start, firsts)
         """By topic and partition: the offset that was begun at."""
+        self._read_until = dict(self.begun)
         self._unfinished = {place for place in places if self.begun[place] < self.ends[place]}
         self._consumer.assign([TopicPartition(topic, p, self.begun[topic, p]) for topic, p in places])
 
@@ -119,6 +121,10 @@ class KafkaReader:
     def complete(self) -> bool:
         """Whether all that the topics held at the start has been read."""
         return not self._unfinished
+
+    def behind(self) -> list[tuple[tuple[str, str], float]]:
+        """Return how many offsets lie after what has been read (`behind_of`); on any thread."""
+        return behind_of(self._consumer, self._read_until.copy())
 
     def poll(self, timeout_s: float) -> list[Batch]:
         """Return what has arrived, after at most `timeout_s`.
@@ -149,6 +155,7 @@ class KafkaReader:
                         self._patience_s = max(self._timeout_s, TRANSACTION_S)
         except KafkaException as failure:
             raise self._explained(failure) from failure
+        self._read_until |= {place: records[-1].offset + 1 for place, records in read.items()}
         for place in self._unfinished & read.keys():
             if read[place][-1].offset >= self.ends[place] - 1:
                 self._unfinished.discard(place)

@@ -8,7 +8,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Produc
 
 from dataflows.errors import EddyError
 from dataflows.kafka.admin import Admin, Client
-from dataflows.topics import DOOR, FLOWS, FOLLOWER
+from dataflows.topics import DOOR, FLOWS, FOLLOWER, MODEL_UPDATES
 
 PROCESSES = {**FLOWS, "serve": DOOR, "follow": FOLLOWER}
 """By the last word of the command."""
@@ -50,6 +50,8 @@ def needed(process: str, prefix: str = "") -> list[Right]:
     if is_flow:
         rights.append(Right("group", source_group(process, prefix), ("Read",)))
         rights.append(Right("transactional-id", f"{prefix}{process}-", ("Describe", "Write"), is_prefix=True))
+    elif process == "follow":
+        rights.append(Right("transactional-id", sole_writer(process, prefix), ("Describe", "Write")))
     elif process == "serve":
         rights += (Right("group", source_group(flow, prefix), ("Describe",)) for flow in FLOWS)  # for their lag
     return rights
@@ -69,6 +71,11 @@ def source_group(flow: str, prefix: str) -> str:
 def helper_group(flow: str, prefix: str, what: str) -> str:
     """Name the group of a consumer that a flow has beside its sources; it commits nothing."""
     return f"{prefix}{flow}-{what}"
+
+
+def sole_writer(process: str, prefix: str) -> str:
+    """Name the writer of which a process that may run once has one."""
+    return f"{prefix}{process}-{MODEL_UPDATES.name}"
 
 
 def command(right: Right, principal: str, servers: str) -> str:

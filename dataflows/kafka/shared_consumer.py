@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from dataflows.errors import EddyError
 from dataflows.kafka.admin import Client, partitions_of, topic_id
-from dataflows.kafka.consumers import bounds_of, new_consumer, raise_unless_harmless, record_of, size_of
+from dataflows.kafka.consumers import behind_of, bounds_of, new_consumer, raise_unless_harmless, record_of, size_of
 from dataflows.records import Record
 
 BATCH = 1_000
@@ -181,20 +181,10 @@ class SharedConsumer:
         return self._latest[topic]
 
     def behind(self) -> list[tuple[tuple[str, str], float]]:
-        """Return how many offsets lie after what has been handed over, by topic and partition, as the client knows.
-
-        It may be called from another thread; what is not known yet, or not any more, is left out.
-        """
-        found: list[tuple[tuple[str, str], float]] = []
+        """Return how many offsets lie after what has been handed over (`behind_of`); on any thread."""
         consumer = self._consumer
-        for (topic, partition), inbox in self._inboxes.copy().items():
-            try:
-                bounds = consumer and consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
-            except (KafkaException, RuntimeError):  # it is being closed
-                break
-            if bounds and bounds[1] >= 0:
-                found.append(((topic, str(partition)), float(max(0, bounds[1] - inbox.next))))
-        return found
+        read_until = {place: inbox.next for place, inbox in self._inboxes.copy().items()}
+        return behind_of(consumer, read_until) if consumer is not None else []
 
     def close(self, topic: str, partition: int) -> None:
         """Stop reading a partition; the last one closes the client."""

@@ -102,12 +102,7 @@ class KafkaEdges:
         self._consumer = SharedConsumer(
             self._client | settings.kafka.consumer_options, source_group(flow, self._prefix)
         )
-        metrics.watch_by(
-            "eddy_lag",
-            "Messages of a partition that are not read yet; of a topic written in transactions a marker counts too.",
-            ("topic", "partition"),
-            self._consumer.behind,
-        )
+        metrics.watch_lag(self._consumer.behind)
         self._watch = TopicWatch(self._client, stop.fail)
         self._watch.start()
         self._cluster: Cluster | None = None

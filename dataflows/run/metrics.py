@@ -89,6 +89,24 @@ class FlowMetrics:
 
         self.registry.register(_Standing(families))
 
+    def watch_lag(self, behind: Callable[[], "Labelled"]) -> None:
+        """Export how far behind its topics it is, by topic and partition."""
+        self.watch_by(
+            "eddy_lag",
+            "Messages of a partition that are not read yet; of a topic written in transactions a marker counts too.",
+            ("topic", "partition"),
+            behind,
+        )
+
+    def watch_versions(self, versions: Callable[[], Iterable[tuple[str, str]]]) -> None:
+        """Export which version of each ranker serves, by both their names."""
+        self.watch_by(
+            "eddy_ranker_info",
+            "Always 1; says which version of each ranker serves.",
+            ("ranker", "version"),
+            lambda: [(served, 1.0) for served in versions()],
+        )
+
     def watch_store(self, folder: Path) -> None:
         """Export how large a recovery store is."""
         self.watch("eddy_store_bytes", "Size of the recovery store's files.", lambda: float(size_of(folder)))

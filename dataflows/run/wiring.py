@@ -157,12 +157,7 @@ def _watch_tables(metrics: FlowMetrics, table: ItemTable, recommender: Recommend
         "Since the newest event that the item tables have learned; 0 before the first.",
         lambda: age_of(table.learned_until),
     )
-    metrics.watch_by(
-        "eddy_ranker_info",
-        "Always 1; says which version of each ranker serves.",
-        ("ranker", "version"),
-        lambda: [(served, 1.0) for served in [*recommender.versions().items(), *_sequence_version(table)]],
-    )
+    metrics.watch_versions(lambda: [*recommender.versions().items(), *_sequence_version(table)])
 
 
 def _sequence_version(table: ItemTable) -> list[tuple[str, str]]:

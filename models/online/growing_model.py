@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
+from torch.nn import Embedding, functional
 
 from models.items.columns import Columns
 from models.numeric.arrays import Doubles, Int64s
@@ -22,6 +22,8 @@ from models.sequence.vocabulary import Facts, Vocabulary
 
 _MOST_BYTES = MAX_PARTS * PART_BYTES * 3 // 4
 """Of the vectors of all items: more could not be published."""
+_KEPT = 0.8
+"""Of the items that there is a place for, those that stay where one is wanted and all are taken."""
 _ROOM = 1_024
 """Items and attributes for which there is room at least, before tables have to grow."""
 
@@ -65,7 +67,7 @@ class GrowingModel:
     start : the model that it goes on from.
     learning_rate : of AdamW.
     max_items : that may have a vector of their own, and attributes; fewer where vectors are so wide that more could not
-        be published.
+        be published. Items that come to a full table take the places of those that were acted on least.
     """
 
     def __init__(self, start: SequenceCheckpoint, learning_rate: float, max_items: int) -> None:
@@ -107,7 +109,12 @@ class GrowingModel:
 
     def meet(self, batch: Sequence[Followed], draws: Drawn, table: Columns) -> None:
         """Give numbers and room to what is new: items begin with nothing of their own, and so do attributes."""
-        rows = table.rows_of(np.concatenate([np.array([one.act.item for one in batch], np.int64), draws.items]))
+        items = [one.act.item for one in batch]
+        if not all(map(self._items.has, items)):
+            self._let_go()
+            for item in items:
+                self._items.ensure(item)
+        rows = table.rows_of(np.concatenate([np.array(items, np.int64), draws.items]))
         attributes = np.unique(table.attributes[rows[rows >= 0]])
         for attribute in attributes[attributes != 0].tolist():
             self._attributes.ensure(attribute)
@@ -134,19 +141,37 @@ class GrowingModel:
         known = Vocabulary(items.names[items.by_name], attributes.names[attributes.by_name].astype(np.uint32))
         return network.eval(), known
 
+    def _let_go(self) -> None:
+        """Take the places of the items that were acted on least, newer ones first; what is older counts half as much.
+
+        So ids that nobody ever acted on twice, as a producer makes them that has gone wrong, keep nobody out.
+        """
+        self._make_room()
+        counts = self._counts[1 : len(self._items) + 1]
+        kept = np.sort(np.argsort(-counts, kind="stable")[: int(_KEPT * len(counts))])
+        self._items = self._items.of_places(kept)
+        self._counts = np.concatenate([[0.0], counts[kept] / 2, np.zeros(_ROOM)])
+        table = self.network.items
+        rows = torch.from_numpy(np.concatenate([[0], kept + 1]))
+        self._lay_out(table, lambda held: functional.pad(held[rows], (0, 0, 0, len(held) - len(rows))))
+
+    def _lay_out(self, table: Embedding, change: Callable[[Tensor], Tensor]) -> None:
+        """Change the rows of a table, and of what the optimiser keeps for each."""
+        state: dict[str, Any] = self._optimizer.state.get(table.weight, {})
+        for name in ("exp_avg", "exp_avg_sq"):
+            if name in state:
+                state[name] = change(state[name])
+        table.weight.data = change(table.weight.data)
+        table.num_embeddings = len(table.weight)
+
     def _make_room(self) -> None:
         """Let the tables grow to twice what is needed, where they are too small."""
         for table, needed in ((self.network.items, len(self._items)), (self.network.attributes, len(self._attributes))):
             missing = needed + 1 - table.num_embeddings
             if missing <= 0:
                 continue
-            missing += needed + _ROOM
-            state: dict[str, Any] = self._optimizer.state.get(table.weight, {})
-            for name in ("exp_avg", "exp_avg_sq"):
-                if name in state:
-                    state[name] = functional.pad(state[name], (0, 0, 0, missing))
-            table.weight.data = functional.pad(table.weight.data, (0, 0, 0, missing))
-            table.num_embeddings += missing
+            room = missing + needed + _ROOM
+            self._lay_out(table, lambda held, room=room: functional.pad(held, (0, 0, 0, room)))  # type: ignore[misc]
 
 
 class _Numbers:
@@ -178,6 +203,14 @@ class _Numbers:
         """(V,) places in `names` of rising names."""
         self._lay_out()
         return self._by_name
+
+    def has(self, name: int) -> bool:
+        """Say whether a name has a number."""
+        return name in self._number_of
+
+    def of_places(self, places: Int64s) -> "_Numbers":
+        """Keep the names at some places, in that order."""
+        return _Numbers(self.names[places], self._most)
 
     def ensure(self, name: int) -> int:
         """Look up a name, giving it a number if it has none and there is one left."""

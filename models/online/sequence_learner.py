@@ -35,6 +35,8 @@ class SequenceLearner:
         self.positions = start.positions
         """Where the acts that it has taken end, as whoever feeds it counts; the checkpoint says it."""
         self.compared = HeadToHead()
+        self.decided: tuple[float, float] | None = None
+        """Mean gains of the one that learns and of the one in service, at the newest decision."""
         self.n_steps = 0
         self.learned_until = start.learned_until
         self._model = GrowingModel(start, self.config.learning_rate, self.config.max_items)
@@ -78,7 +80,7 @@ class SequenceLearner:
         compared, config = self.compared, self.config
         if compared.n < config.min_judged or compared.n_users < config.min_users:
             return None
-        learner, service = compared.means()
+        self.decided = learner, service = compared.means()
         made = self.checkpoint() if learner > service else None
         self.compared = HeadToHead()
         if made is not None:

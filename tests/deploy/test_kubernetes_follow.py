@@ -54,6 +54,9 @@ def test_it_runs_a_command_that_there_is_with_the_settings_of_the_flows(
     assert settings_in(pod_environment(deployed("follow", built), built, 0), monkeypatch).kafka.bootstrap_servers
 
 
-def test_it_is_confined_as_the_flows_are_and_nobody_reaches_it(built: list[Document]) -> None:
+def test_it_is_confined_as_the_flows_are_and_nobody_reaches_it_but_probes(built: list[Document]) -> None:
     assert_confined_as_the_flows_are("follow", built)
-    assert of_kind("NetworkPolicy", built)["follow"]["spec"]["ingress"] == []
+    assert of_kind("NetworkPolicy", built)["follow"]["spec"]["ingress"] == [{"ports": [{"port": "http"}]}]
+    container = container_of(deployed("follow", built))
+    asked = {container[probe]["httpGet"]["path"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")}
+    assert asked == {"/healthz", "/readyz"}

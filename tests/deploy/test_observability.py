@@ -21,10 +21,10 @@ DASHBOARD = json.loads((FOLDER / "grafana" / "eddy.json").read_text())
 RULES: list[dict[str, Any]] = yaml.safe_load((FOLDER / "rules.yaml").read_text())["groups"][0]["rules"]
 METRIC = re.compile(r"\b(?:eddy|process)_[a-z_]+\b")
 ELSEWHERE = {
-    "eddy_lag": "dataflows/run/edges.py",
+    "eddy_lag": "dataflows/run/metrics.py",
     "eddy_table_items": "dataflows/run/wiring.py",
     "eddy_table_age_seconds": "dataflows/run/wiring.py",
-    "eddy_ranker_info": "dataflows/run/wiring.py",
+    "eddy_ranker_info": "dataflows/run/metrics.py",
     "eddy_store_bytes": "dataflows/run/metrics.py",
     "eddy_door_seconds": "dataflows/serve/timing.py",
     "eddy_door_streams": "dataflows/serve/app.py",

@@ -2,12 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from threading import Timer
+from urllib.request import urlopen
 
 import orjson
 import pytest
 from typer.testing import CliRunner, Result
 
 from dataflows.cli.main import app
+from dataflows.demo.broker_process import free_port
+from dataflows.errors import FencedError
+from dataflows.kafka.rights import sole_writer
+from dataflows.kafka.sole_writer import SoleWriter
 from dataflows.kafka.writer import KafkaWriter
 from models.numeric.ids import hash64
 from models.online.growing_model import SequenceAct
@@ -25,8 +31,16 @@ def prefix(topics: Callable[..., str]) -> str:
 
 
 @pytest.fixture
-def eddy(broker: str, prefix: str) -> Eddy:
-    settings = {"EDDY_KAFKA__BOOTSTRAP_SERVERS": broker, "EDDY_TOPICS__PREFIX": prefix, "COLUMNS": "300"}
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def eddy(broker: str, prefix: str, port: int) -> Eddy:
+    settings = {
+        "EDDY_KAFKA__BOOTSTRAP_SERVERS": broker, "EDDY_TOPICS__PREFIX": prefix, "EDDY_HTTP__PORT": str(port),
+        "COLUMNS": "300",
+    }  # fmt: skip
     return lambda *arguments: CliRunner().invoke(app, ["models", *arguments], env=settings)
 
 
@@ -110,3 +124,55 @@ def test_nothing_is_learned_of_who_asked_to_be_forgotten_nor_of_bots(
     assert n_learned < len(many), "a bot teaches as much as a person can do"
     assert f"{len(many) - n_learned:,} bot" in outcome.output
     assert [row[1] for row in published(eddy)] == [start.version]
+
+
+def test_a_second_process_takes_the_place_of_the_first_which_says_so(
+    eddy: Eddy, broker: str, prefix: str, tmp_path: Path
+) -> None:
+    start = a_sequence_model()
+    start.save(tmp_path / "start")
+    eddy("publish", str(tmp_path / "start"))
+    write(broker, f"{prefix}events", events_of(circle(NEW, 4_000)))
+    opened: list[SoleWriter] = []
+
+    def open_another() -> None:
+        client = {"bootstrap.servers": broker}
+        opened.append(SoleWriter(client, f"{prefix}model-updates", sole_writer("follow", prefix), "another"))
+
+    another = Timer(3.0, open_another)
+    another.start()
+    outcome = eddy("follow", "--every", "8", "--for", "60")
+    another.join()
+    assert isinstance(outcome.exception, FencedError)
+    assert "Another `eddy models follow` has started" in str(outcome.exception)
+    assert [row[1] for row in published(eddy)] == [start.version]
+
+
+def test_it_tells_prometheus_how_far_it_is_and_how_well_it_does(
+    eddy: Eddy, broker: str, prefix: str, port: int, tmp_path: Path
+) -> None:
+    a_sequence_model().save(tmp_path / "start")
+    eddy("publish", str(tmp_path / "start"))
+    write(broker, f"{prefix}catalog", {item.item_id: {"item_id": item.item_id} for item in NEW})
+    write(broker, f"{prefix}events", events_of(circle(NEW, 4_000)))
+    said: list[str] = []
+
+    def ask() -> None:
+        for path in ("readyz", "metrics"):
+            with urlopen(f"http://127.0.0.1:{port}/{path}", timeout=10) as answer:
+                said.append(answer.read().decode())
+
+    asking = Timer(10.0, ask)
+    asking.start()
+    assert eddy("follow", "--every", "1", "--for", "15").exit_code == 0
+    asking.join()
+    ready, metrics = said
+    assert ready == "OK"
+    assert f'eddy_lag{{flow="follow",partition="0",topic="{prefix}events"}} 0.0' in metrics
+    assert 'eddy_messages_total{flow="follow",outcome="learned"}' in metrics
+    [serving] = [line for line in metrics.splitlines() if line.startswith("eddy_ranker_info{")]
+    assert 'ranker="sequence"' in serving
+    gains = {
+        line.split('model="')[1].split('"')[0] for line in metrics.splitlines() if line.startswith("eddy_sequence")
+    }
+    assert gains == {"learning", "service"}

@@ -3,7 +3,9 @@ from collections.abc import Callable
 import pytest
 
 from dataflows.demo.broker_process import free_port
+from dataflows.errors import FencedError
 from dataflows.kafka.reader import KafkaReader
+from dataflows.kafka.sole_writer import SoleWriter
 from dataflows.kafka.writer import KafkaWriter, WriteError
 from dataflows.records import Record
 
@@ -82,3 +84,30 @@ def test_without_a_broker_a_full_queue_fails_instead_of_waiting_on() -> None:
     writer.write("u", b"x")
     with pytest.raises(WriteError, match="a message was not delivered"):
         writer.write("u", b"x")
+
+
+def test_what_one_writer_writes_together_is_there_whole_or_not_at_all(broker: str, topics: MakeTopics) -> None:
+    prefix = topics(partitions=1)
+    topic = f"{prefix}model-updates"
+    writer = SoleWriter({"bootstrap.servers": broker, "message.max.bytes": 100_000}, topic, f"{prefix}one", "writer")
+    with pytest.raises(WriteError, match="nothing was written"):
+        writer.write([("a", b"part"), ("b", b"x" * 200_000)])
+    writer.write((f"k{n}", b"whole") for n in range(20))
+    assert [record.value for record in read(broker, topic, 20)] == [b"whole"] * 20
+
+
+def test_a_second_writer_of_a_name_fences_the_first(broker: str, topics: MakeTopics) -> None:
+    prefix = topics(partitions=1)
+    topic = f"{prefix}model-updates"
+    first = SoleWriter({"bootstrap.servers": broker}, topic, f"{prefix}one", "`eddy models follow`")
+    first.write([("a", b"1")])
+    second = SoleWriter({"bootstrap.servers": broker}, topic, f"{prefix}one", "`eddy models follow`")
+    with pytest.raises(FencedError, match="Another `eddy models follow` has started"):
+        first.write([("a", b"2"), ("b", b"2")])
+    second.write([("a", b"3")])
+    assert [record.value for record in read(broker, topic, 2)] == [b"1", b"3"]
+
+
+def test_one_writer_that_finds_no_broker_says_so() -> None:
+    with pytest.raises(WriteError, match="eddy doctor"):
+        SoleWriter(nobody(), "model-updates", "one", "writer", timeout_s=1.0)

@@ -7,6 +7,7 @@ from typer.testing import CliRunner, Result
 from dataflows.cli.main import app
 from dataflows.errors import EddyError
 from dataflows.store.contents import key_hash
+from models.user.codec import VERSION
 from tests.dataflows.store.builders import PROFILES, a_store, change_states
 from tests.flows.test_recommend import Run, an_event
 
@@ -25,7 +26,7 @@ def test_inspect_counts_what_each_step_keeps_and_names_no_user(tmp_path: Path):
     a_used_store(tmp_path)
     shown = eddy(tmp_path, "inspect", "recommend", "--json")
     step = json.loads(shown.stdout)["steps"][PROFILES]
-    assert (step["keys"], step["formats"]) == (3, {"3": 3})
+    assert (step["keys"], step["formats"]) == (3, {str(VERSION): 3})
     assert step["largest"][0]["key_hash"] in {key_hash(f"ann-{number}") for number in range(3)}
     assert "ann-" not in shown.output + eddy(tmp_path, "inspect", "recommend").output
 

@@ -50,8 +50,9 @@ class KafkaSink(Destination, FixedPartitionedSink[Outgoing, SinkState]):
 
     read_back: bool = True
     """False for topics of which the newest message of a key is all that counts: the last may be written again."""
-    is_alone: bool = True
-    """Whether this process has all partitions: another of a cluster's does not know what this one reads back."""
+    process: int = 0
+    """Which process this is, of a cluster that shares the partitions."""
+    n_processes: int = 1
     before_open: Callable[[], None] = nothing
     """Called before a partition's former writer is fenced; what it raises leaves that writer alone."""
     owed: dict[int, dict[int, int]] = field(default_factory=dict, repr=False)
@@ -59,25 +60,26 @@ class KafkaSink(Destination, FixedPartitionedSink[Outgoing, SinkState]):
     grown sends a key to another partition than the one that holds its record."""
 
     dealt: list[int] = field(default_factory=list, repr=False)
-    """Among how many partitions the engine deals keys."""
+    """Among how many partitions keys are dealt, by all processes."""
     opened: "dict[int, Future[Opened]]" = field(default_factory=dict, repr=False)
     """What is opened ahead, by partition."""
 
     def list_parts(self) -> list[str]:
-        """Name the partitions, zero-padded, since the engine orders names as text; begin to open them.
+        """Name this process's partitions, zero-padded, since the engine orders names as text; begin to open them.
 
         The engine builds a partition when the first message comes to it, and everything waits meanwhile: most of a
         second for a new transactional writer, partition after partition. So all are opened at once, beside the flow,
-        as soon as it is laid out; in a cluster each process opens those that the engine gives it.
+        as soon as it is laid out. Of a cluster each process names every n-th alone, so that no other is given them.
         """
         self.dealt[:] = [partitions_of(self.client, self.topic)]
-        if self.is_alone and not self.opened:
+        own = range(self.process, self.dealt[0], self.n_processes)
+        if not self.opened:
             self.before_open()
-            ahead = range(min(self.dealt[0], MAX_AHEAD))
+            ahead = own[:MAX_AHEAD]
             self.opened.update((partition, Future()) for partition in ahead)
             for partition in ahead:
                 threading.Thread(target=self._open_ahead, args=(partition,), daemon=True).start()
-        return [f"{partition:05d}" for partition in range(*self.dealt)]
+        return [f"{partition:05d}" for partition in own]
 
     def _open_ahead(self, partition: int) -> None:
         future = self.opened[partition]
@@ -141,7 +143,7 @@ class KafkaSinkPartition(StatefulSinkPartition[Outgoing, SinkState]):
                 sink.client, sink.topic, partition, resume_at, sink.flow, max(sink.timeout_s, READ_BACK_S)
             )
             self._owed, end = found.own, found.end
-        if self._owed and n_then not in (None, self._n_partitions) and not sink.is_alone:
+        if self._owed and n_then not in (None, self._n_partitions) and sink.n_processes > 1:
             raise GrownTopicError(
                 f"{sink.topic} has grown from {n_then} to {self._n_partitions} partitions, and the flow was not "
                 "stopped cleanly before: what it had written since its last snapshot would be written twice. Start it "

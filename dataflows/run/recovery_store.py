@@ -45,8 +45,7 @@ def recovery_config(settings: Settings, flow: str) -> RecoveryConfig | None:
             _mark(folder, len(settings.privacy.secrets))
     except OSError as error:
         raise unusable(folder, str(error)) from error
-    # The processes of a cluster have no store of their own to sweep.
-    return RecoveryConfig(str(folder), NEVER if len(settings.cluster.members) <= 1 else None)  # type: ignore[no-untyped-call]
+    return RecoveryConfig(str(folder), NEVER)  # type: ignore[no-untyped-call]
 
 
 def _mark(folder: Path, n_secrets: int) -> None:

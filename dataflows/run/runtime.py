@@ -160,7 +160,8 @@ def run_flow(dataflow: Dataflow, settings: Settings, flow: str) -> None:
     store = store_folder(settings, flow)
     tune_gc()
     try:
-        with closing(Sweeping(store)) if store is not None and len(members) <= 1 else nullcontext():
+        # The store of a cluster is process 0's.
+        with closing(Sweeping(store)) if store is not None and settings.cluster.process_id == 0 else nullcontext():
             cli_main(  # type: ignore[no-untyped-call]
                 dataflow,
                 process_id=settings.cluster.process_id if members else None,

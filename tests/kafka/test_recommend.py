@@ -17,6 +17,7 @@ from dataflows.kafka.admin import create_topics
 from dataflows.store.files import reading
 from dataflows.store.states import unpickle
 from dataflows.topics import declare
+from tests.dataflows.store.builders import query
 from tests.kafka.flows import DEADLINE_S, FlowUnderTest, Platform
 
 pytestmark = pytest.mark.kafka
@@ -119,6 +120,16 @@ def test_five_kinds_of_bad_input_leave_five_dead_letters_with_five_reasons_and_s
     assert reasons == ["future", "invalid_value", "malformed", "truncated", "wrong_type"]
 
 
+def wait_until_swept(store: Path) -> None:
+    """Wait until a store has one row a key, all hundred users among them."""
+    deadline, counts = time.monotonic() + 60, [0]
+    while (max(counts, default=0) != 1 or len(counts) < 100) and time.monotonic() < deadline:
+        time.sleep(0.2)
+        counts = [n for (n,) in query(store, "SELECT count(*) FROM snaps GROUP BY step_id, state_key")]
+    assert max(counts) == 1
+    assert len(counts) >= 100
+
+
 @pytest.mark.slow
 def test_two_processes_share_the_users_stop_together_and_go_on_as_one(
     broker: str, topics: Callable[..., str], tmp_path: Path
@@ -137,6 +148,7 @@ def test_two_processes_share_the_users_stop_together_and_go_on_as_one(
             flow.start()
         platform.write(400)
         platform.wait_for("recommendations", 400)
+        wait_until_swept(store / "recommend")
         assert pair[1].end(signal.SIGTERM) == 0, pair[1].log.read_text()
         assert pair[0].wait() == 0, pair[0].log.read_text()
         logs = [flow.log.read_text() for flow in pair]

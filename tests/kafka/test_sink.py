@@ -143,9 +143,9 @@ def test_a_process_of_a_cluster_refuses_to_repeat_into_a_topic_that_has_grown(
     first.close()
     grow(broker, f"{prefix}recommendations", 3)
     with pytest.raises(GrownTopicError, match=r"from 1 to 3 partitions.*EDDY_CLUSTER__ADDRESSES"):
-        KafkaSinkPartition(a_sink(broker, prefix, is_alone=False), 0, at)
+        KafkaSinkPartition(a_sink(broker, prefix, n_processes=2), 0, at)
     KafkaSinkPartition(a_sink(broker, prefix), 0, at).close()
-    KafkaSinkPartition(a_sink(broker, prefix, is_alone=False), 0, stopped_cleanly_at).close()
+    KafkaSinkPartition(a_sink(broker, prefix, n_processes=2), 0, stopped_cleanly_at).close()
 
 
 def test_the_snapshot_of_an_earlier_release_is_gone_on_from(broker: str, topics: Callable[..., str]) -> None:
@@ -284,10 +284,14 @@ def test_of_very_many_partitions_the_rest_is_opened_when_its_first_message_comes
     part.close()
 
 
-def test_a_process_of_a_cluster_leaves_the_partitions_of_others_alone(broker: str, topics: Callable[..., str]) -> None:
-    sink = a_sink(broker, topics(3), is_alone=False)
-    assert sink.list_parts() == ["00000", "00001", "00002"]
-    assert not sink.opened
+def test_the_processes_of_a_cluster_share_the_partitions_and_each_opens_its_own(
+    broker: str, topics: Callable[..., str]
+) -> None:
+    prefix = topics(3)
+    sinks = [a_sink(broker, prefix, process=process, n_processes=4) for process in range(4)]
+    assert [sink.list_parts() for sink in sinks] == [["00000"], ["00001"], ["00002"], []]
+    assert [sorted(sink.opened) for sink in sinks] == [[0], [1], [2], []]
+    assert {sink.dealt[0] for sink in sinks} == {3}
 
 
 def test_what_went_wrong_ahead_is_told_where_the_partition_is_needed(

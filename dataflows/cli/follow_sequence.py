@@ -60,12 +60,6 @@ def follow(every: Every = 60.0, ends_after: For = None) -> None:
     with console.status("loading the item tables"):
         tables = _tables(settings, counts, failures)
         tables.load()
-    writer = SoleWriter(
-        settings.kafka.client() | settings.kafka.producer_options,
-        prefix + MODEL_UPDATES.name,
-        sole_writer(FLOW, prefix),
-        "`eddy models follow`",
-    )
     reader = KafkaReader(client, [prefix + EVENTS.name], helper_group(FLOW, prefix, "events"))
     decode = erasure_decoder(settings.events)
     try:
@@ -81,6 +75,13 @@ def follow(every: Every = 60.0, ends_after: For = None) -> None:
                 reader, tables, event_decoder(settings.events), settings.events, settings.profile, erased,
                 lambda rows: writer.write((row.key, row.value) for row in rows), every, counts,
             )  # fmt: skip
+            # Last: it fences the process that runs, which is worth it only where this one can take its place.
+            writer = SoleWriter(
+                settings.kafka.client() | settings.kafka.producer_options,
+                prefix + MODEL_UPDATES.name,
+                sole_writer(FLOW, prefix),
+                "`eddy models follow`",
+            )
             _watch(health.metrics, reader, follower)
             probes = f"; health on http://{settings.http.host}:{port}/healthz" if port else ""
             console.print(f"going on from {follower.learner.service.version}{probes}", highlight=False)

@@ -82,7 +82,7 @@ class SequenceFollower:
             raise EddyError(NOBODY_SERVES)
         self._in_service = start
         self.learner = SequenceLearner(start)
-        self._positions = self._usable_positions()
+        self._positions = self._believed_positions()
 
     def step(self) -> SequenceCheckpoint | None:
         """Take what has come, and decide where it is time to; return the model that went into service.
@@ -134,13 +134,17 @@ class SequenceFollower:
         self.learner, self._served_before = SequenceLearner(other), None
         self._users.clear()
         self._reader.begin("earliest")
-        self._positions = self._usable_positions()
+        self._positions = self._believed_positions()
 
-    def _usable_positions(self) -> dict[str, int]:
-        """Return until where the model has learned each partition; nothing, where the topic is another one since."""
+    def _believed_positions(self) -> dict[str, int]:
+        """Return until where the model has learned each partition; nothing, where the topic is another one since.
+
+        Then the next version says nothing of that topic's either.
+        """
         positions, ends = self.learner.start.positions, self._reader.ends
-        is_the_same = all(positions.get(str(partition), 0) <= end for (_, partition), end in ends.items())
-        return positions if is_the_same else {}
+        if any(positions.get(str(partition), 0) > end for (_, partition), end in ends.items()):
+            self.learner.positions = positions = {}
+        return dict(positions)
 
     def _forget(self) -> None:
         self._n_erased = self._erasures.version

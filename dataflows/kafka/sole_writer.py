@@ -50,17 +50,24 @@ class SoleWriter:
         FencedError : another such writer has been opened since; nothing was written.
         WriteError : the broker did not take them; none is there.
         """
-        self._failure = None
-        try:
-            self._producer.begin_transaction()
-            for key, value in messages:
-                self._produce(key, value)
-            self._commit()
-        except KafkaException as failure:
-            error = failure.args[0]
-            if error.code() not in FENCED:
-                self._abort()
-            raise self._explained(self._failure or error) from failure
+        written, deadline = list(messages), time.monotonic() + self._timeout_s
+        while True:
+            self._failure = None
+            try:
+                self._producer.begin_transaction()
+                for key, value in written:
+                    self._produce(key, value)
+                self._commit(deadline)
+            except KafkaException as failure:
+                error = failure.args[0]
+                if error.code() not in FENCED:
+                    self._abort()
+                # As where the broker has forgotten the writer, which was idle for a week.
+                is_worth_a_try = error.txn_requires_abort() and self._failure is None
+                if not is_worth_a_try or time.monotonic() > deadline:
+                    raise self._explained(self._failure or error) from failure
+            else:
+                return
 
     def _produce(self, key: str | bytes | None, value: bytes | None) -> None:
         while True:
@@ -71,8 +78,7 @@ class SoleWriter:
             else:
                 return
 
-    def _commit(self) -> None:
-        deadline = time.monotonic() + self._timeout_s
+    def _commit(self, deadline: float) -> None:
         while True:
             try:
                 self._producer.commit_transaction(self._timeout_s)

@@ -130,6 +130,16 @@ class ClusterSettings(Section):
         """All processes' addresses, empty for one process."""
         return [address.strip() for address in self.addresses.split(";") if address.strip()]
 
+    @property
+    def n_processes(self) -> int:
+        """How many processes there are."""
+        return max(1, len(self.members))
+
+    @property
+    def process(self) -> int:
+        """Number of this process; 0 where it is the only one, whatever number it had in a cluster."""
+        return self.process_id if self.members else 0
+
     @model_validator(mode="after")
     def _check_place(self) -> "ClusterSettings":
         if self.members and self.process_id >= len(self.members):

@@ -40,7 +40,7 @@ def recovery_config(settings: Settings, flow: str) -> RecoveryConfig | None:
         return None
     try:
         make_folder(folder)
-        if settings.cluster.process_id == 0 and not any(folder.glob(FILES)):
+        if settings.cluster.process == 0 and not any(folder.glob(FILES)):
             init_db_dir(folder, settings.recovery.partitions)  # type: ignore[no-untyped-call]
             _mark(folder, len(settings.privacy.secrets))
     except OSError as error:

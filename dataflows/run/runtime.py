@@ -161,7 +161,7 @@ def run_flow(dataflow: Dataflow, settings: Settings, flow: str) -> None:
     tune_gc()
     try:
         # The store of a cluster is process 0's.
-        with closing(Sweeping(store)) if store is not None and settings.cluster.process_id == 0 else nullcontext():
+        with closing(Sweeping(store)) if store is not None and settings.cluster.process == 0 else nullcontext():
             cli_main(  # type: ignore[no-untyped-call]
                 dataflow,
                 process_id=settings.cluster.process_id if members else None,

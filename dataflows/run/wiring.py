@@ -85,7 +85,7 @@ def _find_rested(store: Path | None, settings: Settings, edges: Edges) -> FindRe
     """Look in a store, which is process 0's alone, for who has rested."""
     if store is None:
         return None
-    is_ours = settings.cluster.process_id == 0
+    is_ours = settings.cluster.process == 0
 
     def find(step_id: str, after: timedelta) -> Resting:
         def look(before_ms: int) -> Iterator[list[tuple[str, int]]]:

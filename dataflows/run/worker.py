@@ -127,7 +127,7 @@ def _take_store(
     FencedError : another copy has taken it meanwhile.
     EddyError : this release cannot read the store, or it is damaged.
     """
-    process = cluster.process_id
+    process = cluster.process
     if process == 0:
         check_store(store, dataflow)
     elif partition_files(store):

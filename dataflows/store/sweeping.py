@@ -93,7 +93,8 @@ class Sweeper:
         # First: whoever reads file after file knows by it that something may be gone which it would have needed.
         self._commit(resume - 1)
         n_dropped = sum(self._sweep(number, resume) for number in range(len(self._files)))
-        self._swept_to = resume
+        if not self._is_over():
+            self._swept_to = resume
         return n_dropped
 
     def _sweep(self, number: int, resume: int) -> int:
@@ -218,7 +219,7 @@ class Sweeping(threading.Thread):
         with self._changing:
             self._closed.set()
             if self._process is not None and self._process.stdin is not None:
-                with suppress(BrokenPipeError):
+                with suppress(BrokenPipeError, ValueError):  # it has ended by itself; then the pipe may be closed
                     self._process.stdin.write(GOODBYE)
                     self._process.stdin.close()
         self.join(END_S)

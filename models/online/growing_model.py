@@ -67,17 +67,20 @@ class GrowingModel:
     start : the model that it goes on from.
     learning_rate : of AdamW.
     max_items : that may have a vector of their own, and attributes; fewer where vectors are so wide that more could not
-        be published. Items that come to a full table take the places of those that were acted on least.
+        be published; more where the model has more already. Items that come to a full table take the places of those
+        that were acted on least.
     """
 
     def __init__(self, start: SequenceCheckpoint, learning_rate: float, max_items: int) -> None:
         most = min(max_items, _MOST_BYTES // (4 * start.network.config.n_dimensions + 8))
-        self._items = _Numbers(start.vocabulary.items, most)
-        self._attributes = _Numbers(start.vocabulary.attributes, most)
+        self._items = _Numbers(start.vocabulary.items, max(most, len(start.vocabulary.items)))
+        self._attributes = _Numbers(start.vocabulary.attributes, max(most, len(start.vocabulary.attributes)))
         self.network = _copied(start.network, np.arange(len(self._items)), np.arange(len(self._attributes)))
         self.n_recent = self.network.config.n_recent
         self._optimizer = torch.optim.AdamW(self.network.parameters(), learning_rate, weight_decay=0.0)
         self._counts = np.zeros(len(self._items) + 1)
+        self._n_trained = len(self._items)
+        """Those with the first numbers are of the model that it went on from."""
 
     def count(self, item: int) -> None:
         """Count an act on an item, which may be new."""
@@ -144,12 +147,14 @@ class GrowingModel:
     def _let_go(self) -> None:
         """Take the places of the items that were acted on least, newer ones first; what is older counts half as much.
 
-        So ids that nobody ever acted on twice, as a producer makes them that has gone wrong, keep nobody out.
+        So ids that nobody ever acted on twice, as a producer makes them that has gone wrong, keep nobody out, nor do
+        they push out what the model was trained on, which counts one act more.
         """
         self._make_room()
         counts = self._counts[1 : len(self._items) + 1]
-        kept = np.sort(np.argsort(-counts, kind="stable")[: int(_KEPT * len(counts))])
-        self._items = self._items.of_places(kept)
+        is_trained = np.arange(len(counts)) < self._n_trained
+        kept = np.sort(np.argsort(-(counts + is_trained), kind="stable")[: int(_KEPT * len(counts))])
+        self._items, self._n_trained = self._items.of_places(kept), int(is_trained[kept].sum())
         self._counts = np.concatenate([[0.0], counts[kept] / 2, np.zeros(_ROOM)])
         table = self.network.items
         rows = torch.from_numpy(np.concatenate([[0], kept + 1]))

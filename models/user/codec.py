@@ -22,7 +22,7 @@ was written as it is, with the room that nothing was in; up to version 3 the rec
 each id took nine bytes."""
 _UNDECAYED, _WHOLE, _LONG = 1, 2, 3
 _FIRST = bytes([VERSION])
-_FIRST_MS = -(2**63)
+_END_OF_TIME = 2**62
 
 
 _FIELDS: Mapping[str, Any] = STATE.fields or {}
@@ -63,8 +63,7 @@ class SnapshotError(ValueError):
     """A snapshot cannot be read; the text says why."""
 
 
-_Moment = Annotated[int, msgspec.Meta(le=2**63 - 1)]
-_Gap = Annotated[int, msgspec.Meta(ge=0)]
+_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class _Rest(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -77,20 +76,20 @@ class _Rest(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=Fals
     sessions: tuple[int, ...]
     minutes: tuple[int, ...]
     hour: tuple[int, ...]
-    event_ids: list[int] | bytes
+    event_ids: list[_Int64] | bytes
     """Little-endian int64, as all ids; a list up to version 3."""
     event_ages: list[int]
     """1 + milliseconds behind the newest event; 0 where it is beyond the lateness."""
-    impressions: list[int] | bytes
+    impressions: list[_Int64] | bytes
     impression_counts: bytes
     """Little-endian float64, so that a packed user is the same user; float32 up to version 2."""
     impressions_decay: tuple[int, int] | None
     """Half-life and the landmark's age, both ms."""
-    owned: list[int] | bytes
-    recent_at: _Moment = 0
+    owned: list[_Int64] | bytes
+    recent_at: _Int64 = 0
     """When the newest of the recent items was acted on, Unix ms."""
-    recent_gaps: list[_Gap] = []
-    """Milliseconds between each of them and the one before."""
+    recent_gaps: list[_Int64] = []
+    """Milliseconds between each of them and the one before, which is newer."""
     recent_weights: bytes = b""
     """Little-endian float32; one, where all are alike."""
 
@@ -119,7 +118,7 @@ def pack(profile: Profile) -> bytes:
         [newest_at - at + 1 if at >= late_before else 0 for at in profile.event_ids.values()],
         _ids(shown.scaled),
         struct.pack(f"<{len(shown.scaled)}d", *shown.scaled.values()),
-        (shown.half_life_ms, newest_at - shown.landmark) if shown.scaled else None,
+        (shown.half_life_ms, newest_at - shown.landmark) if shown.landmark else None,
         _ids(profile.owned),
         *((recent_at[0], list(map(sub, recent_at, recent_at[1:])), _weights(record, n_recent)) if n_recent else ()),
     )
@@ -200,7 +199,11 @@ def _parse(data: bytes) -> tuple[tuple[int, int], _Rest]:
         rest = _decode(memoryview(data)[_end_of_lists(version, counts) :])
     except msgspec.DecodeError as error:
         raise _damaged(str(error)) from error
-    if not (_fits_together(rest, version) and (version <= _LONG or _is_dated(rest, n_recent))):
+    if version <= _LONG:
+        is_dated = _are_moments(struct.unpack_from(f"<{n_recent}q", data, 1 + _RECENT_AT))
+    else:
+        is_dated = _is_dated(rest, n_recent)
+    if not (is_dated and _fits_together(rest, version)):
         raise _damaged("its lists do not belong together")
     return counts, rest
 
@@ -232,12 +235,20 @@ def _record(data: bytes, counts: tuple[int, int], rest: _Rest) -> States:
 
 
 def _is_dated(rest: _Rest, n_recent: int) -> bool:
-    """Say whether each recent item has a moment, which an int64 can hold, and a weight."""
+    """Say whether each recent item has a moment and a weight."""
     n_weights = len(rest.recent_weights) / _A_WEIGHT
     if not n_recent:
         return not (rest.recent_gaps or n_weights)
-    earliest = rest.recent_at - sum(rest.recent_gaps)
-    return len(rest.recent_gaps) == n_recent - 1 and n_weights in (1, n_recent) and earliest >= _FIRST_MS
+    if len(rest.recent_gaps) != n_recent - 1 or n_weights not in (1, n_recent):
+        return False
+    if min(rest.recent_gaps, default=0) >= 0:  # as always where nothing is damaged
+        return _are_moments((rest.recent_at, rest.recent_at - sum(rest.recent_gaps)))
+    return _are_moments(list(accumulate(rest.recent_gaps, sub, initial=rest.recent_at)))
+
+
+def _are_moments(moments: Sequence[int]) -> bool:
+    """Say whether an int64 can hold each, and what lies between any two."""
+    return not moments or (min(moments) > -_END_OF_TIME and max(moments) < _END_OF_TIME)
 
 
 def _fits_together(rest: _Rest, version: int) -> bool:

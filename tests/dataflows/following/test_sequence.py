@@ -183,4 +183,9 @@ def test_positions_of_a_topic_that_was_made_anew_are_not_believed():
     assert followed(topics)["published"] == 1
     topics.log = [[], []]
     topics.act(200, 0, LEARNED_UNTIL + 10**9)
-    assert followed(topics)["learned"] == 200
+    topics.restart()
+    counts: Counter[str] = Counter()
+    follower = a_follower(topics, counts)
+    follower.step()
+    assert counts["learned"] == 200
+    assert follower.learner.checkpoint().positions == {"0": 200}, "no offset of the topic before stands for one of this"

@@ -232,6 +232,27 @@ def test_one_that_fails_is_told_and_started_again(
     assert ended.poll() is not None
 
 
+def test_a_flow_ends_in_order_where_what_sweeps_has_ended_by_itself(tmp_path: Path):
+    (tmp_path / "part-0.sqlite3").write_bytes(b"this is no database" * 100)
+    with closing(Sweeping(tmp_path)) as running:
+        deadline = time.monotonic() + 30
+        while (running._process is None or not running._process.stdin.closed) and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
+def test_the_last_sweep_does_what_another_has_left(tmp_path: Path):
+    store = a_store(tmp_path / "store", [(STEP, str(n), epoch, n) for n in range(9) for epoch in (1, 2)], n_files=1)
+    asked: list[bool] = []
+
+    def is_over() -> bool:
+        asked.append(True)
+        return len(asked) > 1  # after what is written into all files first
+
+    with closing(Sweeper(store, is_over)) as sweeper:
+        assert sweeper.sweep() == 0
+        assert sweeper.sweep_last() == 9
+
+
 @pytest.mark.parametrize("is_killed", [False, True])
 def test_the_files_of_a_flow_that_was_killed_are_left_as_they_are(tmp_path: Path, *, is_killed: bool):
     # Whoever closes a file last takes its log into it: a start that looks at the log meanwhile would find it gone.

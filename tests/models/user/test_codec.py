@@ -138,6 +138,42 @@ def test_a_snapshot_cut_short_is_refused_wherever_it_is_cut():
                 read(data[:end], ProfileConfig(), EventConfig())
 
 
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
+def test_what_is_taken_for_a_profile_can_be_packed_and_is_taken_again(version: int):
+    """Whatever a bit that has flipped on a disk makes of it: else a flow would end in the middle of its work."""
+    data = (places.GOLDEN / f"profile_v{version}.bin").read_bytes()
+    config, events = ProfileConfig(), EventConfig()
+    refused = 0
+    for at in range(1, len(data)):
+        for damage in (*(1 << bit for bit in range(8)), data[at] ^ 0xCF):
+            damaged = bytearray(data)
+            damaged[at] ^= damage
+            try:
+                with np.errstate(all="ignore"):
+                    profile = unpack(bytes(damaged), config, events)
+            except SnapshotError:
+                refused += 1
+            else:
+                check(pack(profile), config, events)
+    assert refused > 100
+
+
+def test_impressions_that_were_answered_leave_the_same_user():
+    none = np.empty(0, np.uint32)
+    events = [
+        Event("e1", "ann", "a", "impression", T0),
+        Event("e2", "ann", "a", "click", T0 + 1_000),
+        Event("e3", "ann", "b", "impression", T0 + 777_777),
+    ]
+    profile = Profile(ProfileConfig(), EventConfig())
+    for event in events[:2]:
+        profile.apply(event, none, 0.0, none)
+    restored = unpack(pack(profile), profile.config, profile.events)
+    for one in (profile, restored):
+        one.apply(events[2], none, 0.0, none)
+    assert pack(restored) == pack(profile)
+
+
 @given(st.integers(0, 100), st.integers(0), st.integers(1, 255), st.sampled_from([{}, {"half_life_habit_s": 60}]))
 @settings(max_examples=300, deadline=None)
 def test_a_check_finds_what_cannot_be_restored(n: int, at: int, flipped: int, config: dict[str, Any]):

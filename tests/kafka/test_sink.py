@@ -292,6 +292,7 @@ def test_the_processes_of_a_cluster_share_the_partitions_and_each_opens_its_own(
     assert [sink.list_parts() for sink in sinks] == [["00000"], ["00001"], ["00002"], []]
     assert [sorted(sink.opened) for sink in sinks] == [[0], [1], [2], []]
     assert {sink.dealt[0] for sink in sinks} == {3}
+    assert all(is_untouched for sink in sinks for _, is_untouched in map(sink.take, sink.opened))
 
 
 def test_what_went_wrong_ahead_is_told_where_the_partition_is_needed(

@@ -17,13 +17,19 @@ from models.items.columns import Columns
 from models.numeric.arrays import Doubles, Int64s
 from models.online.versions import MAX_PARTS, PART_BYTES
 from models.sequence.checkpoint import SequenceCheckpoint
+from models.sequence.config import OnlineSequenceConfig
 from models.sequence.network import SequenceNetwork
 from models.sequence.vocabulary import Facts, Vocabulary
 
-_MOST_BYTES = MAX_PARTS * PART_BYTES * 3 // 4
-"""Of the vectors of all items: more could not be published."""
+_MOST_BYTES = MAX_PARTS * PART_BYTES * 3 // 8
+"""Of the vectors of all items, and of all attributes: more could not be published."""
+_EPSILON = 1e-3
+"""Of AdamW: what is drawn and hardly ever expected has a gradient far below it, and stays where it is. With PyTorch's
+1e-8 it moves by the full learning rate at each draw, so a domain whose people sleep is forgotten meanwhile."""
 _KEPT = 0.8
 """Of the items that there is a place for, those that stay where one is wanted and all are taken."""
+_TIDIED_EVERY = 1_000
+"""Steps after which is looked again for attributes that can go."""
 _ROOM = 1_024
 """Items and attributes for which there is room at least, before tables have to grow."""
 
@@ -65,29 +71,47 @@ class GrowingModel:
     Parameters
     ----------
     start : the model that it goes on from.
-    learning_rate : of AdamW.
-    max_items : that may have a vector of their own, and attributes; fewer where vectors are so wide that more could not
-        be published; more where the model has more already. Items that come to a full table take the places of those
-        that were acted on least.
+    config : how it learns. `max_items` may have a vector of their own, and as many attributes; fewer where vectors are
+        so wide that more could not be published, more where the model has more already. What comes to a full table
+        takes the places of items that were acted on least, and of attributes that no item has any more.
     """
 
-    def __init__(self, start: SequenceCheckpoint, learning_rate: float, max_items: int) -> None:
-        most = min(max_items, _MOST_BYTES // (4 * start.network.config.n_dimensions + 8))
-        self._items = _Numbers(start.vocabulary.items, max(most, len(start.vocabulary.items)))
-        self._attributes = _Numbers(start.vocabulary.attributes, max(most, len(start.vocabulary.attributes)))
+    def __init__(self, start: SequenceCheckpoint, config: OnlineSequenceConfig) -> None:
+        most = min(config.max_items, _MOST_BYTES // (4 * start.network.config.n_dimensions + 8))
+        items, attributes = start.vocabulary
+        self._items = _Numbers(items, max(most, len(items)))
+        self._attributes = _Numbers(attributes, max(most, len(attributes)))
         self.network = _copied(start.network, np.arange(len(self._items)), np.arange(len(self._attributes)))
         self.n_recent = self.network.config.n_recent
-        self._optimizer = torch.optim.AdamW(self.network.parameters(), learning_rate, weight_decay=0.0)
-        self._counts = np.zeros(len(self._items) + 1)
+        self._config = config
+        self._optimizer = torch.optim.AdamW(
+            self.network.parameters(), config.learning_rate, eps=_EPSILON, weight_decay=0.0
+        )
+        self._n_steps = 0
+        self._tidied_at = -_TIDIED_EVERY
         self._n_trained = len(self._items)
-        """Those with the first numbers are of the model that it went on from."""
+        """Items with the first numbers are of the model that it went on from."""
+        self._counts = np.zeros(len(self._items) + 1)
+        """Acts on an item, by its number."""
+
+    def begun_anew(self, start: SequenceCheckpoint) -> "GrowingModel":
+        """Go on from another model, with what was counted until now."""
+        anew = GrowingModel(start, self._config)
+        numbers = [anew._number(item) for item in self._items.names.tolist()]
+        anew._counts[numbers] = self._counts[1 : len(numbers) + 1]
+        return anew
 
     def count(self, item: int) -> None:
         """Count an act on an item, which may be new."""
+        number = self._number(item)
+        self._counts[number] += 1
+
+    def _number(self, item: int) -> int:
+        """Look up an item, giving it a number and room for its counts if it has none and there is one left."""
         number = self._items.ensure(item)
         if number >= len(self._counts):
-            self._counts = np.concatenate([self._counts, np.zeros(len(self._counts) + _ROOM)])
-        self._counts[number] += 1
+            self._counts = np.pad(self._counts, (0, len(self._counts) + _ROOM))
+        return number
 
     def draw(self, n: int, seed: int) -> Drawn:
         """Draw items, half of them by how often they were acted on, as many as there are at most."""
@@ -110,21 +134,28 @@ class GrowingModel:
             np.where(known, table.vectors[rows], 0).astype(np.int8),
         )
 
-    def meet(self, batch: Sequence[Followed], draws: Drawn, table: Columns) -> None:
-        """Give numbers and room to what is new: items begin with nothing of their own, and so do attributes."""
-        items = [one.act.item for one in batch]
-        if not all(map(self._items.has, items)):
+    def meet(self, acted_on: Int64s, drawn: Int64s, table: Columns) -> None:
+        """Give numbers and room to items that are new, and to what describes these and those that were drawn.
+
+        Items begin with nothing of their own, and so do attributes.
+        """
+        if not all(map(self._items.has, acted_on.tolist())):
             self._let_go()
-            for item in items:
-                self._items.ensure(item)
-        rows = table.rows_of(np.concatenate([np.array(items, np.int64), draws.items]))
-        attributes = np.unique(table.attributes[rows[rows >= 0]])
-        for attribute in attributes[attributes != 0].tolist():
-            self._attributes.ensure(attribute)
+            for item in acted_on.tolist():
+                self._number(item)
+        attributes = _attributes_of(np.concatenate([acted_on, drawn]), table)
+        if not all(map(self._attributes.ensure, attributes)) and self._n_steps >= self._tidied_at + _TIDIED_EVERY:
+            self._tidied_at = self._n_steps
+            self._let_attributes_go(table)
+            for attribute in attributes:
+                self._attributes.ensure(attribute)
         self._make_room()
 
     def learn(self, batch: Sequence[Followed], draws: Drawn, table: Columns, seed: int) -> None:
         """Take a step: a softmax over the item that came next and those that were drawn (`models.sequence.fit`)."""
+        self._n_steps += 1
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._config.learning_rate * min(1.0, self._n_steps / self._config.n_warm_up)
         laid = laid_out(batch)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -155,9 +186,20 @@ class GrowingModel:
         is_trained = np.arange(len(counts)) < self._n_trained
         kept = np.sort(np.argsort(-(counts + is_trained), kind="stable")[: int(_KEPT * len(counts))])
         self._items, self._n_trained = self._items.of_places(kept), int(is_trained[kept].sum())
-        self._counts = np.concatenate([[0.0], counts[kept] / 2, np.zeros(_ROOM)])
-        table = self.network.items
-        rows = torch.from_numpy(np.concatenate([[0], kept + 1]))
+        self._counts = np.pad(counts[kept] / 2, (1, _ROOM))
+        self._keep(self.network.items, kept)
+
+    def _let_attributes_go(self, table: Columns) -> None:
+        """Take the places of attributes that none of the items has any more, as of words of titles that are gone."""
+        self._make_room()
+        names = self._attributes.names
+        kept = np.flatnonzero(np.isin(names, _attributes_of(self._items.names, table)))
+        self._attributes = self._attributes.of_places(kept)
+        self._keep(self.network.attributes, kept)
+
+    def _keep(self, table: Embedding, places: Int64s) -> None:
+        """Move the rows at some places, from 0, to the beginning; those behind them are empty."""
+        rows = torch.from_numpy(np.concatenate([[0], places + 1]))
         self._lay_out(table, lambda held: functional.pad(held[rows], (0, 0, 0, len(held) - len(rows))))
 
     def _lay_out(self, table: Embedding, change: Callable[[Tensor], Tensor]) -> None:
@@ -177,6 +219,14 @@ class GrowingModel:
                 continue
             room = missing + needed + _ROOM
             self._lay_out(table, lambda held, room=room: functional.pad(held, (0, 0, 0, room)))  # type: ignore[misc]
+
+
+def _attributes_of(items: Int64s, table: Columns) -> list[int]:
+    """List what a table says that some items have, each once."""
+    rows = table.rows_of(items)
+    attributes = np.unique(table.attributes[rows[rows >= 0]])
+    known: list[int] = attributes[attributes != 0].tolist()
+    return known
 
 
 class _Numbers:

@@ -39,14 +39,17 @@ class SequenceLearner:
         """Mean gains of the one that learns and of the one in service, at the newest decision."""
         self.n_steps = 0
         self.learned_until = start.learned_until
-        self._model = GrowingModel(start, self.config.learning_rate, self.config.max_items)
+        self._model = GrowingModel(start, self.config)
         self._users: dict[int, Int64s] = {}
+        self._known_since: dict[int, int] = {}
+        """By user: how many decisions there had been when they came."""
+        self._n_decisions = self._n_lost = 0
         self._waiting: list[Followed] = []
 
     def remember(self, acts: Iterable[SequenceAct]) -> None:
         """Take acts, in the order of time, that the model has learned already."""
         for act in acts:
-            self._note(act)
+            self._note(act, -1)
             self._model.count(act.item)
 
     def learn(self, acts: Iterable[SequenceAct], table: Columns) -> int:
@@ -62,7 +65,7 @@ class SequenceLearner:
         """
         n_before = self.n_steps
         for act in acts:
-            before = self._note(act)
+            before = self._note(act, self._n_decisions)
             self._model.count(act.item)
             if len(before):
                 self._waiting.append(Followed(act, before))
@@ -75,8 +78,12 @@ class SequenceLearner:
 
         It goes on from that one by small steps. So where the two are alike nothing is lost by the swap, and to wait
         until nobody can doubt it would cost what was learned: better on the acts since the last decision suffices.
+
+        Users who have come since the decision before have no say, so a crowd that is made up for one decides nothing.
+        A model that keeps losing has been led astray: it begins anew from the one in service.
         """
         self._step_if_any(table)
+        self._n_decisions += 1
         compared, config = self.compared, self.config
         if compared.n < config.min_judged or compared.n_users < config.min_users:
             return None
@@ -84,8 +91,12 @@ class SequenceLearner:
         made = self.checkpoint() if learner > service else None
         self.compared = HeadToHead()
         if made is not None:
-            self.service = made
-        return made
+            self.service, self._n_lost = made, 0
+            return made
+        self._n_lost += 1
+        if self._n_lost >= config.max_lost:
+            self._model, self._n_lost = self._model.begun_anew(self.service), 0
+        return None
 
     def checkpoint(self) -> SequenceCheckpoint:
         """Return the model as it is, with what it was trained on until now."""
@@ -114,16 +125,23 @@ class SequenceLearner:
         n_gone = 0
         for user in [user for user in self._users if erased_until(user)]:
             acts = self._users.pop(user)
+            self._known_since.pop(user, None)
             kept = acts[acts[:, 0] > erased_until(user)]
             n_gone += len(acts) - len(kept)
             if len(kept):
-                self._users[user] = kept
+                self._users[user], self._known_since[user] = kept, self._n_decisions
         self._waiting = [one for one in self._waiting if one.before[0, 0] > erased_until(one.act.user)]
         self.compared.forget(lambda user: erased_until(user) > 0)
         return n_gone
 
-    def _note(self, act: SequenceAct) -> Int64s:
-        """Put an act behind what its user did before, in the order that a profile keeps; return what was before."""
+    def _note(self, act: SequenceAct, n_decisions: int) -> Int64s:
+        """Put an act behind what its user did before, in the order that a profile keeps; return what was before.
+
+        Parameters
+        ----------
+        n_decisions : that there have been, as is noted of a user who is new.
+        """
+        self._known_since.setdefault(act.user, n_decisions)
         before = self._users.pop(act.user, _NOTHING)
         after = np.concatenate([before, np.array([[act.at, -act.item]])])
         if len(before) and act.at <= before[-1, 0]:
@@ -131,7 +149,8 @@ class SequenceLearner:
             before = before[before[:, 0] <= act.at]  # what came later is no past of an act that is late
         self._users[act.user] = after[-self._model.n_recent :]
         if len(self._users) > self.config.max_users:
-            del self._users[next(iter(self._users))]
+            rested = next(iter(self._users))
+            del self._users[rested], self._known_since[rested]
         return before
 
     def _step_if_any(self, table: Columns) -> None:
@@ -140,7 +159,7 @@ class SequenceLearner:
         if not batch:
             return
         draws = self._model.draw(self.config.n_negatives, self.n_steps)
-        self._model.meet(batch, draws, table)
+        self._model.meet(np.array([one.act.item for one in batch], np.int64), draws.items, table)
         with threads(1):  # steps are small: others would wait for each other, and on a busy machine for long
             self._judge(batch, draws, table)
             self._model.learn(batch, draws, table, self.n_steps)
@@ -148,7 +167,10 @@ class SequenceLearner:
         self.n_steps += 1
 
     def _judge(self, batch: Sequence[Followed], draws: Drawn, table: Columns) -> None:
-        """Ask both models for the act among the drawn items: the gain is 1 / its rank."""
+        """Ask both models for the acts of users who have a say among the drawn items: the gain is 1 / the rank."""
+        batch = [one for one in batch if self._known_since.get(one.act.user, self._n_decisions) < self._n_decisions]
+        if not batch:
+            return
         laid, drawn = laid_out(batch), np.unique(draws.items)
         learner = gains_of(self._model.network, self._model.facts, laid, drawn, table)
         service = gains_of(self.service.network, self.service.vocabulary.facts, laid, drawn, table)

@@ -54,6 +54,10 @@ class OnlineSequenceConfig:
     """Users whose newest acts are kept, those who acted last; 700 bytes each."""
     max_items: Positive = 200_000
     """Items that have a vector of their own; those beyond have that of their attributes and texts."""
+    n_warm_up: Positive = 100
+    """Steps in which the learning rate rises to what is set: AdamW begins anew with each process."""
+    max_lost: Positive = 3
+    """Decisions that it may lose in a row before it begins anew from the model in service."""
     min_judged: Positive = 512
     min_users: Positive = 10
     """Acts, and users whose they were, below which nobody knows which of two models is better."""

@@ -18,7 +18,7 @@ from dataflows.kafka.writer import KafkaWriter
 from models.numeric.ids import hash64
 from models.online.growing_model import SequenceAct
 from tests.models.online.test_sequence_learner import NEW, circle
-from tests.models.sequence.builders import a_sequence_model
+from tests.models.sequence.builders import LEARNED_UNTIL, a_sequence_model
 
 pytestmark = pytest.mark.kafka
 
@@ -68,6 +68,11 @@ def events_of(acts: list[SequenceAct]) -> list[tuple[str, dict[str, object]]]:
     ]  # fmt: skip
 
 
+def known(acts: list[SequenceAct]) -> list[SequenceAct]:
+    """Let each of the users have acted when the model was trained, so that they have a say which one serves."""
+    return [SequenceAct(user, hash64(NEW[0].item_id), LEARNED_UNTIL - 1) for user in {act.user for act in acts}] + acts
+
+
 def published(eddy: Eddy) -> list[list[str]]:
     return [
         [cell.strip() for cell in line.split("│")[1:-1]] for line in eddy("list").output.splitlines() if "│" in line
@@ -86,7 +91,7 @@ def test_what_it_has_learned_goes_into_service_and_the_next_process_goes_on_from
     assert "serves" in eddy("publish", str(tmp_path / "start")).output
     write(broker, f"{prefix}catalog", {item.item_id: {"item_id": item.item_id} for item in NEW})
     acts = circle(NEW, 6_000)
-    write(broker, f"{prefix}events", events_of(acts[:4_000]))
+    write(broker, f"{prefix}events", events_of(known(acts[:4_000])))
     first = eddy("follow", "--every", "1", "--for", "20")
     assert first.exit_code == 0, first.output
     versions = published(eddy)
@@ -132,7 +137,7 @@ def test_a_second_process_takes_the_place_of_the_first_which_says_so(
     start = a_sequence_model()
     start.save(tmp_path / "start")
     eddy("publish", str(tmp_path / "start"))
-    write(broker, f"{prefix}events", events_of(circle(NEW, 4_000)))
+    write(broker, f"{prefix}events", events_of(known(circle(NEW, 4_000))))
     opened: list[SoleWriter] = []
 
     def open_another() -> None:
@@ -154,7 +159,7 @@ def test_it_tells_prometheus_how_far_it_is_and_how_well_it_does(
     a_sequence_model().save(tmp_path / "start")
     eddy("publish", str(tmp_path / "start"))
     write(broker, f"{prefix}catalog", {item.item_id: {"item_id": item.item_id} for item in NEW})
-    write(broker, f"{prefix}events", events_of(circle(NEW, 4_000)))
+    write(broker, f"{prefix}events", events_of(known(circle(NEW, 4_000))))
     said: list[str] = []
 
     def ask() -> None:

@@ -35,6 +35,8 @@ slate."""
 SETTINGS = settings_for("blend")
 EPOCH = timedelta(seconds=5)
 """As `recommend` takes it at first."""
+NO_EPOCH = timedelta(hours=1)
+"""In which a store is filled: each user is written once, at the end."""
 
 
 def measure_users(n_users: int) -> dict[str, float]:
@@ -92,7 +94,7 @@ def fill_store(store: Path, n_users: int) -> None:
     flow = Dataflow("recommend")
     given = op.input("events", flow, _Users(packed, n_users))
     op.output("nowhere", op.stateful_batch("profile", given, _Given), TestingSink([]))
-    run_with_store(flow, store)
+    run_with_store(flow, store, NO_EPOCH)
 
 
 class _Users(DynamicSource[tuple[str, PackedUser]], StatelessSourcePartition[tuple[str, PackedUser]]):

@@ -28,7 +28,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 AUDIT := .venv/audit
 AUDIT_READY := $(AUDIT)/.installed
 
-.PHONY: demo screenshots chaos fuzz test test-slow test-up test-kafka test-faults lint docs bench bench-e2e bench-growth bench-learning lock audit sbom dist clean
+.PHONY: demo screenshots chaos fuzz kernels test test-slow test-up test-kafka test-faults lint docs bench bench-e2e bench-growth bench-learning lock audit sbom dist clean
 
 demo: $(READY)
 	$(BIN)/eddy demo
@@ -39,14 +39,17 @@ screenshots: $(READY)
 chaos: $(READY)
 	$(BIN)/eddy chaos --kills $(KILLS)
 
-test: $(READY)
+kernels: $(READY)
+	@$(BIN)/python -m tests.kernels
+
+test: kernels
 	$(BIN)/pytest -m "not (slow or faults or up)" -n $(JOBS) --dist loadfile
 	@echo "Not run: the tests that take long, such as killing flows at random moments. They are: make test-slow"
 
 test-up: $(READY)
 	$(BIN)/pytest -m up -rs
 
-test-slow: $(READY)
+test-slow: kernels
 	$(BIN)/pytest -m "slow and not (faults or up)"
 
 test-kafka: $(READY)

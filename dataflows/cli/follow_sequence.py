@@ -44,11 +44,11 @@ For = Annotated[
 def follow(every: Every = 60.0, ends_after: For = None) -> None:
     """Let the sequence model in service go on learning, and publish it whenever it has become better.
 
-    It reads the events from their beginning: as far as the model has learned it remembers what users did, from there on
-    it predicts each act and then learns it. Once it has predicted better than the model in service, on average over
-    users, it becomes the next version; `recommend` takes it over within moments. Run one such process: where two run,
-    the one that started first ends when it has something to publish. It keeps nothing of its own and may be stopped at
-    any time. It answers probes and Prometheus as the flows do.
+    It reads the last million events before those that the model has not learned, and remembers what users did; from
+    there on it predicts each act and then learns it. Once it has predicted better than the model in service, on average
+    over users, it becomes the next version; `recommend` takes it over within moments. Run one such process: where two
+    run, the one that started first ends when it has something to publish. It keeps nothing of its own and may be
+    stopped at any time. It answers probes and Prometheus as the flows do.
     """
     settings = load_for_cluster()
     console = Console(stderr=True)

@@ -122,6 +122,25 @@ class KafkaReader:
         """Whether all that the topics held at the start has been read."""
         return not self._unfinished
 
+    def offsets_at(self, moment: int) -> dict[Place, int]:
+        """Say where each partition goes on at a moment: its first offset that was written then or later, or its end.
+
+        Parameters
+        ----------
+        moment : in ms.
+
+        Raises
+        ------
+        ReadError : no broker answers.
+        """
+        asked = [TopicPartition(topic, partition, moment) for topic, partition in self.begun]
+        try:
+            found = self._consumer.offsets_for_times(asked, self._timeout_s)
+        except KafkaException as failure:
+            raise self._explained(failure) from failure
+        places = {(one.topic, one.partition): one.offset for one in found}
+        return {place: offset if offset >= 0 else self.ends[place] for place, offset in places.items()}
+
     def behind(self) -> list[tuple[tuple[str, str], float]]:
         """Return how many offsets lie after what has been read (`behind_of`); on any thread."""
         return behind_of(self._consumer, self._read_until.copy())

@@ -1,6 +1,7 @@
 """Reading whole topics, on this thread and on another."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import cast
 
@@ -124,6 +125,33 @@ def test_a_reader_that_starts_at_the_end_gives_only_what_is_written_later(broker
             if len(found) >= 10:
                 break
         assert sorted(found) == list(range(10, 20))
+    finally:
+        reader.close()
+
+
+@pytest.mark.kafka
+def test_it_knows_where_a_topic_goes_on_at_a_moment(broker: str, topics: MakeTopics) -> None:
+    topic = f"{topics(partitions=2)}events"
+    for first in (0, 20):
+        write(broker, topic, range(first, first + 20))
+        time.sleep(0.01)
+    reader = KafkaReader({"bootstrap.servers": broker}, [topic])
+    try:
+        read: list[Batch] = []
+        while not reader.complete:
+            read += reader.poll(0.1)
+        records = {
+            place: [r for batch in read if (batch.topic, batch.partition) == place for r in batch.records]
+            for place in reader.ends
+        }
+        moment = (
+            max(record.timestamp for batch in read for record in batch.records if int(record.value or b"") < 20) + 1
+        )
+        assert reader.offsets_at(0) == reader.begun
+        assert reader.offsets_at(moment) == {
+            place: next(r.offset for r in found if r.timestamp >= moment) for place, found in records.items()
+        }
+        assert reader.offsets_at(moment + 10**9) == reader.ends
     finally:
         reader.close()
 

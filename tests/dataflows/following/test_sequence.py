@@ -1,10 +1,11 @@
 """The process in which a sequence model goes on learning, beside a topic of events that is a list."""
 
 from collections import Counter
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import orjson
+import pytest
 
 from dataflows.codecs import event_decoder
 from dataflows.following.erasures import Erasures
@@ -36,7 +37,7 @@ class Topics:
 
     def restart(self) -> None:
         """Forget all that a process knew of the topics."""
-        self.read = [0, 0]
+        self.begin("earliest")
         self.registry = VersionRegistry()
         for row in self.rows:
             self.registry.take(row.key.encode(), row.value)
@@ -79,8 +80,13 @@ class Topics:
     def ends(self) -> dict[tuple[str, int], int]:
         return {("events", p): len(log) for p, log in enumerate(self.log)}
 
-    def begin(self, _start: str) -> None:
-        self.read = [0, 0]
+    def begin(self, start: Literal["earliest"] | dict[str, dict[int, int]]) -> None:
+        self.read = [0, 0] if start == "earliest" else [start["events"][p] for p in range(2)]
+        self.begun = self.read.copy()
+
+    def offsets_at(self, moment: int) -> dict[tuple[str, int], int]:
+        written = [[record.timestamp for record in log] for log in self.log]
+        return {("events", p): sum(at < moment for at in times) for p, times in enumerate(written)}
 
     def poll(self, _timeout_s: float) -> list[Batch]:
         batches = [Batch("events", p, log[self.read[p] :]) for p, log in enumerate(self.log)]
@@ -202,3 +208,26 @@ def test_positions_of_a_topic_that_was_made_anew_are_not_believed():
     follower.step()
     assert counts["learned"] == 200
     assert follower.learner.checkpoint().positions == {"0": 200}, "no offset of the topic before stands for one of this"
+
+
+def test_a_start_takes_as_long_whatever_lies_before_what_is_to_be_learned(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("dataflows.following.sequence.REMEMBERED", 600)
+    topics = Topics()
+    topics.know()
+    topics.publish(a_sequence_model())
+    topics.act(1_500, 0, LEARNED_UNTIL + 1)
+    assert followed(topics)["published"] == 1
+    assert topics.begun == [0, 0], "forty acts of each partition lie before what a trained model has not learned"
+    topics.act(100, 0, LEARNED_UNTIL + 10**9, seed=1)
+    assert followed(topics)["learned"] == 100
+    assert topics.begun == [N_USERS + 1_500 - 300, 0]
+
+
+def test_a_trained_model_does_not_wait_for_all_that_it_was_trained_on(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("dataflows.following.sequence.REMEMBERED", 20)
+    topics = Topics()
+    topics.know()
+    topics.publish(a_sequence_model())
+    topics.act(50, 0, LEARNED_UNTIL + 1)
+    assert followed(topics)["learned"] == 50
+    assert topics.begun == [N_USERS - 10, N_USERS - 10]

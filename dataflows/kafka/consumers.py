@@ -52,7 +52,8 @@ def new_consumer(
 def behind_of(consumer: Consumer, read_until: Mapping[Place, int]) -> list[tuple[tuple[str, str], float]]:
     """Return how many offsets lie after what has been handed over, by topic and partition, as the client knows.
 
-    It may be called from another thread; what is not known yet, or not any more, is left out.
+    What is not known yet, or not any more, is left out. A client lets in one thread at a time: beside one that waits
+    for messages again and again nobody comes in for minutes, so ask on that thread, or beside one that rests.
     """
     found: list[tuple[tuple[str, str], float]] = []
     for (topic, partition), next_offset in read_until.items():

@@ -28,6 +28,8 @@ MAX_RECORDS = 1_000
 """Records that are read at a time."""
 TRANSACTION_S = 90.0
 """How long to wait for what an open transaction hides: longer than a broker lets one stay open."""
+COUNT_EVERY_S = 1.0
+"""How often it counts what it has not read."""
 POLL_S = 0.1
 """How long to wait for so many: briefly, since an end is reported only then."""
 Start: TypeAlias = Literal["earliest", "latest"] | Mapping[str, Mapping[int, int]]
@@ -91,6 +93,8 @@ class KafkaReader:
         TopicError : there is no such topic.
         ReadError : the topics cannot be read.
         """
+        self._behind: list[tuple[tuple[str, str], float]] = []
+        self._counted_at = 0.0
         self._silent_s = 0.0
         self._patience_s = self._timeout_s
         places = [(topic, p) for topic in self._topics for p in range(self._partitions_of(topic))]
@@ -142,8 +146,8 @@ class KafkaReader:
         return {place: offset if offset >= 0 else self.ends[place] for place, offset in places.items()}
 
     def behind(self) -> list[tuple[tuple[str, str], float]]:
-        """Return how many offsets lie after what has been read (`behind_of`); on any thread."""
-        return behind_of(self._consumer, self._read_until.copy())
+        """Return how many offsets lay after what had been read a moment ago (`behind_of`); on any thread."""
+        return self._behind
 
     def poll(self, timeout_s: float) -> list[Batch]:
         """Return what has arrived, after at most `timeout_s`.
@@ -175,6 +179,8 @@ class KafkaReader:
         except KafkaException as failure:
             raise self._explained(failure) from failure
         self._read_until |= {place: records[-1].offset + 1 for place, records in read.items()}
+        if time.monotonic() - self._counted_at >= COUNT_EVERY_S:
+            self._counted_at, self._behind = time.monotonic(), behind_of(self._consumer, self._read_until)
         for place in self._unfinished & read.keys():
             if read[place][-1].offset >= self.ends[place] - 1:
                 self._unfinished.discard(place)

@@ -1,5 +1,6 @@
 """Brokers for the Kafka tests: a given cluster, Apache Kafka by KAFKA_HOME, or the embedded broker."""
 
+import gc
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -38,6 +39,7 @@ def chosen_broker() -> Iterator[Broker]:
             pytest.skip(str(error))
         used.append(broker.description)
         yield broker
+        gc.collect()  # clients that nobody closed would complain of its end
 
 
 @pytest.fixture(scope="session")

@@ -157,6 +157,29 @@ def test_it_knows_where_a_topic_goes_on_at_a_moment(broker: str, topics: MakeTop
 
 
 @pytest.mark.kafka
+def test_how_far_it_is_behind_can_be_asked_while_it_waits_for_messages(broker: str, topics: MakeTopics) -> None:
+    topic = f"{topics(partitions=2)}events"
+    write(broker, topic, range(10))
+    reader = KafkaReader({"bootstrap.servers": broker}, [topic])
+    follower = Follower(reader, lambda _batches: None, "test", poll_s=0.2)
+    answers: list[list[tuple[tuple[str, str], float]]] = []
+
+    def ask() -> None:
+        while len(answers) < 100 and (not answers or len(answers[-1]) < 2):
+            answers.append(reader.behind())
+            time.sleep(0.1)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    try:
+        assert follower.wait_until_complete(WAIT_S)
+        asking.start()
+        asking.join(WAIT_S)
+        assert sorted(answers[-1]) == [((topic, "0"), 0.0), ((topic, "1"), 0.0)]
+    finally:
+        follower.close()
+
+
+@pytest.mark.kafka
 def test_a_follower_gives_what_there_was_and_then_what_comes(broker: str, topics: MakeTopics) -> None:
     prefix = topics(partitions=2)
     write(broker, f"{prefix}events", range(50))

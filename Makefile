@@ -116,7 +116,7 @@ $(READY): pyproject.toml constraints.txt
 		exit 1; }
 	"$(PYTHON)" -m venv .venv
 	$(if $(TORCH_INDEX),$(BIN)/pip install --quiet --no-deps --index-url "$(TORCH_INDEX)" "$(TORCH)")
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --no-compile -c constraints.txt -e '.[dev]' # what is imported is compiled then
 	@touch $@
 
 clean:

@@ -8,6 +8,7 @@
 #   N=1000000 SEED=0         how many messages `make fuzz` makes, and which
 #   KAFKA_HOME=...           a folder whose libs/ holds Apache Kafka: the tests, the demo and the chaos run on it
 #   JOBS=2                   how many processes `make test` spreads over
+#   SLOW="killed or demo"    which of the slow tests, by their names
 #   KILLS=20                 how often `make chaos` kills
 
 FIND_PYTHON = for name in python3.11 python3.12 python3; do \
@@ -20,6 +21,7 @@ KILLS ?= 20
 N ?= 1000000
 SEED ?= 0
 E2E ?=
+SLOW ?=
 
 BIN := .venv/bin
 READY := .venv/.installed
@@ -50,7 +52,7 @@ test-up: $(READY)
 	$(BIN)/pytest -m up -rs
 
 test-slow: kernels
-	$(BIN)/pytest -m "slow and not (faults or up)"
+	$(BIN)/pytest -m "slow and not (faults or up)" $(if $(SLOW),-k "$(SLOW)")
 
 test-kafka: $(READY)
 	$(BIN)/pytest tests/kafka -v

@@ -30,7 +30,7 @@ PARTS: tuple[Callable[[], None], ...] = (of_slates, of_state)
 def main() -> None:
     """Run each part in a process of its own."""
     with (
-        Console(stderr=True).status("compiling the kernels, or finding that they are: two minutes at most"),
+        Console(stderr=True).status("compiling the kernels, or finding that they are: a minute or two"),
         ProcessPoolExecutor(len(PARTS), get_context("spawn")) as processes,
     ):
         for part in [processes.submit(part) for part in PARTS]:

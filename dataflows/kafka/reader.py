@@ -135,13 +135,18 @@ class KafkaReader:
 
         Raises
         ------
-        ReadError : no broker answers.
+        ReadError : no broker answers, or not for each of them.
         """
         asked = [TopicPartition(topic, partition, moment) for topic, partition in self.begun]
         try:
             found = self._consumer.offsets_for_times(asked, self._timeout_s)
         except KafkaException as failure:
             raise self._explained(failure) from failure
+        for one in found:
+            if one.error is not None:
+                raise ReadError(
+                    f"{one.topic}/{one.partition}: the broker does not say where it was then: {one.error.str()}"
+                )
         places = {(one.topic, one.partition): one.offset for one in found}
         return {place: offset if offset >= 0 else self.ends[place] for place, offset in places.items()}
 

@@ -3,9 +3,11 @@
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from confluent_kafka import OFFSET_INVALID, KafkaError
 
 from dataflows.demo.broker_process import free_port
 from dataflows.errors import EddyError
@@ -153,6 +155,25 @@ def test_it_knows_where_a_topic_goes_on_at_a_moment(broker: str, topics: MakeTop
         }
         assert reader.offsets_at(moment + 10**9) == reader.ends
     finally:
+        reader.close()
+
+
+@pytest.mark.kafka
+def test_a_partition_of_which_the_broker_does_not_say_where_it_was_is_not_taken_for_read(
+    broker: str, topics: MakeTopics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = f"{topics(partitions=1)}events"
+    reader = KafkaReader({"bootstrap.servers": broker}, [topic])
+    unknown = SimpleNamespace(
+        topic=topic, partition=0, offset=OFFSET_INVALID, error=KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION)
+    )
+    consumer = SimpleNamespace(offsets_for_times=lambda *_: [unknown], close=reader.close)
+    try:
+        monkeypatch.setattr(reader, "_consumer", consumer)
+        with pytest.raises(ReadError, match=f"{topic}/0"):
+            reader.offsets_at(0)
+    finally:
+        monkeypatch.undo()
         reader.close()
 
 

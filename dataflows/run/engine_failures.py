@@ -43,6 +43,14 @@ def _lost_peer(_store: Path, _why: str) -> EddyError:
     )
 
 
+def _no_place(_store: Path, why: str) -> EddyError:
+    return EddyError(
+        f"this process cannot take its place in the cluster: {why.rpartition(': ')[2]}. EDDY_CLUSTER__ADDRESSES names, "
+        "at the place that EDDY_CLUSTER__PROCESS_ID counts from 0, an address of this machine and a port that no other "
+        "program has; it is one list for all processes"
+    )
+
+
 class BrokerError(EddyError):
     """The Kafka client has given up."""
 
@@ -58,6 +66,7 @@ SIGNS: tuple[tuple[str, Callable[[Path, str], EddyError]], ...] = (
     ("InconsistentPartitionsError", damaged),
     ("SqliteFailure", unusable),
     ("NoPartitionsError", unusable),
+    ("failed to initialize networking", _no_place),
     ("Send thread panic", _lost_peer),
     ("Recv thread panic", _lost_peer),
     ("KafkaException: ", _broker),

@@ -30,7 +30,7 @@ from dataflows.run.stopping import Owner, Stop, Watchdog, disown_others
 from dataflows.run.told import tell_failures
 from dataflows.run.wiring import open_flow
 from dataflows.store.check import check_store, drop_unfinished
-from dataflows.store.files import partition_files, size_of
+from dataflows.store.files import partition_files, size_of, write_ahead
 from dataflows.store.persons import check_generation, wipe
 from dataflows.store.spreading import spread
 from dataflows.store.taking_over import Presence, alone, end_take_over, take_over
@@ -152,6 +152,7 @@ def _take_store(
             wipe(store, erased)
             if len(cluster.members) <= 1:  # another process may have the files open already
                 spread(store)
+            write_ahead(store)
     stop.owner.check()  # the engine opens the files by their names, whoever's they are
     return presence
 

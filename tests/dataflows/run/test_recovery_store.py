@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from bytewax.recovery import init_db_dir
 
+from dataflows.errors import EddyError
 from dataflows.run.engine_failures import PeerError, explained
 from dataflows.run.recovery_store import check_files, make_folder
 from dataflows.store.files import StoreError
@@ -149,6 +150,11 @@ def test_only_its_user_may_look_into_a_store(tmp_path: Path):
         ),
         (f'{PANIC} DatabaseCorrupt, extended_code: 11 }}, Some("malformed"))', StoreError, "Put back a backup"),
         ("Send thread panic: Any { .. }", PeerError, "Start all of its processes again"),
+        (
+            "failed to initialize networking: Address already in use (os error 98)",
+            EddyError,
+            "its place in the cluster: Address already in use (os error 98). EDDY_CLUSTER__ADDRESSES",
+        ),
     ],
 )
 def test_what_the_engine_ends_with_is_told_in_words_that_help(

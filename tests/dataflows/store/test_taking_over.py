@@ -15,7 +15,7 @@ from dataflows.run.write_ahead import log_of
 from dataflows.store import taking_over
 from dataflows.store.backup import back_up, restore
 from dataflows.store.check import drop_unfinished
-from dataflows.store.files import TAKEN, StoreError, partition_files, reading
+from dataflows.store.files import StoreError, TAKEN, partition_files, reading, write_ahead
 from dataflows.store.taking_over import Presence, end_take_over, take_over
 from tests.dataflows.store.builders import PROFILES, a_store
 
@@ -94,6 +94,18 @@ def test_whoever_takes_a_store_over_keeps_it_as_it_was_whatever_the_other_writes
             end_epoch(sleeper, 11)
         assert moment(store)[1] == [(f"u-{k}", 9) for k in range(4)]
     assert moment(store)[1] == [(f"u-{k}", 9) for k in range(4)]
+
+
+def test_the_processes_of_a_cluster_can_open_a_store_at_once_that_was_taken_over(tmp_path: Path):
+    """One of 40 starts of three processes ended: an engine found a file locked while another looked into it."""
+    store = a_store(tmp_path / "evaluate", ROWS)
+    take_over(store)
+    write_ahead(store)
+    for path in partition_files(store):
+        with closing(sqlite3.connect(path)) as peer, closing(sqlite3.connect(path, timeout=0)) as engine:
+            peer.execute("BEGIN")
+            peer.execute("SELECT count(*) FROM snaps").fetchone()
+            assert engine.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",)  # the first that the engine does
 
 
 def test_what_the_other_had_written_but_not_moved_from_its_log_is_taken_along(tmp_path: Path):

@@ -60,7 +60,8 @@ class Rules:
     tuned_at: float = TUNED_AT
     """Users at which the intervals are tightest."""
     min_users: int = 100
-    """Of each variant: below it the normal approximation says nothing."""
+    """Of each variant, as effective as these (`models.experiments.judge.moments.Estimate.n`): below it the normal
+    approximation says nothing."""
 
     def __post_init__(self) -> None:
         if not (0 < self.alpha < 1 and 0 < self.mismatch_alpha < 1):

@@ -4,7 +4,7 @@ A metric is a ratio of two sums over users, as clicks / impressions; where the s
 Beside both stand the same two from before the user's exposure, by which CUPED reduces the variance.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TypeAlias
 
 import numpy as np
@@ -27,17 +27,20 @@ class Estimate:
     """A metric in an arm, of any shape: one number, or one a simulated run and look."""
 
     n: Doubles
-    """Users as effective as these: (sum of weights)^2 / sum of squared weights (Kish 1965)."""
+    """Users as effective as these: (sum of a)^2 / sum of a^2, a being a user's weight times what the user adds to the
+    denominator (Kish 1965). Where a few hold most impressions, their number is it, however many others there are."""
     mean: Doubles
     variance: Doubles
-    """Of the mean, not of a user."""
+    """Of the mean, not of a user; beside another arm's, from which the same past was taken."""
+    own_variance: Doubles
+    """Of the mean by itself: it bears the error of the past's mean as well, which is one for all arms."""
     time: Doubles
     """Of the confidence sequence: users who, by the planned shares, would have brought as much variance into the sums.
     Without moved shares it is the number of users, as `n` is."""
 
     def __getitem__(self, chosen: Chosen) -> "Estimate":
         """Take a part of the shape."""
-        return Estimate(self.n[chosen], self.mean[chosen], self.variance[chosen], self.time[chosen])
+        return Estimate(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
 
 def gram(values: Doubles) -> Doubles:
@@ -62,6 +65,10 @@ def estimate(arm: Doubles, everybody: Doubles) -> Estimate:
     explains a part of it, with the slope theta of all arms together (Deng, Xu, Kohavi and Walker 2013, CUPED). Where
     nothing was known before, theta is 0.
 
+    A user varies at least as much as one of all arms together, which is what equal arms have in common. An arm of which
+    nobody has converted yet, a hundredth of the traffic beside a rare event, would else be certain that nobody does:
+    four of five equal arms were called harmful.
+
     Parameters
     ----------
     arm, everybody : (..., 2, 5, 5) sums of `gram`, by the users' weights and by their squares, of the arm and of all
@@ -72,15 +79,23 @@ def estimate(arm: Doubles, everybody: Doubles) -> Estimate:
     Of shape (...); an arm of fewer than two users, or with nothing to divide by, has an infinite variance.
     """
     n, ratios, spread = _ratios(arm[..., 0, :, :], arm[..., 1, :, :])
-    _, all_ratios, all_spread = _ratios(everybody[..., 0, :, :], everybody[..., 1, :, :])
+    n_all, all_ratios, all_spread = _ratios(everybody[..., 0, :, :], everybody[..., 1, :, :])
     theta = _divide(all_spread[..., 0, 1], all_spread[..., 1, 1])
     mean = ratios[..., 0] - theta * (ratios[..., 1] - all_ratios[..., 1])
-    left = spread[..., 0, 0] - 2 * theta * spread[..., 0, 1] + theta**2 * spread[..., 1, 1]
-    # What is left of a sum of squares after taking away the mean's is no smaller than rounding lets it be.
-    left = np.where(left > ROUNDING * ratios[..., 0] ** 2, left, 0.0)
+    # By the weights and not their squares, of which an arm that hardly anybody got would hold nearly all.
+    _, _, common = _ratios(everybody[..., 0, :, :], everybody[..., 0, :, :])
+    left = np.maximum(_left(spread, theta, ratios), _left(common, theta, all_ratios))
     is_known = (n >= 2) & (arm[..., 0, 0, 2] > 0)
     variance = np.where(is_known, _divide(left, n), np.inf)
-    return Estimate(n, mean, variance, arm[..., 1, 0, 0])
+    of_past = _divide(theta**2 * all_spread[..., 1, 1], n_all)
+    carried = _divide(arm[..., 0, 0, 2] ** 2, arm[..., 1, 2, 2])
+    return Estimate(carried, mean, variance, variance + of_past, arm[..., 1, 0, 0])
+
+
+def _left(spread: Doubles, theta: Doubles, ratios: Doubles) -> Doubles:
+    """Return what a user varies by once the past is taken away; 0 where that is no more than rounding."""
+    left = spread[..., 0, 0] - 2 * theta * spread[..., 0, 1] + theta**2 * spread[..., 1, 1]
+    return np.where(left > ROUNDING * ratios[..., 0] ** 2, left, 0.0)
 
 
 def _ratios(sums: Doubles, squared: Doubles) -> tuple[Doubles, Doubles, Doubles]:

@@ -204,7 +204,7 @@ def _variant(tally: Tally, name: str, metrics: list[MetricResult]) -> VariantRes
 
 
 def _results(estimates: Estimate, v: int, compared: Comparison | None) -> list[MetricResult]:
-    means, errors = estimates.mean[v].tolist(), np.sqrt(estimates.variance[v]).tolist()
+    means, errors = estimates.mean[v].tolist(), np.sqrt(estimates.own_variance[v]).tolist()
     known = [
         MetricResult(metric.name, mean, _finite(error))
         for metric, mean, error in zip(METRICS, means, errors, strict=True)
@@ -239,4 +239,4 @@ def no_preference(preferences: Estimate) -> Estimate:
     Its users are those of the preferences: the number only says where the sequence is tightest.
     """
     nothing = np.zeros_like(preferences.mean)
-    return Estimate(preferences.n, nothing, nothing, preferences.time)
+    return Estimate(preferences.n, nothing, nothing, nothing, preferences.time)

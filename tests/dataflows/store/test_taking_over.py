@@ -15,7 +15,7 @@ from dataflows.run.write_ahead import log_of
 from dataflows.store import taking_over
 from dataflows.store.backup import back_up, restore
 from dataflows.store.check import drop_unfinished
-from dataflows.store.files import StoreError, TAKEN, partition_files, reading, write_ahead
+from dataflows.store.files import TAKEN, StoreError, partition_files, reading, write_ahead
 from dataflows.store.taking_over import Presence, end_take_over, take_over
 from tests.dataflows.store.builders import PROFILES, a_store
 

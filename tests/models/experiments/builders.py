@@ -29,4 +29,5 @@ def estimates(*arms: Doubles) -> list[Estimate]:
 
 
 def an_estimate(mean: float, variance: float = 1e-6, n: float = 1_000) -> Estimate:
-    return Estimate(np.array(float(n)), np.array(mean), np.array(variance), np.array(float(n)))
+    users, spread = np.array(float(n)), np.array(variance)
+    return Estimate(users, np.array(mean), spread, spread, users)

@@ -9,9 +9,8 @@ from models.experiments.judge.moments import Estimate
 
 
 def arms(*means: float, variance: float = 0.01) -> Estimate:
-    return Estimate(
-        np.full(len(means), 100.0), np.array(means), np.full(len(means), variance), np.full(len(means), 100.0)
-    )
+    users, spread = np.full(len(means), 100.0), np.full(len(means), variance)
+    return Estimate(users, np.array(means), spread, spread, users)
 
 
 def test_the_probability_of_the_better_of_two_is_the_normal_integral():

@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
-from models.experiments.judge.moments import estimate
+from models.experiments.assign.declaration import Rules
+from models.experiments.judge.moments import estimate, gram
 from models.experiments.judge.sequential import fixed_p, z_score
+from models.experiments.judge.verdict import compare
 from tests.models.experiments.builders import estimates, sums_of, values_of
 
 
@@ -37,7 +39,7 @@ def test_a_ratio_and_its_variance_by_hand():
 def test_means_are_compared_as_statsmodels_compares_them():
     rng = np.random.default_rng(1)
     control, treatment = rng.exponential(1.0, 500), rng.exponential(1.2, 400)
-    first, second = estimates(values_of(control), values_of(treatment))
+    [first], [second] = estimates(values_of(control)), estimates(values_of(treatment))  # each by its own variance
     z, p = CompareMeans(DescrStatsW(treatment), DescrStatsW(control)).ztest_ind(usevar="unequal")
     assert z_score(second, first) == pytest.approx(z)
     assert fixed_p(second, first) == pytest.approx(p)
@@ -96,3 +98,54 @@ def test_arms_of_no_user_or_one_know_nothing():
 def test_users_who_are_all_alike_have_no_variance_left_from_rounding():
     [found] = estimates(values_of(np.full(1_000, 1 / np.log2(3))))
     assert found.variance == 0
+
+
+@pytest.mark.parametrize("rate", [0.0005, 0.01, 0.99, 0.998])
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.5])
+def test_equal_arms_are_seldom_called_different_however_rare_the_goal_and_small_an_arm(rate: float, share: float):
+    """Without what all arms have in common, an arm of which nobody had converted was called harmful in 90%."""
+    rng, looks, runs = np.random.default_rng(1), 50, 200
+    treated = rng.binomial(1_000, share, (runs, looks))
+    users = np.stack([treated, 1_000 - treated])  # (arms, runs, looks)
+    converted = rng.binomial(users, rate).cumsum(axis=2)
+    left = users.cumsum(axis=2) - converted
+    who = gram(values_of(np.array([0.0, 1.0])))
+    sums = left[..., None, None] * who[0] + converted[..., None, None] * who[1]
+    arms = np.stack([sums, sums], axis=3)
+    treatment, control = (estimate(arm, arms.sum(axis=0)) for arm in arms)
+    found = compare(treatment, control, np.array(False), Rules()).verdict
+    assert np.isin(found, ("winner", "harmful")).any(axis=1).mean() <= 0.05
+
+
+def test_what_all_arms_have_in_common_is_not_what_a_starved_arm_knows():
+    """A bandit's starved arm holds nearly all of the squared weights, so an arm without a conversion called others."""
+    rng = np.random.default_rng(2)
+    favoured, starved = values_of(rng.binomial(1, 0.05, 9_000).astype(float)), values_of(np.zeros(1_000))
+    sums = sums_of(favoured, 0.2), sums_of(starved, 1.8)
+    found = estimate(sums[1], sums[0] + sums[1])
+    assert found.n == pytest.approx(1_000)
+    assert found.variance * 1_000 == pytest.approx(0.025 * 0.975, rel=0.05)  # of 2.5% in all, by the weights
+
+
+def test_one_user_who_sees_most_of_what_is_shown_decides_no_ratio():
+    rng = np.random.default_rng(3)
+    shown = rng.poisson(9, 2_000) + 1.0
+    crowd = [values_of(rng.binomial(shown.astype(int), 0.1), shown) for _ in range(2)]
+    control, treatment = estimates(*crowd)
+    assert treatment.n > 1_500
+    crowd[1][0] = [9_500, 10_000, 0, 0]
+    control, treatment = estimates(*crowd)
+    assert treatment.n < 10
+    assert compare(treatment, control, np.array(False), Rules()).verdict == "running"
+
+
+def test_a_value_shown_by_itself_bears_the_error_of_the_past_that_was_taken_from_it():
+    rng = np.random.default_rng(4)
+    means, errors = [], []
+    for _ in range(400):
+        base = rng.gamma(1, 10, 400)
+        users = values_of(rng.poisson(base), 1.0, rng.poisson(base), 1.0)
+        first, _ = estimates(users[::2], users[1::2])
+        means.append(float(first.mean))
+        errors.append(float(np.sqrt(first.own_variance)))
+    assert np.mean(errors) == pytest.approx(np.std(means), rel=0.1)

@@ -70,7 +70,7 @@ def test_the_lift_over_a_control_that_may_be_zero_is_unbounded():
 
 def test_many_looks_are_bounded_at_once():
     treatment, control = an_estimate(0.2), an_estimate(0.1)
-    both = Estimate(np.full(2, 1e3), np.array([0.2, 0.1]), np.full(2, 1e-6), np.full(2, 1e3))
+    both = Estimate(np.full(2, 1e3), np.array([0.2, 0.1]), np.full(2, 1e-6), np.full(2, 1e-6), np.full(2, 1e3))
     expected = lift(treatment, control, 0.05)
     assert expected.low.shape == ()
     assert lift(both, control, 0.05).low.tolist() == [expected.low, lift(control, control, 0.05).low]

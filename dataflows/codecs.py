@@ -13,6 +13,7 @@ from dataflows.plausible import Clock, Fault, Latest, Plausible, in_seconds, now
 from dataflows.records import Record
 from dataflows.run.settings import EventSettings
 from models.messages import (
+    MAX_ID,
     Assignment,
     DeadLetter,
     Erasure,
@@ -231,7 +232,10 @@ def catalog_decoder(settings: EventSettings, clock: Clock = now) -> KeyedDecoder
 
 
 def keyed(decode: Decoder[M], key_of: Callable[[M], str]) -> KeyedDecoder[M]:
-    """Read a topic with tombstones: records that have a key alone."""
+    """Read a topic with tombstones: records that have a key alone, which is an id and so no longer than one.
+
+    What is made of an id goes to topics as well, where one of half a million characters would be too large for ever.
+    """
 
     def entries(records: list[Record]) -> list[tuple[str, M | None] | DeadLetter]:
         removed = [record.value is None and bool(record.key) for record in records]
@@ -239,13 +243,25 @@ def keyed(decode: Decoder[M], key_of: Callable[[M], str]) -> KeyedDecoder[M]:
         decoded: list[tuple[str, M | None] | DeadLetter] = []
         for record, is_removed in zip(records, removed, strict=True):
             if is_removed:
-                decoded.append(((record.key or b"").decode(errors="replace"), None))
+                removed_id = _id_of(record.key or b"")
+                detail = f"the key of a message without a value is an id: UTF-8, at most {MAX_ID} characters"
+                letter = dead_letter(decode.topic, record, "invalid_value", detail)
+                decoded.append(letter if removed_id is None else (removed_id, None))
                 continue
             message = next(messages)
             decoded.append(message if isinstance(message, DeadLetter) else (key_of(message), message))
         return decoded
 
     return entries
+
+
+def _id_of(key: bytes) -> str | None:
+    """Read an id from a record's key; None where it is none."""
+    try:
+        text = key.decode()
+    except UnicodeDecodeError:
+        return None
+    return text if len(text) <= MAX_ID else None
 
 
 class _Times(msgspec.Struct):

@@ -19,6 +19,7 @@ from dataflows.following.tables import KafkaTables
 from dataflows.kafka.reader import KafkaReader
 from dataflows.kafka.rights import helper_group, sole_writer
 from dataflows.kafka.sole_writer import SoleWriter
+from dataflows.kafka.watch import watching_topics
 from dataflows.plausible import in_ms, now
 from dataflows.run.metrics import FlowMetrics
 from dataflows.run.resources import state_keys, text_space
@@ -67,6 +68,11 @@ def follow(every: Every = 60.0, ends_after: For = None) -> None:
             serve_health(settings.http, health) as port,
             _stopped() as stopped,
             console.status("learning") as status,
+            watching_topics(
+                settings.kafka.client(),
+                [prefix + topic.name for topic in (EVENTS, ERASURES, MODEL_UPDATES, CATALOG)],
+                failures.append,
+            ),
             followed_erasures(
                 client, prefix + ERASURES.name, helper_group(FLOW, prefix, "erasures"), decode, erased, failures.append
             ),

@@ -4,12 +4,12 @@ import time
 from dataclasses import dataclass
 from typing import cast
 
-import xxhash
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from dataflows.errors import EddyError
 from dataflows.kafka.admin import Client
 from dataflows.kafka.consumers import bounds_of, new_consumer, written_ends
+from dataflows.kafka.owed import Owed
 
 ID_HEADER = "id"
 """The header that holds a message's id."""
@@ -21,17 +21,12 @@ class ReadBackError(EddyError):
     """A partition cannot be read back."""
 
 
-def record_hash(record_id: str) -> int:
-    """Hash a record's id: what a writer remembers of each message it read back."""
-    return xxhash.xxh3_64_intdigest(record_id.encode())
-
-
 @dataclass(frozen=True, slots=True)
 class ReadBack:
     """What a partition holds since a snapshot."""
 
-    own: dict[int, int]
-    """The hash of each record's id to its offset, in the order of the offsets; without those that other flows wrote."""
+    own: Owed
+    """Its records, without those that other flows wrote."""
     end: int
     """The offset after the last record."""
 
@@ -61,7 +56,7 @@ def read_back(
         first, _ = bounds_of(consumer, topic, partition, timeout_s)
         end = first if resume_at is None else max(first, resume_at)
         consumer.assign([TopicPartition(topic, partition, end)])
-        own: dict[int, int] = {}
+        own = Owed()
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             for message in consumer.consume(10_000, 0.1):
@@ -71,7 +66,7 @@ def read_back(
                     end = offset + 1
                     record_id, writer = _headers_of(message)
                     if writer in (flow, None):
-                        own[record_hash(record_id)] = offset
+                        own.add(record_id, offset)
                 elif offset >= written_end:
                     return ReadBack(own, max(end, offset))
     except KafkaException as failure:
@@ -102,6 +97,6 @@ def _is_end(message: Message) -> bool:
 
 def _headers_of(message: Message) -> tuple[str, str | None]:
     """Return a message's id and the flow that wrote it: empty and None where it does not say."""
-    headers = dict(cast("list[tuple[str, bytes]]", message.headers() or []))
-    record_id, writer = headers.get(ID_HEADER, b""), headers.get(FLOW_HEADER)
+    headers = dict(cast("list[tuple[str, bytes | None]]", message.headers() or []))
+    record_id, writer = headers.get(ID_HEADER) or b"", headers.get(FLOW_HEADER)
     return record_id.decode(errors="replace"), None if writer is None else writer.decode(errors="replace")

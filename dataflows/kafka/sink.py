@@ -18,8 +18,9 @@ from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 
 from dataflows.errors import EddyError
 from dataflows.kafka.admin import partitions_of
+from dataflows.kafka.owed import Owed, record_hash
 from dataflows.kafka.partition_writer import Destination, PartitionWriter
-from dataflows.kafka.read_back import is_untouched, read_back, record_hash
+from dataflows.kafka.read_back import is_untouched, read_back
 from dataflows.records import Outgoing
 
 REPEATED_S = 600.0
@@ -55,9 +56,9 @@ class KafkaSink(Destination, FixedPartitionedSink[Outgoing, SinkState]):
     n_processes: int = 1
     before_open: Callable[[], None] = nothing
     """Called before a partition's former writer is fenced; what it raises leaves that writer alone."""
-    owed: dict[int, dict[int, int]] = field(default_factory=dict, repr=False)
-    """By partition: what was read back and not repeated yet, hashes of ids to offsets. Shared, since a topic that has
-    grown sends a key to another partition than the one that holds its record."""
+    owed: dict[int, Owed] = field(default_factory=dict, repr=False)
+    """By partition: what was read back and not repeated yet. Shared, since a topic that has grown sends a key to
+    another partition than the one that holds its record."""
 
     dealt: list[int] = field(default_factory=list, repr=False)
     """Among how many partitions keys are dealt, by all processes."""
@@ -134,7 +135,7 @@ class KafkaSinkPartition(StatefulSinkPartition[Outgoing, SinkState]):
         self._n_partitions = sink.dealt[0] if sink.dealt else partitions_of(sink.client, sink.topic)
         self._writer, is_untouched = sink.take(partition)
         self._all_owed = sink.owed
-        self._owed: dict[int, int] = {}
+        self._owed = Owed()
         self._clock = clock
         self._repeated_at = clock()
         end = resume_at or 0
@@ -173,13 +174,12 @@ class KafkaSinkPartition(StatefulSinkPartition[Outgoing, SinkState]):
 
     def _was_written(self, value: Outgoing) -> bool:
         key = record_hash(value.record_id)
-        return any(owed.pop(key, None) is not None for owed in self._all_owed.values())
+        return any(owed.take(key) for owed in self._all_owed.values())
 
     def snapshot(self) -> SinkState:
         """Wait until all that was handed over is committed; return where a successor has to read back from."""
         end = self._writer.drain()
-        # What is owed stands in the order of its offsets.
-        return min(end, next(iter(self._owed.values()), end)), self._n_partitions
+        return min(end, self._owed.first(end)), self._n_partitions
 
     def close(self) -> None:
         """Write what is left, and leave; raises nothing."""

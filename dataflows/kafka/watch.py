@@ -1,7 +1,8 @@
 """Topics that change under a running flow: deleted, made again, or grown. Only a start lists partitions."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -88,6 +89,21 @@ class TopicWatch(threading.Thread):
     def close(self) -> None:
         """Stop looking."""
         self._closing.set()
+
+
+@contextmanager
+def watching_topics(
+    client: Client, topics: Sequence[str], on_change: Callable[[EddyError], object], every_s: float = EVERY_S
+) -> Iterator[None]:
+    """Look at topics meanwhile; parameters as of `TopicWatch`."""
+    watch = TopicWatch(client, on_change, every_s)
+    for topic in topics:
+        watch.add(topic)
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.close()
 
 
 def _change(topic: str, before: Shape, now: Shape | None, *, is_gone: bool) -> str | None:

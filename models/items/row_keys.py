@@ -24,6 +24,8 @@ from models.items.wire import (
 )
 from models.numeric.ids import hash64
 
+MAX_DIGITS = 10
+"""Of a shard's or a session's number."""
 END_OF_TIME = 1 << 53
 """Unix ms beyond which no message has a time."""
 
@@ -74,7 +76,7 @@ class RowKey(NamedTuple):
             name, _, number = name.rpartition("/")
         elif code == SESSIONS:
             number = name
-        if not code or not name or not (number.isascii() and number.isdecimal()):
+        if not code or not name or not (number.isascii() and number.isdecimal() and len(number) <= MAX_DIGITS):
             raise RowError(
                 raw,
                 "no key of a row (neighbours/<item>, content/<item>, trending/<segment>/<shard>, sessions/<number>, "

@@ -8,7 +8,7 @@ import numpy as np
 from msgspec import Meta
 
 from models.config import ImpressionKind
-from models.messages import Millis
+from models.messages import Id, Millis, Version
 from models.names import FEATURE_SET, FEATURES, STAGES, StageName
 from models.numeric.arrays import Floats, Halves
 from models.numeric.halves import unpack_halves
@@ -28,7 +28,7 @@ Feature: TypeAlias = Annotated[float, Meta(ge=-65_504, le=65_504)]
 class ShownItem:
     """What attribution reads of a slate's item."""
 
-    item_id: str
+    item_id: Id
     position: Annotated[int, Meta(ge=0, le=10_000)]
     propensity: Share
     features: list[Feature] = field(default_factory=list)
@@ -48,11 +48,11 @@ class ShownItem:
 class ShownSlate:
     """What attribution reads of a slate; the rest of the message is skipped. Its `user_id` becomes the state key."""
 
-    recommendation_id: str
-    user_id: str
+    recommendation_id: Id
+    user_id: Id
     created_at: Millis
-    experiment: str | None
-    variant: str | None
+    experiment: Id | None
+    variant: Id | None
     model_version: str
     feature_set: str
     items: Annotated[list[ShownItem], Meta(max_length=1_000)]
@@ -60,6 +60,7 @@ class ShownSlate:
     placement: str | None = None
     """Where on the platform it was shown; None where there is one place only."""
     features: str | None = None
+    version: Version = 1
 
     def feature_rows(self) -> Halves:
         """Return what was logged of the items: (L, F), and (L, 0) where nothing was, or it is of another release.

@@ -16,6 +16,10 @@ from models.rules import DISTANCE, MEASURED, NAMED, Comparison, Condition, Const
 from models.user.query import Query
 
 DAY_MS = 86_400_000
+END_OF_TIME_DAYS = 2**53 // DAY_MS
+"""From the beginning of Unix time; no message has a later one."""
+LARGEST = float(np.finfo(np.float32).max)
+"""What the columns hold."""
 HOUR_MS = 3_600_000
 CREATED_AT = "created_at"
 """What an age has become once the query's moment is known."""
@@ -82,8 +86,9 @@ def _resolve_text(term: Term, value: Constant | tuple[Constant, ...]) -> Conditi
 def _resolve_number(term: Term, value: Constant | tuple[Constant, ...], query: Query) -> Condition:
     if isinstance(value, str | bool | tuple):
         return False
+    value = min(max(value, -LARGEST), LARGEST)  # a query may say a number of hundreds of digits
     if term.field == "age_days":
-        since = query.at // HOUR_MS * HOUR_MS - int(value * DAY_MS)
+        since = query.at // HOUR_MS * HOUR_MS - int(min(max(value, -END_OF_TIME_DAYS), END_OF_TIME_DAYS) * DAY_MS)
         return Term(CREATED_AT, _YOUNGER[term.by], since, is_stated=True)
     if term.field == DISTANCE:
         return replace(term, value=value, is_stated=True, origin=query.location)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflows.codecs import catalog_decoder, encode, erasure_decoder, event_decoder, request_decoder
+from dataflows.codecs import catalog_decoder, encode, erasure_decoder, event_decoder, request_decoder, slate_decoder
 from dataflows.records import Record
 from dataflows.run.settings import EventSettings
 from models.messages import DeadLetter, Event, Item, Location, SampledFrom
@@ -181,3 +181,25 @@ def test_a_value_that_would_overflow_a_mean_is_refused(value: float):
     assert isinstance(letter, DeadLetter)
     assert letter.reason == "invalid_value"
     assert isinstance(decoded(an_event(value=1e12)), Event)
+
+
+@pytest.mark.parametrize("key", [b"\xff" * 10, b"a" * 257, b"\xc3\xa9" * 260])
+def test_a_key_without_a_value_that_is_no_id_is_a_letter_and_not_an_item_to_remove(key: bytes):
+    """A tombstone of it on the flow's own topics was larger than any message may be, and the flow never went on."""
+    [letter] = catalog_decoder(EventSettings())([a_record(None, key)])
+    assert isinstance(letter, DeadLetter)
+    assert (letter.reason, b64decode(letter.key or "")) == ("invalid_value", key)
+    assert catalog_decoder(EventSettings())([a_record(None, b"a" * 256)]) == [("a" * 256, None)]
+
+
+def test_a_slate_of_an_item_whose_name_is_no_id_is_a_letter():
+    item = {"item_id": "i" * 70_000, "position": 0, "propensity": 1.0}
+    slate = {
+        "recommendation_id": "r", "user_id": "u", "created_at": 1, "experiment": None, "variant": None,
+        "model_version": "m", "feature_set": "", "items": [item],
+    }  # fmt: skip
+    [letter] = slate_decoder(EventSettings())([a_record(orjson.dumps(slate))])
+    assert isinstance(letter, DeadLetter)
+    item["item_id"] = "i-1"
+    [read] = slate_decoder(EventSettings())([a_record(orjson.dumps(slate))])
+    assert not isinstance(read, DeadLetter)

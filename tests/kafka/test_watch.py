@@ -6,8 +6,9 @@ from collections.abc import Callable
 import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
 
+from dataflows.errors import EddyError
 from dataflows.kafka.admin import create_topics, topic_id
-from dataflows.kafka.watch import TopicWatch
+from dataflows.kafka.watch import TopicWatch, watching_topics
 from dataflows.topics import declare
 
 pytestmark = pytest.mark.kafka
@@ -67,3 +68,17 @@ def test_a_broker_that_does_not_answer_changes_nothing() -> None:
     watch = TopicWatch({"bootstrap.servers": "127.0.0.1:1"}, lambda _: None)
     watch._look = lambda _topics: {}  # type: ignore[method-assign]  # as after a request that had no answer
     assert watch.changes() == []
+
+
+def test_who_follows_topics_is_told_that_one_has_grown(broker: str, topics: Callable[..., str]) -> None:
+    prefix, told = topics(1), list[EddyError]()
+    a_watch(broker, prefix)
+    names = [f"{prefix}events", f"{prefix}erasures"]
+    with watching_topics({"bootstrap.servers": broker}, names, told.append, every_s=0.1):
+        admin = AdminClient({"bootstrap.servers": broker})
+        admin.create_partitions([NewPartitions(names[1], 3)])[names[1]].result()
+        deadline = time.monotonic() + 60
+        while not told:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    assert f"{names[1]} has grown" in str(told[0])

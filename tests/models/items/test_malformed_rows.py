@@ -46,6 +46,8 @@ MALFORMED = {
     "a trend that is no number": (b"trending/a/0", a_trend("a", {"b": np.nan})),
     "no shard": (b"trending/a", None),
     "a shard that is no number": (b"trending/a/b", None),
+    "a shard of more digits than Python reads": (b"trending/a/" + b"7" * 4_301, None),
+    "a session of more digits than Python reads": (b"sessions/" + b"1" * 4_301, None),
     "no such table": (b"ranker/a", None),
     "no name": (b"neighbours/", None),
     "no UTF-8": (b"neighbours/\xff", None),

@@ -200,3 +200,12 @@ def test_every_condition_is_what_it_says_literally(seed: int):
     context = rng.choice([None, {"device": "mobile"}, {"budget": 20.0}, {"device": "tv", "budget": 10.0}])
     query = a_query(context=context)
     assert found(where, context=context) == {item.item_id for item in ITEMS if is_met(where, item, query)}
+
+
+@pytest.mark.parametrize("said", [10**400, 1e308, 1e39], ids=["400 digits", "1e308", "1e39"])
+@pytest.mark.parametrize("field", ["price", "age_days", "distance_km", "margin"])
+def test_a_number_that_a_query_says_may_be_of_any_size(field: str, said: float):
+    """Such a number in one event's context ended the flow, at each start anew."""
+    less = {field: {"lt": {"context": "n"}}}
+    assert found(less, context={"n": said}, location=HERE) == found({field: {"lt": 1e6}}, location=HERE) != set()
+    assert found(less, context={"n": -said}, location=HERE) == set()

@@ -26,6 +26,7 @@ from models.experiments.assign.declaration import Experiment
 from models.experiments.assign.traffic import planned_shares, weight_of
 from models.experiments.judge.observations import Act, Exposure, Impression, SlateSent
 from models.messages import Assignment, DeadLetter, Event, Id, Millis, Version, Words
+from models.names import DEFAULT_PLACEMENT
 from models.numeric.ids import hash64
 
 MAX_UNDECLARED = 64
@@ -55,6 +56,7 @@ class ObservedSlate(msgspec.Struct):
     rival_version: Words | None = None
     consent: bool = True
     novelty: Annotated[float, Meta(ge=-1, le=1)] | None = None
+    placement: Id | None = None
     version: Version = 1
 
 
@@ -154,6 +156,7 @@ def _shown(slate: ObservedSlate, record: Record) -> SlateSent:
         learned_until=slate.learned_until,
         teams=None if slate.teams is None or len(slate.teams) != len(slate.items) else tuple(slate.teams),
         models=tuple(_ranker(version) for version in (slate.model_version, slate.rival_version) if version),
+        placement=slate.placement or DEFAULT_PLACEMENT,
     )
 
 
@@ -215,6 +218,7 @@ def _exposed(assignment: Assignment, declared: Mapping[str, Experiment]) -> Expo
         shares,
         _weight(assignment.variant, shares, experiment),
         0 if experiment is None else experiment.analysis.age_ms,
+        assignment.bucket,
     )
 
 

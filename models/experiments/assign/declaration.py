@@ -192,6 +192,13 @@ class Experiment:
                 f"{self.name!r} shows each user both variants, so no metric is one variant's: take the guardrails away",
                 ["analysis", "guardrails"],
             )
+        lengths = [variant.strategy.n_items for variant in self.variants]
+        if self.kind == "interleaving" and lengths[0] != lengths[1]:
+            raise DeclarationError(
+                f"{self.name!r} interleaves slates of {lengths[0]} and {lengths[1]} items: give both as many "
+                "(n_items), or the longer one fills what the other leaves, and is preferred for that",
+                ["variants", 1, "strategy", "n_items"],
+            )
         repeated = _first_repeated(variant.name for variant in self.variants)
         if repeated is not None:
             raise DeclarationError(

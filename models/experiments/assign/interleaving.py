@@ -23,7 +23,8 @@ def interleave(first: Sequence[str], second: Sequence[str], n_items: int, seed: 
     """Merge two rankings, best first, into at most `n_items` positions.
 
     In each round a coin says who chooses first; each team takes its best item that is not taken yet. A ranking that
-    has run out leaves the rest to the other.
+    has run out leaves the rest to the other, which earns what is acted on there: declared are slates of one length, and
+    one that runs out of candidates is the shorter for it.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from models.config import ImpressionKind, OutcomeConfig
 from models.credit import credited
 from models.experiments.judge.metrics import INDEX_OF, METRICS
 from models.experiments.judge.observations import Act, Exposure, Impression, Observation, SlateSent
-from models.names import MetricName
+from models.names import DEFAULT_PLACEMENT, MetricName
 
 DAY_MS = 86_400_000
 MAX_SLATES = 8
@@ -49,6 +49,7 @@ class Showing(Struct, array_like=True):
     """When it was made; 0 where that is no impression."""
     is_seen: bool = False
     """Whether an act says that somebody looked at it."""
+    placement: str = DEFAULT_PLACEMENT
 
     def model_of(self, item: int) -> str:
         """Name the version that brought an item."""
@@ -177,10 +178,10 @@ class Journal(Struct, array_like=True):
             self._count(slate.model_of(seen.item), "shown")
             self._add("ctr", 0.0, 1.0)
 
-    def _supersede(self, at: int, counts_after_ms: int) -> None:
-        """Take the newest slate's impressions back if another one replaces it before anybody could look at it."""
-        last = self.showings[-1] if self.showings else None
-        if last is not None and at - last.at < counts_after_ms and not last.is_seen:
+    def _supersede(self, shown: SlateSent, counts_after_ms: int) -> None:
+        """Take a slate's impressions back that another one replaces in its place before anybody could look at it."""
+        last = next((slate for slate in reversed(self.showings) if slate.placement == shown.placement), None)
+        if last is not None and shown.at - last.at < counts_after_ms and not last.is_seen:
             self._add("ctr", 0.0, -float(len(last.shown_at)))
             self._count_shown(last, -1)
             last.shown_at = {}
@@ -202,10 +203,11 @@ class Journal(Struct, array_like=True):
 
     def _show(self, shown: SlateSent, counts_after_ms: int, *, by_slate: bool) -> None:
         if by_slate:
-            self._supersede(shown.at, counts_after_ms)
+            self._supersede(shown, counts_after_ms)
         showing = Showing(shown.id, shown.items, dict.fromkeys(shown.items, shown.at) if by_slate else {})
         showing.teams, showing.learned_until = shown.teams, shown.learned_until
         showing.at = shown.at if by_slate else 0
+        showing.placement = shown.placement
         showing.models = shown.models if len(shown.models) == (1 if shown.teams is None else 2) else ()
         for model in showing.models:
             self._count(model, "slates")
@@ -222,8 +224,11 @@ class Journal(Struct, array_like=True):
     def _expose(self, exposed: Exposure) -> None:
         if self.exposed is not None and self.exposed.arm == exposed.arm:
             return
-        # Declared again, an experiment mostly gives its users the variant that they had: that is no past of it.
-        if self.exposed is None or self.exposed.experiment != exposed.experiment:
+        # Declared again, also by another name, an experiment that keeps its salt mostly gives its users the variant
+        # that they had: that is no past of it, and CUPED would take its effect for what they had been before.
+        if self.exposed is None or not (
+            self.exposed.experiment == exposed.experiment or self.exposed.bucket == exposed.bucket >= 0
+        ):
             self.before = self.during
         self.exposed, self.during, self.versions = exposed, zero_pairs(), {}
         # This strategy is not judged by what another one showed.

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from models.credit import ANY_SLATE
+from models.names import DEFAULT_PLACEMENT
 
 N_GROUPS = 8
 """Groups of users who wait to be judged, an age long together."""
@@ -48,6 +49,8 @@ class Exposure(Struct, frozen=True, array_like=True, tag="x"):
     """What the user counts for (`models.experiments.assign.traffic.weight_of`)."""
     age_ms: int = 0
     """At which the user is judged; 0: as the outcomes come."""
+    bucket: float = -1.0
+    """Where the experiment's salt places the user; below 0: an earlier release did not keep it."""
 
     @property
     def due_at(self) -> int:
@@ -84,6 +87,8 @@ class SlateSent(Struct, frozen=True, array_like=True, tag="s"):
     """Event time up to which the item tables had learned: an act until then proves nothing."""
     models: tuple[str, ...] = ()
     """Version of the ranker that made it; of an interleaved slate, of each team's."""
+    placement: str = DEFAULT_PLACEMENT
+    """Where it was shown."""
 
 
 Observation = Act | Impression | Exposure | SlateSent

@@ -34,6 +34,8 @@ class Value:
     """Rounds of the log."""
     n_effective: float
     """Rounds of the other policy's own log that would tell as much: (sum w)^2 / sum w^2 (Kish 1965)."""
+    n_users: float = float("inf")
+    """The same of users, by the sums of their rounds' weights: errors go by them. Infinite where nobody was named."""
 
     def interval(self, alpha: float = 0.05) -> tuple[float, float]:
         """Return the normal interval at 1 - alpha, for one look."""
@@ -43,6 +45,11 @@ class Value:
     @property
     def warning(self) -> str | None:
         """Why not to trust the estimate; None where nothing speaks against it."""
+        if self.n_effective >= ENOUGH and self.n_users < ENOUGH:
+            return (
+                f"{self.n:,} rounds are those of users who are worth only {self.n_users:,.0f} alike: a few have most "
+                "of them, so the interval is too narrow. Log more users, or leave out who is a machine"
+            )
         if self.n_effective >= ENOUGH:
             return None
         return (
@@ -196,5 +203,9 @@ def _value(terms: Doubles, weights: Doubles, value: float | None = None, users: 
     mean = float(by_round.mean())
     units = by_round - mean if users is None else np.bincount(np.unique(users, return_inverse=True)[1], by_round - mean)
     n_units = len(units)
+    n_users = float("inf")
+    if users is not None:
+        by_user = np.bincount(np.unique(users, return_inverse=True)[1], weights.reshape(n, -1).sum(axis=1))
+        n_users = float(by_user.sum()) ** 2 / float(by_user @ by_user) if by_user.any() else 0.0
     error = float(np.sqrt((units @ units) * n_units / max(n_units - 1, 1)) / n) if n_units > 1 else float("inf")
-    return Value(mean if value is None else value, error, n, effective)
+    return Value(mean if value is None else value, error, n, effective, n_users)

@@ -6,7 +6,7 @@ from math import isfinite
 
 import numpy as np
 
-from models.experiments.assign.assignment import INTERLEAVED
+from models.experiments.assign.assignment import INTERLEAVED, dealt_shares
 from models.experiments.assign.declaration import Experiment
 from models.experiments.assign.traffic import planned_shares, steer
 from models.experiments.judge.coverage import count_items
@@ -124,7 +124,8 @@ def _split(tally: Tally, experiment: Experiment, cap: int | None) -> _Findings:
     sums = _grams(tally, names, cap)
     estimates = estimate(sums, sums.sum(axis=0))  # (V, M)
     counts = np.array([tally.arm(name).users for name in names], float)
-    shares = mean_shares(tally, np.array(planned_shares(experiment)))
+    weights = tuple(variant.weight for variant in experiment.variants)
+    shares = mean_shares(tally, np.array(dealt_shares(weights, experiment.coverage)))
     mismatch = is_mismatch(counts, shares, analysis.rules)
     compared = compare(estimates[1:], estimates[:1], mismatch, analysis.rules, len(names) - 1, BETTER)  # (V - 1, M)
     goal = INDEX_OF[analysis.goal]

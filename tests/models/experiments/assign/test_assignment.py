@@ -100,7 +100,7 @@ def an_experiment(
     namespace: Namespace | None = None,
     salt: str = "",
 ) -> Experiment:
-    variants = tuple(Variant(f"v{n}", share, Strategy(n_items=n + 1)) for n, share in enumerate(shares))
+    variants = tuple(Variant(f"v{n}", share, Strategy(max_per_category=n + 1)) for n, share in enumerate(shares))
     return Experiment(name, variants, salt=salt, coverage=coverage, namespace=namespace)
 
 

@@ -188,6 +188,13 @@ def test_a_guardrail_that_says_nothing_is_refused_with_its_remedy(guardrails: di
     assert caught.value.path[0] == "guardrails"
 
 
+def test_interleaving_takes_slates_of_one_length():
+    short, long = a_variant("a"), a_variant("b")
+    short = replace(short, strategy=replace(short.strategy, n_items=5))
+    with pytest.raises(DeclarationError, match=r"slates of 5 and 10 items: give both as many"):
+        an_experiment(kind="interleaving", variants=(short, long))
+
+
 def test_interleaving_takes_no_guardrails():
     with pytest.raises(DeclarationError, match="take the guardrails away") as caught:
         an_experiment(kind="interleaving", analysis=Analysis(guardrails={"retention": -0.01}))

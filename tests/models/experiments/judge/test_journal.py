@@ -3,9 +3,9 @@ from math import log2
 import pytest
 
 from models.config import OutcomeConfig
-from models.experiments.judge.journal import MAX_SLATES
+from models.experiments.judge.journal import MAX_SLATES, Journal
 from models.experiments.judge.metrics import INDEX_OF
-from models.experiments.judge.observations import Exposure, Observation
+from models.experiments.judge.observations import Act, Exposure, Observation, SlateSent
 from models.experiments.judge.user_metrics import UserMetrics
 from tests.models.experiments.observing import (
     DAY,
@@ -223,3 +223,32 @@ def test_an_act_that_names_a_replaced_slate_says_that_it_was_seen():
 def test_a_slate_that_was_acted_on_at_once_is_not_superseded():
     shown = [is_shown(0, 1, 2, id=70), acts(0.5 * SECOND, 1), is_shown(SECOND, 3, 4, id=80)]
     assert clicks_and_impressions(*shown) == [1, 4]
+
+
+def test_two_places_on_one_page_do_not_take_each_others_impressions():
+    journal = Journal(exposed=Exposure(0, "x", "d", "control"))
+    shown = [
+        SlateSent(10_000, 1, 0, (10, 11, 12), placement="home"),
+        SlateSent(10_100, 2, 0, (20, 21), placement="cart"),
+    ]
+    for slate in shown:
+        journal.apply(slate, OutcomeConfig(), "slate", counts_after_ms=1_000)
+    assert journal.during[INDEX_OF["ctr"]] == [0, 5]
+    journal.apply(SlateSent(10_200, 3, 0, (30,), placement="home"), OutcomeConfig(), "slate", counts_after_ms=1_000)
+    assert journal.during[INDEX_OF["ctr"]] == [0, 3]  # the first of its own place was replaced, the cart's was not
+
+
+@pytest.mark.parametrize(
+    ("name", "bucket", "keeps"), [("x", 0.1, True), ("y", 0.25, True), ("y", 0.1, False), ("y", -1.0, False)]
+)
+def test_what_the_same_salt_did_to_a_user_is_no_past_of_another_experiment(name: str, bucket: float, keeps: bool):
+    journal, first = Journal(), 0.25 if bucket >= 0 else -1.0
+    for observation in (
+        Act(1, 1, 5),
+        Exposure(2, "x", "d", "treatment", bucket=first),
+        Act(3, 2, 5),
+        Act(4, 3, 5),
+        Exposure(5, name, "d2", "treatment", bucket=bucket),
+    ):
+        journal.apply(observation, OutcomeConfig(), "slate")
+    assert journal.before[INDEX_OF["activity"]][0] == (1 if keeps else 2)

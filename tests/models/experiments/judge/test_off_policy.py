@@ -138,3 +138,16 @@ def test_rounds_of_one_user_are_not_taken_for_independent_ones():
     assert ips(np.tile(log.rewards, 5), ones).error == pytest.approx(alone / np.sqrt(5), rel=0.01)
     for found in (ips(np.tile(log.rewards, 5), ones, users), snips(np.tile(log.rewards, 5), ones, users)):
         assert found.error == pytest.approx(alone)
+
+
+def test_a_log_of_few_users_is_warned_of_however_many_rounds_it_has():
+    """Errors go by users: with one of most rounds, three of ten intervals held what nine and a half should."""
+    rng = np.random.default_rng(1)
+    users = np.concatenate([np.zeros(5_000, np.int64), np.arange(1, 501)])
+    rewards, weights = rng.binomial(1, 0.3, len(users)).astype(float), np.ones(len(users))
+    found = ips(rewards, weights, users)
+    assert found.n_effective > 5_000
+    assert found.n_users < 2
+    assert "a few have most of them" in (found.warning or "")
+    assert ips(rewards, weights, np.arange(len(users))).warning is None
+    assert ips(rewards, weights).warning is None

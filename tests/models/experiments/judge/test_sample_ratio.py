@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import betaln
 
+from models.experiments.assign.assignment import dealt_shares
 from models.experiments.assign.declaration import Rules
 from models.experiments.judge.sequential import mismatch_p
 from models.experiments.judge.verdict import is_mismatch
@@ -37,3 +38,21 @@ def test_it_alarms_on_a_broken_split_and_not_on_the_planned_one():
     counts = np.array([[49_000.0, 51_000.0], [49_900.0, 50_100.0], [24_900.0, 75_100.0]])
     assert is_mismatch(counts, EQUAL, Rules()).tolist() == [True, False, True]
     assert is_mismatch(counts, np.array([0.25, 0.75]), Rules()).tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("weights", "coverage", "buckets"),
+    [((1, 1, 1), 0.001, (4, 3, 3)), ((1, 1, 1), 1.0, (3334, 3333, 3333)), ((99, 1), 1.0, (9900, 100))],
+)
+def test_users_are_expected_by_the_buckets_that_are_dealt(
+    weights: tuple[float, ...], coverage: float, buckets: tuple[int, ...]
+):
+    """Of three equal variants of a thousandth of the users, 4, 3 and 3 buckets: a mismatch, once users were many."""
+    shares = dealt_shares(weights, coverage)
+    assert shares == tuple(n / sum(buckets) for n in buckets)
+    counts = np.random.default_rng(1).multinomial(50_000, shares, 200).astype(float)
+    assert (mismatch_p(counts, np.array(shares)) <= 0.01).mean() <= 0.02
+
+
+def test_where_no_bucket_is_dealt_the_weights_count():
+    assert dealt_shares((3.0, 1.0), 0.0) == (0.75, 0.25)

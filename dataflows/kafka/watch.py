@@ -1,7 +1,7 @@
 """Topics that change under a running flow: deleted, made again, or grown. Only a start lists partitions."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -34,13 +34,22 @@ class TopicWatch(threading.Thread):
     ----------
     client : librdkafka options; they may hold secrets.
     on_change : given what has changed, on this thread.
+    only_growth : tell of topics that have grown alone, where whoever reads them bears that one is made again.
     """
 
-    def __init__(self, client: Client, on_change: Callable[[EddyError], object], every_s: float = EVERY_S) -> None:
+    def __init__(
+        self,
+        client: Client,
+        on_change: Callable[[EddyError], object],
+        every_s: float = EVERY_S,
+        *,
+        only_growth: bool = False,
+    ) -> None:
         super().__init__(name="topics", daemon=True)
         self._admin = Admin(client)
         self._on_change = on_change
         self._every_s = every_s
+        self._only_growth = only_growth
         self._opened: dict[str, Shape] = {}
         self._missed: set[str] = set()
         self._closing = threading.Event()
@@ -61,6 +70,10 @@ class TopicWatch(threading.Thread):
     def changes(self) -> list[str]:
         """Say what has changed since the topics were opened, and what to do."""
         found = self._look(list(self._opened))
+        if self._only_growth:
+            made_again = {t: now for t, now in found.items() if now and now.topic_id != self._opened[t].topic_id}
+            self._opened |= made_again
+            found = {topic: shape for topic, shape in found.items() if shape is not None}
         missed = {topic for topic, shape in found.items() if shape is None}
         # Asked once more before a topic is called gone: a broker that has just started may not know all of them yet.
         gone, self._missed = missed & self._missed, missed
@@ -93,7 +106,7 @@ class TopicWatch(threading.Thread):
 
 @contextmanager
 def watching_topics(
-    client: Client, topics: Sequence[str], on_change: Callable[[EddyError], object], every_s: float = EVERY_S
+    client: Client, topics: Iterable[str], on_change: Callable[[EddyError], object], every_s: float = EVERY_S
 ) -> Iterator[None]:
     """Look at topics meanwhile; parameters as of `TopicWatch`."""
     watch = TopicWatch(client, on_change, every_s)

@@ -15,10 +15,11 @@ from dataflows.kafka.acknowledged import AcknowledgedWriter
 from dataflows.kafka.lag import Lags
 from dataflows.kafka.reader import Batch, Follower, KafkaReader
 from dataflows.kafka.rights import helper_group
+from dataflows.kafka.watch import TopicWatch
 from dataflows.run.settings import Settings
 from dataflows.serve.asking import Store
 from dataflows.serve.hub import Hub
-from dataflows.serve.keeper import Keeper, Slate
+from dataflows.serve.keeper import KEPT, Keeper, Slate
 from dataflows.serve.pulse import Pulse
 from dataflows.serve.read_models.contract import ReadModel
 from dataflows.serve.watched import Rankers, Receipts
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 WAIT_S = 0.02
 """How long a follower waits for a message before it looks whether it is to end."""
 N_TRENDING = 50
+PULSE = ("events", "dead-letters", "erasure-receipts")
+FOLLOWED = (*KEPT, *PULSE, "model-updates", "experiment-results")
+"""Topics whose every partition has to be read; only a start lists partitions."""
 _TRENDS = f"trending/{EVERYBODY}/".encode()
 
 
@@ -69,6 +73,7 @@ class Door:
         self._trends: dict[int, TrendingRow] = {}
         self._keeper: Keeper | None = None
         self._followers: list[Follower] = []
+        self._topics = TopicWatch(settings.kafka.client(), self._fail, only_growth=True)
         self.failure: EddyError | None = None
 
     def topic(self, name: str) -> str:
@@ -96,7 +101,7 @@ class Door:
         group = helper_group("serve", self.settings.topics.prefix, "door")
         keeper = Keeper(self.settings, self.client, group, self.store, self._take_slates, self.counts)
         self._keeper = keeper
-        watched = [self.topic(name) for name in ("events", "dead-letters", "erasure-receipts")]
+        watched = [self.topic(name) for name in PULSE]
         readers = [
             (KafkaReader(options, [self.topic("model-updates")], group), self._take_rows, "rows"),
             (KafkaReader(options, watched, group, start="latest"), self._watch, "pulse"),
@@ -107,9 +112,13 @@ class Door:
             *(Follower(reader, take, name, self._fail, WAIT_S) for reader, take, name in readers),
         ]
         self.lags.start()
+        for name in FOLLOWED:
+            self._topics.add(self.topic(name))
+        self._topics.start()
 
     def close(self) -> None:
         """Stop following."""
+        self._topics.close()
         if self._keeper is not None:
             self._keeper.close()
         self.lags.close()

@@ -34,14 +34,17 @@ class Postings:
         """(P,) lists that lack an item which they may have room for: they lost one, or one of theirs has fallen."""
 
     def numbers_of(self, attributes: Hash32s) -> Int32s:
-        """Look up (M,) attributes: (M,) posting numbers, -1 where no item ever carried one."""
+        """Look up (M,) attributes: (M,) posting numbers, -1 where no item carries one."""
         return self._numbers.of(_keys(attributes))
 
     def number(self, attributes: Hash32s) -> Int32s:
         """Look up (M, 8) attributes, giving a number to each that has none: (M, 8), -1 for attribute 0."""
         carried = attributes != 0
         numbers = np.full(attributes.shape, -1, np.int32)
-        numbers[carried] = self._numbers.ensure(_keys(attributes[carried]))
+        keys = _keys(attributes[carried])
+        if self._numbers.n + len(keys) > len(self.n_items):
+            self._free_unused()
+        numbers[carried] = self._numbers.ensure(keys)
         while len(self.n_items) < self._numbers.n:
             empty = np.full_like(self.newest, -1)
             self.newest = np.concatenate([self.newest, empty])
@@ -49,6 +52,26 @@ class Postings:
             self.n_items = np.concatenate([self.n_items, np.zeros_like(self.n_items)])
             self._incomplete = np.concatenate([self._incomplete, np.zeros_like(self._incomplete)])
         return numbers
+
+    def _free_unused(self) -> None:
+        """Give the lists that some item is in new numbers and free the others, where those are half of all or more.
+
+        A catalog that says a time or a stock note of its items would else fill the memory with what nobody carries.
+        """
+        used = np.flatnonzero(self.n_items > 0)
+        if 2 * len(used) > len(self.n_items) or self._numbers.n <= 2 * len(used):
+            return
+        keys, numbers = self._numbers.keys[used], Numbers()
+        new = numbers.ensure(keys)
+        for name, empty in (("newest", -1), ("popular", -1), ("n_items", 0), ("_incomplete", False)):
+            before = getattr(self, name)
+            after = np.full_like(before, empty)
+            after[new] = before[used]
+            setattr(self, name, after)
+        renumbered = np.full(len(self.n_items) + 1, -1, np.int32)  # the last, for no list, stays what it is
+        renumbered[used] = new
+        self._columns.posted[:] = renumbered[self._columns.posted]
+        self._numbers = numbers
 
     def withdraw(self, rows: Int32s) -> None:
         """Take (M,) items out of their lists: they are offered to none."""

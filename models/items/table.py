@@ -32,6 +32,9 @@ LEARNED_AT_ONCE = 4_096
 """Items of which a new sequence model's vectors are made between two batches."""
 NO_ATTRIBUTES: Hash32s = np.empty(0, np.uint32)
 
+LEAST_NAMES = 1_024
+"""Of attributes, below which nobody looks for those that no item has."""
+
 T = TypeVar("T")
 
 
@@ -96,6 +99,7 @@ class ItemTable(Columns):
         self._newest_at = 0
         self._look_at_n = self._next_look()
         self._names: dict[int, str] = {}
+        self._look_at_names = LEAST_NAMES
         self._facts: dict[int, tuple[Hash32s, float]] = {}
         self._popular: dict[int, list[int]] = {}
         self._derived: dict[Hashable, Any] = {}
@@ -276,8 +280,16 @@ class ItemTable(Columns):
         known_removed = [item_id for item_id in removed if self._is_its_own(item_id, seen)]
         self._apply_entries(Entries.of(known_items, self._names))
         self._remove(np.unique(hash_all(known_removed)))
+        self._forget_names()
         self.postings.refill()
         return len(items) + len(removed) - len(known_items) - len(known_removed)
+
+    def _forget_names(self) -> None:
+        """Forget the names of attributes that no item has any more, once they have doubled."""
+        if len(self._names) > self._look_at_names:
+            carried = set(np.unique(self.attributes[: self.n]).tolist())
+            self._names = {attribute: name for attribute, name in self._names.items() if attribute in carried}
+            self._look_at_names = max(LEAST_NAMES, 2 * len(self._names))
 
     def _is_its_own(self, item_id: str, seen: dict[int, str]) -> bool:
         item = hash64(item_id)

@@ -111,6 +111,11 @@ class Numbers:
         self._keys = np.zeros(16, np.int64)
         self._slots = slots_for(self._keys[:0], len(self._keys))
 
+    @property
+    def keys(self) -> Int64s:
+        """Return the (n,) keys in the order of their numbers."""
+        return self._keys[: self.n]
+
     def of(self, keys: Int64s) -> Int32s:
         """Look up (M,) keys: (M,) numbers, -1 where one has none."""
         numbers = np.empty(len(keys), np.int32)

@@ -166,3 +166,17 @@ def test_an_item_without_attributes_is_in_no_list():
     table.apply_items([Item("i-0")], [])
     assert row_of(table, "i-0") == 0
     assert not (table.postings.newest >= 0).any()
+
+
+def test_what_no_item_carries_any_more_takes_no_memory_however_often_the_catalog_changes():
+    """A stock note of each item, rewritten every hour, kept half a KB a text for good."""
+    table, n = a_shop(), 0
+    lists, popularity = newest(table), popular(table)
+    for hour in range(200):
+        items = [an_entry(name, attributes={"stock": f"{name} at {hour}"}) for name in NAMES]
+        table.apply_items(items, [])
+        n = max(n, len(table.postings.n_items))
+        assert (newest(table), popular(table), n_posted(table)) == (lists, popularity, 40)
+        assert newest(table, f"stock=i-7 at {hour}") == ["i-7"]
+    assert n <= 256  # of 8,001 that there have been
+    assert len(table._names) <= 2_048

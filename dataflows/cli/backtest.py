@@ -20,6 +20,7 @@ from dataflows.cli.setting_list import PresetOption
 from dataflows.cli.train import FIT, chosen_kind, load_trained
 from dataflows.errors import EddyError
 from dataflows.files.event_files import load_events, load_items
+from dataflows.files.outputs import require_writable
 from dataflows.run import settings as configuration
 from dataflows.run.resources import text_space
 from dataflows.run.settings import Settings
@@ -172,6 +173,7 @@ def backtest(
     torch.set_num_threads(1)
     settings = configuration.load(preset=preset)
     console = Console(stderr=True)
+    require_writable(out, plot, page)
     if fine_tune is not None and checkpoint is None:
         raise typer.BadParameter("--fine-tune needs a --checkpoint to begin with")
     trained = load_trained(checkpoint, "--checkpoint") if checkpoint else None
@@ -204,6 +206,7 @@ def backtest(
         outcomes = _of_one_file(protocol, _asked(events, "--events"), catalog, config, settings, console)
     with console.status("how sure the figures are"):
         figures = report(outcomes, protocol, k, DEFAULT, config.seed)
+    show(figures)  # first: should a file not be written, hours are not lost
     if out is not None:
         _write(json.dumps(figures, indent=1) + "\n", out)
     if plot is not None:
@@ -211,7 +214,6 @@ def backtest(
     if page is not None:
         examples = outcomes.records[DEFAULT].sample.by_user.values()
         _write(backtest_page(figures, over_time(outcomes, k), list(examples)), page)
-    show(figures)
 
 
 def _asked(path: Path | None, option: str) -> Path:

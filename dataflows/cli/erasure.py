@@ -41,6 +41,7 @@ from models.messages import Erasure, ErasureReceipt
 from models.numeric.ids import hash64
 
 LOOK_EVERY_S = 0.5
+NOT_LOOKED_AT = "not looked at"
 
 User = Annotated[str, typer.Argument(help="The user_id, as it stands in events.")]
 
@@ -117,11 +118,12 @@ def _print_receipts(receipts: dict[str, ErasureReceipt]) -> None:
 
 
 def verify_erasure(user: User) -> None:
-    """Look for a user everywhere, and check the receipts' signatures; exit code 1 where anything is found.
+    """Look for a user everywhere, and check the receipts' signatures; exit code 1 where anything is found or unproven.
 
     Every topic is read, every recovery store where EDDY_RECOVERY__FOLDER says where they are, and the door's store
     where EDDY_SERVE__STORE or EDDY_SERVE__STORE_URL does. What only waits for compaction, and what the platform itself
-    keeps on `events` and `requests`, is listed and is no finding.
+    keeps on `events` and `requests`, is listed and is no finding. While the stores are not looked at, nothing is
+    proven.
     """
     settings = load()
     person = find_person(settings, state_keys(settings), user)
@@ -130,7 +132,7 @@ def verify_erasure(user: User) -> None:
     places = list(search_topics(settings, person))
     folder = settings.recovery.folder
     if folder is None:
-        places.append(Place("stores", note="not looked at: EDDY_RECOVERY__FOLDER says where they are"))
+        places.append(Place("stores", note=f"{NOT_LOOKED_AT}: EDDY_RECOVERY__FOLDER says where they are"))
     else:
         places += search_stores(folder, person)
     places.append(_search_door(settings, person))
@@ -142,14 +144,23 @@ def verify_erasure(user: User) -> None:
         raise ErasureError(f"{n} traces from before the erasure are still there: are all flows running?")
     if wrong:
         raise ErasureError(f"the signature of {', '.join(wrong)} is not of this installation's key")
-    typer.echo("nothing from before the erasure is left")
+    if folder is None:
+        raise ErasureError(
+            "nothing from before the erasure was found, but nothing is proven: the flows' stores, which hold the "
+            "profiles, were not looked at. Say by EDDY_RECOVERY__FOLDER where they are"
+        )
+    unseen = [place.name for place in places if place.note.startswith(NOT_LOOKED_AT)]
+    typer.echo(
+        "nothing from before the erasure is left"
+        + (f", as far as was looked: not in {' and '.join(unseen)}" if unseen else "")
+    )
 
 
 def _search_door(settings: Settings, person: Person) -> Place:
     """Look whether the door would still give away a slate from before the erasure."""
     place, file = Place("the door's store"), settings.serve.store
     if settings.serve.store_url is None and (file is None or not file.exists()):
-        place.note = "not looked at: EDDY_SERVE__STORE or EDDY_SERVE__STORE_URL says where it is"
+        place.note = f"{NOT_LOOKED_AT}: EDDY_SERVE__STORE or EDDY_SERVE__STORE_URL says where it is"
         return place
     with closing(chosen_model(settings, file or Path())) as model:
         model.prepare()
@@ -176,7 +187,8 @@ def _unsigned(settings: Settings, receipts: Iterable[ErasureReceipt]) -> list[st
 def export(user: User) -> None:
     """Print what is kept of a user as JSON: the profile, slates, assignments, and what the topics still hold.
 
-    The profile needs EDDY_RECOVERY__FOLDER. Items are named where the catalog is known, and else by their hashes.
+    The profile needs EDDY_RECOVERY__FOLDER: without it, `not_looked_at` names the stores. Items are named where the
+    catalog is known, and else by their hashes.
     """
     settings = load()
     keys = state_keys(settings).every(user)
@@ -187,7 +199,13 @@ def export(user: User) -> None:
             for record in records_of(settings, topic)
             if (fields := fields_of(record.value)).get("user_id") == user
         ]
-    if settings.recovery.folder is not None:
+    if settings.recovery.folder is None:
+        del data["profile"], data["kept"]
+        data["not_looked_at"] = ["stores"]
+        Console(stderr=True).print(
+            "the profile is not in this: EDDY_RECOVERY__FOLDER says where the flows' stores are", style="yellow"
+        )
+    else:
         kept = _kept(settings, keys)
         data["kept"], data["profile"] = kept, _named(kept.get("recommend.profile"), _item_names(settings, data))
     sys.stdout.write(orjson.dumps(data, option=orjson.OPT_INDENT_2).decode() + "\n")

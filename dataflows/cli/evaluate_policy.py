@@ -16,6 +16,7 @@ from dataflows.cli.progress import walking
 from dataflows.cli.topic_messages import events_of, items_of, known
 from dataflows.codecs import decoder_of_slates
 from dataflows.errors import EddyError
+from dataflows.files.outputs import require_writable
 from dataflows.run import settings as configuration
 from dataflows.run.conversion import check, name_of
 from dataflows.run.resources import text_space
@@ -114,6 +115,7 @@ def evaluate(
     """
     settings = configuration.load()
     console = Console(stderr=True)
+    require_writable(out)
     judged, by = _strategy(strategy, settings), _order(checkpoint, order)
     looked_at = _examination(examination, settings) if assume == "examination" else None
     figures = estimate(

@@ -1,6 +1,7 @@
 """`eddy import`: files of other forms as Eddy's events and catalog."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, TypeAlias, TypeVar
 
@@ -117,7 +118,9 @@ def import_files(
         if out is not None:
             usable = convert.usable_events(of_events, options, skipped)
             written = lines.event_lines(usable, events_settings, skipped)
-            write_lines(_watched(written, events.add, bar, "writing events", usable.height), out)
+            watched = _watched(written, events.add, bar, "writing events", usable.height)
+            with suppress(_NothingUsableError):
+                write_lines(_some(watched), out)
         if catalog_out is not None:
             usable = convert.usable_items([*of_events, *of_items], skipped)
             written = lines.item_lines(usable, events_settings, skipped)
@@ -130,7 +133,9 @@ def import_files(
     if catalog_out is not None:
         console.print(f"{items.n:,} items in {catalog_out}", highlight=False, markup=False, soft_wrap=True)
     if out is not None and not events.n:
-        raise EddyError(f"none of {', '.join(map(str, paths))} holds an event that can be used: the reasons are above")
+        why = "the reasons are above" if skipped.n else "they have no rows"
+        names = ", ".join(map(str, paths))
+        raise EddyError(f"none of {names} holds an event that can be used: {why}. {out} is as it was")
 
 
 def _check(paths: list[Path], out: Path | None, catalogs: list[Path], catalog_out: Path | None) -> None:
@@ -177,6 +182,19 @@ def _read(read: Callable[..., F], path: Path, form: FormatName, options: TableOp
     found = read(path, form, options, report)
     bar.update(task, total=1, completed=1)
     return found
+
+
+class _NothingUsableError(Exception):
+    """There is no line to write."""
+
+
+def _some(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """Give lines on; raises where there is none, or what stood in the file would be lost."""
+    first = next(lines, None)
+    if first is None:
+        raise _NothingUsableError
+    yield first
+    yield from lines
 
 
 def _watched(

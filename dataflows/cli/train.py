@@ -17,6 +17,7 @@ from dataflows.cli.progress import walking
 from dataflows.cli.topic_messages import events_of, items_of
 from dataflows.errors import EddyError
 from dataflows.files.event_files import load_events, load_items, load_requests
+from dataflows.files.outputs import require_writable
 from dataflows.run import settings as configuration
 from dataflows.run.resources import sequence_encoder, text_space
 from dataflows.run.settings import Settings
@@ -155,6 +156,7 @@ def train_ranker(
     """
     settings = configuration.load()
     console = Console(stderr=True)
+    require_writable(out)
     past, items = read_past(events, catalog, settings, console, requests)
     given: dict[str, Any] = {
         "learning_rate": learning_rate,

@@ -13,6 +13,7 @@ from rich.table import Table
 from dataflows.cli.progress import walking
 from dataflows.cli.train import Catalog, Events, MinExamples, read_past, walk_config
 from dataflows.errors import EddyError
+from dataflows.files.outputs import require_writable
 from dataflows.run import settings as configuration
 from models.messages import Event, Item, Request
 from models.names import NETWORKS
@@ -53,6 +54,7 @@ def tune_ranker(
     if unknown := sorted(set(tried) - set(TUNABLE)):
         raise typer.BadParameter(f"no ranker is called {', '.join(unknown)}: there are {', '.join(TUNABLE)}")
     settings, console = configuration.load(), Console(stderr=True)
+    require_writable(out)
     past, items = read_past(events, catalog, settings, console)
     config = TuningConfig(
         walk_config(settings),

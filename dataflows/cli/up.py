@@ -66,7 +66,7 @@ def up(
         door = processes[-1]
         _show(processes, broker, settings, console, stop)
         if not stop.is_set():
-            _announce(door, broker, settings, console)
+            _announce(door, broker, settings, place, console)
             if browser and console.is_terminal:
                 webbrowser.open(address_of(door))
         while not stop.wait(FRAME_S):
@@ -168,10 +168,12 @@ def _probe(process: FlowProcess) -> str:
     return f"http://127.0.0.1:{process.port}/readyz"
 
 
-def _announce(door: FlowProcess, broker: Broker, settings: Settings, console: Console) -> None:
+def _announce(door: FlowProcess, broker: Broker, settings: Settings, place: Path, console: Console) -> None:
     at, prefix = address_of(door), settings.topics.prefix
     shared = [f"export EDDY_KAFKA__BOOTSTRAP_SERVERS={broker.bootstrap_servers}"]
     shared += [f"export EDDY_TOPICS__PREFIX={prefix}"] if prefix else []
+    shared += [] if broker.kind == "cluster" else ["export EDDY_TOPICS__PARTITIONS=1"]
+    shared += [f"export EDDY_RECOVERY__FOLDER={place.resolve() / 'recovery'}"]
     console.print(f"\nthe live page: [bold]{at}[/bold]", highlight=False, soft_wrap=True)
     console.print(
         f"a slate:       curl {at}/users/u-7/slate\n"

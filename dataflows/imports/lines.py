@@ -17,6 +17,7 @@ from dataflows.imports.skipped import Skipped
 from dataflows.records import Record
 from dataflows.run.settings import EventSettings
 from models.messages import DeadLetter, Location
+from models.names import EVENT_WEIGHTS
 
 WRITTEN_AT_ONCE = 10_000
 OBJECTS = ("context", "attributes")
@@ -91,5 +92,9 @@ def _problem(row: Mapping[str, Any], letter: DeadLetter) -> str:
     """Say what the codec found, alike for all rows of the kind."""
     if letter.reason == "unknown_event_type":
         name = row["event_type"]
-        return f"event_type {name!r} is not known: say --rename {name}=view, or name it in EDDY_EVENTS__WEIGHTS"
+        known = ", ".join(sorted(EVENT_WEIGHTS))
+        return (
+            f"event_type {name!r} is not known: say by --rename {name}=TYPE which of {known} it is, or name it in "
+            "EDDY_EVENTS__WEIGHTS"
+        )
     return TIMES.get(letter.reason) or f"{letter.reason}: {letter.detail}"

@@ -37,6 +37,7 @@ def new_consumer(
     """
     options = {
         "queued.max.messages.kbytes": QUEUE_KB,
+        "log_level": 2,  # it would say twenty times a second that nobody answers; whoever waits says so once
         **client,
         "group.id": group,
         "enable.auto.commit": False,

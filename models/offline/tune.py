@@ -107,9 +107,13 @@ def tune(
             on_trial(trials[-1])
         return earned.ndcg
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=config.seed))
-    study.optimize(objective, config.n_trials, None if math.isinf(config.seconds) else config.seconds)
+    try:
+        study.optimize(objective, config.n_trials, None if math.isinf(config.seconds) else config.seconds)
+    except KeyboardInterrupt:
+        if not trials:
+            raise
     return sorted(trials, key=lambda trial: -trial.earned.ndcg)
 
 

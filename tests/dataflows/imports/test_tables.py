@@ -245,3 +245,12 @@ def test_what_is_asked_wrongly_is_refused_with_the_remedy(tmp_path: Path, option
     refused = eddy_import(source, "--out", tmp_path / "events.jsonl", *options)
     assert refused.exit_code != 0
     assert fault in f"{refused.exception}{refused.output}"
+
+
+@pytest.mark.parametrize(("rows", "why"), [("", "they have no rows"), ("u,i,17e99\n", "the reasons are above")])
+def test_an_import_of_nothing_leaves_the_file_that_was_there(tmp_path: Path, rows: str, why: str):
+    out = a_file(tmp_path / "events.jsonl", "what was imported before\n")
+    refused = eddy_import(a_file(tmp_path / "t.csv", f"user,item,time\n{rows}"), "--out", out)
+    assert f"{why}. {out} is as it was" in str(refused.exception)
+    assert out.read_text() == "what was imported before\n"
+    assert [path.name for path in tmp_path.iterdir() if "unfinished" in path.name] == []

@@ -118,7 +118,7 @@ def _print_receipts(receipts: dict[str, ErasureReceipt]) -> None:
 
 
 def verify_erasure(user: User) -> None:
-    """Look for a user everywhere, and check the receipts' signatures; exit code 1 where anything is found or unproven.
+    """Look for a user everywhere, and check the receipts' signatures; exit code 1 where anything is found.
 
     Every topic is read, every recovery store where EDDY_RECOVERY__FOLDER says where they are, and the door's store
     where EDDY_SERVE__STORE or EDDY_SERVE__STORE_URL does. What only waits for compaction, and what the platform itself

@@ -1,6 +1,7 @@
 """`eddy up`: a broker, the topics, the flows and the door, in one command."""
 
 import os
+import shlex
 import signal
 import socket
 import tempfile
@@ -173,7 +174,7 @@ def _announce(door: FlowProcess, broker: Broker, settings: Settings, place: Path
     shared = [f"export EDDY_KAFKA__BOOTSTRAP_SERVERS={broker.bootstrap_servers}"]
     shared += [f"export EDDY_TOPICS__PREFIX={prefix}"] if prefix else []
     shared += [] if broker.kind == "cluster" else ["export EDDY_TOPICS__PARTITIONS=1"]
-    shared += [f"export EDDY_RECOVERY__FOLDER={place.resolve() / 'recovery'}"]
+    shared += [f"export EDDY_RECOVERY__FOLDER={shlex.quote(str(place.resolve() / 'recovery'))}"]
     console.print(f"\nthe live page: [bold]{at}[/bold]", highlight=False, soft_wrap=True)
     console.print(
         f"a slate:       curl {at}/users/u-7/slate\n"

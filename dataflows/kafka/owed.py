@@ -1,7 +1,5 @@
 """What a partition holds since a snapshot and its flow has not repeated yet."""
 
-from collections.abc import Iterator
-
 import xxhash
 
 
@@ -22,10 +20,6 @@ class Owed:
 
     def __bool__(self) -> bool:
         return bool(self._offsets)
-
-    def __iter__(self) -> Iterator[int]:
-        """Go through the hashes."""
-        return iter(self._offsets)
 
     def add(self, record_id: str, offset: int) -> None:
         """Note a record that lies behind all that were noted before."""
